@@ -1,0 +1,54 @@
+"""The error that a user of the scripts sees as one line, and help with misspelt names."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class NtuplemlError(Exception):
+    """A mistake in the input that its user can mend.
+
+    The message says where (file, key, branch), what was found and what to do, on one line. Scripts print it and
+    exit with status 2; everything that is not of this kind is a fault of the program and keeps its traceback.
+    """
+
+
+def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
+    """Names that look most like a given one, best first.
+
+    Examples
+    --------
+    >>> nearest("pt_l", ["eta_1", "pt_1", "ptt", "pt_2"])
+    ['pt_1', 'pt_2', 'ptt']
+    """
+    matcher = difflib.SequenceMatcher(b=name.lower())
+    likeness = {}
+    for candidate in dict.fromkeys(candidates):
+        matcher.set_seq1(candidate.lower())
+        likeness[candidate] = matcher.ratio()
+    best = sorted(likeness, key=lambda candidate: -likeness[candidate])[:count]
+    return [candidate for candidate in best if likeness[candidate] >= 0.5]
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """Ending of an error message: the nearest valid names, or all of them where there are few and none is near.
+
+    Examples
+    --------
+    >>> did_you_mean("epoch", ["epochs", "name"])
+    "; nearest: 'epochs'"
+    >>> did_you_mean("x", ["pt_1", "pt_2"])
+    "; there are: 'pt_1', 'pt_2'"
+    """
+    names = list(candidates)
+    near = nearest(name, names)
+    if near:
+        return "; nearest: " + ", ".join(f"'{match}'" for match in near)
+    if not names:
+        return "; there are none"
+    shown = ", ".join(f"'{candidate}'" for candidate in names[:6])
+    return f"; there are: {shown}" + (f" and {len(names) - 6} more" if len(names) > 6 else "")
