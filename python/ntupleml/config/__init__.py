@@ -1,0 +1,21 @@
+"""The YAML files of the four stages as typed objects, and the messages for what is wrong in them."""
+
+from ntupleml.config.application import ApplicationConfig
+from ntupleml.config.dataset import DatasetConfig, ProcessConfig
+from ntupleml.config.loading import load_config
+from ntupleml.config.plot import PlotConfig
+from ntupleml.config.testing import TestingConfig
+from ntupleml.config.training import ConditionConfig, MissingConfig, ModelConfig, TrainingConfig
+
+__all__ = [
+    "ApplicationConfig",
+    "ConditionConfig",
+    "DatasetConfig",
+    "MissingConfig",
+    "ModelConfig",
+    "PlotConfig",
+    "ProcessConfig",
+    "TestingConfig",
+    "TrainingConfig",
+    "load_config",
+]

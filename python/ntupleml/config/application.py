@@ -1,0 +1,33 @@
+"""The application config: which models score, and how the new branches and files are called."""
+
+from __future__ import annotations
+
+from ntupleml.config.schema import Name, Names, Schema
+
+
+class ApplicationConfig(Schema):
+    """Schema of the application config.
+
+    Attributes
+    ----------
+    classifiers, preprocessing : list of str, optional
+        Files of the models; element j scores the events of fold j, so for two folds the lists are crossed. By
+        default those that the training wrote.
+    branch_prefix : str
+        New branches are `{prefix}{class}`, `{prefix}max_score` and `{prefix}max_index`.
+    output_directory : str, optional
+        Folder of the friend files.
+    condition : str, optional
+        Condition (e.g. era) of the ntuples, for models trained with conditions.
+    weights, variable_exports, architecture_exports : list of str, optional
+        Names of the files of htt-ml's export for lwtnn.
+    """
+
+    classifiers: Names | None = None
+    preprocessing: Names | None = None
+    branch_prefix: str = "ml_score_"
+    output_directory: Name | None = None
+    condition: Name | None = None
+    weights: Names | None = None
+    variable_exports: Names | None = None
+    architecture_exports: Names | None = None

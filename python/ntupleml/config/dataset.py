@@ -1,0 +1,88 @@
+"""The dataset config: which files, cuts and weights make the fold files."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ntupleml.config.schema import Formula, Name, Names, Schema, TextKeys
+
+
+class ProcessConfig(Schema):
+    """One process: its files, selection, weight and the class that it is training data for."""
+
+    files: Names
+    cut_string: Formula = "1"
+    weight_string: Formula = "1"
+    class_: Name | None = Field(default=None, alias="class")
+    tree_path: Name | None = None
+
+    @field_validator("cut_string", "weight_string")
+    @classmethod
+    def _empty_means_one(cls, formula: str) -> str:
+        return formula if formula.strip() else "1"
+
+
+class DatasetConfig(Schema):
+    """Schema of the dataset config.
+
+    Attributes
+    ----------
+    output_path, output_filename : str
+        Fold k is written to `output_path/fold{k}_{output_filename}`.
+    base_path : str
+        Folder of the input files.
+    tree_path : str, optional
+        Tree in the input files, with its folders; a process may name its own.
+    event_branch : str, optional
+        Branch of integer event numbers; without it the entry number in each file decides the fold.
+    training_weight_branch : str
+        New branch that holds the weight.
+    processes : dict of ProcessConfig
+    friend_paths : list of str
+        Folders that hold a friend of each input file under the same name.
+    num_folds : int
+    branches : 'all', 'needed' or list of patterns
+        Which branches are copied.
+    variables : list of str, optional
+        Branches that `branches: needed` keeps besides those of the event number and the weight.
+    """
+
+    output_path: Name
+    output_filename: Name
+    base_path: str = "."
+    tree_path: Name | None = None
+    event_branch: Name | None = None
+    training_weight_branch: Name = "training_weight"
+    processes: Annotated[dict[Name, ProcessConfig], Field(min_length=1), TextKeys]
+    friend_paths: list[Name] = []
+    num_folds: int = Field(default=2, ge=2, le=1000)
+    branches: Literal["all", "needed"] | Names = "all"
+    variables: Names | None = None
+
+    @field_validator("output_filename")
+    @classmethod
+    def _is_a_plain_root_file_name(cls, name: str) -> str:
+        if "/" in name or not name.endswith(".root"):
+            raise ValueError(f"'{name}' is not the name of a ROOT file without folders, e.g. 'dataset.root'")
+        return name
+
+    @model_validator(mode="after")
+    def _each_process_has_a_tree(self) -> DatasetConfig:
+        for name, process in self.processes.items():
+            if process.tree_path is None and self.tree_path is None:
+                raise ValueError(
+                    f"no tree_path, neither here nor in processes.{name}; name the tree of the input files"
+                )
+        return self
+
+    def tree_of(self, process: str) -> str:
+        """Path of the tree in the files of a process."""
+        tree_path = self.processes[process].tree_path or self.tree_path
+        assert tree_path is not None, "checked by the schema"
+        return tree_path
+
+    def class_of(self, process: str) -> str:
+        """Class that a process belongs to: its own name where none is given."""
+        return self.processes[process].class_ or process

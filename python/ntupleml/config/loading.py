@@ -1,0 +1,184 @@
+"""Reading a YAML file into a schema, with one line for whatever is wrong in it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from ntupleml.errors import NtuplemlError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+    from types import UnionType
+
+    from pydantic_core import ErrorDetails
+
+SchemaType = TypeVar("SchemaType", bound=BaseModel)
+
+#: Bytes of YAML that no sensible config exceeds.
+LARGEST_FILE = 10_000_000
+#: Number of values that aliases may expand a file to.
+MOST_VALUES = 1_000_000
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader that also refuses repeated keys and expansions without end, and reads 1e-5 as a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = getattr(key_node, "value", None)
+            if isinstance(key, str) and key in seen and key != "<<":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key '{key}' stands here a second time", key_node.start_mark
+                )
+            seen.add(key if isinstance(key, str) else id(key_node))
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d+"),
+    list("-+.0123456789"),
+)
+
+
+def _count_values(node: yaml.Node, counted: dict[int, int], open_nodes: set[int]) -> int:
+    """Number of values that a node stands for, its aliases written out."""
+    if id(node) in counted:
+        return counted[id(node)]
+    if id(node) in open_nodes:
+        raise yaml.YAMLError("an alias that contains itself")
+    open_nodes.add(id(node))
+    children = [child for pair in node.value for child in pair] if isinstance(node, yaml.MappingNode) else node.value
+    total = 1
+    if not isinstance(node, yaml.ScalarNode):
+        total += sum(_count_values(child, counted, open_nodes) for child in children)
+    open_nodes.discard(id(node))
+    if total > MOST_VALUES:
+        raise yaml.YAMLError(f"its aliases expand to more than {MOST_VALUES} values")
+    counted[id(node)] = total
+    return total
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Content of a YAML file, read without running anything in it.
+
+    Raises
+    ------
+    NtuplemlError
+        If the file cannot be read, is not YAML, repeats a key, or expands beyond all bounds.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise NtuplemlError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    if len(data) > LARGEST_FILE:
+        raise NtuplemlError(f"{path}: {len(data)} bytes are too many for a config")
+    try:
+        loader = _Loader(data)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count_values(node, {}, set())
+        return loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise NtuplemlError(f"{path}: {where}{error.problem or error.context}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise NtuplemlError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise NtuplemlError(f"{path}: nested too deeply for a config") from error
+    except ValueError as error:  # e.g. the 30th of February, or an integer of 5000 digits
+        raise NtuplemlError(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def load_config(path: str | Path, schema: type[SchemaType]) -> SchemaType:
+    """Read a config file and check it against its schema.
+
+    Parameters
+    ----------
+    path : str or Path
+        The YAML file.
+    schema : type
+        One of the config classes of this room.
+
+    Raises
+    ------
+    NtuplemlError
+        One line for the first thing wrong: file, key, what was found, the nearest valid key.
+    """
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise NtuplemlError(f"{path}: holds {_kind(content)}, not keys with values")
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        first = min(error.errors(), key=_telling)
+        raise NtuplemlError(f"{path}: {_in_one_line(first, schema)}") from error
+
+
+def _telling(error: ErrorDetails) -> int:
+    """Rank of an error: a misspelt key explains a missing one, and a list was not meant to be one of a few words."""
+    if error["type"] == "extra_forbidden":
+        return 0
+    return 2 if error["type"] == "literal_error" and isinstance(error["input"], list) else 1
+
+
+def _in_one_line(error: ErrorDetails, schema: type[BaseModel]) -> str:
+    location = error["loc"]
+    if error["type"] == "extra_forbidden":
+        *parents, key = location
+        known = _keys_at(schema, parents)
+        return f"{_path(parents)}unknown key '{key}'{did_you_mean(str(key), known)}"
+    if error["type"] == "missing":
+        *parents, key = location
+        return f"{_path(parents)}key '{key}' is missing"
+    text = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if error["type"] == "value_error":
+        return f"{_path(location)}{text}"
+    found = error["input"]
+    shown = _kind(found) if isinstance(found, dict | list) else repr(found)
+    return f"{_path(location)}found {shown}, but {text} is needed"
+
+
+def _path(location: tuple[int | str, ...] | list[int | str]) -> str:
+    """Key in dotted form, e.g. `processes.signal.files[0]: `; pydantic's names of union members are left out."""
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif "[" not in part:
+            text += f".{part}" if text else str(part)
+    return f"{text}: " if text else ""
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "a block of keys", list: "a list", str: "a text", type(None): "nothing", bool: "true or false"}
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+def _keys_at(schema: type[BaseModel], parents: list[int | str]) -> list[str]:
+    """Keys that the schema knows at a place in it."""
+    current: Any = schema
+    for part in parents:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            fields = {field.alias or name: field.annotation for name, field in current.model_fields.items()}
+            if str(part) in fields:  # else it is a name in a mapping of blocks
+                current = _block_in(fields[str(part)])
+    if not (isinstance(current, type) and issubclass(current, BaseModel)):
+        return []
+    return [field.alias or name for name, field in current.model_fields.items()]
+
+
+def _block_in(annotation: type | UnionType | Any) -> Any:
+    """The schema inside `X | None`, `dict[str, X]` and the like."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = [_block_in(argument) for argument in getattr(annotation, "__args__", ())]
+    return next((block for block in inner if block is not None), None)

@@ -1,0 +1,253 @@
+"""The training config: datasets of the folds, classes, variables, preprocessing and the network."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from ntupleml.config.plot import PlotConfig
+from ntupleml.config.schema import Name, Names, Schema, TextKeys
+from ntupleml.errors import did_you_mean
+
+PREPROCESSING_METHODS = (
+    "standard_scaler",
+    "identity",
+    "robust_scaler",
+    "min_max_scaler",
+    "quantile_transformer",
+)
+_OLD_CONDITION_KEY = re.compile(r"(datasets|class_weights)_(\w+)")
+_ClassWeights = Annotated[dict[Name, float], TextKeys]
+
+
+class ModelConfig(Schema):
+    """The network and how it is trained.
+
+    A network is either one of the zoo, by `name`, or written here by `hidden` and the keys that follow it.
+
+    Attributes
+    ----------
+    name : str, optional
+        Network of the zoo.
+    hidden : list of int, optional
+        Widths of the hidden layers.
+    activation, loss, optimizer : str
+        By the names that the registries of `ntupleml.models` list.
+    dropout, l2, learning_rate : float
+    batch_norm : bool
+        Normalise each hidden layer before its activation.
+    epochs, batch_size : int
+        A negative batch size means all training events at once.
+    early_stopping : int, optional
+        Epochs without a better validation loss after which training stops and the best weights are restored.
+    save_best_only : bool
+        Keep the weights of the best epoch, not those of the last.
+    reduce_lr_on_plateau : int, optional
+        Epochs without a better validation loss after which the learning rate is divided by ten.
+    events_per_class_and_batch, steps_per_epoch : int, optional
+        Size and number of balanced batches (htt-ml's `eventsPerClassAndBatch`).
+    """
+
+    name: Name | None = None
+    hidden: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | None = None
+    activation: Name = "relu"
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    l2: float = Field(default=0.0, ge=0)
+    batch_norm: bool = False
+    loss: Name = "categorical_crossentropy"
+    optimizer: Name = "adam"
+    learning_rate: float | None = Field(default=None, gt=0)
+    epochs: int = Field(default=100, ge=1)
+    batch_size: int = 100
+    early_stopping: int | None = Field(default=None, ge=1)
+    save_best_only: bool = True
+    reduce_lr_on_plateau: int | None = Field(default=None, ge=1)
+    events_per_class_and_batch: int | None = Field(default=None, alias="eventsPerClassAndBatch")
+    steps_per_epoch: int | None = Field(default=None, ge=1)
+
+    @field_validator("batch_size", "events_per_class_and_batch")
+    @classmethod
+    def _not_zero(cls, size: int | None) -> int | None:
+        if size == 0:
+            raise ValueError("0 events; give a positive number, or a negative one for all training events")
+        return size
+
+    @model_validator(mode="after")
+    def _one_network(self) -> ModelConfig:
+        written = {"hidden", "activation", "dropout", "l2", "batch_norm", "loss", "optimizer", "learning_rate"}
+        given = sorted(written & self.model_fields_set)
+        if self.name is not None and given:
+            raise ValueError(
+                f"name: '{self.name}' is a network of the zoo, so {given[0]} cannot be set; use one of them"
+            )
+        if self.name is None and self.hidden is None and given:
+            raise ValueError(f"{given[0]} is set, but not hidden; give the widths of the hidden layers")
+        return self
+
+
+class ConditionConfig(Schema):
+    """Fold files and class weights of one condition, e.g. a data-taking era."""
+
+    datasets: Names
+    class_weights: _ClassWeights | None = None
+
+
+class MissingConfig(Schema):
+    """What replaces missing inputs (NaN and ±infinity)."""
+
+    value: float
+
+    @field_validator("value")
+    @classmethod
+    def _finite(cls, value: float) -> float:
+        if not math.isfinite(value):
+            raise ValueError(f"{value} is not finite")
+        return value
+
+
+class TrainingConfig(Schema):
+    """Schema of the training config.
+
+    Attributes
+    ----------
+    datasets : list of str
+        Fold files; the index is the fold.
+    conditions : dict of ConditionConfig
+        Fold files per condition, for training with one-hot inputs (htt-ml's eras; its keys `datasets_2016`,
+        `class_weights_2016`, … are read as conditions of these names).
+    output_path : str
+        Folder of all that is written.
+    classes : list of str
+        Trees in the fold files; the order is that of the network's outputs.
+    class_weights : dict of float
+    global_weight_scale : float
+    event_weights : str, optional
+        Branch of event weights; without it each event counts 1.
+    variables : list of str
+        Inputs, in order.
+    train_test_split : float
+        Share of the events used for training; the rest validates.
+    preprocessing : str
+        One of `PREPROCESSING_METHODS`; as in htt-ml, the first that the text contains.
+    weighted_preprocessing : bool
+        Whether scalers are fitted with event weights.
+    missing : MissingConfig, optional
+    seed : int
+    stream : bool
+        Read batches from disk instead of holding the training events in memory.
+    randomize_classes : list of str
+        Beginnings of the names of classes whose condition is drawn at random where that is asked for.
+    model : ModelConfig
+    plot : PlotConfig
+    processes
+        Read by other tools of htt-ml's users; not used here.
+    """
+
+    datasets: Names | None = None
+    conditions: Annotated[dict[Name, ConditionConfig], TextKeys] = {}
+    output_path: Name
+    classes: Annotated[Names, Field(min_length=2)]
+    class_weights: _ClassWeights | None = None
+    global_weight_scale: float = Field(default=1.0, gt=0)
+    event_weights: Name | None = None
+    variables: Names
+    train_test_split: float = Field(default=0.75, gt=0, lt=1)
+    preprocessing: Name = "standard_scaler"
+    weighted_preprocessing: bool = False
+    missing: MissingConfig | None = None
+    seed: int = Field(default=1234, ge=0, lt=2**32)
+    stream: bool = False
+    randomize_classes: list[Name] = ["ggh", "qqh", "vbftopo"]
+    model: ModelConfig = ModelConfig(name="example")
+    plot: PlotConfig = PlotConfig()
+    processes: Any = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _old_keys_as_conditions(cls, data: Any) -> Any:
+        """Read htt-ml's `datasets_2016`, `class_weights_2016`, … as `conditions`."""
+        if not isinstance(data, dict):
+            return data
+        matches = {key: _OLD_CONDITION_KEY.fullmatch(key) for key in data if isinstance(key, str)}
+        names = [match[2] for match in matches.values() if match and match[1] == "datasets"]
+        old = [key for key, match in matches.items() if match and match[2] in names]
+        if not old:
+            return data
+        if "conditions" in data:
+            raise ValueError(f"{old[0]} and conditions stand side by side; use one of the two forms")
+        kept = {key: value for key, value in data.items() if key not in old}
+        kept["conditions"] = {
+            name: {
+                "datasets": data[f"datasets_{name}"],
+                "class_weights": data.get(f"class_weights_{name}", data.get("class_weights")),
+            }
+            for name in names
+        }
+        return kept
+
+    @field_validator("preprocessing")
+    @classmethod
+    def _known_method(cls, text: str) -> str:
+        for method in PREPROCESSING_METHODS:
+            if method in text:
+                return method
+        raise ValueError(f"no preprocessing '{text}'{did_you_mean(text, PREPROCESSING_METHODS)}")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainingConfig:
+        if self.datasets is None and not self.conditions:
+            raise ValueError("no datasets; list the fold files, e.g. datasets: [fold0_a.root, fold1_a.root]")
+        numbers = {"datasets": len(self.datasets)} if self.datasets else {}
+        numbers |= {
+            f"conditions.{name}.datasets": len(condition.datasets) for name, condition in self.conditions.items()
+        }
+        for key, number in numbers.items():
+            if number < 2:
+                raise ValueError(f"{key}: one fold file; at least two are needed, so that no model scores what it saw")
+            if number != self.num_folds:
+                raise ValueError(f"{key}: {number} fold files, but {next(iter(numbers))} has {self.num_folds}")
+        self._check_class_weights("class_weights", self.class_weights)
+        for name, condition in self.conditions.items():
+            self._check_class_weights(f"conditions.{name}.class_weights", condition.class_weights)
+        return self
+
+    def _check_class_weights(self, key: str, weights: dict[str, float] | None) -> None:
+        if weights is None:
+            return
+        missing = [name for name in self.classes if name not in weights]
+        if missing:
+            raise ValueError(f"{key}: no weight of class '{missing[0]}'{did_you_mean(missing[0], weights)}")
+        bad = [name for name, weight in weights.items() if not (math.isfinite(weight) and weight >= 0)]
+        if bad:
+            raise ValueError(f"{key}.{bad[0]}: {weights[bad[0]]} is not a finite number of at least 0")
+
+    @property
+    def num_folds(self) -> int:
+        """Number of folds, that is of fold files and of models."""
+        if self.datasets is not None:
+            return len(self.datasets)
+        return len(next(iter(self.conditions.values())).datasets)
+
+    def datasets_of(self, condition: str | None) -> list[str]:
+        """Fold files of a condition, or of the training without conditions.
+
+        Raises
+        ------
+        KeyError
+            If there is no such condition, or None is asked for and all datasets belong to conditions.
+        """
+        if condition is not None:
+            return list(self.conditions[condition].datasets)
+        if self.datasets is None:
+            raise KeyError("datasets")
+        return list(self.datasets)
+
+    def class_weights_of(self, condition: str | None) -> dict[str, float]:
+        """Weight of each class; 1 where the config gives none."""
+        weights = self.class_weights
+        if condition is not None and self.conditions[condition].class_weights is not None:
+            weights = self.conditions[condition].class_weights
+        return {name: float((weights or {}).get(name, 1.0)) for name in self.classes}

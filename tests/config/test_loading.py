@@ -1,0 +1,147 @@
+"""What is wrong in a config comes back as one line that names the file, the key and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ntupleml.config import ApplicationConfig, DatasetConfig, TestingConfig, TrainingConfig, load_config
+from ntupleml.errors import NtuplemlError
+
+DATASET = """
+output_path: .
+output_filename: example_dataset.root
+tree_path: ntuple
+processes:
+  signal: {files: [example_signal.root]}
+"""
+TRAINING = """
+datasets: [fold0.root, fold1.root]
+output_path: .
+classes: [signal, background]
+variables: [x, y]
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def write_config(text: str) -> Path:
+        path = tmp_path / "config.yaml"
+        path.write_text(text)
+        return path
+
+    return write_config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (DATASET + "num_fold: 3\n", "unknown key 'num_fold'; nearest: 'num_folds'"),
+        (DATASET + "num_folds: '3'\n", "num_folds: found '3', but a valid integer is needed"),
+        (DATASET + "num_folds: 1\n", "num_folds: found 1, but greater than or equal to 2 is needed"),
+        (DATASET.replace("files", "file"), "processes.signal: unknown key 'file'; nearest: 'files'"),
+        (
+            DATASET.replace("[example_signal.root]", "a.root"),
+            "processes.signal.files: found 'a.root', but a valid list",
+        ),
+        (DATASET + "  signal: {files: [b.root]}\n", "line 7, column 3: key 'signal' stands here a second time"),
+        (DATASET + "branches: alll\n", "branches: found 'alll', but 'all' or 'needed' is needed"),
+        (DATASET + "branches: [x, x]\n", "branches: named twice: 'x'"),
+        (DATASET.replace("tree_path: ntuple", ""), "no tree_path, neither here nor in processes.signal"),
+        (DATASET.replace("dataset.root", "dataset.txt"), "output_filename: 'example_dataset.txt' is not the name"),
+        (DATASET.replace("output_path: .", ""), "key 'output_path' is missing"),
+        ("", "holds nothing, not keys with values"),
+        ("- a", "holds a list, not keys with values"),
+        ("a: [", "line 1, column 5: expected the node content"),
+        ("!!python/object/apply:os.system [ls]", "could not determine a constructor for the tag"),
+        ("[" * 5000, "nested too deeply"),
+    ],
+)
+def test_dataset_config_mistakes(write, text: str, message: str) -> None:
+    path = write(text)
+    with pytest.raises(NtuplemlError) as error:
+        load_config(path, DatasetConfig)
+    assert message in str(error.value)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (TRAINING + "model: {name: example, epoch: 3}\n", "model: unknown key 'epoch'; nearest: 'epochs'"),
+        (TRAINING + "model: {save_best_only: 'False'}\n", "model.save_best_only: found 'False', but a valid boolean"),
+        (TRAINING + "model: {hidden: [0]}\n", "model.hidden[0]: found 0"),
+        (TRAINING + "model: {name: example, dropout: 0.1}\n", "is a network of the zoo, so dropout cannot be set"),
+        (TRAINING + "model: {dropout: 0.1}\n", "dropout is set, but not hidden"),
+        (TRAINING + "preprocessing: standart\n", "no preprocessing 'standart'; nearest: 'standard_scaler'"),
+        (TRAINING + "class_weights: {signal: 1}\n", "class_weights: no weight of class 'background'"),
+        (TRAINING + "train_test_split: 2\n", "train_test_split: found 2"),
+        (TRAINING + "missing: {value: .nan}\n", "missing.value: nan is not finite"),
+        (TRAINING + "plot: {style: CSM}\n", "plot.style: found 'CSM', but 'plain', 'CMS'"),
+        (TRAINING.replace("[x, y]", "[x, x]"), "variables: named twice: 'x'"),
+        (TRAINING.replace("[fold0.root, fold1.root]", "[fold0.root]"), "datasets: one fold file; at least two"),
+        (TRAINING + "conditions: {2016: {datasets: [a, b, c]}}\n", "conditions.2016.datasets: 3 fold files"),
+        (TRAINING + "conditions: {2016: {dataset: [a, b]}}\n", "conditions.2016: unknown key 'dataset'"),
+        (TRAINING + "conditions: {a: {datasets: [a, b]}}\ndatasets_b: [a, b]\n", "datasets_b and conditions stand"),
+    ],
+)
+def test_training_config_mistakes(write, text: str, message: str) -> None:
+    with pytest.raises(NtuplemlError) as error:
+        load_config(write(text), TrainingConfig)
+    assert message in str(error.value)
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(NtuplemlError, match=r"none\.yaml: no such file or directory"):
+        load_config(tmp_path / "none.yaml", DatasetConfig)
+
+
+def test_aliases_that_expand_without_end_are_refused(write) -> None:
+    levels = ["l0: &l0 [x, x, x, x, x, x, x, x, x, x]"]
+    levels += [f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]" for i in range(1, 9)]
+    with pytest.raises(NtuplemlError, match="aliases expand to more than"):
+        load_config(write("\n".join(levels)), DatasetConfig)
+    with pytest.raises(NtuplemlError, match="an alias that contains itself"):
+        load_config(write("a: &a [*a]"), DatasetConfig)
+
+
+def test_numbers_with_an_exponent_and_no_point_are_numbers(write) -> None:
+    """YAML 1.1 reads 1e-5 as text; no physicist does."""
+    config = load_config(write(TRAINING + "model: {hidden: [5], l2: 1e-5, learning_rate: 1E-3}\n"), TrainingConfig)
+    assert (config.model.l2, config.model.learning_rate) == (1e-5, 1e-3)
+
+
+def test_plain_numbers_are_formulas(write) -> None:
+    text = DATASET.replace("{files: [example_signal.root]}", "{files: [a.root], weight_string: 1.5, cut_string: ''}")
+    process = load_config(write(text), DatasetConfig).processes["signal"]
+    assert (process.weight_string, process.cut_string) == ("1.5", "1")
+
+
+def test_old_keys_of_htt_ml_become_conditions(write) -> None:
+    text = TRAINING.replace("datasets: [fold0.root, fold1.root]", "datasets_2016: [a0, a1]\ndatasets_2017: [b0, b1]")
+    text += "class_weights_2016: {signal: 2, background: 3}\nclass_weights: {signal: 5, background: 7}\n"
+    config = load_config(write(text), TrainingConfig)
+    assert list(config.conditions) == ["2016", "2017"]
+    assert config.datasets_of("2017") == ["b0", "b1"]
+    assert config.class_weights_of("2016") == {"signal": 2, "background": 3}
+    assert config.class_weights_of("2017") == {"signal": 5, "background": 7}
+    assert config.num_folds == 2
+
+
+def test_preprocessing_is_found_in_a_longer_text_as_in_htt_ml(write) -> None:
+    config = load_config(write(TRAINING + "preprocessing: my_robust_scaler_v2\n"), TrainingConfig)
+    assert config.preprocessing == "robust_scaler"
+
+
+def test_the_five_example_configs_of_htt_ml_load(project: Path) -> None:
+    folder = project / "tests" / "data" / "htt_ml"
+    dataset = load_config(folder / "example_dataset_config.yaml", DatasetConfig)
+    assert [dataset.class_of(name) for name in dataset.processes] == ["signal", "background_1", "background_2", "data"]
+    training = load_config(folder / "example_training_config.yaml", TrainingConfig)
+    assert training.seed == 1234
+    assert (training.model.name, training.model.batch_size) == ("example", 100)
+    load_config(folder / "example_keras_testing_config.yaml", TestingConfig)
+    keras = load_config(folder / "example_keras_application_config.yaml", ApplicationConfig)
+    assert keras.branch_prefix == "ml_score_"
+    load_config(folder / "example_application_config.yaml", ApplicationConfig)

@@ -1,0 +1,46 @@
+"""What the tests of all rooms share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """Top folder of the checkout."""
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run one of the scripts as a user does, in a process of its own: `run_script("dataset/x.py", "a", cwd=...)`."""
+
+    def run(script: str, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(PROJECT / script), *map(str, arguments)]
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=300)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def root_data() -> Path:
+    """Folder of the data files that ROOT's wheel ships with its tutorials."""
+    import importlib.util
+
+    specification = importlib.util.find_spec("ROOT")
+    assert specification is not None
+    assert specification.origin is not None
+    return Path(specification.origin).parent / "tutorials" / "machine_learning" / "data"
