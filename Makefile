@@ -1,0 +1,95 @@
+# `make example` and `make test` set everything up by themselves; `source setup.sh` gives a shell with the same.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -e -o pipefail -c
+.ONESHELL:
+
+TOP := $(CURDIR)
+SETUP := . $(TOP)/setup.sh
+DEV := export NTUPLEML_DEV=1; $(SETUP)
+
+.PHONY: help setup example example-multiclass example-higgs example-htautau test test-fast test-lower-bounds lint format bench clean
+
+help:
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
+
+setup: ## install everything that the commands need
+	@$(SETUP)
+
+example: ## the main job on the toy data: files, folds, training, confusion matrices, scores
+	@$(SETUP)
+	dataset/write_example_dataset.py example --overwrite
+	$(call stages,toy,example/example_data.root,ntuple)
+	@echo
+	echo "figures:     $(TOP)/example/fold*_keras_confusion_*.png and fold*_loss.png"
+	echo "scored file: $(TOP)/example/example_data.root (tree ntuple, branches ml_score_*)"
+
+example-multiclass: ## the same on the four classes of ROOT's tmva_multiclass_example.root
+	@$(SETUP)
+	python3 tools/copy_root_data.py example/data tmva_multiclass_example.root
+	$(call stages,multiclass,example/data/tmva_multiclass_example.root,TreeS)
+	@echo
+	echo "figures:     $(TOP)/example/multiclass/fold*_keras_confusion_*.png and fold*_loss.png"
+	echo "scored file: $(TOP)/example/data/tmva_multiclass_example.root (tree TreeS, branches ml_score_*)"
+
+example-higgs: ## the same on ROOT's Higgs_data.root
+	@$(SETUP)
+	python3 tools/copy_root_data.py example/data Higgs_data.root
+	$(call stages,higgs,example/data/Higgs_data.root,sig_tree)
+	application/keras_application.py configs/higgs/{dataset,training,application}.yaml \
+	    example/data/Higgs_data.root bkg_tree --overwrite
+	@echo
+	python3 tools/mean_auc.py example/data/Higgs_data.root:sig_tree example/data/Higgs_data.root:bkg_tree ml_score_signal
+	echo "figures:     $(TOP)/example/higgs/fold*_keras_confusion_*.png and fold*_loss.png"
+	echo "scored file: $(TOP)/example/data/Higgs_data.root (trees sig_tree and bkg_tree, branches ml_score_*)"
+
+example-htautau: ## the same on simulated collisions: make example-htautau DATA=folder of ggh.root, qqh.root, ...
+	@if [ -z "$(DATA)" ]; then echo "make example-htautau DATA=folder: name the folder of ggh.root, ..." >&2; exit 2; fi
+	$(SETUP)
+	mkdir -p example/htautau/data
+	for process in ggh qqh ztt tt w; do cp --no-preserve=mode "$(DATA)/$$process.root" example/htautau/data/; done
+	$(call stages,htautau,example/htautau/data/ggh.root,ntuple)
+	@echo
+	echo "figures:     $(TOP)/example/htautau/fold*_keras_confusion_*.png and fold*_loss.png"
+	echo "scored file: $(TOP)/example/htautau/data/ggh.root (tree ntuple, branches ml_score_*)"
+
+# The four stages with the configs of a folder, the scores going into a tree of a file.
+define stages
+dataset/create_training_dataset.py configs/$(1)/dataset.yaml --overwrite
+	training/keras_training.py configs/$(1)/training.yaml all --overwrite
+	testing/keras_confusion_matrix.py configs/$(1)/training.yaml configs/$(1)/testing.yaml all --overwrite
+	application/keras_application.py configs/$(1)/{dataset,training,application}.yaml $(2) $(3) --overwrite
+endef
+
+test: ## all tests
+	@$(DEV)
+	python -m pytest
+
+test-fast: ## the tests that take less than ten seconds each
+	@$(DEV)
+	python -m pytest -m "not slow"
+
+test-lower-bounds: ## all tests with the oldest versions that pyproject.toml admits
+	@python3 -m venv .venv-lower-bounds
+	.venv-lower-bounds/bin/pip install --quiet uv
+	.venv-lower-bounds/bin/uv pip install --python .venv-lower-bounds/bin/python --resolution lowest-direct \
+	    --prerelease if-necessary-or-explicit --editable '.[root,dev]'
+	.venv-lower-bounds/bin/python -m pytest
+
+lint: ## formatting, linter and types
+	@$(DEV)
+	ruff format --check .
+	ruff check .
+	mypy
+
+format: ## let ruff format and mend what it can
+	@$(DEV)
+	ruff format .
+	ruff check --fix .
+
+bench: ## the measured ratios of docs/speed.md, each against its named peer
+	@$(DEV)
+	for benchmark in benchmarks/*.py; do echo; echo "== $$benchmark"; python "$$benchmark"; done
+
+clean: ## remove what the examples wrote
+	rm -rf example
