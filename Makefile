@@ -39,19 +39,23 @@ example-higgs: ## the same on ROOT's Higgs_data.root
 	application/keras_application.py configs/higgs/{dataset,training,application}.yaml \
 	    example/data/Higgs_data.root bkg_tree --overwrite
 	@echo
-	python3 tools/mean_auc.py example/data/Higgs_data.root:sig_tree example/data/Higgs_data.root:bkg_tree ml_score_signal
+	python3 tools/mean_auc.py example/data/Higgs_data.root sig_tree bkg_tree ml_score_signal
 	echo "figures:     $(TOP)/example/higgs/fold*_keras_confusion_*.png and fold*_loss.png"
 	echo "scored file: $(TOP)/example/data/Higgs_data.root (trees sig_tree and bkg_tree, branches ml_score_*)"
 
 example-htautau: ## the same on simulated collisions: make example-htautau DATA=folder of ggh.root, qqh.root, ...
 	@if [ -z "$(DATA)" ]; then echo "make example-htautau DATA=folder: name the folder of ggh.root, ..." >&2; exit 2; fi
 	$(SETUP)
-	mkdir -p example/htautau/data
-	for process in ggh qqh ztt tt w; do cp --no-preserve=mode "$(DATA)/$$process.root" example/htautau/data/; done
-	$(call stages,htautau,example/htautau/data/ggh.root,ntuple)
+	mkdir -p example/data/htautau
+	for process in ggh qqh ztt tt w; do cp --no-preserve=mode "$(DATA)/$$process.root" example/data/htautau/; done
+	$(call stages,htautau,example/data/htautau/ggh.root,ntuple)
+	for process in qqh ztt tt w; do
+	    application/keras_application.py configs/htautau/{dataset,training,application}.yaml \
+	        example/data/htautau/$$process.root ntuple --overwrite
+	done
 	@echo
-	echo "figures:     $(TOP)/example/htautau/fold*_keras_confusion_*.png and fold*_loss.png"
-	echo "scored file: $(TOP)/example/htautau/data/ggh.root (tree ntuple, branches ml_score_*)"
+	echo "figures:      $(TOP)/example/htautau/fold*_keras_confusion_*.png and fold*_loss.png"
+	echo "scored files: $(TOP)/example/data/htautau/*.root (tree ntuple, branches ml_score_*)"
 
 # The four stages with the configs of a folder, the scores going into a tree of a file.
 define stages

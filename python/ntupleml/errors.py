@@ -52,3 +52,16 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
         return "; there are none"
     shown = ", ".join(f"'{candidate}'" for candidate in names[:6])
     return f"; there are: {shown}" + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def one_line(text: object, length: int = 300) -> str:
+    r"""Text of unknown origin, such as another library's error, as part of a message: one line, nothing unprintable.
+
+    Examples
+    --------
+    >>> one_line(ValueError("a long\n   story"), length=8)
+    'a long …'
+    """
+    line = " ".join(str(text).split())
+    line = "".join(character if character.isprintable() else "?" for character in line)
+    return line if len(line) <= length else line[: length - 1] + "…"

@@ -1,0 +1,27 @@
+"""Cut, weight and variable strings in ROOT's formula syntax, to functions of arrays.
+
+The syntax and the numbers are those of TTreeFormula, so that strings that worked with TTree::Draw and CopyTree mean
+the same here; a grammar of our own, evaluated with NumPy, and no ``eval``. The library formulate parses a part of this
+language, but it lacks the ternary and the bit operators, vector functions such as ``Sum$`` and positions in its errors,
+and its tree is made for printing code; it builds on lark as well, which is used directly here.
+
+What differs from TTreeFormula, on purpose:
+
+* Whole numbers stay 64-bit integers where it rounds them to doubles: ``event == 9007199254740993``, ``event % 2``.
+* An event without the element that ``jet_pt[index_branch]`` asks for does not pass a cut. (TTreeFormula's value is NaN,
+  which its newest versions count as true; older ones had 0.) As a value it is NaN.
+* ``jet_pt[3]`` in an event with fewer elements has no instance in TTreeFormula. The event does not pass; its value is
+  NaN.
+* ``%`` by zero has no value (NaN, does not pass), where TTreeFormula ends the process.
+* Branches on the side that ``?:`` skips are read nevertheless; TTreeFormula (6.40) can take what an earlier event left
+  in them where they occur again.
+* Accepted in addition: ``true``, ``false``, ``+x``, ``!-x``, a ternary in the middle of a ternary, ``std::`` functions.
+* Refused: text, ``rndm``, casts, methods, ``Entries$``, several indices, and rows of comparisons that TFormula takes
+  for something else.
+"""
+
+from __future__ import annotations
+
+from ntupleml.expressions.expression import Expression, parse
+
+__all__ = ["Expression", "parse"]
