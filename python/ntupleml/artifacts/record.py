@@ -1,0 +1,236 @@
+"""The record of a training: what a model was made from and how, kept as JSON beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from ntupleml import __version__
+from ntupleml.atomic import replace_file
+from ntupleml.errors import NtuplemlError, one_line
+
+#: Version of the record's layout; a program reads the layouts up to its own.
+FORMAT_VERSION = 1
+#: What a training learns only after the ONNX file, which carries the record's hash, has been written, and what says
+#: nothing of the model.
+_NOT_HASHED = {"sha256", "onnx_check", "format_version", "ntupleml_version"}
+
+
+class _Part(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", ser_json_inf_nan="strings", protected_namespaces=())
+
+
+class ClassContent(_Part):
+    """What a dataset holds of one class.
+
+    Attributes
+    ----------
+    entries : int
+        Number of events.
+    sum_of_weights, uncertainty : float
+        Sum of the event weights and its statistical uncertainty √Σw².
+    negative_share : float
+        Share of the events with a negative weight, from 0 to 1.
+    """
+
+    entries: int = pydantic.Field(ge=0)
+    sum_of_weights: float
+    uncertainty: float
+    negative_share: float = pydantic.Field(ge=0, le=1)
+
+
+class DatasetRecord(_Part):
+    """A fold file that a model was trained on.
+
+    Attributes
+    ----------
+    path : str
+        The file, as the training config names it.
+    uuid : str
+        UUID that ROOT gave the file.
+    size : int
+        Its size in bytes.
+    fold : int
+        Fold of its events.
+    condition : str or None
+        The condition (era) it belongs to, where the training has conditions.
+    classes : dict of str to ClassContent
+        Content per class.
+    """
+
+    path: str
+    uuid: str
+    size: int = pydantic.Field(ge=0)
+    fold: int = pydantic.Field(ge=0)
+    condition: str | None = None
+    classes: dict[str, ClassContent] = {}
+
+
+class SplitSizes(_Part):
+    """Number of events the network was fitted on and validated with."""
+
+    training: int = pydantic.Field(ge=0)
+    validation: int = pydantic.Field(ge=0)
+
+
+class OnnxCheck(_Part):
+    """Comparison of the ONNX file with the model it was made from, on real events.
+
+    Attributes
+    ----------
+    events : int
+        Number of events compared.
+    largest_difference : float
+        Largest absolute difference of any score.
+    """
+
+    events: int = pydantic.Field(ge=0)
+    largest_difference: float = pydantic.Field(ge=0)
+
+
+class TrainingRecord(_Part):
+    """How a trained model came to be: the content of ``fold{f}_keras_training.json``.
+
+    Attributes
+    ----------
+    format_version : int
+        Version of this layout.
+    ntupleml_version : str
+        Version of the package that trained the model.
+    engine : str
+        What trained it, ``"keras"``.
+    fold, num_folds : int
+        Index of the model and number of folds.
+    trained_on : list of int
+        Folds whose events the model saw.
+    held_out_fold : int
+        Fold that it never saw, on which it is tested and which it scores.
+    event_branch : str or None
+        Branch whose value modulo ``num_folds`` is the fold; None where the entry number decides.
+    classes, variables : list of str
+        Network outputs and inputs, in order.
+    conditions : list of str
+        Names of the one-hot inputs that follow the variables, unscaled; normally empty.
+    preprocessing : str
+        Name of the scaler.
+    preprocessing_events : int or None
+        Number of events that it was fitted to: a random sample of them where events are streamed.
+    missing : float or None
+        Value that replaces NaN and infinite inputs; None where they are an error.
+    seed : int
+        Seed of everything random.
+    config : dict
+        The training config.
+    network : dict
+        Layers, loss, optimiser and the rest of the network's description.
+    versions : dict of str to str
+        Versions of the libraries.
+    datasets : list of DatasetRecord
+        The files trained on.
+    split : SplitSizes
+        Events fitted on and validated with.
+    history : dict of str to list of float
+        Each metric, epoch by epoch.
+    epochs : int
+        Number of epochs trained.
+    best_epoch : int or None
+        Epoch (from 1) whose weights the model has; None where nobody looked for the best.
+    sha256 : dict of str to str
+        Checksum per model file, by file name.
+    onnx_check : OnnxCheck or None
+        Comparison of the ONNX file with the Keras model.
+    """
+
+    format_version: int = pydantic.Field(default=FORMAT_VERSION, ge=1)
+    ntupleml_version: str = __version__
+    engine: str = "keras"
+    fold: int = pydantic.Field(ge=0)
+    num_folds: int = pydantic.Field(ge=2)
+    trained_on: list[int]
+    held_out_fold: int = pydantic.Field(ge=0)
+    event_branch: str | None = None
+    classes: list[str] = pydantic.Field(min_length=2)
+    variables: list[str] = pydantic.Field(min_length=1)
+    conditions: list[str] = []
+    preprocessing: str
+    preprocessing_events: int | None = None
+    missing: float | None = None
+    seed: int
+    config: dict[str, Any]
+    network: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+    datasets: list[DatasetRecord] = []
+    split: SplitSizes | None = None
+    history: dict[str, list[float]] = {}
+    epochs: int = pydantic.Field(default=0, ge=0)
+    best_epoch: int | None = None
+    sha256: dict[str, str] = {}
+    onnx_check: OnnxCheck | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _held_out_is_not_trained_on(self) -> TrainingRecord:
+        if self.held_out_fold in self.trained_on:
+            raise ValueError(f"fold {self.held_out_fold} is both trained on and held out")
+        if any(not 0 <= fold < self.num_folds for fold in [*self.trained_on, self.held_out_fold, self.fold]):
+            raise ValueError(f"a fold is outside 0 to {self.num_folds - 1}")
+        return self
+
+
+def record_hash(record: TrainingRecord) -> str:
+    """SHA-256 of a record's content, which the ONNX file carries in its metadata.
+
+    The checksums of the files and the check of the ONNX file are left out: they are known only after the ONNX file
+    has been written with this hash inside. Fields at their default are left out too, so that a later version, whose
+    records have more fields, finds the same hash; so the default of a field must never change.
+    """
+    content = json.loads(record.model_dump_json(exclude=_NOT_HASHED, exclude_defaults=True))
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_record(path: str | Path, record: TrainingRecord, *, overwrite: bool = False) -> None:
+    """Write a record as JSON, complete or not at all.
+
+    Raises
+    ------
+    NtuplemlError
+        If the file exists and is not to be overwritten, or the folder cannot be written to.
+    """
+    with replace_file(path, overwrite=overwrite) as temporary:
+        temporary.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def read_record(path: str | Path) -> TrainingRecord:
+    """Read a record.
+
+    Raises
+    ------
+    NtuplemlError
+        If there is no such file, or it is not the record of a training, or it was written by a later version.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NtuplemlError(f"{path}: no such file; it is written by the training, beside the model") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise NtuplemlError(f"{path}: not the record of a training: {one_line(error)}") from None
+    if not isinstance(content, dict) or "format_version" not in content:
+        raise NtuplemlError(f"{path}: not the record of a training: it has no format_version")
+    version = content["format_version"]
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        writer = content.get("ntupleml_version")
+        raise NtuplemlError(
+            f"{path}: written in record format {version} by ntupleml {writer}; this is ntupleml {__version__}, which "
+            f"reads formats up to {FORMAT_VERSION}; update it"
+        )
+    try:
+        return TrainingRecord.model_validate(content)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise NtuplemlError(
+            f"{path}: not the record of a training: {one_line(key or 'content')}: {one_line(first['msg'])}"
+        ) from None

@@ -1,0 +1,53 @@
+"""Writing an ONNX graph node by node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Operator set of the graphs that are written; ONNX Runtime reads it since version 1.11.
+OPSET = 17
+#: Version of the file format that goes with it.
+IR_VERSION = 8
+
+
+@dataclass
+class GraphBuilder:
+    """Nodes and constants of a graph under construction; values are referred to by name.
+
+    Attributes
+    ----------
+    nodes : list of onnx.NodeProto
+        In order of computation.
+    constants : list of onnx.TensorProto
+        The graph's initializers.
+    """
+
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    constants: list[onnx.TensorProto] = field(default_factory=list)
+
+    def add(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
+        """Append a node and return the name of its output."""
+        name = output or f"{operator.lower()}_{len(self.nodes)}"
+        self.nodes.append(
+            helper.make_node(operator, list(inputs), [name], name=f"node_{len(self.nodes)}", **attributes)
+        )
+        return name
+
+    def constant(self, values: Any, dtype: type[np.generic] = np.float64) -> str:
+        """Append a constant array or number and return its name."""
+        name = f"constant_{len(self.constants)}"
+        array: NDArray[Any] = np.asarray(values, dtype=dtype)
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
+
+    def cast(self, value: str, dtype: type[np.generic]) -> str:
+        """Append a conversion to another type of numbers."""
+        return self.add("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))

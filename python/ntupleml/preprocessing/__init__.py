@@ -1,0 +1,16 @@
+"""The scalers of the inputs: fitting them, with weights where asked, and their pickles, read without running code."""
+
+from ntupleml.preprocessing.missing import count_missing, fill_missing, refuse_missing
+from ntupleml.preprocessing.pickles import load_preprocessing, write_preprocessing
+from ntupleml.preprocessing.scalers import SCALERS, Scaler, fit_scaler
+
+__all__ = [
+    "SCALERS",
+    "Scaler",
+    "count_missing",
+    "fill_missing",
+    "fit_scaler",
+    "load_preprocessing",
+    "refuse_missing",
+    "write_preprocessing",
+]

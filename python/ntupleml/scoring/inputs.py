@@ -1,0 +1,173 @@
+"""From columns of an ntuple to the matrix that the models take."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.errors import NtuplemlError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from ntupleml.expressions import Expression
+
+#: Rows that are filled at a time, so that the part of the matrix being written stays in the processor's cache.
+_BLOCK = 4096
+
+
+def required_branches(variables: Sequence[str], available: Collection[str], where: str) -> list[str]:
+    """Branches to read for some variables.
+
+    A variable is the branch of its name; where there is none, it is a formula such as ``jet_pt[0]`` or ``pt_1/pt_2``.
+
+    Parameters
+    ----------
+    variables : sequence of str
+    available : collection of str
+        Branches there are.
+    where : str
+        File and tree, for messages.
+
+    Returns
+    -------
+    list of str
+        Each once, in order of need.
+
+    Raises
+    ------
+    NtuplemlError
+        If a variable is neither a branch nor a formula of branches.
+    """
+    branches: dict[str, None] = {}
+    for name in variables:
+        if name in available:
+            branches[name] = None
+            continue
+        for branch in sorted(_formula(name, where, available).branches):
+            if branch not in available:
+                raise NtuplemlError(
+                    f"{where}: no branch '{branch}', which variable '{name}' needs{did_you_mean(branch, available)}"
+                )
+            branches[branch] = None
+    return list(branches)
+
+
+def columns_to_matrix(
+    columns: Mapping[str, Any], variables: Sequence[str], *, where: str = "variables"
+) -> NDArray[np.float32]:
+    """Variables of events as one matrix.
+
+    Parameters
+    ----------
+    columns : mapping of str to array
+        Branches that `required_branches` names, each with one number per event (of any type of number or bool), or
+        vectors (awkward arrays) where a formula uses them.
+    variables : sequence of str
+        Branches or formulas, in the order of the matrix.
+    where : str
+        File and tree, for messages.
+
+    Returns
+    -------
+    array of float32, shape (n_events, n_variables)
+        Numbers beyond the range of float32 become infinite; integers above 2²⁴ are rounded to float32's precision.
+
+    Raises
+    ------
+    NtuplemlError
+        For a variable that has several numbers per event, or no number.
+
+    Examples
+    --------
+    >>> columns_to_matrix({"n": np.array([1, 2]), "x": np.array([0.5, 1.5])}, ["x", "n"])
+    array([[0.5, 1. ],
+           [1.5, 2. ]], dtype=float32)
+    """
+    num_events = len(next(iter(columns.values()))) if columns else 0
+    numbers = [_numbers_of(name, columns, num_events, where) for name in variables]
+    matrix = np.empty((num_events, len(numbers)), dtype=np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is infinite, and refused later
+        for start in range(0, num_events, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            for index, values in enumerate(numbers):
+                matrix[block, index] = values[block]
+    return matrix
+
+
+def append_condition(
+    matrix: NDArray[np.float32], conditions: Sequence[str], condition: str | None, where: str
+) -> NDArray[np.float32]:
+    """Matrix with the one-hot inputs of the condition (era) that all its events are of.
+
+    Parameters
+    ----------
+    matrix : array of float32, shape (n_events, n_variables)
+    conditions : sequence of str
+        Conditions of the models; empty for models without.
+    condition : str or None
+        The one of these events.
+    where : str
+        Config and key, for messages.
+
+    Returns
+    -------
+    array of float32, shape (n_events, n_variables + n_conditions)
+
+    Raises
+    ------
+    NtuplemlError
+        If the models have conditions and none or an unknown one is given, or the other way round.
+    """
+    if not conditions:
+        if condition is not None:
+            raise NtuplemlError(f"{where}: condition '{condition}' is given, but the models were trained without any")
+        return matrix
+    if condition is None or condition not in conditions:
+        found = "no condition is given" if condition is None else f"no condition '{condition}'"
+        raise NtuplemlError(f"{where}: {found}{did_you_mean(condition or '', conditions)}")
+    one_hot = np.zeros((len(matrix), len(conditions)), dtype=np.float32)
+    one_hot[:, list(conditions).index(condition)] = 1
+    return np.concatenate([matrix, one_hot], axis=1)
+
+
+def _numbers_of(name: str, columns: Mapping[str, Any], num_events: int, where: str) -> NDArray[Any]:
+    found = columns[name] if name in columns else _formula(name, where, columns).evaluate(columns, num_events)
+    values: NDArray[Any] | None = found if isinstance(found, np.ndarray) else _flat(found)
+    if values is None or values.ndim != 1:
+        raise NtuplemlError(
+            f"{where}: variable '{name}' has several values per event; choose one, e.g. '{name}[0]', or Sum$({name})"
+        )
+    if values.dtype.kind not in "fiub":
+        raise NtuplemlError(f"{where}: variable '{name}' is of type {values.dtype}; a number per event is needed")
+    return values
+
+
+def _flat(values: Any) -> NDArray[Any] | None:
+    """An awkward array of one number per event as a plain one; None where it has vectors or gaps."""
+    import awkward as ak
+
+    if values.ndim != 1:
+        return None
+    try:
+        return np.asarray(ak.to_numpy(values, allow_missing=False))
+    except (TypeError, ValueError):
+        return None
+
+
+def _formula(name: str, where: str, available: Collection[str]) -> Expression:
+    if name.isidentifier():
+        raise NtuplemlError(f"{where}: no branch '{name}'{did_you_mean(name, available)}")
+    return _parsed(name, f"{where}: variable '{name}'")
+
+
+@lru_cache(maxsize=1000)
+def _parsed(formula: str, where: str) -> Expression:
+    """The same formula comes with every chunk of an ntuple."""
+    from ntupleml.expressions import parse
+
+    return parse(formula, where)

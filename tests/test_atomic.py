@@ -1,0 +1,77 @@
+"""Files are complete or not there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ntupleml.atomic import replace_file
+from ntupleml.errors import NtuplemlError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_file_appears_at_the_end_with_the_suffix_kept(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "model.keras"
+    with replace_file(path) as temporary:
+        assert temporary.suffix == ".keras"
+        temporary.write_text("content")
+        assert not path.exists()
+    assert path.read_text() == "content"
+    assert [entry.name for entry in path.parent.iterdir()] == ["model.keras"]
+
+
+def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def write() -> None:
+        with replace_file(path, overwrite=True) as temporary:
+            temporary.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_existing_file_is_refused_unless_overwrite_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(NtuplemlError, match="exists already; give --overwrite"), replace_file(path):
+        pytest.fail("the block must not be entered")
+    with replace_file(path, overwrite=True) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+
+
+def test_a_file_that_appears_in_between_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+
+    def write() -> None:
+        with replace_file(path) as temporary:
+            temporary.write_text("ours")
+            path.write_text("theirs")
+
+    with pytest.raises(NtuplemlError, match="exists already"):
+        write()
+    assert path.read_text() == "theirs"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_new_file_has_the_usual_permissions(tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    with replace_file(tmp_path / "file") as temporary:
+        temporary.touch()
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("")
+    with pytest.raises(NtuplemlError, match="cannot write there"), replace_file(tmp_path / "folder" / "file"):
+        pytest.fail("the block must not be entered")
+    with pytest.raises(NtuplemlError, match="is a folder"), replace_file(tmp_path, overwrite=True):
+        pytest.fail("the block must not be entered")
