@@ -1,0 +1,267 @@
+"""What is to be read, found out and checked before any event is read: files, branches, formulas."""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.expressions import parse
+from ntupleml.ntuples import FriendFile, friend_files, open_ntuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ntupleml.config import DatasetConfig
+    from ntupleml.expressions import Expression
+    from ntupleml.ntuples import Branch, Ntuple
+
+log = logging.getLogger(__name__)
+
+
+class CopiedBranch(NamedTuple):
+    """A branch of the fold files: what it is called in the input, and its type as `TreeFile` wants it."""
+
+    source: str
+    type: np.dtype[Any] | str
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One input file of a process, with its friends, as the survey found it."""
+
+    path: str
+    tree_path: str
+    friends: tuple[FriendFile, ...]
+    num_entries: int
+    uuid: str
+    size: int
+    copied: dict[str, CopiedBranch]
+    event_copies: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process: its files, formulas and class."""
+
+    name: str
+    class_name: str
+    cut: Expression
+    weight: Expression
+    files: tuple[InputFile, ...]
+
+
+def survey(config: DatasetConfig) -> list[Process]:
+    """Open every input file once and check all that the config asks of it.
+
+    Returns
+    -------
+    list of Process
+        In the order of the config, those of one class next to each other.
+
+    Raises
+    ------
+    NtuplemlError
+        For a formula that cannot be parsed, a file, tree or branch that is not there, a tree without events, a
+        weight branch that exists already, and files of one class that differ in their branches.
+    """
+    formulas = {name: _formulas(config, name) for name in config.processes}
+    left_out: dict[str, str] = {}
+    processes = []
+    for name, (cut, weight) in formulas.items():
+        class_name = config.class_of(name)
+        same_class = [other for other in config.processes if config.class_of(other) == class_name]
+        used = frozenset().union(*(formula.branches for other in same_class for formula in formulas[other]))
+        files = tuple(
+            _survey_file(config, name, file, (cut, weight), used, left_out) for file in config.processes[name].files
+        )
+        if sum(file.num_entries for file in files) == 0:
+            raise NtuplemlError(f"processes.{name}: its files hold no events: {', '.join(file.path for file in files)}")
+        processes.append(Process(name, class_name, cut, weight, files))
+    if left_out:
+        listed = ", ".join(f"'{branch}' ({type_name})" for branch, type_name in left_out.items())
+        log.warning("not copied, since they hold neither numbers nor lists of numbers: %s", listed)
+    classes = list(dict.fromkeys(process.class_name for process in processes))
+    for class_name in classes:
+        _check_same_branches(class_name, [process for process in processes if process.class_name == class_name])
+    return sorted(processes, key=lambda process: classes.index(process.class_name))
+
+
+def _formulas(config: DatasetConfig, name: str) -> tuple[Expression, Expression]:
+    process = config.processes[name]
+    return (
+        parse(process.cut_string, where=f"processes.{name}.cut_string"),
+        parse(process.weight_string, where=f"processes.{name}.weight_string"),
+    )
+
+
+def _survey_file(
+    config: DatasetConfig,
+    name: str,
+    file: str,
+    formulas: tuple[Expression, Expression],
+    used_in_class: frozenset[str],
+    left_out: dict[str, str],
+) -> InputFile:
+    cut, weight = formulas
+    where = f"processes.{name}"
+    path = Path(config.base_path) / file
+    tree_path = config.tree_of(name)
+    friends = friend_files(config.friend_paths, file, tree_path, where)
+    with open_ntuple(path, tree_path, friends, where) as ntuple:
+        for formula in formulas:
+            _check_formula(formula, ntuple)
+        ntuple.require(sorted(cut.branches | weight.branches), where)
+        if config.event_branch is not None:
+            ntuple.require([config.event_branch], "event_branch")
+        copied = _copied_branches(config, ntuple, used_in_class, left_out)
+        ntuple.require([branch.source for branch in copied.values()], where)
+        if config.training_weight_branch in copied:
+            raise NtuplemlError(
+                f"{where}: {path} has a branch '{config.training_weight_branch}' already; choose another "
+                "training_weight_branch"
+            )
+        return InputFile(
+            str(path),
+            tree_path,
+            tuple(friends),
+            ntuple.num_entries,
+            ntuple.uuid,
+            path.stat().st_size,
+            copied,
+            tuple(_event_copies(ntuple, config.event_branch)),
+        )
+
+
+def _check_formula(formula: Expression, ntuple: Ntuple) -> None:
+    try:
+        formula.check_branches(ntuple.branches)
+    except NtuplemlError as error:
+        raise NtuplemlError(f"{ntuple.path}: tree '{ntuple.tree_path}': {error}") from None
+
+
+def _copied_branches(
+    config: DatasetConfig, ntuple: Ntuple, used_in_class: frozenset[str], left_out: dict[str, str]
+) -> dict[str, CopiedBranch]:
+    """Branches of the output and where they come from, in the order of the input."""
+    sources = _output_names(ntuple, config.event_branch)
+    if config.branches == "all":
+        wanted = set(sources)
+    elif config.branches == "needed":
+        wanted = _resolved(_needed(config, ntuple, used_in_class), sources, ntuple)
+    else:
+        wanted = _matching(config.branches, sources, ntuple)
+    if config.event_branch is not None and config.branches != "all":
+        wanted |= _resolved([config.event_branch], sources, ntuple)
+    copied = {}
+    for output, source in sources.items():
+        branch = ntuple.branches[source]
+        if output not in wanted:
+            continue
+        if branch.kind == "other":
+            left_out.setdefault(source, branch.type_name)
+        else:
+            copied[output] = CopiedBranch(source, _type_of(branch))
+    return copied
+
+
+def _output_names(ntuple: Ntuple, event_branch: str | None) -> dict[str, str]:
+    """Name in the fold file → name in the input: a friend's branch is `friend_branch` where its own name is taken.
+
+    Copies of the event number in friends are left out: they are compared with the original instead.
+    """
+    copies = set(_event_copies(ntuple, event_branch))
+    names = {name: name for name in ntuple.main_branches}
+    for full, (friend, own) in ntuple.friend_branches.items():
+        if full in copies:
+            continue
+        is_own = own not in ntuple.main_branches and own in ntuple.branches
+        output = own if is_own else f"{friend}_{own}"
+        while output in names:
+            output += "_"
+        names[output] = full
+    return names
+
+
+def _event_copies(ntuple: Ntuple, event_branch: str | None) -> list[str]:
+    return [
+        full
+        for full, (_, own) in ntuple.friend_branches.items()
+        if own == event_branch and own in ntuple.main_branches and ntuple.branches[full].kind == "scalar"
+    ]
+
+
+def _needed(config: DatasetConfig, ntuple: Ntuple, used_in_class: frozenset[str]) -> list[str]:
+    if config.variables is None:
+        return sorted(used_in_class)
+    names: list[str] = []
+    for index, variable in enumerate(config.variables):
+        is_branch = variable in ntuple.branches
+        names += [variable] if is_branch else sorted(parse(variable, where=f"variables[{index}]").branches)
+    return names
+
+
+def _resolved(names: Iterable[str], sources: Mapping[str, str], ntuple: Ntuple) -> set[str]:
+    """Output names of branches given as a formula names them."""
+    outputs = set()
+    by_source = {source: output for output, source in sources.items()}
+    for name in names:
+        output = name if name in sources else by_source.get(name)
+        if output is None:
+            ntuple.require([name], "branches")  # raises, unless it is the event number of a friend
+        else:
+            ntuple.require([sources[output]], "branches")
+            outputs.add(output)
+    return outputs
+
+
+def _matching(patterns: Iterable[str], sources: Mapping[str, str], ntuple: Ntuple) -> set[str]:
+    wanted: set[str] = set()
+    for index, pattern in enumerate(patterns):
+        matches = [
+            output
+            for output, source in sources.items()
+            if fnmatch.fnmatchcase(output, pattern) or fnmatch.fnmatchcase(source, pattern)
+        ]
+        if not matches:
+            raise NtuplemlError(
+                f"branches[{index}]: '{pattern}' matches no branch in tree '{ntuple.tree_path}' of "
+                f"{ntuple.path}{did_you_mean(pattern, sources)}"
+            )
+        wanted.update(matches)
+    return wanted
+
+
+def _type_of(branch: Branch) -> np.dtype[Any] | str:
+    assert branch.dtype is not None
+    if branch.kind == "scalar":
+        return branch.dtype
+    if branch.length is not None:
+        return np.dtype((branch.dtype, (branch.length,)))
+    return f"vector of {branch.dtype.name}"
+
+
+def _check_same_branches(class_name: str, processes: list[Process]) -> None:
+    """Refuse files of one class whose branches differ: they become one tree."""
+    files = [(process.name, file) for process in processes for file in process.files]
+    _, first = files[0]
+    for process_name, file in files[1:]:
+        for with_it, without_it in ((first, file), (file, first)):
+            for name in with_it.copied:
+                if name not in without_it.copied:
+                    raise NtuplemlError(
+                        f"processes.{process_name}: {with_it.path} has a branch '{name}', which {without_it.path} "
+                        f"has not, and both belong to class '{class_name}'; list the common branches under 'branches'"
+                    )
+        for name, branch in file.copied.items():
+            if branch.type != first.copied[name].type:
+                raise NtuplemlError(
+                    f"processes.{process_name}: branch '{name}' is of type {branch.type} in {file.path}, but "
+                    f"{first.copied[name].type} in {first.path}, and both belong to class '{class_name}'; make the "
+                    "types equal or leave it out of 'branches'"
+                )

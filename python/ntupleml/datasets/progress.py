@@ -1,0 +1,51 @@
+"""A progress bar on terminals, and nothing elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[str, int], None]]:
+    """Show how many events have been read, if the standard error stream is a terminal; else log each process.
+
+    Parameters
+    ----------
+    total : int
+        Number of events to read.
+
+    Yields
+    ------
+    callable
+        Takes the name of the process and the number of events read since the last call.
+    """
+    if not sys.stderr.isatty():
+        seen: set[str] = set()
+
+        def note(process: str, number: int) -> None:
+            del number
+            if process not in seen:
+                seen.add(process)
+                log.info("reading process %s", process)
+
+        yield note
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("reading", total=total)
+
+        def advance(process: str, number: int) -> None:
+            progress.update(task, description=process, advance=number)
+
+        yield advance

@@ -1,0 +1,245 @@
+"""What a fold file was made from: the JSON file beside it, and the table of the whole dataset."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pydantic
+
+from ntupleml.errors import NtuplemlError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Version of the record's layout; a program reads the layouts up to its own.
+FORMAT_VERSION = 1
+
+
+class _Part(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class InputFileRecord(_Part):
+    """A file that events came from.
+
+    Attributes
+    ----------
+    path, tree_path : str
+    uuid : str
+        UUID that ROOT gave the file.
+    size : int
+        In bytes.
+    entries : int
+        Of the tree.
+    friends : list of str
+        Paths of its friends.
+    """
+
+    path: str
+    tree_path: str
+    uuid: str
+    size: int
+    entries: int
+    friends: list[str] = []
+
+
+class ProcessRecord(_Part):
+    """One process in one fold.
+
+    Attributes
+    ----------
+    class_name : str
+        Tree of the fold file that holds it.
+    cut_string, weight_string : str
+    events_read : int
+        Events of the fold in the input files.
+    events_kept : int
+        Those that pass the cut.
+    sum_of_weights, uncertainty : float
+        Of the events kept, and its statistical uncertainty √Σw².
+    negative_events : int
+        Events kept whose weight is negative.
+    negative_share : float
+        Share of the negative weights in Σ|w|, from 0 to 1.
+    files : list of InputFileRecord
+    """
+
+    class_name: str
+    cut_string: str
+    weight_string: str
+    events_read: int
+    events_kept: int
+    sum_of_weights: float
+    uncertainty: float
+    negative_events: int
+    negative_share: float
+    files: list[InputFileRecord]
+
+
+class FoldRecord(_Part):
+    """How a fold file came to be: the content of `fold{k}_{name}.json`.
+
+    Attributes
+    ----------
+    format_version : int
+        Version of this layout.
+    dataset : str
+        Identity of the dataset: the same in the records of all its folds, and in no other.
+    file, uuid : str
+        Name of the fold file and its ROOT UUID.
+    fold, num_folds : int
+    event_branch : str or None
+        Branch whose value modulo `num_folds` is the fold; None where the entry number in each input file decides.
+    decided_by : str
+        The same in words.
+    branches : dict
+        For each class, the copied branches and their types.
+    training_weight_branch : str
+    processes : dict of ProcessRecord
+    config : dict
+        The dataset config.
+    created : str
+        Time in UTC.
+    versions : dict of str to str
+        Versions of the libraries.
+    """
+
+    format_version: int = FORMAT_VERSION
+    dataset: str
+    file: str
+    uuid: str
+    fold: int
+    num_folds: int
+    event_branch: str | None
+    decided_by: str
+    training_weight_branch: str
+    branches: dict[str, dict[str, str]]
+    processes: dict[str, ProcessRecord]
+    config: dict[str, Any]
+    created: str
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """The records of all folds of a dataset, and where the files are.
+
+    Attributes
+    ----------
+    files : tuple of Path
+        Fold files; the index is the fold.
+    records : tuple of FoldRecord
+    """
+
+    files: tuple[Path, ...]
+    records: tuple[FoldRecord, ...]
+
+    def __str__(self) -> str:
+        """Table of processes and folds."""
+        header = ("process", "class", "fold", "events read", "events kept", "sum of weights", "±", "negative")
+        rows = [
+            (
+                name,
+                process.class_name,
+                str(record.fold),
+                f"{process.events_read:,}",
+                f"{process.events_kept:,}",
+                f"{process.sum_of_weights:.6g}",
+                f"{process.uncertainty:.3g}",
+                f"{process.negative_events / process.events_kept:.1%}",
+            )
+            for name in self.records[0].processes
+            for record in self.records
+            for process in [record.processes[name]]
+        ]
+        return text_table(header, rows, right_aligned_from=2)
+
+
+def record_path(fold_file: str | Path) -> Path:
+    """Path of the record beside a fold file."""
+    return Path(fold_file).with_suffix(".json")
+
+
+def read_fold_record(fold_file: str | Path) -> FoldRecord | None:
+    """Record of a fold file, or None if there is none beside it.
+
+    Raises
+    ------
+    NtuplemlError
+        If there is a record that cannot be read.
+    """
+    path = record_path(fold_file)
+    try:
+        return FoldRecord.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise NtuplemlError(
+            f"{path}: not the record of a fold file: {where + ': ' if where else ''}{first['msg']}; "
+            "build the dataset anew"
+        ) from error
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], right_aligned_from: int) -> str:
+    """Aligned plain text: for logs and files as well as for terminals.
+
+    Examples
+    --------
+    >>> print(text_table(("class", "events"), [("signal", "10"), ("tt", "2,000")], right_aligned_from=1))
+    class   events
+    ------  ------
+    signal      10
+    tt       2,000
+    """
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    lines = [header, ["-" * width for width in widths], *rows]
+    aligned = [
+        "  ".join(
+            cell.ljust(width) if column < right_aligned_from else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    ]
+    return "\n".join(line.rstrip() for line in aligned)
+
+
+class WeightSums:
+    """Sums over the weights of the events of one process in one fold, taken chunk by chunk."""
+
+    def __init__(self) -> None:
+        self.events_read = 0
+        self.events_kept = 0
+        self.negative_events = 0
+        self._sum = 0.0
+        self._sum_of_squares = 0.0
+        self._sum_of_moduli = 0.0
+
+    def add(self, events_read: int, weights: Any) -> None:
+        """Count a chunk: the events of the fold, and the weights of those kept."""
+        weights = weights.astype("f8")
+        self.events_read += events_read
+        self.events_kept += len(weights)
+        self.negative_events += int((weights < 0).sum())
+        self._sum += float(weights.sum())
+        self._sum_of_squares += float((weights**2).sum())
+        self._sum_of_moduli += float(abs(weights).sum())
+
+    @property
+    def sum(self) -> float:
+        """Sum of weights."""
+        return self._sum
+
+    @property
+    def uncertainty(self) -> float:
+        """Statistical uncertainty of the sum, √Σw²."""
+        return math.sqrt(self._sum_of_squares)
+
+    @property
+    def negative_share(self) -> float:
+        """Share of the negative weights in Σ|w|."""
+        return (self._sum_of_moduli - self._sum) / (2 * self._sum_of_moduli) if self._sum_of_moduli else 0.0

@@ -1,0 +1,20 @@
+"""Reading columns in bounded chunks, with friends, and writing trees: the only room that opens ROOT files."""
+
+from ntupleml.ntuples.appending import append_branches
+from ntupleml.ntuples.branches import Branch
+from ntupleml.ntuples.friends import FriendFile, friend_files
+from ntupleml.ntuples.reading import Chunk, Ntuple, open_ntuple
+from ntupleml.ntuples.tree_files import Tree, TreeFile, new_tree_file
+
+__all__ = [
+    "Branch",
+    "Chunk",
+    "FriendFile",
+    "Ntuple",
+    "Tree",
+    "TreeFile",
+    "append_branches",
+    "friend_files",
+    "new_tree_file",
+    "open_ntuple",
+]

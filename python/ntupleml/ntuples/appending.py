@@ -1,0 +1,209 @@
+"""Adding branches to a tree of an existing ROOT file, such that nothing else in the file changes, or nothing at all."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.errors import NtuplemlError
+from ntupleml.ntuples.edited_copy import edited_copy
+from ntupleml.ntuples.layout import Key, Layout, read_layout
+from ntupleml.ntuples.opening import find_tree, is_rntuple, open_root_file
+from ntupleml.ntuples.verification import checksum_of_branch, require_rest_unchanged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from ntupleml.ntuples.root_trees import Extension
+
+log = logging.getLogger(__name__)
+
+_TREE_CLASSES = ("TTree", "TNtuple", "TNtupleD")
+#: What ROOT's leaf lists and paths of branches use themselves.
+_NOT_IN_NAMES = re.compile(r"[\s/:;.,\[\]{}()\"'\\\x00-\x1f\x7f]")
+
+
+def append_branches(
+    path: str | Path,
+    tree_path: str,
+    branch_types: Mapping[str, DTypeLike],
+    chunks: Iterable[Mapping[str, NDArray[Any]]],
+    overwrite: bool = False,
+) -> None:
+    """Add branches of numbers to a TTree of a ROOT file.
+
+    The work is done on a copy beside the file, which is checked and then renamed over it: a kill, a full disk or an
+    exception at any moment leaves the old file, byte for byte, or the new one. Checked are: every byte of the old
+    file outside the tree's header and ROOT's own tables, the list of all objects, position and size of all old
+    baskets, the descriptions of classes, and the new values, read back with uproot.
+
+    Parameters
+    ----------
+    path : path
+        The file; a symbolic link stays one.
+    tree_path : str
+        The tree, with its folders. Its newest cycle is extended; older cycles stay.
+    branch_types : mapping of str to numpy type
+        Names and types (numbers or bools) of the new branches.
+    chunks : iterable of mappings of str to array
+        Values of all new branches for consecutive entries, from the first to the last; they may be read from the file
+        itself meanwhile.
+    overwrite : bool, default: False
+        Whether branches of the same names are replaced. Their space in the file is used again, unless another tree
+        or an older cycle of the tree refers to it.
+
+    Raises
+    ------
+    NtuplemlError
+        If the file or tree is not there or is no TTree, branches are there already, the file may not be written to,
+        the disk is full, or a check fails.
+    ValueError
+        If the chunks do not hold as many entries as the tree.
+
+    Notes
+    -----
+    New branches have baskets of 128 kB, whatever the tree's clusters are, and the compression algorithm of the file
+    at level 1 (zlib instead of LZMA). The copy needs as much space on disk as the file.
+    """
+    where = f"{path}: tree '{tree_path}'"
+    require_appendable(path, tree_path, list(branch_types), overwrite=overwrite)
+    from ntupleml.ntuples.root_trees import LEAF_TYPES, extend_tree
+
+    unknown = [name for name, dtype in branch_types.items() if np.dtype(dtype) not in LEAF_TYPES]
+    if unknown:
+        raise ValueError(f"{where}: no branch of {branch_types[unknown[0]]} can be written")
+    target = Path(path).resolve()
+    with edited_copy(path) as copy:
+        layout = read_layout(target)
+        key = _newest(layout, tree_path)
+        other_trees = [other for other in layout.keys if other.class_name in _TREE_CLASSES and other != key]
+        extension = extend_tree(copy, key, other_trees, branch_types, chunks, where)
+        log.debug("%s: extended in the copy %s, which is now checked", where, copy)
+        require_rest_unchanged(target, copy, key.path, where, replaced=[key], freed=extension.freed)
+        _require_branches(target, copy, tree_path, branch_types, extension, where)
+
+
+def require_appendable(path: str | Path, tree_path: str, names: Sequence[str], overwrite: bool = False) -> None:
+    """Check that branches can be added to a tree, before anything is computed for them.
+
+    Parameters
+    ----------
+    path, tree_path : path, str
+        File and tree.
+    names : sequence of str
+        New branches.
+    overwrite : bool, default: False
+        Whether branches of these names may be there already.
+
+    Raises
+    ------
+    NtuplemlError
+        If the file or the tree is missing, the tree is an RNTuple, or a name is taken or not a name.
+    """
+    if ";" in tree_path:
+        raise NtuplemlError(
+            f"{path}: tree '{tree_path}': branches are added to the newest cycle; give the tree without ';…'"
+        )
+    require_branch_names(names)
+    with open_root_file(path) as file:
+        tree = find_tree(file, path, tree_path)
+        if is_rntuple(tree):
+            raise NtuplemlError(
+                f"{path}: '{tree_path}' is an RNTuple, to which no branch can be added; write the scores into a friend "
+                "tree (keras_application_friend.py)"
+            )
+        present = {branch.name for branch in tree.branches}
+    taken = [name for name in names if name in present]
+    if taken and not overwrite:
+        raise NtuplemlError(
+            f"{path}: tree '{tree_path}' has {_named(taken)} already; give --overwrite to replace, or choose another "
+            "branch_prefix"
+        )
+    read_layout(Path(path))
+
+
+def require_branch_names(names: Sequence[str], where: str = "") -> None:
+    """Check that names can be those of branches, and that none comes twice.
+
+    Parameters
+    ----------
+    names : sequence of str
+    where : str, optional
+        Beginning of the message.
+
+    Raises
+    ------
+    NtuplemlError
+        For the first name that is empty, holds a character which ROOT's trees use themselves, or comes twice.
+    """
+    start = f"{where}: " if where else ""
+    for name in names:
+        if not name or _NOT_IN_NAMES.search(name):
+            raise NtuplemlError(
+                f"{start}'{name}' cannot be the name of a branch: spaces, slashes, dots, commas, colons, quotes and "
+                "brackets are not for names"
+            )
+        if list(names).count(name) > 1:
+            raise NtuplemlError(f"{start}two new branches would be called '{name}'; rename the class or the prefix")
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return f"{'branch' if len(names) == 1 else 'branches'} {shown}"
+
+
+def _newest(layout: Layout, tree_path: str) -> Key:
+    """Newest cycle of an object."""
+    return max((key for key in layout.keys if key.path == tree_path.strip("/")), key=lambda key: key.cycle)
+
+
+def _require_branches(
+    target: Path,
+    copy: Path,
+    tree_path: str,
+    branch_types: Mapping[str, DTypeLike],
+    extension: Extension,
+    where: str,
+) -> None:
+    """Check the old branches' baskets and the new branches' values in the copy."""
+    with open_root_file(target) as old_file, open_root_file(copy) as new_file:
+        old, new = find_tree(old_file, target, tree_path), find_tree(new_file, copy, tree_path)
+        kept = [branch.name for branch in old.branches if branch.name not in branch_types]
+        if [branch.name for branch in new.branches] != [*kept, *branch_types] or new.num_entries != old.num_entries:
+            raise NtuplemlError(
+                f"{where}: its extended copy has other branches or entries than it should; the file was left as it was"
+            )
+        old_baskets = _baskets(old, branch_types)
+        new_baskets = _baskets(new, branch_types)
+        if old_baskets != new_baskets:
+            raise NtuplemlError(f"{where}: branches of its extended copy differ; the file was left as it was")
+        added = {branch.name: branch for branch in new.branches if branch.name in branch_types}
+        for name, dtype in branch_types.items():
+            if checksum_of_branch(added[name], np.dtype(dtype), new.num_entries, where) != extension.checksums[name]:
+                raise NtuplemlError(
+                    f"{where}: branch '{name}' of its extended copy does not hold what was written; the file was left "
+                    "as it was"
+                )
+
+
+def _baskets(tree: Any, but: Iterable[str]) -> list[tuple[Any, ...]]:
+    """Class, name, type, entries and place of all baskets of each branch, in order."""
+    members = ("fBasketEntry", "fBasketBytes", "fBasketSeek")
+    return [
+        (
+            branch.classname,
+            branch.name,
+            branch.typename,
+            branch.member("fEntries"),
+            *(tuple(branch.member(member)[: branch.member("fWriteBasket") + 1].tolist()) for member in members),
+        )
+        for top in tree.branches
+        if top.name not in but
+        for branch in [top, *top.itervalues(recursive=True)]
+    ]

@@ -1,0 +1,172 @@
+"""Changing a file without ever leaving it half changed: a copy beside it is edited, checked and renamed over it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import secrets
+import shutil
+import socket
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ntupleml.errors import NtuplemlError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+log = logging.getLogger(__name__)
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_LONGEST_NAME = 120
+_BLOCK = 8_000_000
+
+
+@contextmanager
+def edited_copy(path: str | Path) -> Iterator[Path]:
+    """Copy a file beside itself, and rename the copy over it when the block ends without an exception.
+
+    A kill at any moment leaves the old file or the new one. The copy's name starts with a dot and does not end in
+    `.root`, so that no wildcard takes it for data; it holds host and process, so that the next edit of the file
+    removes what a killed process left. A symbolic link stays, and the file that it points to is replaced. Permissions
+    and extended attributes are kept, the owner where the system lets us.
+
+    Parameters
+    ----------
+    path : path
+        An existing file.
+
+    Yields
+    ------
+    Path
+        The copy, readable and writable.
+
+    Raises
+    ------
+    NtuplemlError
+        If the file or its folder may not be written to, the disk is full, or another program changed the file
+        meanwhile.
+    """
+    target = Path(path).resolve()
+    _require_writable(target, path)
+    _remove_stale_copies(target)
+    copy = target.with_name(f"{_beginning(target)}{os.getpid()}-{secrets.token_hex(4)}.partial")
+    before = _identity(target)
+    try:
+        _copy(target, copy, path)
+        yield copy
+        _dress_as(copy, target)
+        _force_to_disk(copy)
+        if _identity(target) != before:
+            raise NtuplemlError(
+                f"{path}: was changed by another program while it was being extended; it is as that left it, try again"
+            )
+        copy.replace(target)
+        _force_to_disk(target.parent)
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise NtuplemlError(
+                f"{path}: no space for a copy beside it: {_reason(error)}; the file was left as it was"
+            ) from error
+        raise
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _require_writable(target: Path, path: str | Path) -> None:
+    try:
+        protected = not os.access(target, os.W_OK) or target.stat().st_mode & 0o222 == 0
+    except OSError as error:
+        raise NtuplemlError(f"{path}: {_reason(error)}") from error
+    if protected:  # to the superuser every file is writable, but its owner may have meant it otherwise
+        raise NtuplemlError(
+            f"{path}: no permission to write; change it (chmod u+w), or write the scores into a friend tree"
+        )
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise NtuplemlError(
+            f"{path}: no permission to write in its folder, where a copy has to be made; "
+            "or write the scores into a friend tree"
+        )
+
+
+def _copy(target: Path, copy: Path, path: str | Path) -> None:
+    try:
+        descriptor = os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise
+        raise NtuplemlError(f"{path}: no copy can be made in its folder: {_reason(error)}") from error
+    with target.open("rb") as source, os.fdopen(descriptor, "wb") as destination:
+        size = os.fstat(source.fileno()).st_size
+        if _copy_in_kernel(source.fileno(), destination.fileno()) != size:
+            source.seek(0)
+            destination.seek(0)
+            destination.truncate()
+            shutil.copyfileobj(source, destination, _BLOCK)
+
+
+def _copy_in_kernel(source: int, destination: int) -> int:
+    """Copy within the kernel, which shares the blocks where the file system can; number of bytes copied."""
+    copied = 0
+    try:
+        while number := os.copy_file_range(source, destination, 2**30):
+            copied += number
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise
+        return -1  # this kernel or file system cannot
+    return copied
+
+
+def _dress_as(copy: Path, target: Path) -> None:
+    status = target.stat()
+    with suppress(PermissionError):  # only the superuser may give files away
+        os.chown(copy, status.st_uid, status.st_gid)
+    shutil.copystat(target, copy)
+    os.utime(copy)
+
+
+def _identity(target: Path) -> tuple[int, int, int]:
+    status = target.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _force_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _beginning(target: Path) -> str:
+    """Beginning of the names of copies that this host makes of a file."""
+    host = re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())[:40]
+    return f".{target.name[:_LONGEST_NAME]}.{host}-"
+
+
+def _remove_stale_copies(target: Path) -> None:
+    """Remove copies whose process, on this host, is gone."""
+    pattern = re.compile(re.escape(_beginning(target)) + r"(\d+)-[0-9a-f]{8}\.partial")
+    for name in os.listdir(target.parent):  # noqa: PTH208 - the names alone
+        match = pattern.fullmatch(name)
+        if match and not _is_running(int(match[1])):
+            log.info("%s: removed, left over from a run that was killed", target.with_name(name))
+            target.with_name(name).unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

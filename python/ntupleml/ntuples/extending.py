@@ -1,0 +1,139 @@
+"""Adding a tree to an existing ROOT file, such that all else in the file stays, or nothing changes at all."""
+
+from __future__ import annotations
+
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.errors import NtuplemlError
+from ntupleml.ntuples.edited_copy import edited_copy
+from ntupleml.ntuples.layout import DIRECTORY_CLASSES, Key, read_layout
+from ntupleml.ntuples.opening import find_tree, one_line, open_root_file
+from ntupleml.ntuples.verification import checksum_of_branch, require_rest_unchanged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import DTypeLike, NDArray
+
+
+class AddedTree:
+    """A tree that is being added to a file; made by `added_tree`."""
+
+    def __init__(self, writable: Any, branch_types: Mapping[str, DTypeLike]) -> None:
+        self.num_entries = 0
+        self.checksums = dict.fromkeys(branch_types, 0)
+        self._writable = writable
+        self._dtypes = {name: np.dtype(kind) for name, kind in branch_types.items()}
+
+    def extend(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Append entries, which become a basket of each branch.
+
+        Parameters
+        ----------
+        columns : mapping of str to array
+            One array of numbers per branch, all of one length.
+        """
+        arrays = {name: np.ascontiguousarray(columns[name], dtype=dtype) for name, dtype in self._dtypes.items()}
+        lengths = {len(values) for values in arrays.values()}
+        if len(lengths) != 1 or columns.keys() != arrays.keys():
+            raise ValueError(f"columns {list(columns)} of lengths {lengths} for branches {list(arrays)}")
+        if lengths == {0}:
+            return
+        for name, values in arrays.items():
+            self.checksums[name] = zlib.crc32(values.data, self.checksums[name])
+        self._writable.extend(arrays)
+        self.num_entries += lengths.pop()
+
+
+@contextmanager
+def added_tree(
+    path: str | Path, tree_path: str, branch_types: Mapping[str, DTypeLike], overwrite: bool = False
+) -> Iterator[AddedTree]:
+    """Add a TTree to an existing ROOT file, on a copy that is checked and renamed over the file when complete.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    tree_path : str
+        Name of the new tree, with its folders, which are made.
+    branch_types : mapping of str to numpy type
+        Type of each branch (numbers only).
+    overwrite : bool, default: False
+        Whether a tree of this name is replaced, all its cycles included. The space of its values is lost.
+
+    Yields
+    ------
+    AddedTree
+
+    Raises
+    ------
+    NtuplemlError
+        If there is such an object already, the file cannot be read or written, or a check fails.
+    """
+    where = f"{path}: tree '{tree_path}'"
+    with open_root_file(path):
+        old = [key for key in read_layout(path).keys if key.path == tree_path]
+    if old and not (overwrite and all(key.class_name == "TTree" for key in old)):
+        advice = "give --overwrite to replace it" if old[0].class_name == "TTree" else "choose another file"
+        raise NtuplemlError(f"{where}: the file has a {old[0].class_name} of this name already; {advice}")
+    target = Path(path).resolve()
+    with edited_copy(path) as copy:
+        with _updated_file(copy, path) as file:
+            _delete(file, old)
+            added = AddedTree(_new_tree(file, tree_path, branch_types), branch_types)
+            yield added
+        require_rest_unchanged(target, copy, tree_path, where, replaced=old)
+        with open_root_file(copy) as written_file:
+            written = find_tree(written_file, copy, tree_path)
+            found = {
+                name: checksum_of_branch(written[name], np.dtype(kind), added.num_entries, where)
+                for name, kind in branch_types.items()
+            }
+        if found != added.checksums:
+            raise NtuplemlError(f"{where}: its copy does not hold what was written; the file was left as it was")
+
+
+def objects_in(path: str | Path) -> set[str]:
+    """Paths of all objects in a ROOT file, but not of the folders.
+
+    Raises
+    ------
+    NtuplemlError
+        If the file is not a complete ROOT file.
+    """
+    with open_root_file(path):
+        return {key.path for key in read_layout(path).keys if key.class_name not in DIRECTORY_CLASSES}
+
+
+@contextmanager
+def _updated_file(copy: Path, path: str | Path) -> Iterator[Any]:
+    import uproot
+
+    try:
+        file = uproot.update(copy)
+    except Exception as error:  # what uproot cannot update makes it raise nearly anything
+        raise NtuplemlError(f"{path}: no tree can be added to it: {one_line(error)}; the file is as it was") from error
+    with file:
+        yield file
+
+
+def _new_tree(file: Any, tree_path: str, branch_types: Mapping[str, DTypeLike]) -> Any:
+    import uproot
+
+    types = {name: np.dtype(kind) for name, kind in branch_types.items()}
+    tree = file.mktree(tree_path, types, initial_basket_capacity=50)
+    tree.compression = uproot.ZSTD(1)  # of this tree: the file's own setting stays
+    return tree
+
+
+def _delete(file: Any, keys: list[Key]) -> None:
+    """Remove objects. uproot deletes nothing by a path with folders, so it is done in the folder itself."""
+    for key in keys:
+        folder = file[key.folder] if key.folder else file
+        del folder[f"{key.name};{key.cycle}"]

@@ -1,0 +1,133 @@
+"""What is in a ROOT file: its trees, and the range of each branch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.ntuples.opening import find_tree, is_rntuple, open_root_file, tree_paths
+from ntupleml.ntuples.reading import open_ntuple
+from ntupleml.ntuples.sources import as_numpy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ntupleml.ntuples.branches import Branch
+    from ntupleml.ntuples.reading import Ntuple
+
+#: Branches that are read at a time: wide trees stay within the memory without shrinking the chunks.
+_BRANCHES_AT_A_TIME = 100
+
+
+@dataclass(frozen=True)
+class TreeContent:
+    """A tree of a file: path, kind ("TTree" or "RNTuple"), entries, number of branches."""
+
+    tree_path: str
+    kind: str
+    num_entries: int
+    num_branches: int
+
+
+@dataclass
+class BranchContent:
+    """A branch and the range of its values.
+
+    Attributes
+    ----------
+    branch : Branch
+    minimum, maximum : int or float or None
+        Of the values that are not NaN; None where there are none.
+    num_values : int
+        Number of values: of entries, or for a vector branch of all elements.
+    num_nan : int
+        How many of them are NaN.
+    is_readable : bool
+        False for strings and objects, and for a name that the tree holds more than once.
+    """
+
+    branch: Branch
+    minimum: int | float | None = None
+    maximum: int | float | None = None
+    num_values: int = 0
+    num_nan: int = 0
+    is_readable: bool = True
+
+
+def list_trees(path: str | Path) -> list[TreeContent]:
+    """Trees of a ROOT file, those in folders included.
+
+    Raises
+    ------
+    NtuplemlError
+        If the file cannot be read.
+    """
+    trees = []
+    with open_root_file(path) as file:
+        for tree_path in tree_paths(file):
+            tree = find_tree(file, path, tree_path)
+            branches = tree.fields if is_rntuple(tree) else tree.branches
+            kind = "RNTuple" if is_rntuple(tree) else "TTree"
+            trees.append(TreeContent(tree_path, kind, int(tree.num_entries), len(branches)))
+    return trees
+
+
+def inspect_tree(path: str | Path, tree_path: str) -> list[BranchContent]:
+    """Type, range and number of NaN of each branch of a tree, read in chunks.
+
+    Parameters
+    ----------
+    path : str or Path
+    tree_path : str
+
+    Returns
+    -------
+    list of BranchContent
+        In the order of the file. Branches of strings and objects have no range.
+
+    Raises
+    ------
+    NtuplemlError
+        If the file or the tree cannot be read.
+    """
+    with open_ntuple(path, tree_path) as ntuple:
+        contents = {name: BranchContent(branch) for name, branch in ntuple.branches.items()}
+        readable = [
+            name for name, branch in ntuple.branches.items() if branch.kind != "other" and name not in ntuple.duplicates
+        ]
+        for name in contents.keys() - set(readable):
+            contents[name].is_readable = False
+        for names in _groups(readable):
+            _look_at(ntuple, names, contents)
+        return list(contents.values())
+
+
+def _groups(names: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(names), _BRANCHES_AT_A_TIME):
+        yield names[start : start + _BRANCHES_AT_A_TIME]
+
+
+def _look_at(ntuple: Ntuple, names: list[str], contents: dict[str, BranchContent]) -> None:
+    for chunk in ntuple.chunks(names):
+        for name in names:
+            _widen(contents[name], as_numpy(chunk.columns[name]))
+
+
+def _widen(content: BranchContent, values: NDArray[Any]) -> None:
+    """Take more values into the range of a branch."""
+    content.num_values += len(values)
+    if values.dtype.kind == "f":
+        is_nan = np.isnan(values)
+        content.num_nan += int(is_nan.sum())
+        values = values[~is_nan]
+    if len(values) == 0:
+        return
+    # Python's own numbers compare exactly where uint64 and int64 would meet as floats.
+    low, high = values.min().item(), values.max().item()
+    content.minimum = low if content.minimum is None else min(low, content.minimum)
+    content.maximum = high if content.maximum is None else max(high, content.maximum)

@@ -1,0 +1,152 @@
+"""Opening ROOT files and finding trees in them, with one line for whatever is wrong."""
+
+from __future__ import annotations
+
+import struct
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ntupleml.errors import NtuplemlError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TREE_CLASSES = ("TTree", "TNtuple", "TNtupleD")
+_RNTUPLE_CLASSES = ("ROOT::RNTuple", "ROOT::Experimental::RNTuple")
+#: From this version on, positions in a ROOT file have eight bytes.
+_LARGE_FILE_VERSION = 1_000_000
+#: Position of the first record, which follows the word `root` and the version in every ROOT file: 100.
+_BEGIN = struct.pack(">i", 100)
+
+
+@contextmanager
+def open_root_file(path: str | Path, where: str = "") -> Iterator[Any]:
+    """Open a ROOT file for reading.
+
+    Parameters
+    ----------
+    path : str or Path
+        A local file.
+    where : str, optional
+        Beginning of the message.
+
+    Yields
+    ------
+    uproot.ReadOnlyDirectory
+
+    Raises
+    ------
+    NtuplemlError
+        If there is no such file, it is not a ROOT file, or it is truncated or damaged.
+    """
+    start = f"{where}: " if where else ""
+    _check_header(Path(path), start)
+    import uproot
+
+    with damage_as_error(f"{start}{path}"):
+        # Without caches: what was read once is not kept, so memory does not grow with the file. A Path, because
+        # uproot takes what follows a colon in a string for the name of an object.
+        file = uproot.open(Path(path), object_cache=None, array_cache=None)
+    with file:
+        yield file
+
+
+@contextmanager
+def damage_as_error(what: str) -> Iterator[None]:
+    """Turn whatever uproot raises at a damaged file into one line."""
+    try:
+        yield
+    except (NtuplemlError, MemoryError):
+        raise
+    except Exception as error:  # lengths and types read from damaged bytes make uproot raise nearly anything
+        raise NtuplemlError(f"{what}: is damaged: {one_line(error)}; copy or make it anew") from error
+
+
+def find_tree(file: Any, path: str | Path, tree_path: str, where: str = "") -> Any:
+    """Tree (TTree or RNTuple) of an open file.
+
+    Parameters
+    ----------
+    file : uproot.ReadOnlyDirectory
+    path : str or Path
+        Its path, for the message.
+    tree_path : str
+        Name of the tree, with its folders in the file.
+    where : str, optional
+        Beginning of the message.
+
+    Raises
+    ------
+    NtuplemlError
+        If there is no such tree, the object is not a tree, or it cannot be read.
+    """
+    start = f"{where}: " if where else ""
+    found, class_name = None, None
+    with damage_as_error(f"{start}tree '{tree_path}' of {path}"):
+        class_name = _class_of(file, tree_path)
+        if class_name in _TREE_CLASSES + _RNTUPLE_CLASSES:
+            found = file[tree_path]
+        nearest = did_you_mean(tree_path, tree_paths(file)) if found is None else ""
+    if found is None:
+        what = f"'{tree_path}' is a {class_name}, not a tree" if class_name else f"no tree '{tree_path}'"
+        raise NtuplemlError(f"{start}{path}: {what}{nearest}")
+    return found
+
+
+def _class_of(file: Any, tree_path: str) -> str | None:
+    """Class of an object in a file, or None if there is none."""
+    import uproot
+
+    folder = file
+    *folders, name = tree_path.split("/")
+    try:
+        for part in folders:
+            if folder.key(part).fClassName not in ("TDirectory", "TDirectoryFile"):
+                return None
+            folder = folder[part]
+        return str(folder.key(name).fClassName)
+    except uproot.KeyInFileError:
+        return None
+
+
+def tree_paths(file: Any) -> list[str]:
+    """Paths of all trees (TTree and RNTuple) in an open file, those in folders included."""
+    names = file.iterclassnames(recursive=True, cycle=False)
+    wanted = _TREE_CLASSES + _RNTUPLE_CLASSES
+    return list(dict.fromkeys(name for name, class_name in names if class_name in wanted))
+
+
+def is_rntuple(tree: Any) -> bool:
+    """Whether an object of uproot is an RNTuple rather than a TTree."""
+    return tree.classname in _RNTUPLE_CLASSES
+
+
+def one_line(error: BaseException) -> str:
+    """First line of an error's message, or its kind where there is none."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip().rstrip(":") if lines and lines[0].strip() else type(error).__name__
+
+
+def _check_header(path: Path, start: str) -> None:
+    """Compare the size of a file with what its first bytes say: half a copy is found before anything is read."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            header = file.read(20)
+    except FileNotFoundError:
+        siblings = [item.name for item in path.parent.glob("*.root")] if path.parent.is_dir() else []
+        nearest = did_you_mean(path.name, siblings) if siblings else ""
+        raise NtuplemlError(f"{start}{path}: no such file{nearest}") from None
+    except OSError as error:
+        raise NtuplemlError(f"{start}{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+    if header[:4] != b"root" or (len(header) >= 12 and header[8:12] != _BEGIN):
+        what = "is empty" if size == 0 else "is not a ROOT file"
+        raise NtuplemlError(f"{start}{path}: {what}")
+    if len(header) < 20:
+        raise NtuplemlError(f"{start}{path}: is truncated: only {size} bytes are there; copy or make it anew")
+    (version,) = struct.unpack(">i", header[4:8])
+    is_large = version >= _LARGE_FILE_VERSION
+    (end,) = struct.unpack(">q", header[12:20]) if is_large else struct.unpack(">i", header[12:16])
+    if size < end:
+        raise NtuplemlError(f"{start}{path}: is truncated: {size} of {end} bytes are there; copy or make it anew")

@@ -1,0 +1,243 @@
+"""An open ntuple: its branches, those of its friends, and their values in chunks."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.ntuples.opening import find_tree, is_rntuple, open_root_file
+from ntupleml.ntuples.sources import Column, Source, open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from ntupleml.ntuples.branches import Branch
+    from ntupleml.ntuples.friends import FriendFile
+
+#: Entries of a chunk unless told otherwise; wide trees get fewer.
+ENTRIES_PER_CHUNK = 100_000
+#: Uncompressed size that a chunk may have, which bounds the memory.
+BYTES_PER_CHUNK = 48_000_000
+#: Fewer entries than this are never worth a chunk.
+FEWEST_ENTRIES_PER_CHUNK = 1_000
+
+
+class Chunk(NamedTuple):
+    """Values of some branches for consecutive entries.
+
+    Attributes
+    ----------
+    start, stop : int
+        First entry, and one past the last.
+    columns : dict
+        By the names that were asked for: a numpy array of shape (stop − start,), or a jagged awkward array for a
+        vector branch.
+    """
+
+    start: int
+    stop: int
+    columns: dict[str, Column]
+
+
+@dataclass(frozen=True)
+class Ntuple:
+    """A tree (TTree or RNTuple) of a ROOT file, together with its friends. Made by `open_ntuple`.
+
+    Attributes
+    ----------
+    path, tree_path : str
+    num_entries : int
+    uuid : str
+        Of the ROOT file.
+    kind : {'TTree', 'RNTuple'}
+    branches : dict of Branch
+        Branches of the tree, then those of its friends: by their own name where no other tree has it, and always as
+        `friend.branch`. Names stand in the order of the files.
+    main_branches : tuple of str
+        Those of the tree itself.
+    friend_branches : dict of (str, str)
+        For each friend branch, by `friend.branch`: name of the friend, name of the branch in it.
+    duplicates : frozenset of str
+        Branches that the tree itself holds more than once, which cannot be read.
+    """
+
+    path: str
+    tree_path: str
+    num_entries: int
+    uuid: str
+    kind: Literal["TTree", "RNTuple"]
+    branches: dict[str, Branch]
+    main_branches: tuple[str, ...]
+    friend_branches: dict[str, tuple[str, str]]
+    duplicates: frozenset[str]
+    _addresses: dict[str, tuple[Source, str]]
+    _where: str
+
+    def require(self, names: Iterable[str], where: str = "") -> None:
+        """Check that branches are there, once each, and hold numbers.
+
+        Parameters
+        ----------
+        names : iterable of str
+        where : str, optional
+            What needs them (e.g. the config key), for the message.
+
+        Raises
+        ------
+        NtuplemlError
+            Naming the first branch that is missing (with the nearest names), ambiguous, or of another kind.
+        """
+        start = f"{where}: " if where else ""
+        for name in names:
+            if name not in self.branches:
+                raise NtuplemlError(f"{start}no branch '{name}' in {self._where}{did_you_mean(name, self.branches)}")
+            source, own_name = self._addresses[name]
+            if own_name in source.duplicates:
+                raise NtuplemlError(
+                    f"{start}{source.where} has several branches '{own_name}'; make the file anew with one of them"
+                )
+            branch = self.branches[name]
+            if branch.kind == "other":
+                raise NtuplemlError(
+                    f"{start}branch '{name}' of {self._where} is of type {branch.type_name}, which holds neither "
+                    "numbers nor lists of numbers"
+                )
+
+    def chunks(self, branches: Sequence[str], entries_per_chunk: int | None = None) -> Iterator[Chunk]:
+        """Read branches from the first entry to the last, a bounded number of entries at a time.
+
+        Parameters
+        ----------
+        branches : sequence of str
+            Names, of friends too.
+        entries_per_chunk : int, optional
+            By default 100,000, or fewer where the branches are so many that a chunk would exceed 48 MB.
+
+        Yields
+        ------
+        Chunk
+
+        Raises
+        ------
+        NtuplemlError
+            If a branch is missing, or the file cannot be read to its end; the message names file and branch.
+        """
+        names = list(dict.fromkeys(branches))
+        self.require(names)
+        step = entries_per_chunk or self._chunk_size(names)
+        by_source: dict[int, list[str]] = {}
+        for name in names:
+            by_source.setdefault(id(self._addresses[name][0]), []).append(name)
+        readers = [self._renamed(some, step) for some in by_source.values()]
+        bounds = ((start, min(start + step, self.num_entries)) for start in range(0, self.num_entries, step))
+        if not readers:
+            yield from (Chunk(start, stop, {}) for start, stop in bounds)
+            return
+        for (start, stop), *parts in zip(bounds, *readers, strict=True):
+            columns = {name: column for part in parts for name, column in part.items()}
+            yield Chunk(start, stop, {name: columns[name] for name in names})
+
+    def _renamed(self, names: Sequence[str], step: int) -> Iterator[dict[str, Any]]:
+        source = self._addresses[names[0]][0]
+        own_names = {name: self._addresses[name][1] for name in names}
+        for columns in source.chunks(list(dict.fromkeys(own_names.values())), step):
+            yield {name: columns[own_name] for name, own_name in own_names.items()}
+
+    def _chunk_size(self, names: Sequence[str]) -> int:
+        row = sum(self.branches[name].bytes_per_entry for name in names)
+        return int(min(ENTRIES_PER_CHUNK, max(FEWEST_ENTRIES_PER_CHUNK, BYTES_PER_CHUNK // max(row, 1.0))))
+
+
+@contextmanager
+def open_ntuple(
+    path: str | Path, tree_path: str, friends: Sequence[FriendFile] = (), where: str = ""
+) -> Iterator[Ntuple]:
+    """Open a tree of a ROOT file and its friends.
+
+    Parameters
+    ----------
+    path : str or Path
+        ROOT file.
+    tree_path : str
+        Tree in it (TTree or RNTuple), with its folders, e.g. `mt_nominal/ntuple`.
+    friends : sequence of FriendFile, optional
+        Trees with more branches for the same entries.
+    where : str, optional
+        What asks for the file, e.g. `processes.signal`, for messages.
+
+    Yields
+    ------
+    Ntuple
+
+    Raises
+    ------
+    NtuplemlError
+        If a file is missing, truncated, damaged or not a ROOT file, has no such tree (the message names the
+        nearest), or a friend has another number of entries.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from ntupleml.ntuples import new_tree_file
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with new_tree_file(f"{folder}/a.root") as file:
+    ...         file.tree("ntuple", {"x": "f4"}).extend({"x": np.arange(3, dtype="f4")})
+    ...     with open_ntuple(f"{folder}/a.root", "ntuple") as ntuple:
+    ...         for chunk in ntuple.chunks(["x"], 2):
+    ...             print(chunk.start, chunk.stop, chunk.columns["x"])
+    0 2 [0. 1.]
+    2 3 [2.]
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(open_root_file(path, where))
+        tree = find_tree(file, path, tree_path, where)
+        label = f"tree '{tree_path}' of {path}"
+        main = open_source(tree, f"{where}: {label}" if where else label)
+        branches = dict(main.branches)
+        addresses = {name: (main, name) for name in branches}
+        friend_branches: dict[str, tuple[str, str]] = {}
+        shared: set[str] = set()
+        for friend in friends:
+            source = _open_friend(stack, friend, main, where)
+            for name, branch in source.branches.items():
+                full = f"{friend.name}.{name}"
+                branches[full] = branch
+                addresses[full] = (source, name)
+                friend_branches[full] = (friend.name, name)
+                if name in branches and name not in main.branches:
+                    shared.add(name)
+                elif name not in main.branches:
+                    branches[name] = branch
+                    addresses[name] = (source, name)
+        for name in shared:  # of several friends: only friend.branch says which
+            del branches[name], addresses[name]
+        yield Ntuple(
+            path=str(path),
+            tree_path=tree_path,
+            num_entries=main.num_entries,
+            uuid=str(file.file.uuid),
+            kind="RNTuple" if is_rntuple(tree) else "TTree",
+            branches=branches,
+            main_branches=tuple(main.branches),
+            friend_branches=friend_branches,
+            duplicates=frozenset(main.duplicates),
+            _addresses=addresses,
+            _where=label,
+        )
+
+
+def _open_friend(stack: ExitStack, friend: FriendFile, main: Source, where: str) -> Source:
+    label = f"friend '{friend.name}'"
+    file = stack.enter_context(open_root_file(friend.path, f"{where}: {label}" if where else label))
+    tree = find_tree(file, friend.path, friend.tree_path, where)
+    source = open_source(tree, f"tree '{friend.tree_path}' of {friend.path}")
+    if source.num_entries != main.num_entries:
+        raise NtuplemlError(
+            f"{main.where}: has {main.num_entries} entries, but its friend {friend.path} has {source.num_entries}; "
+            "a friend needs one entry for each of the tree's, in the same order"
+        )
+    return source

@@ -1,0 +1,142 @@
+"""Checking that an edited copy of a ROOT file holds all that the file holds, and the new values as written."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.errors import NtuplemlError
+from ntupleml.ntuples.layout import DIRECTORY_CLASSES, Key, Layout, Range, read_layout
+from ntupleml.ntuples.opening import one_line, open_root_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+_STANDARD_COLLECTION = re.compile(r"(std::)?(vector|list|forward_list|deque|bitset|(unordered_)?(multi)?(set|map))<")
+#: Bytes that are compared at once.
+_BLOCK = 8_000_000
+#: Entries of a branch that are read back at once.
+_ENTRIES_READ_BACK = 1_000_000
+
+
+def require_rest_unchanged(
+    old: Path, new: Path, tree_path: str, where: str, *, replaced: Sequence[Key] = (), freed: Sequence[Range] = ()
+) -> None:
+    """Check the edited copy of a file in which one tree was written: all else must be as it was.
+
+    Compared are all bytes of the old file outside gaps and ROOT's own tables, the list of all objects, and the list
+    of the classes that are described.
+
+    Parameters
+    ----------
+    old, new : Path
+        The file and its copy.
+    tree_path : str
+        The tree that was written.
+    where : str
+        Beginning of the message.
+    replaced : sequence of Key
+        Old headers of the tree that are not needed any more.
+    freed : sequence of Range
+        Other parts of the old file that hold nothing any more.
+
+    Raises
+    ------
+    NtuplemlError
+        If anything else differs.
+    """
+    layout = read_layout(old)
+    changed = [layout.header, layout.streamer_info, *layout.free, *freed]
+    changed += [key.range for key in replaced]
+    # ROOT dates all folders that it opened anew and writes their lists again; what they list is compared below.
+    changed += [part for folder in layout.folders for part in (folder.header, folder.key_list)]
+    _require_same_bytes(old, new, layout, changed, where)
+    before, after = set(layout.keys) - set(replaced), set(read_layout(new).keys)
+    written = [key for key in after - before if key.path == tree_path and key.class_name not in DIRECTORY_CLASSES]
+    folders = [key for key in after - before if key.class_name in DIRECTORY_CLASSES]
+    strangers = after - before - set(written) - {key for key in folders if tree_path.startswith(f"{key.path}/")}
+    if not before <= after or len(written) != 1 or strangers:
+        raise NtuplemlError(
+            f"{where}: its extended copy lists other objects than it should; the file was left as it was"
+        )
+    if _class_versions(old) - _class_versions(new):
+        raise NtuplemlError(
+            f"{where}: its extended copy lacks descriptions of classes that the file has; the file was left as it was"
+        )
+
+
+def _class_versions(path: Path) -> set[tuple[str, int]]:
+    """Classes that a file describes. Collections of the standard library are left out, as ROOT does at times when it
+    writes the descriptions anew: whatever reads ROOT files knows them.
+    """
+    with open_root_file(path) as file:
+        descriptions = file.file.streamers
+    return {
+        (name, version)
+        for name, versions in descriptions.items()
+        if not _STANDARD_COLLECTION.match(name)
+        for version in versions
+    }
+
+
+def _require_same_bytes(old: str | Path, new: str | Path, layout: Layout, changed: Iterable[Range], where: str) -> None:
+    """Check that a file holds all bytes of an old one, outside some ranges."""
+    with Path(old).open("rb") as old_file, Path(new).open("rb") as new_file:
+        for start, stop in _outside(changed, layout.end):
+            old_file.seek(start)
+            new_file.seek(start)
+            for position in range(start, stop, _BLOCK):
+                size = min(_BLOCK, stop - position)
+                if old_file.read(size) != new_file.read(size):
+                    raise NtuplemlError(
+                        f"{where}: bytes {position} to {position + size} of its extended copy are not those of the "
+                        "file; the file was left as it was"
+                    )
+
+
+def _outside(ranges: Iterable[Range], end: int) -> Iterator[Range]:
+    """What lies between some ranges, from the start of the file to its end."""
+    position = 0
+    for start, stop in sorted(ranges):
+        if start > position:
+            yield Range(position, min(start, end))
+        position = max(position, stop)
+    if position < end:
+        yield Range(position, end)
+
+
+def checksum_of_branch(branch: Any, dtype: np.dtype[Any], entries: int, where: str) -> int:
+    """CRC-32 of a branch's values, -1 if it has another type or another number of entries.
+
+    Parameters
+    ----------
+    branch : uproot TBranch
+    dtype : numpy.dtype
+    entries : int
+    where : str
+        Beginning of the message.
+
+    Raises
+    ------
+    NtuplemlError
+        If the branch cannot be read.
+    """
+    if branch.num_entries != entries:
+        return -1
+    checksum = 0
+    for start in range(0, entries, _ENTRIES_READ_BACK):
+        try:
+            values = branch.array(entry_start=start, entry_stop=start + _ENTRIES_READ_BACK, library="np")
+        except Exception as error:  # damage makes uproot raise nearly anything
+            raise NtuplemlError(
+                f"{where}: branch '{branch.name}' of its extended copy cannot be read: {one_line(error)}; the file was "
+                "left as it was"
+            ) from error
+        if values.dtype != dtype:
+            return -1
+        checksum = zlib.crc32(np.ascontiguousarray(values).data, checksum)
+    return checksum

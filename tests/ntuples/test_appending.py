@@ -1,0 +1,628 @@
+"""Branches added in place: the new ones are right, everything else is as it was, and a failure changes nothing."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import uproot
+
+from ntupleml.errors import NtuplemlError
+from ntupleml.ntuples.appending import append_branches
+from ntupleml.ntuples.edited_copy import edited_copy
+from ntupleml.ntuples.layout import read_layout
+from ntupleml.root import import_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+ENTRIES = 5_000
+
+_WRITE_RICH_FILE = r"""
+void write_rich_file(const char *path, Int_t compression, Long64_t entries) {
+   std::string friend_path = std::string(path) + ".friend";
+   {
+      TFile friend_file(friend_path.c_str(), "RECREATE");
+      TTree friend_tree("friend_tree", "");
+      friend_tree.SetEntries(entries);
+      friend_tree.Write();
+   }
+   TFile file(path, "RECREATE", "a title", compression);
+   TH1F histogram("histogram", "with a title", 10, 0, 1);
+   histogram.Fill(0.3, 2.5);
+   histogram.Write();
+   histogram.Write();  // a second cycle
+   TObjString("some text").Write("text");
+   TNamed("name/with/slashes", "title").Write("name/with/slashes");
+   TDirectory *folder = file.mkdir("mt_nominal")->mkdir("deep");
+   file.mkdir("empty");
+   folder->cd();
+   TTree tree("ntuple", "the tree");
+   float x; double y; Long64_t event; std::vector<float> jets; std::string word; int n; float values[5];
+   TLorentzVector momentum; struct { float a; int b; } pair;
+   tree.Branch("x", &x);
+   tree.Branch("y", &y);
+   tree.Branch("event", &event, "event/L");
+   tree.Branch("jets", &jets);
+   tree.Branch("word", &word);
+   tree.Branch("n", &n, "n/I");
+   tree.Branch("values", values, "values[n]/F");
+   tree.Branch("momentum", &momentum);
+   tree.Branch("pair", &pair, "a/F:b/I");
+   tree.SetAutoFlush(700);
+   TRandom3 random(1);
+   for (Long64_t i = 0; i < entries; ++i) {
+      x = random.Gaus(); y = random.Uniform(); event = (1LL << 60) + 3 * i; jets.assign(i % 4, x); n = i % 5;
+      word = std::string(i % 7, 'w'); for (int j = 0; j < 5; ++j) values[j] = i + j; pair.a = x; pair.b = i;
+      momentum.SetPtEtaPhiM(20 + x * x, x, y, 0.1);
+      tree.Fill();
+      if (i == entries / 2) tree.AutoSave();
+   }
+   tree.GetUserInfo()->Add(new TParameter<double>("luminosity", 59.7));
+   tree.GetUserInfo()->Add(new TObjString("note"));
+   tree.SetAlias("z", "x*y");
+   tree.AddFriend("friend_tree", friend_path.c_str());
+   tree.BuildIndex("event");
+   tree.Write();
+   tree.Write();  // htt-ml's users have ntuple;1 and ntuple;2
+   tree.Write("renamed");  // another header of the same baskets
+   file.cd();
+   TNtuple plain("plain", "TNtuple", "a:b");
+   for (Long64_t i = 0; i < entries; ++i) plain.Fill(i, -i);
+   plain.Write();
+   TTree other("other", "");
+   other.Branch("x", &x);
+   for (Long64_t i = 0; i < 100; ++i) { x = i; other.Fill(); }
+   other.Write();
+   TTree nothing("nothing", "");
+   nothing.Branch("x", &x);
+   nothing.Write();
+   histogram.SetName("doomed"); histogram.Write(); file.Delete("doomed;*");  // leaves a gap
+   file.Close();
+   gSystem->Unlink(friend_path.c_str());  // trees must open without their friends
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def root() -> Any:
+    module = import_root()
+    module.gInterpreter.Declare(_WRITE_RICH_FILE)
+    return module
+
+
+@pytest.fixture(scope="session")
+def pristine(root: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rich") / "rich.root"
+    root.write_rich_file(str(path), 101, ENTRIES)
+    return path
+
+
+@pytest.fixture
+def rich(pristine: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(pristine, tmp_path / "rich.root"))
+
+
+TREE = "mt_nominal/deep/ntuple"
+
+
+def chunks(columns: Mapping[str, NDArray[Any]], step: int = 777) -> Iterator[dict[str, NDArray[Any]]]:
+    entries = len(next(iter(columns.values())))
+    for start in range(0, entries, step):
+        yield {name: values[start : start + step] for name, values in columns.items()}
+
+
+def scores(entries: int = ENTRIES, seed: int = 0) -> dict[str, NDArray[Any]]:
+    random = np.random.default_rng(seed)
+    return {"ml_score_a": random.random(entries, dtype="f4"), "ml_score_b": random.random(entries, dtype="f4")}
+
+
+TYPES = {"ml_score_a": "f4", "ml_score_b": "f4"}
+
+
+def contents(root: Any, path: Path) -> dict[str, Any]:
+    """What ROOT finds in the file: all keys, and all values of all trees (by the text of TTree::Scan)."""
+    found: dict[str, Any] = {}
+    file = root.TFile(str(path))
+    folders = [("", file)]
+    for prefix, folder in folders:
+        for key in folder.GetListOfKeys():
+            name = f"{prefix}{key.GetName()};{key.GetCycle()}"
+            thing = key.ReadObj()
+            found[name] = key.GetClassName()
+            if thing.InheritsFrom("TDirectory"):
+                folders.append((f"{prefix}{key.GetName()}/", thing))
+            elif thing.InheritsFrom("TTree"):
+                found[name] = [str(branch.GetName()) for branch in thing.GetListOfBranches()]
+            else:
+                found[name] = str(root.TBufferJSON.ConvertToJSON(thing))
+    file.Close()
+    return found
+
+
+def tree_values(path: Path, tree_path: str) -> dict[str, Any]:
+    with uproot.open(path) as file:
+        tree = file[tree_path]
+        return {name: branch.array().tolist() for name, branch in tree.iteritems()}
+
+
+def partial_files(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.suffix == ".partial"]
+
+
+def test_new_branches_hold_the_values_and_all_else_is_as_before(root: Any, pristine: Path, rich: Path) -> None:
+    columns = scores()
+    append_branches(rich, TREE, TYPES, chunks(columns))
+    before, after = contents(root, pristine), contents(root, rich)
+    newest = f"{TREE};3"
+    assert newest in before, "the fixture has backup cycles"
+    assert after.pop(newest) == [*before.pop(newest), *TYPES]
+    assert after == before
+    old, new = tree_values(pristine, TREE), tree_values(rich, TREE)
+    for name, values in columns.items():
+        assert new.pop(name) == values.tolist()
+    assert new == old
+    assert {"x", "y", "event", "jets", "word", "values", "momentum", "pair"} <= set(old)
+
+
+def test_root_reads_the_new_branches_in_its_event_loop(root: Any, rich: Path) -> None:
+    columns = scores()
+    append_branches(rich, TREE, TYPES, chunks(columns))
+    file = root.TFile(str(rich))
+    tree = file.Get(TREE)
+    tree.GetListOfFriends().Clear()  # the friend's file does not exist
+    frame = root.RDataFrame(tree)
+    read = frame.AsNumpy(["ml_score_a", "x", "event"])
+    np.testing.assert_array_equal(read["ml_score_a"], columns["ml_score_a"])
+    np.testing.assert_array_equal(read["event"], 2**60 + 3 * np.arange(ENTRIES))
+    file.Close()
+
+
+def test_the_tree_keeps_user_info_aliases_friends_and_index(root: Any, pristine: Path, rich: Path) -> None:
+    append_branches(rich, TREE, TYPES, chunks(scores()))
+    file = root.TFile(str(rich))
+    tree = file.Get(TREE)
+    assert tree.GetUserInfo().FindObject("luminosity").GetVal() == 59.7
+    assert str(tree.GetUserInfo().At(1).GetString()) == "note"
+    assert str(tree.GetAlias("z")) == "x*y"
+    assert [str(friend.GetTitle()) for friend in tree.GetListOfFriends()] == [f"{pristine}.friend"]
+    assert tree.GetEntryNumberWithIndex(2**60 + 3 * 1234) == 1234
+    file.Close()
+
+
+@pytest.mark.parametrize(
+    ("tree_path", "entries"), [("plain", ENTRIES), ("other", 100), ("nothing", 0), ("mt_nominal/deep/renamed", ENTRIES)]
+)
+def test_trees_of_all_kinds(root: Any, pristine: Path, rich: Path, tree_path: str, entries: int) -> None:
+    columns = scores(entries)
+    append_branches(rich, tree_path, TYPES, chunks(columns))
+    before, after = contents(root, pristine), contents(root, rich)
+    changed = [name for name in before if after[name] != before[name]]
+    assert changed == [f"{tree_path};1"]
+    new = tree_values(rich, tree_path)
+    assert {name: new[name] for name in TYPES} == {name: values.tolist() for name, values in columns.items()}
+    with uproot.open(rich) as file:
+        assert file[tree_path].classname == ("TNtuple" if tree_path == "plain" else "TTree")
+
+
+def test_all_types_of_numbers(rich: Path) -> None:
+    names = ["f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "?"]
+    columns = {f"new_{name.replace('?', 'b')}": np.arange(100).astype(name) for name in names}
+    append_branches(rich, "other", {name: values.dtype for name, values in columns.items()}, chunks(columns))
+    with uproot.open(rich) as file:
+        for name, values in columns.items():
+            read = file["other"][name].array(library="np")
+            assert read.dtype == values.dtype
+            np.testing.assert_array_equal(read, values)
+
+
+def test_a_tree_whose_last_baskets_lie_in_its_header(root: Any, tmp_path: Path) -> None:
+    path = tmp_path / "embedded.root"
+    file = root.TFile(str(path), "RECREATE")
+    tree = root.TTree("ntuple", "")
+    value = np.zeros(1)
+    tree.Branch("x", value, "x/D")
+    for number in range(10):
+        value[0] = number
+        tree.Fill()
+    file.WriteTObject(tree)  # without FlushBaskets
+    file.Close()
+    append_branches(path, "ntuple", {"s": "f4"}, [{"s": np.arange(10, dtype="f4")}])
+    file = root.TFile(str(path))
+    assert [(entry.x, entry.s) for entry in file.Get("ntuple")] == [(number, number) for number in range(10)]
+    file.Close()
+
+
+def test_files_of_older_versions_of_root(root: Any, root_data: Path, tmp_path: Path) -> None:
+    """ROOT then writes the descriptions of classes anew, without those of vectors, which stay readable."""
+    for name, tree_path in (
+        ("ml_dataloader_filters_vectors_hvector.root", "test_tree"),
+        ("Higgs_data.root", "sig_tree"),
+        ("tmva_multiclass_example.root", "TreeB1"),
+    ):
+        path = Path(shutil.copy(root_data / name, tmp_path))
+        old = tree_values(path, tree_path)
+        entries = len(next(iter(old.values())))
+        columns = scores(entries)
+        append_branches(path, tree_path, TYPES, chunks(columns))
+        new = tree_values(path, tree_path)
+        assert [new.pop(branch) for branch in TYPES] == [values.tolist() for values in columns.values()]
+        assert new == old
+        file = root.TFile(str(path))
+        vectors = [str(leaf.GetName()) for leaf in file.Get(tree_path).GetListOfLeaves()]
+        for entry, event in enumerate(file.Get(tree_path)):
+            if entry == 20:
+                break
+            for branch in vectors:
+                if branch in old and isinstance(old[branch][entry], list):
+                    assert list(getattr(event, branch)) == old[branch][entry]
+        file.Close()
+
+
+def test_a_file_written_by_uproot_with_many_baskets(root: Any, tmp_path: Path) -> None:
+    path = tmp_path / "uproot.root"
+    with uproot.recreate(path) as file:
+        tree = file.mktree("folder/ntuple", {"x": "f4", "event": "i8"})
+        for start in range(0, 3000, 100):
+            tree.extend({"x": np.full(100, start, "f4"), "event": np.arange(start, start + 100)})
+        file["histogram"] = np.histogram(np.arange(10))
+    columns = scores(3000)
+    append_branches(path, "folder/ntuple", TYPES, chunks(columns))
+    assert tree_values(path, "folder/ntuple") == {
+        "x": np.repeat(np.arange(0.0, 3000, 100), 100).tolist(),
+        "event": list(range(3000)),
+        **{name: values.tolist() for name, values in columns.items()},
+    }
+    read = root.RDataFrame("folder/ntuple", str(path)).AsNumpy()
+    np.testing.assert_array_equal(read["ml_score_b"], columns["ml_score_b"])
+    with uproot.open(path) as file:
+        assert file["histogram"].values().tolist() == [1.0] * 10
+
+
+@pytest.mark.parametrize(("compression", "expected"), [(0, 0), (1, 101), (209, 101), (404, 401), (505, 501)])
+def test_new_branches_have_the_files_algorithm_at_level_1(
+    root: Any, tmp_path: Path, compression: int, expected: int
+) -> None:
+    path = tmp_path / "file.root"
+    root.write_rich_file(str(path), compression, 10)
+    append_branches(path, "other", {"s": "f4"}, [{"s": np.arange(100, dtype="f4")}])
+    with uproot.open(path) as file:
+        assert file["other"]["s"].member("fCompress") == expected
+
+
+def test_existing_branches_are_refused_by_name(rich: Path) -> None:
+    append_branches(rich, TREE, TYPES, chunks(scores()))
+    before = rich.read_bytes()
+    with pytest.raises(NtuplemlError, match=r"has branches 'ml_score_a', 'ml_score_b' already; give --overwrite"):
+        append_branches(rich, TREE, TYPES, chunks(scores(seed=1)))
+    with pytest.raises(NtuplemlError, match=r"has branch 'x' already"):
+        append_branches(rich, TREE, {"x": "f4"}, [])
+    assert rich.read_bytes() == before
+
+
+def test_overwriting_often_replaces_the_values_and_does_not_grow_the_file(
+    root: Any, pristine: Path, rich: Path
+) -> None:
+    sizes = []
+    for seed in range(8):
+        columns = scores(seed=seed)
+        append_branches(rich, TREE, TYPES, chunks(columns), overwrite=True)
+        new = tree_values(rich, TREE)
+        assert [new.pop(name) for name in TYPES] == [values.tolist() for values in columns.values()]
+        assert new == tree_values(pristine, TREE)
+        sizes.append(rich.stat().st_size)
+    assert sizes[0] > pristine.stat().st_size + 30_000, "two branches of floats"
+    assert max(sizes) < sizes[0] + 15_000, "gaps between other records come and go"
+    with uproot.open(rich) as file:
+        assert [name for name in file[TREE].keys(recursive=False) if name.startswith("ml")] == list(TYPES)
+
+
+def test_overwriting_one_of_several_keeps_the_others(rich: Path) -> None:
+    first, second = scores(), scores(seed=1)
+    append_branches(rich, TREE, TYPES, chunks(first))
+    append_branches(rich, TREE, {"ml_score_a": "f4"}, chunks({"ml_score_a": second["ml_score_a"]}), overwrite=True)
+    new = tree_values(rich, TREE)
+    assert new["ml_score_a"] == second["ml_score_a"].tolist()
+    assert new["ml_score_b"] == first["ml_score_b"].tolist()
+
+
+def test_overwriting_keeps_what_another_cycle_shares(root: Any, rich: Path) -> None:
+    """Two cycles and a renamed tree have the same baskets: replacing `x` in one leaves it in the others."""
+    old = tree_values(rich, f"{TREE};2")["x"]
+    new = np.arange(ENTRIES, dtype="f4")
+    append_branches(rich, TREE, {"x": "f4"}, [{"x": new}], overwrite=True)
+    assert tree_values(rich, TREE)["x"] == new.tolist()
+    assert tree_values(rich, f"{TREE};2")["x"] == old
+    assert tree_values(rich, "mt_nominal/deep/renamed")["x"] == old
+
+
+@pytest.mark.parametrize("name", ["jets", "n", "values", "momentum", "pair", "word"])
+def test_branches_of_more_than_a_number_are_not_replaced(rich: Path, name: str) -> None:
+    before = rich.read_bytes()
+    with pytest.raises(NtuplemlError, match=rf"branch '{name}' holds more than one number per event"):
+        append_branches(rich, TREE, {name: "f4"}, [{name: np.zeros(ENTRIES, "f4")}], overwrite=True)
+    assert rich.read_bytes() == before
+    assert partial_files(rich.parent) == []
+
+
+def test_a_tree_with_the_same_branch_twice_is_mended_by_overwriting(root: Any, tmp_path: Path) -> None:
+    """Running htt-ml's in-place script twice leaves two sets of branches."""
+    path = tmp_path / "twice.root"
+    file = root.TFile(str(path), "RECREATE")
+    tree = root.TTree("ntuple", "")
+    value = np.ones(1, "f4")
+    for name in ("x", "s", "s"):
+        tree.Branch(name, value, f"{name}/F")
+    for _ in range(10):
+        tree.Fill()
+    tree.Write()
+    file.Close()
+    append_branches(path, "ntuple", {"s": "f4"}, [{"s": np.arange(10, dtype="f4")}], overwrite=True)
+    assert tree_values(path, "ntuple") == {"x": [1.0] * 10, "s": list(range(10))}
+
+
+@pytest.mark.parametrize("number", [ENTRIES - 1, ENTRIES + 1, 0])
+def test_another_number_of_values_than_entries_is_an_error(rich: Path, number: int) -> None:
+    before = rich.read_bytes()
+    with pytest.raises(ValueError, match=f"for the {ENTRIES} entries"):
+        append_branches(rich, TREE, {"s": "f4"}, [{"s": np.zeros(number, "f4")}])
+    assert rich.read_bytes() == before
+    assert partial_files(rich.parent) == []
+
+
+def test_chunks_of_other_columns_are_an_error(rich: Path) -> None:
+    for chunk in ({"t": np.zeros(5)}, {"s": np.zeros((5, 1))}, {}):
+        with pytest.raises(ValueError, match="a chunk has columns"):
+            append_branches(rich, TREE, {"s": "f4"}, [chunk])
+
+
+def test_an_exception_while_computing_leaves_the_file_as_it_was(rich: Path) -> None:
+    before = rich.read_bytes()
+
+    def failing() -> Iterator[dict[str, NDArray[Any]]]:
+        yield {"s": np.zeros(1000, "f4")}
+        raise NtuplemlError("NaN in variable 'x'")
+
+    with pytest.raises(NtuplemlError, match=r"^NaN in variable 'x'$"):
+        append_branches(rich, TREE, {"s": "f4"}, failing())
+    assert rich.read_bytes() == before
+    assert partial_files(rich.parent) == []
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/F", "a.b", "a:b", "a[3]", "a\nb"])
+def test_names_that_no_branch_can_have(rich: Path, name: str) -> None:
+    with pytest.raises(NtuplemlError, match="cannot be the name of a branch"):
+        append_branches(rich, TREE, {name: "f4"}, [])
+
+
+def test_an_rntuple_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rntuple.root"
+    with uproot.recreate(path) as file:
+        file["ntuple"] = {"x": np.arange(10.0)}
+    before = path.read_bytes()
+    with pytest.raises(NtuplemlError, match=r"is an RNTuple.*friend") as caught:
+        append_branches(path, "ntuple", {"s": "f4"}, [{"s": np.zeros(10, "f4")}])
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
+
+
+def test_missing_tree_cycle_and_file(rich: Path) -> None:
+    with pytest.raises(NtuplemlError, match=r"no tree 'mt_nominal/deep/ntupl'; nearest: 'mt_nominal/deep/ntuple'"):
+        append_branches(rich, "mt_nominal/deep/ntupl", {"s": "f4"}, [])
+    with pytest.raises(NtuplemlError, match="without ';"):
+        append_branches(rich, f"{TREE};2", {"s": "f4"}, [])
+    with pytest.raises(NtuplemlError, match="no such file"):
+        append_branches(rich.with_name("none.root"), TREE, {"s": "f4"}, [])
+    with pytest.raises(NtuplemlError, match="'histogram' is a TH1F, not a tree"):
+        append_branches(rich, "histogram", {"s": "f4"}, [])
+
+
+def test_a_symbolic_link_stays_and_its_target_is_extended(rich: Path, tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "link.root"
+    link.symlink_to("../rich.root")
+    append_branches(link, "other", {"s": "f4"}, [{"s": np.zeros(100, "f4")}])
+    assert link.is_symlink()
+    assert "s" in tree_values(rich, "other")
+    assert [path.name for path in (tmp_path / "links").iterdir()] == ["link.root"]
+
+
+def test_permissions_are_kept(rich: Path) -> None:
+    rich.chmod(0o640)
+    os.setxattr(rich, "user.dataset", b"2018")
+    append_branches(rich, "other", {"s": "f4"}, [{"s": np.zeros(100, "f4")}])
+    assert rich.stat().st_mode & 0o7777 == 0o640
+    assert os.getxattr(rich, "user.dataset") == b"2018"
+
+
+def test_a_write_protected_file_is_refused(rich: Path) -> None:
+    before = rich.read_bytes()
+    rich.chmod(0o444)
+    with pytest.raises(NtuplemlError, match=r"rich\.root: no permission to write"):
+        append_branches(rich, "other", {"s": "f4"}, [{"s": np.zeros(100, "f4")}])
+    assert rich.read_bytes() == before
+    assert partial_files(rich.parent) == []
+
+
+def test_a_folder_without_write_permission_is_refused(rich: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the superuser, to whom no folder is closed, the answer of the system is put in."""
+    before = rich.read_bytes()
+    rich.parent.chmod(0o555)
+    if os.geteuid() == 0:
+        monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != rich.parent)
+    try:
+        with pytest.raises(NtuplemlError, match=r"rich\.root: no permission to write in its folder"):
+            append_branches(rich, "other", {"s": "f4"}, [{"s": np.zeros(100, "f4")}])
+    finally:
+        rich.parent.chmod(0o755)
+    assert rich.read_bytes() == before
+
+
+def test_a_file_that_another_program_changes_meanwhile_is_left_alone(rich: Path) -> None:
+    def changing() -> Iterator[dict[str, NDArray[Any]]]:
+        with rich.open("ab") as file:
+            file.write(b"more")
+        yield {"s": np.zeros(100, "f4")}
+
+    with pytest.raises(NtuplemlError, match="changed by another program"):
+        append_branches(rich, "other", {"s": "f4"}, changing())
+    assert rich.read_bytes().endswith(b"more")
+    assert partial_files(rich.parent) == []
+
+
+def test_a_truncated_file_is_refused(rich: Path) -> None:
+    rich.write_bytes(rich.read_bytes()[:-100])
+    with pytest.raises(NtuplemlError, match="is truncated"):
+        append_branches(rich, "other", {"s": "f4"}, [{"s": np.zeros(100, "f4")}])
+
+
+def _limit_file_size(size: int) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+_APPEND = """
+import sys
+import numpy as np
+from ntupleml.errors import NtuplemlError
+from ntupleml.ntuples.appending import append_branches
+try:
+    append_branches(sys.argv[1], sys.argv[2], {"s": "f4"}, [{"s": np.random.random(int(sys.argv[3])).astype("f4")}])
+except NtuplemlError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("room", [-100_000, 100, 9_000])
+def test_a_full_disk_leaves_the_file_as_it_was(rich: Path, room: int) -> None:
+    """The disk is full while copying, while filling, or while closing."""
+    before = rich.read_bytes()
+    finished = subprocess.run(
+        [sys.executable, "-c", _APPEND, str(rich), TREE, str(ENTRIES)],
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=lambda: _limit_file_size(len(before) + room),
+    )
+    assert finished.stderr == ""
+    assert len(finished.stdout.splitlines()) == 1
+    assert str(rich) in finished.stdout
+    assert "the file was left as it was" in finished.stdout
+    assert rich.read_bytes() == before
+    assert partial_files(rich.parent) == []
+
+
+def test_nothing_but_the_alpha_warning_is_hidden_and_nothing_is_printed(rich: Path) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-W", "error", "-c", _APPEND, str(rich), TREE, str(ENTRIES)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (finished.stdout, finished.stderr) == ("", "")
+    assert "s" in tree_values(rich, TREE)
+
+
+def test_copies_of_killed_runs_are_removed_and_no_others(rich: Path) -> None:
+    with edited_copy(rich) as copy:
+        living = copy.name
+    dead = living.replace(f"-{os.getpid()}-", "-4194305-")  # above the largest process number of Linux
+    mine = living.replace(".partial", "x.partial")
+    elsewhere = ".rich.root.anotherhost-4194305-01234567.partial"
+    for name in (living, dead, mine, elsewhere):
+        rich.with_name(name).write_text("")
+    append_branches(rich, "other", {"s": "f4"}, [{"s": np.zeros(100, "f4")}])
+    assert sorted(partial_files(rich.parent)) == sorted([living, mine, elsewhere])
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment_leaves_the_old_file_or_the_new_one(root: Any, pristine: Path, tmp_path: Path) -> None:
+    """Real processes, killed from their first step to after their last."""
+    path = tmp_path / "rich.root"
+    old = pristine.read_bytes()
+    shutil.copy(pristine, path)
+    start = time.monotonic()
+    subprocess.run([sys.executable, "-c", _APPEND, str(path), TREE, str(ENTRIES)], check=True)
+    duration = time.monotonic() - start
+    outcomes = []
+    for fraction in np.random.default_rng().uniform(0.3, 1.05, 20):
+        path.unlink()
+        shutil.copy(pristine, path)
+        with subprocess.Popen([sys.executable, "-c", _APPEND, str(path), TREE, str(ENTRIES)]) as process:
+            time.sleep(duration * fraction)
+            process.send_signal(signal.SIGKILL)
+        outcomes.append(_old_or_new(root, path, old))
+    assert set(outcomes) <= {"old", "new"}
+    assert "old" in outcomes
+
+
+def _old_or_new(root: Any, path: Path, old: bytes) -> str:
+    if path.read_bytes() == old:
+        return "old"
+    new = tree_values(path, TREE)
+    file = root.TFile(str(path))
+    good = (
+        len(new["s"]) == ENTRIES and not file.TestBit(root.TFile.kRecovered) and file.Get(TREE).GetEntries() == ENTRIES
+    )
+    file.Close()
+    return "new" if good else "broken"
+
+
+def test_layout_agrees_with_root(root: Any, pristine: Path) -> None:
+    layout = read_layout(pristine)
+    file = root.TFile(str(pristine), "UPDATE")
+    assert layout.end == file.GetEND()
+    assert (
+        sorted(layout.free)[:-1]
+        == sorted(
+            [
+                *((s.GetFirst(), s.GetLast() + 1) for s in list(file.GetListOfFree())),
+                (file.GetSeekFree(), file.GetSeekFree() + file.GetNbytesFree()),
+            ]
+        )[:-1]
+    )
+    assert layout.streamer_info.start == file.GetSeekInfo()
+    folder = file.GetDirectory("mt_nominal/deep")
+    assert [f.key_list.start for f in layout.folders if f.path == "mt_nominal/deep"] == [folder.GetSeekKeys()]
+    expected = {
+        (str(k.GetName()), k.GetCycle(), str(k.GetClassName()), k.GetSeekKey(), k.GetNbytes())
+        for k in folder.GetListOfKeys()
+    }
+    assert {key[1:] for key in layout.keys if key.folder == "mt_nominal/deep"} == expected
+    file.Close()
+
+
+def test_layout_of_a_file_beyond_two_gigabytes(root: Any, tmp_path: Path) -> None:
+    """Positions then have eight bytes. The file is sparse: its records lie beyond a hole."""
+    path = tmp_path / "large.root"
+    start = 2_200_000_000
+    file = root.TFile(str(path), "RECREATE")
+    file.SetEND(start)
+    gap = file.GetListOfFree().First()
+    gap.SetFirst(start)
+    gap.SetLast(2 * start)
+    file.mkdir("folder").WriteObject(root.TNamed("name", "title"), "name")
+    file.WriteObject(root.TNamed("top", "title"), "top")
+    file.Close()
+    assert path.stat().st_size > start
+    layout = read_layout(path)
+    file = root.TFile(str(path))
+    assert layout.end == file.GetEND() == path.stat().st_size
+    assert layout.streamer_info.start == file.GetSeekInfo()
+    folder = file.GetDirectory("folder")
+    found = {(str(key.GetName()), key.GetSeekKey(), key.GetNbytes()) for key in folder.GetListOfKeys()}
+    found |= {(str(key.GetName()), key.GetSeekKey(), key.GetNbytes()) for key in file.GetListOfKeys()}
+    assert {(key.name, key.seek, key.size) for key in layout.keys} == found
+    assert len(found) == 3
+    file.Close()
