@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis.strategies import integers
+
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import event_numbers, fold_of_events, held_out_fold, scoring_model, trained_on
 

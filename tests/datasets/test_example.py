@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import uproot
+
 from ntupleml.datasets.example import write_example_dataset
 from ntupleml.errors import NtuplemlError
 

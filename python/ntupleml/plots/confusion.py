@@ -1,0 +1,186 @@
+"""Confusion matrices as pictures: the true class along x, the predicted class along y with the first class on top."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.metrics import Measurement, Undefined
+from ntupleml.plots.style import add_experiment_label, class_labels, new_figure, plot_style, save_figure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
+    from matplotlib.figure import Figure
+
+    from ntupleml.config import PlotConfig
+    from ntupleml.metrics import Matrix
+
+#: Size of the text in points; the experiments' own sizes are made for pictures with far less text.
+_FONT_SIZE = 16
+_PARAMETERS = {"font.size": _FONT_SIZE} | dict.fromkeys(
+    ("axes.labelsize", "xtick.labelsize", "ytick.labelsize"), _FONT_SIZE
+)
+_UNCERTAINTY_SIZE = 0.7 * _FONT_SIZE
+#: Smallest cell, and smallest side of the whole matrix, in inches.
+_CELL_WIDTH, _CELL_HEIGHT, _SMALLEST_SIDE = 1.15, 0.85, 6.0
+#: Light everywhere, so that black text can be read on it.
+_COLOUR_MAP = "Wistia"
+
+
+def save_confusion_matrix(
+    matrix: Matrix, classes: Sequence[str], label: str, stem: str | Path, config: PlotConfig, *, overwrite: bool = False
+) -> list[Path]:
+    """Draw a confusion matrix and write it as PNG and PDF.
+
+    Parameters
+    ----------
+    matrix : tuple of tuples of Measurement or Undefined
+        Row = true class, column = predicted class.
+    classes : sequence of str
+        Names of the classes in order.
+    label : str
+        What the colour bar shows, e.g. "Efficiency".
+    stem : path
+        Path without its ending.
+    config : PlotConfig
+    overwrite : bool, default: False
+
+    Returns
+    -------
+    list of Path
+        The files written.
+    """
+    with plot_style(config, _PARAMETERS):
+        return save_figure(draw_confusion_matrix(matrix, classes, label, config), stem, overwrite=overwrite)
+
+
+def draw_confusion_matrix(matrix: Matrix, classes: Sequence[str], label: str, config: PlotConfig) -> Figure:
+    """Draw a confusion matrix; call it inside `plot_style`.
+
+    Each cell has the value with two decimals and the uncertainty below it; large and tiny numbers are written with
+    powers of ten. Cells that are undefined say so and are hatched.
+
+    Parameters
+    ----------
+    matrix, classes, label, config
+        As for `save_confusion_matrix`.
+    """
+    size = len(classes)
+    figure, axes = new_figure(size * _CELL_WIDTH, size * _CELL_HEIGHT)
+    # The axes fill the figure; what is around them is taken in when the figure is saved.
+    axes.set_position((0, 0, 1, 1))
+    mesh = _draw_cells(axes, matrix)
+    widest = max(text.get_window_extent().width for text in axes.texts) / figure.dpi
+    width = max(size * _CELL_WIDTH, size * (widest + 0.15), _SMALLEST_SIDE)
+    figure.set_size_inches(width, max(size * _CELL_HEIGHT, 0.7 * _SMALLEST_SIDE))
+    _draw_class_names(axes, class_labels(classes, config))
+    bar = figure.colorbar(mesh, cax=figure.add_axes((1 + 0.3 / width, 0, 0.35 / width, 1)))
+    bar.set_label(label, loc="center", rotation=270, va="bottom", labelpad=8)
+    add_experiment_label(axes, config)
+    return figure
+
+
+def _draw_cells(axes: Axes, matrix: Matrix) -> QuadMesh:
+    values = np.array([[_value(entry) for entry in row] for row in matrix]).T  # a row of the picture is a prediction
+    lowest, highest = _colour_range(values)
+    mesh = axes.pcolormesh(
+        np.ma.masked_invalid(values), cmap=_COLOUR_MAP, vmin=lowest, vmax=highest, edgecolors="white", linewidth=1
+    )
+    axes.set_xlim(0, len(matrix))
+    axes.set_ylim(len(matrix), 0)
+    powers = _needs_powers(values)
+    for true, row in enumerate(matrix):
+        for predicted, entry in enumerate(row):
+            _draw_entry(axes, true, predicted, entry, powers)
+    return mesh
+
+
+def _value(entry: Measurement | Undefined) -> float:
+    return entry.value if isinstance(entry, Measurement) else math.nan
+
+
+def _colour_range(values: Any) -> tuple[float, float]:
+    """From zero, or the smallest negative value, to the largest value; never an empty range."""
+    finite = values[np.isfinite(values)]
+    lowest = min(0.0, float(finite.min(initial=0.0)))
+    highest = float(finite.max(initial=lowest))
+    return lowest, highest if highest > lowest else lowest + 1.0
+
+
+def _needs_powers(values: Any) -> bool:
+    """Whether all values are so small that two decimals say nothing."""
+    finite = np.abs(values[np.isfinite(values)])
+    return bool(finite.size and 0 < finite.max() < 0.1)
+
+
+def _draw_entry(axes: Axes, true: int, predicted: int, entry: Measurement | Undefined, powers: bool) -> None:
+    from matplotlib.patches import Rectangle
+
+    centre = (true + 0.5, predicted + 0.5)
+    options: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center"}
+    if isinstance(entry, Undefined):
+        cell = Rectangle((true, predicted), 1, 1, facecolor="0.93", edgecolor="0.8", hatch="//", linewidth=0)
+        axes.add_patch(cell)
+        axes.annotate("undefined", centre, (0, 0), fontsize=_UNCERTAINTY_SIZE, **options)
+        return
+    value, uncertainty = format_measurement(entry, powers=powers)
+    shift = 0.5 * _FONT_SIZE if uncertainty else 0.0
+    axes.annotate(value, centre, (0, shift), **options)
+    axes.annotate(uncertainty, centre, (0, -shift), fontsize=_UNCERTAINTY_SIZE, **options)
+
+
+def format_measurement(entry: Measurement, *, powers: bool = False) -> tuple[str, str]:
+    r"""Texts of a value and of its uncertainty; that of an exact value is empty.
+
+    Parameters
+    ----------
+    entry : Measurement
+    powers : bool, default: False
+        Whether to write a power of ten also for numbers below 100,000.
+
+    Examples
+    --------
+    >>> format_measurement(Measurement(0.6218, 0.0123))
+    ('0.62', '± 0.01')
+    >>> format_measurement(Measurement(0.6218, 0.0031))
+    ('0.62', '± 0.003')
+    >>> format_measurement(Measurement(4720167.0, 114605.5))
+    ('$\\mathregular{4.72\\times10^{6}}$', '$\\mathregular{\\pm\\,0.11\\times10^{6}}$')
+    >>> format_measurement(Measurement(1.0, 0.0))
+    ('1.00', '')
+    """
+    largest = max(abs(entry.value), entry.uncertainty)
+    if largest < 1e5 and not (powers and largest > 0):
+        return f"{entry.value:.2f}", f"± {_decimals(entry.uncertainty)}" if entry.uncertainty else ""
+    exponent = math.floor(math.log10(largest))
+    power = rf"\times10^{{{exponent}}}}}$"
+    value = rf"$\mathregular{{{entry.value / 10**exponent:.2f}{power}"
+    uncertainty = rf"$\mathregular{{\pm\,{_decimals(entry.uncertainty / 10**exponent)}{power}"
+    return value, uncertainty if entry.uncertainty else ""
+
+
+def _decimals(uncertainty: float) -> str:
+    """Two decimals, or the first digit that is not zero, down to 0.0001."""
+    if uncertainty >= 0.01:
+        return f"{uncertainty:.2f}"
+    return f"{uncertainty:.4f}" if uncertainty < 0.001 else f"{uncertainty:.3f}"
+
+
+def _draw_class_names(axes: Axes, labels: Sequence[str]) -> None:
+    size = len(labels)
+    centres = np.arange(size) + 0.5
+    axes.set_xticks(centres, labels)
+    axes.set_yticks(centres, labels)
+    axes.minorticks_off()
+    axes.tick_params(which="both", length=0)
+    axes.set_xlabel("True class")
+    axes.set_ylabel("Predicted class")
+    widest = max(text.get_window_extent().width for text in axes.get_xticklabels())
+    if widest > 0.9 * axes.get_window_extent().width / size:
+        axes.tick_params(axis="x", labelrotation=90)

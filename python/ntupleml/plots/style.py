@@ -1,0 +1,201 @@
+"""The look of all figures: experiment styles and labels from mplhep, figures without pyplot, files without dates.
+
+matplotlib is imported only inside the functions, so that scripts start fast; nothing global is changed beyond the
+block of `plot_style`.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ntupleml.atomic import replace_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+    from ntupleml.config import PlotConfig
+
+#: What every figure is written as.
+FORMATS = ("png", "pdf")
+#: Dots per inch of pictures made of pixels.
+PIXELS_PER_INCH = 150
+#: Empty border around figures in inches.
+MARGIN = 0.1
+_PARAMETERS_OF_ALL_STYLES = {
+    # The size of the axes is known before anything is drawn; what is around them is taken in when saving.
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
+    "pdf.fonttype": 42,  # TrueType, which journals ask for and which stays text in an editor
+    "savefig.dpi": PIXELS_PER_INCH,
+}
+
+
+@contextmanager
+def plot_style(config: PlotConfig, parameters: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Use the style of a `plot` block inside a `with` block; matplotlib's own parameters are back afterwards.
+
+    Fonts are looked up when a figure is drawn, so a figure is made *and saved* inside the block. A user's
+    matplotlibrc does not count: the same config gives the same picture everywhere.
+
+    Parameters
+    ----------
+    config : PlotConfig
+        The `plot` block of a training or testing config.
+    parameters : mapping, optional
+        More of matplotlib's rcParams, which win over those of the style.
+
+    Examples
+    --------
+    >>> from ntupleml.config import PlotConfig
+    >>> with plot_style(PlotConfig()):
+    ...     figure, axes = new_figure(4.0, 3.0)
+    ...     _ = axes.plot([1, 2, 3], [0.9, 0.5, 0.4])
+    """
+    import matplotlib as mpl
+    from matplotlib import style
+
+    # Fonts that a style would like but that are not installed are no news to a user.
+    mpl_fonts = logging.getLogger("matplotlib.font_manager")
+    level = mpl_fonts.level
+    mpl_fonts.setLevel(logging.ERROR)
+    try:
+        with mpl.rc_context():
+            style.use(["default", _experiment_parameters(config), _PARAMETERS_OF_ALL_STYLES, dict(parameters or {})])
+            yield
+    finally:
+        mpl_fonts.setLevel(level)
+
+
+def _experiment_parameters(config: PlotConfig) -> dict[str, Any]:
+    if config.style == "plain":
+        return {}
+    import mplhep
+
+    parameters: dict[str, Any] = getattr(mplhep.style, config.style)
+    return parameters
+
+
+def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """Make an empty figure with one pair of axes, without pyplot and therefore without a display.
+
+    Parameters
+    ----------
+    width, height : float
+        Size in inches.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def add_experiment_label(axes: Axes, config: PlotConfig) -> None:
+    """Write the experiment's name, the label, luminosity and energy above the axes, no wider than the axes.
+
+    The plain style has no experiment; its label, luminosity and energy are written where the config gives them.
+    """
+    if config.style == "plain" and not config.label and config.lumi is None and config.com is None:
+        return
+    import matplotlib as mpl
+
+    size = float(mpl.rcParams["font.size"])
+    left, right = _write_label(axes, config, size)
+    available = axes.get_window_extent().width
+    for _ in range(5):  # once is nearly always enough, but not all gaps shrink with the text
+        gap = size * axes.figure.dpi / 72
+        wanted = _extent(left) + _extent(right) + gap
+        if wanted <= available:
+            break
+        for text in [*left, *right]:
+            text.remove()
+        size *= available / wanted
+        left, right = _write_label(axes, config, size)
+
+
+def _write_label(axes: Axes, config: PlotConfig, size: float) -> tuple[list[Text], list[Text]]:
+    """Write the label; return the texts at the left (experiment, label) and at the right (luminosity, energy)."""
+    import mplhep
+
+    # "data" keeps mplhep from putting "Simulation" in front of the label, which says that itself if it is so.
+    options = {"ax": axes, "loc": 0, "data": True, "fontsize": size, "scilocator_adjust": False}
+    options |= {"text": config.label, "lumi": _number(config.lumi), "com": _number(config.com)}
+    if config.style == "plain":
+        texts = mplhep.label.exp_label(exp="", fontstyle=("normal",) * 4, **options)
+    else:
+        texts = getattr(mplhep, config.style.lower()).label(rlabel=None, **options)
+    experiment, label, luminosity, _ = texts
+    return [text for text in (experiment, label) if text.get_text()], [luminosity] if luminosity is not None else []
+
+
+def _extent(texts: Sequence[Text]) -> float:
+    """Width in pixels from the beginning of the first text to the end of the last."""
+    if not texts:
+        return 0.0
+    boxes = [text.get_window_extent() for text in texts]
+    return float(max(box.x1 for box in boxes) - min(box.x0 for box in boxes))
+
+
+def _number(value: float | None) -> str | None:
+    """A number as people write it: 13 and not 13.0."""
+    return None if value is None else f"{value:g}"
+
+
+def class_labels(classes: Iterable[str], config: PlotConfig) -> list[str]:
+    """Texts to show for the classes: those of the `plot` block, else the names as they are."""
+    return [config.class_labels.get(name, _literal(name)) for name in classes]
+
+
+def _literal(name: str) -> str:
+    """A name whose dollar signs do not begin a formula."""
+    return name.replace("$", r"\$")
+
+
+def figure_paths(stem: str | Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Files that `save_figure` writes for a path without its ending; dots in the name are kept."""
+    stem = Path(stem)
+    return [stem.with_name(f"{stem.name}.{file_format}") for file_format in formats]
+
+
+def save_figure(
+    figure: Figure, stem: str | Path, formats: Sequence[str] = FORMATS, *, overwrite: bool = False
+) -> list[Path]:
+    """Write a figure in each format, every file complete or not at all.
+
+    The picture is cut to what is on it. The same figure gives the same bytes: no dates are written. Call it inside
+    the block of `plot_style` that the figure was made in.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    stem : path
+        Path without its ending, e.g. ``example/fold0_loss``.
+    formats : sequence of str, default: png and pdf
+    overwrite : bool, default: False
+        Whether existing files may be replaced.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    NtuplemlError
+        If a file exists and must not be overwritten, or the folder cannot be written to.
+    """
+    paths = figure_paths(stem, formats)
+    box = figure.get_tightbbox().padded(MARGIN)  # as "tight", which would draw the figure once more for each format
+    for path, file_format in zip(paths, formats, strict=True):
+        with replace_file(path, overwrite=overwrite) as temporary:
+            metadata = {"CreationDate": None} if file_format == "pdf" else None
+            figure.savefig(temporary, format=file_format, bbox_inches=box, metadata=metadata)
+    return paths

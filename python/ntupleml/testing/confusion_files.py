@@ -1,0 +1,119 @@
+"""The files of the confusion matrices: YAML with values and uncertainties, and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ntupleml.atomic import replace_file
+from ntupleml.errors import NtuplemlError
+from ntupleml.metrics import Measurement
+from ntupleml.plots import FORMATS, figure_paths, save_confusion_matrix
+from ntupleml.testing.confusion import REPRESENTATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ntupleml.config import PlotConfig
+    from ntupleml.metrics import Matrix
+
+#: Beside the classes in the YAML files.
+_UNCERTAINTY_KEY = "uncertainty"
+
+
+def confusion_stems(output_path: str | Path, model: int, condition: str | None) -> dict[str, Path]:
+    """Paths without ending of a model's confusion matrices, by their names.
+
+    Examples
+    --------
+    >>> confusion_stems("example", 0, "2018")["purity2"].as_posix()
+    'example/fold0_keras_confusion_purity2_2018'
+    """
+    suffix = "" if condition is None else f"_{condition}"
+    return {name: Path(output_path) / f"fold{model}_keras_confusion_{name}{suffix}" for name in REPRESENTATIONS}
+
+
+def refuse_existing_results(stems: Mapping[str, Path], *, overwrite: bool) -> None:
+    """Check, before anything is computed, that no result would be overwritten unasked.
+
+    Raises
+    ------
+    NtuplemlError
+        Naming the first file that is there.
+    """
+    for path in (path for stem in stems.values() for path in figure_paths(stem, [*FORMATS, "yaml"])):
+        if path.exists() and not overwrite:
+            raise NtuplemlError(f"{path}: exists already; give --overwrite to replace it")
+
+
+def write_confusion(
+    matrices: Mapping[str, Matrix],
+    classes: Sequence[str],
+    stems: Mapping[str, Path],
+    plot: PlotConfig,
+    *,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Write each matrix as YAML, PNG and PDF.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    NtuplemlError
+        If a file exists and must not be overwritten, or cannot be written.
+    """
+    paths = []
+    for name, matrix in matrices.items():
+        paths.append(write_yaml(matrix, classes, figure_paths(stems[name], ["yaml"])[0], overwrite=overwrite))
+        label = REPRESENTATIONS[name].label
+        paths += save_confusion_matrix(matrix, classes, label, stems[name], plot, overwrite=overwrite)
+    return paths
+
+
+def write_yaml(matrix: Matrix, classes: Sequence[str], path: Path, *, overwrite: bool = False) -> Path:
+    """Write a matrix as YAML: the true class, below it the predicted class, below it the value, as htt-ml does.
+
+    The key `uncertainty` stands beside the classes and has the same layout. An entry that does not exist is a text,
+    e.g. `undefined: no events`.
+
+    Raises
+    ------
+    NtuplemlError
+        If the file exists and must not be overwritten, or cannot be written.
+    """
+    import yaml
+
+    content: dict[str, Any] = _nested(matrix, classes, lambda entry: entry.value)
+    content[uncertainty_key(classes)] = _nested(matrix, classes, lambda entry: entry.uncertainty)
+    with replace_file(path, overwrite=overwrite) as temporary:
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        temporary.write_text(f"# true class: predicted class: value; then the same for its uncertainty\n{text}")
+    return path
+
+
+def uncertainty_key(classes: Sequence[str]) -> str:
+    """Key of the uncertainties in the YAML files: `uncertainty`, with underscores while a class is called so.
+
+    Examples
+    --------
+    >>> uncertainty_key(["signal", "background"])
+    'uncertainty'
+    """
+    key = _UNCERTAINTY_KEY
+    while key in classes:
+        key += "_"
+    return key
+
+
+def _nested(matrix: Matrix, classes: Sequence[str], number: Callable[[Measurement], float]) -> dict[str, Any]:
+    return {
+        true: {
+            predicted: number(entry) if isinstance(entry, Measurement) else str(entry)
+            for predicted, entry in zip(classes, row, strict=True)
+        }
+        for true, row in zip(classes, matrix, strict=True)
+    }

@@ -1,0 +1,197 @@
+"""The events that a model is tested on: which file they are in, and their scores and weights in chunks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.folds import held_out_fold
+from ntupleml.ntuples import open_ntuple
+from ntupleml.scoring import append_condition, columns_to_matrix, required_branches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from ntupleml.artifacts import TrainingRecord
+    from ntupleml.config import TrainingConfig
+    from ntupleml.ntuples import Chunk, Ntuple
+    from ntupleml.scoring import Scorer
+
+
+class HeldOutSample(NamedTuple):
+    """What one model is tested on.
+
+    Attributes
+    ----------
+    model : int
+        Index of the model.
+    fold : int
+        The fold that it never saw.
+    path : str
+        Fold file of that fold.
+    condition : str or None
+        Condition (era) of the file, for models with conditions.
+    where : str
+        Config and key that name the file, for messages.
+    """
+
+    model: int
+    fold: int
+    path: str
+    condition: str | None
+    where: str
+
+
+class ScoredEvents(NamedTuple):
+    """Some events of one class.
+
+    Attributes
+    ----------
+    scores : array of float32, shape (n_events, n_classes)
+        All finite.
+    weights : array of float64, shape (n_events,)
+        All finite.
+    """
+
+    scores: NDArray[np.float32]
+    weights: NDArray[np.float64]
+
+
+def tested_models(fold: str, num_folds: int, where: str) -> list[int]:
+    """Models that the argument FOLD of a testing script means: one by its index, or `all`.
+
+    Raises
+    ------
+    NtuplemlError
+        If there is no such fold.
+
+    Examples
+    --------
+    >>> tested_models("all", 3, "training.yaml")
+    [0, 1, 2]
+    """
+    if fold == "all":
+        return list(range(num_folds))
+    if fold.isascii() and fold.isdigit() and int(fold) < num_folds:
+        return [int(fold)]
+    known = ", ".join(str(index) for index in range(num_folds))
+    raise NtuplemlError(f"fold '{fold}': {where} has the folds {known}; give one of them, or 'all'")
+
+
+def held_out_sample(training: TrainingConfig, model: int, condition: str | None, where: str) -> HeldOutSample:
+    """Fold file that a model is tested on.
+
+    Parameters
+    ----------
+    training : TrainingConfig
+    model : int
+        Index of the model.
+    condition : str or None
+        Condition (era) to test.
+    where : str
+        Path of the training config, for messages.
+
+    Raises
+    ------
+    NtuplemlError
+        If there is no such condition, or the training has conditions and none is given.
+    """
+    if condition is not None and condition not in training.conditions:
+        if not training.conditions:
+            raise NtuplemlError(f"{where}: has no conditions (eras), but '{condition}' is asked for; leave it out")
+        raise NtuplemlError(f"{where}: no condition '{condition}'{did_you_mean(condition, training.conditions)}")
+    if condition is None and training.datasets is None:
+        names = ", ".join(f"'{name}'" for name in training.conditions)
+        raise NtuplemlError(f"{where}: its datasets belong to conditions (eras); give --era with one of {names}")
+    fold = held_out_fold(model, training.num_folds)
+    key = f"datasets[{fold}]" if condition is None else f"conditions.{condition}.datasets[{fold}]"
+    return HeldOutSample(model, fold, training.datasets_of(condition)[fold], condition, f"{where}: {key}")
+
+
+def scored_events(
+    sample: HeldOutSample,
+    class_name: str,
+    scorer: Scorer,
+    record: TrainingRecord,
+    weight_branch: str | None,
+    entries_per_chunk: int | None = None,
+    *,
+    weight_key: str = "weight_branch",
+) -> Iterator[ScoredEvents]:
+    """Events of one class, scored by the model that never saw them, a bounded number at a time.
+
+    Parameters
+    ----------
+    sample : HeldOutSample
+    class_name : str
+        Tree of the fold file.
+    scorer : Scorer
+    record : TrainingRecord
+        That of the model.
+    weight_branch : str or None
+        Branch of event weights of any number type; None for weights of 1.
+    entries_per_chunk : int, optional
+        By default what fits well into memory.
+    weight_key : str
+        Config and key that name the weight branch, for messages.
+
+    Raises
+    ------
+    NtuplemlError
+        For a missing file, tree or branch (with the nearest names), a file that the model was trained on, inputs or
+        weights that are NaN or infinite.
+    """
+    with open_ntuple(sample.path, class_name, where=sample.where) as ntuple:
+        where = f"{sample.path}: tree '{class_name}'"
+        _refuse_training_file(ntuple, sample, record)
+        branches = required_branches(scorer.variables, ntuple.branches, where)
+        if weight_branch is not None:
+            _require_weight(ntuple, weight_branch, weight_key)
+            branches = list(dict.fromkeys([*branches, weight_branch]))
+        for chunk in ntuple.chunks(branches, entries_per_chunk):
+            yield _scored(chunk, sample, scorer, weight_branch, where)
+
+
+def _refuse_training_file(ntuple: Ntuple, sample: HeldOutSample, record: TrainingRecord) -> None:
+    """A fold file is recognised by its ROOT UUID, whatever it is called now."""
+    for dataset in record.datasets:
+        if dataset.uuid == ntuple.uuid:
+            raise NtuplemlError(
+                f"{sample.path}: model {sample.model} was trained on this file (as {dataset.path}, fold "
+                f"{dataset.fold}), so it cannot be tested on it; list the datasets in the order of the training"
+            )
+
+
+def _require_weight(ntuple: Ntuple, weight_branch: str, weight_key: str) -> None:
+    ntuple.require([weight_branch], weight_key)
+    if ntuple.branches[weight_branch].kind != "scalar":
+        raise NtuplemlError(
+            f"{weight_key}: branch '{weight_branch}' in tree '{ntuple.tree_path}' of {ntuple.path} has several values "
+            "per event; one is needed"
+        )
+
+
+def _scored(chunk: Chunk, sample: HeldOutSample, scorer: Scorer, weight_branch: str | None, where: str) -> ScoredEvents:
+    num_events = chunk.stop - chunk.start
+    matrix = columns_to_matrix(chunk.columns, scorer.variables, where=where)
+    matrix = append_condition(matrix, scorer.conditions, sample.condition, where)
+    scores = scorer.score(matrix, np.full(num_events, sample.fold), where=where)
+    _refuse_non_finite(scores.sum(axis=1), "the scores", chunk, where)
+    if weight_branch is None:
+        return ScoredEvents(scores, np.ones(num_events))
+    weights = np.asarray(chunk.columns[weight_branch], dtype=np.float64)
+    _refuse_non_finite(weights, f"the weights in branch '{weight_branch}'", chunk, where)
+    return ScoredEvents(scores, weights)
+
+
+def _refuse_non_finite(values: NDArray[Any], what: str, chunk: Chunk, where: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise NtuplemlError(
+            f"{where}: {what} are NaN or infinite in {len(bad)} of the entries {chunk.start} to {chunk.stop - 1}, "
+            f"the first in entry {chunk.start + bad[0]}; mend them or cut these events away"
+        )
