@@ -227,3 +227,15 @@ def test_a_model_that_is_held_out_from_another_fold_is_refused(tmp_path: Path) -
     train(tmp_path / "out", 1, num_folds=3, held_out_fold=0, trained_on=[1, 2])
     with pytest.raises(NtuplemlError, match="model 1 is held out from fold 0, not from fold 2"):
         resolve(tmp_path / "out", num_folds=3)
+
+
+def test_some_models_while_the_others_are_not_trained_yet(tmp_path: Path) -> None:
+    """htt-ml trains and tests one fold after the other."""
+    train(tmp_path / "out", 0)
+    models = ["fold0_keras_model.keras", "fold1_keras_model.keras"]
+    assert resolve(tmp_path / "out", only=[0]) == [0]
+    assert resolve(tmp_path / "out", only=[0], models=models) == [0]
+    with pytest.raises(NtuplemlError, match="no trained model of fold 1"):
+        resolve(tmp_path / "out")
+    with pytest.raises(NtuplemlError, match=r"model is in the wrong order: where it should have .* fold 1, it has"):
+        resolve(tmp_path / "out", only=[1], models=models[::-1])

@@ -32,6 +32,7 @@ def models_by_fold(
     num_folds: int,
     *,
     where: str,
+    only: Sequence[int] | None = None,
     variables: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     models: Sequence[str] | None = None,
@@ -39,7 +40,7 @@ def models_by_fold(
     order: Order = "straight",
     training_config: str = "CONFIG",
 ) -> list[TrainedModel]:
-    """Trained models of all folds, in the order of their own index.
+    """Trained models of all folds, or of some, in the order of their own index.
 
     Parameters
     ----------
@@ -49,6 +50,8 @@ def models_by_fold(
         Number of folds: the number of datasets of the training config.
     where : str
         Path of the config that lists the models (or of the training config), for messages.
+    only : sequence of int, optional
+        Indices of the models that are needed; the others need not be trained yet.
     variables, classes : sequence of str, optional
         What the training config says; a model trained on others is refused.
     models, preprocessing : sequence of str, optional
@@ -64,7 +67,7 @@ def models_by_fold(
     Returns
     -------
     list of TrainedModel
-        Element i is model i; `ntupleml.folds.scoring_model` says which one scores a fold.
+        By default element i is model i; `ntupleml.folds.scoring_model` says which one scores a fold.
 
     Raises
     ------
@@ -73,16 +76,19 @@ def models_by_fold(
         model of other variables or classes, and files that are not what the training wrote.
     """
     folder = Path(output_path)
+    wanted = range(num_folds) if only is None else only
     if models is None:
-        found = [_default_model(folder, fold, where, training_config) for fold in range(num_folds)]
+        found = [_default_model(folder, fold, where, training_config) for fold in wanted]
     else:
-        found = _listed_models(folder, models, num_folds, order, where, training_config)
+        found = _listed_models(folder, models, num_folds, wanted, order, where, training_config)
     for model in found:
         _check_record(model, num_folds, variables, classes, where)
-    if models is not None:
+    if models is not None and len(wanted) == num_folds:
         _check_order(found, models, order, where)
+    elif models is not None:
+        _check_each(found, wanted, order, where)
     if preprocessing is not None:
-        found = _with_preprocessing(found, folder, preprocessing, order, where)
+        found = _with_preprocessing(found, folder, preprocessing, num_folds, order, where)
     found.sort(key=lambda model: model.record.fold)
     _check_same_training(found, where)
     for model in found:
@@ -104,13 +110,21 @@ def _default_model(folder: Path, fold: int, where: str, training_config: str) ->
 
 
 def _listed_models(
-    folder: Path, models: Sequence[str], num_folds: int, order: Order, where: str, training_config: str
+    folder: Path,
+    models: Sequence[str],
+    num_folds: int,
+    wanted: Sequence[int],
+    order: Order,
+    where: str,
+    training_config: str,
 ) -> list[TrainedModel]:
     key = _key(order)
     _check_length(key, models, num_folds, where)
     found = []
     for index, text in enumerate(models):
         fold = index if order == "straight" else scoring_model(index, num_folds)
+        if fold not in wanted:
+            continue
         listed = Listed(text, f"{where}: {key}[{index}]", _places(folder, text, order))
         files, record = find_model(listed, fold, training_config)
         found.append(TrainedModel(files, record))
@@ -196,14 +210,24 @@ def _check_order(found: list[TrainedModel], models: Sequence[str], order: Order,
     raise NtuplemlError(f"{where}: {key} is in the wrong order: {reason}; the right order is [{right}]")
 
 
+def _check_each(found: list[TrainedModel], wanted: Sequence[int], order: Order, where: str) -> None:
+    """The order of a list of which only some elements are looked at."""
+    for model in found:
+        if model.record.fold not in wanted:
+            raise NtuplemlError(
+                f"{where}: {_key(order)} is in the wrong order: where it should have the model of fold "
+                f"{', '.join(map(str, wanted))}, it has that of fold {model.record.fold} ({model.files.record})"
+            )
+
+
 def _with_preprocessing(
-    found: list[TrainedModel], folder: Path, listed: Sequence[str], order: Order, where: str
+    found: list[TrainedModel], folder: Path, listed: Sequence[str], num_folds: int, order: Order, where: str
 ) -> list[TrainedModel]:
     """Models with the listed scalers, each of which must be the one of its model; both in the order of the list."""
-    _check_length("preprocessing", listed, len(found), where)
+    _check_length("preprocessing", listed, num_folds, where)
     # Without a list of models they are in straight order, whatever the order of the scalers.
     expected = {
-        (index if order == "straight" else scoring_model(index, len(found))): text for index, text in enumerate(listed)
+        (index if order == "straight" else scoring_model(index, num_folds)): text for index, text in enumerate(listed)
     }
     positions = {fold: list(listed).index(text) for fold, text in expected.items()}
     result = []

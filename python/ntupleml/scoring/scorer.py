@@ -28,7 +28,7 @@ BATCH_SIZE = 2_000
 
 
 class Scorer:
-    """Scores events with the models of all folds.
+    """Scores events with the models of all folds, or of those that were loaded.
 
     Attributes
     ----------
@@ -48,9 +48,9 @@ class Scorer:
         self.variables = list(first.variables)
         self.conditions = list(first.conditions)
         self.classes = list(first.classes)
-        self.num_folds = len(sessions)
+        self.num_folds = first.num_folds
         self.event_branch = first.event_branch
-        self._sessions = list(sessions)
+        self._sessions = {record.fold: session for record, session in zip(records, sessions, strict=True)}
         self._replaces_missing = all(record.missing is not None for record in records)
 
     def score(
@@ -76,17 +76,19 @@ class Scorer:
         NtuplemlError
             If an input is NaN or infinite and the models were not trained to replace such values.
         ValueError
-            If the matrix or the folds are not of the shape or range above.
+            If the matrix or the folds are not of the shape or range above, or the model of a fold is not loaded.
         """
         self._check_arguments(matrix, folds)
         self._check_inputs(matrix, where)
         scores = np.empty((len(matrix), len(self.classes)), dtype=np.float32)
         for fold in range(self.num_folds):
             events = np.flatnonzero(folds == fold)
-            session = self._sessions[scoring_model(fold, self.num_folds)]
+            model = scoring_model(fold, self.num_folds)
+            if len(events) and model not in self._sessions:
+                raise ValueError(f"events of fold {fold}, but model {model} is not loaded")
             for start in range(0, len(events), BATCH_SIZE):
                 batch = events[start : start + BATCH_SIZE]
-                scores[batch] = session.run(["scores"], {"variables": matrix[batch]})[0]
+                scores[batch] = self._sessions[model].run(["scores"], {"variables": matrix[batch]})[0]
         return scores
 
     def _check_arguments(self, matrix: NDArray[np.float32], folds: NDArray[np.integer[Any]]) -> None:
@@ -113,14 +115,14 @@ class Scorer:
 
 
 def load_scorer(models: Sequence[TrainedModel], *, threads: int = 1) -> Scorer:
-    """Open the models of all folds for scoring, without TensorFlow.
+    """Open models for scoring, without TensorFlow.
 
     Where the ONNX file of a model is not there, it is made once from the Keras model (which imports TensorFlow).
 
     Parameters
     ----------
     models : sequence of TrainedModel
-        From `ntupleml.artifacts.models_by_fold`: element i is model i.
+        From `ntupleml.artifacts.models_by_fold`, of one training.
     threads : int, default: 1
         Threads of ONNX Runtime. More than one scores large networks sooner, at a higher total cost.
 
@@ -129,12 +131,7 @@ def load_scorer(models: Sequence[TrainedModel], *, threads: int = 1) -> Scorer:
     NtuplemlError
         If a file is not the ONNX graph of its record: damaged, of another training, changed since.
     """
-    sessions = []
-    for index, model in enumerate(models):
-        if model.record.fold != index or model.record.num_folds != len(models):
-            raise ValueError(f"model {model.record.fold} of {model.record.num_folds} in place {index} of {len(models)}")
-        sessions.append(_session(model, threads))
-    return Scorer(sessions, [model.record for model in models])
+    return Scorer([_session(model, threads) for model in models], [model.record for model in models])
 
 
 def _session(model: TrainedModel, threads: int) -> Any:

@@ -62,6 +62,7 @@ def keras_confusion_matrices(
     trained = models_by_fold(
         training.output_path,
         training.num_folds,
+        only=models,
         where=str(testing_path if testing.model or testing.preprocessing else training_path),
         variables=training.variables,
         classes=training.classes,
@@ -70,13 +71,14 @@ def keras_confusion_matrices(
         order="straight",
         training_config=str(training_path),
     )
+    records = {model.record.fold: model.record for model in trained}
     scorer = load_scorer(trained)
     class_weights = list(training.class_weights_of(condition).values())
     weight_branch = testing.weight_branch or training.event_weights
     weight_key = f"{testing_path}: weight_branch" if testing.weight_branch else f"{training_path}: event_weights"
     paths = []
     for sample in samples:
-        record = trained[sample.model].record
+        record = records[sample.model]
         total = confusion_of_model(sample, scorer, record, weight_branch, entries_per_chunk, weight_key=weight_key)
         matrices = represent(total, class_weights)
         warn_of_undefined(matrices, scorer.classes, sample.model)
