@@ -138,9 +138,10 @@ def extend_tree(
     """
     root = import_root()
     with _root_errors(root, where):
-        file = root.TFile(str(path), "UPDATE")
-        if file.IsZombie() or not file.IsWritable():
-            raise NtuplemlError(f"{where}: ROOT cannot open it for writing")
+        try:
+            file = root.TFile(str(path), "UPDATE")
+        except OSError as error:
+            raise NtuplemlError(f"{where}: ROOT cannot open the copy of its file") from error
         try:
             tree = _object(file, key)
             freed = _remove_branches(root, file, tree, list(branch_types), other_trees, where)
@@ -154,7 +155,9 @@ def extend_tree(
 
 @cache
 def _compiled(root: Any) -> Any:
-    root.gInterpreter.Declare(_COMPILED)
+    root.gSystem.Load("libTree")  # what is declared is linked with the libraries that are loaded
+    if not root.gInterpreter.Declare(_COMPILED):
+        raise RuntimeError("ROOT's interpreter could not compile the loop that fills branches")
     return root.ntupleml
 
 

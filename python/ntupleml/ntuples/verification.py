@@ -70,8 +70,9 @@ def require_rest_unchanged(
 
 
 def _class_versions(path: Path) -> set[tuple[str, int]]:
-    """Classes that a file describes. Collections of the standard library are left out, as ROOT does at times when it
-    writes the descriptions anew: whatever reads ROOT files knows them.
+    """Classes that a file describes, but for the collections of the standard library.
+
+    Those ROOT leaves out at times when it writes the descriptions anew: whatever reads ROOT files knows them.
     """
     with open_root_file(path) as file:
         descriptions = file.file.streamers

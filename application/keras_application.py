@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""Score an ntuple with the trained networks and append the scores to its tree as new branches."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ntupleml.command_line import run
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Append the scores to one tree of one file."""
+    from ntupleml.application import append_scores
+
+    append_scores(
+        arguments.config_dataset,
+        arguments.config_training,
+        arguments.config_application,
+        arguments.input,
+        arguments.tree,
+        overwrite=arguments.overwrite,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config_dataset", type=Path, metavar="CONFIG_DATASET", help="dataset config (YAML)")
+    parser.add_argument("config_training", type=Path, metavar="CONFIG_TRAINING", help="training config (YAML)")
+    parser.add_argument("config_application", type=Path, metavar="CONFIG_APPLICATION", help="application config (YAML)")
+    parser.add_argument("input", type=Path, metavar="INPUT", help="ROOT file, which gets the new branches")
+    parser.add_argument("tree", metavar="TREE", help="tree in it, with its folders, e.g. mt_nominal/ntuple")
+    parser.add_argument("--overwrite", action="store_true", help="replace score branches that the tree has already")
+    sys.exit(run(main, parser))

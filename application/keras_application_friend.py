@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""Score ntuples with the trained networks and write the scores into friend trees."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ntupleml.command_line import run
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Write a friend file per input file."""
+    from ntupleml.application import write_friends
+
+    write_friends(
+        arguments.config_dataset,
+        arguments.config_training,
+        arguments.config_application,
+        arguments.inputs,
+        arguments.tree,
+        overwrite=arguments.overwrite,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=f"{__doc__} The friend of INPUT is output_directory/NAME/NAME.root, where NAME is the folder that "
+        "holds INPUT."
+    )
+    parser.add_argument("config_dataset", type=Path, metavar="CONFIG_DATASET", help="dataset config (YAML)")
+    parser.add_argument("config_training", type=Path, metavar="CONFIG_TRAINING", help="training config (YAML)")
+    parser.add_argument("config_application", type=Path, metavar="CONFIG_APPLICATION", help="application config (YAML)")
+    parser.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="ROOT files to score")
+    parser.add_argument("tree", metavar="TREE", help="tree in them, with its folders, e.g. mt_nominal/ntuple")
+    parser.add_argument("--overwrite", action="store_true", help="replace friend trees that exist")
+    sys.exit(run(main, parser))

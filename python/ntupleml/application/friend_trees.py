@@ -1,0 +1,164 @@
+"""Scores as friend trees: one file per ntuple, with one entry per entry of the ntuple."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ntupleml.application.inputs import ntuple_name, open_input
+from ntupleml.application.plan import make_plan
+from ntupleml.application.progress import rate, shown
+from ntupleml.application.scores import scored_chunks
+from ntupleml.errors import NtuplemlError
+from ntupleml.ntuples import new_tree_file
+from ntupleml.ntuples.appending import require_branch_names
+from ntupleml.ntuples.extending import added_tree, objects_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ntupleml.application.plan import Plan
+    from ntupleml.ntuples import Ntuple
+
+log = logging.getLogger(__name__)
+
+#: Branch of a friend that holds the entry number, where the ntuple has no event branch.
+ENTRY_BRANCH = "entry"
+
+
+class _Job(NamedTuple):
+    """A friend to write: of which file, where, and whether that exists with other trees that stay."""
+
+    input_path: Path
+    output_path: Path
+    extends: bool
+
+
+class _Writable(Protocol):
+    def extend(self, columns: Mapping[str, Any]) -> None: ...
+
+
+def write_friends(
+    dataset_path: str | Path,
+    training_path: str | Path,
+    application_path: str | Path,
+    input_paths: Sequence[str | Path],
+    tree_path: str,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Score ntuples and write the scores into friend trees, `{output_directory}/{name}/{name}.root`.
+
+    The name is that of the folder that holds the input file. The friend has the same path in its file as the tree,
+    and besides the scores a copy of the event branch (of the entry number where there is none), so that a friend of
+    other events can be noticed. A friend file that holds other trees keeps them. Everything is checked before
+    anything is written.
+
+    Parameters
+    ----------
+    dataset_path, training_path, application_path : path
+        The configs; `output_directory` of the last one says where the friends go.
+    input_paths : sequence of path
+        ROOT files.
+    tree_path : str
+        Tree in them (TTree or RNTuple).
+    overwrite : bool, default: False
+        Whether friend trees that exist are replaced.
+
+    Returns
+    -------
+    list of Path
+        The friend files, in the order of the input files.
+
+    Raises
+    ------
+    NtuplemlError
+        For anything wrong with configs, models or ntuples, two inputs with one output, or a friend that exists.
+    """
+    plan = make_plan(dataset_path, training_path, application_path)
+    require_branch_names([*plan.branch_names, event_branch_of_friend(plan.event_branch)], plan.where)
+    jobs = _jobs(plan, input_paths, tree_path, overwrite)
+    for job in jobs:
+        with open_input(plan, job.input_path, tree_path):
+            pass
+    for job in jobs:
+        _write_friend(plan, job, tree_path, overwrite)
+    return [job.output_path for job in jobs]
+
+
+def event_branch_of_friend(event_branch: str | None) -> str:
+    """Name of the branch of a friend that says which event an entry is.
+
+    Examples
+    --------
+    >>> event_branch_of_friend("event"), event_branch_of_friend(None)
+    ('event', 'entry')
+    """
+    return ENTRY_BRANCH if event_branch is None else event_branch.rsplit(".", 1)[-1]
+
+
+def _jobs(plan: Plan, input_paths: Sequence[str | Path], tree_path: str, overwrite: bool) -> list[_Job]:
+    """Outputs of all inputs, checked against each other and what exists."""
+    if plan.output_directory is None:
+        raise NtuplemlError(f"{plan.where}: key 'output_directory' is missing; friend files are written there")
+    jobs: list[_Job] = []
+    for path in map(Path, input_paths):
+        name = ntuple_name(path)
+        output = Path(plan.output_directory) / name / f"{name}.root"
+        for other in jobs:
+            if other.output_path == output:
+                raise NtuplemlError(
+                    f"{path}: its friend would be {output}, and so would that of {other.input_path}, since both lie in "
+                    f"folders called '{name}'; give them in folders of their own"
+                )
+        if output.exists() and path.exists() and output.samefile(path):
+            raise NtuplemlError(f"{path}: its friend would be the file itself; choose another output_directory")
+        jobs.append(_Job(path, output, _has_other_objects(output, tree_path, overwrite)))
+    return jobs
+
+
+def _has_other_objects(output: Path, tree_path: str, overwrite: bool) -> bool:
+    """Whether a friend file exists and holds more than the tree that is to be written."""
+    if not output.exists():
+        return False
+    objects = objects_in(output)
+    if tree_path in objects and not overwrite:
+        raise NtuplemlError(f"{output}: has a tree '{tree_path}' already; give --overwrite to replace it")
+    return bool(objects - {tree_path})
+
+
+def _write_friend(plan: Plan, job: _Job, tree_path: str, overwrite: bool) -> None:
+    start = time.monotonic()
+    event_name = event_branch_of_friend(plan.event_branch)
+    with open_input(plan, job.input_path, tree_path) as ntuple:
+        types = {**dict.fromkeys(plan.branch_names, np.dtype("f4")), event_name: _event_type(plan, ntuple)}
+        with _friend_tree(job, tree_path, types, overwrite) as tree:
+            for chunk in shown(scored_chunks(plan, ntuple), ntuple.num_entries, str(job.input_path)):
+                tree.extend({**chunk.columns, event_name: chunk.events})
+        log.info(
+            "%s: tree '%s': scores of %s (%s)",
+            job.output_path,
+            tree_path,
+            job.input_path,
+            rate(ntuple.num_entries, start),
+        )
+
+
+def _event_type(plan: Plan, ntuple: Ntuple) -> np.dtype[Any]:
+    dtype = None if plan.event_branch is None else ntuple.branches[plan.event_branch].dtype
+    return dtype if dtype is not None and dtype.kind in "iu" else np.dtype("i8")
+
+
+@contextmanager
+def _friend_tree(job: _Job, tree_path: str, types: Mapping[str, np.dtype[Any]], overwrite: bool) -> Iterator[_Writable]:
+    """The tree to write, in a new file or beside the other trees of the file that exists."""
+    if job.extends:
+        with added_tree(job.output_path, tree_path, types, overwrite=overwrite) as tree:
+            yield tree
+        return
+    with new_tree_file(job.output_path, overwrite=overwrite) as file:
+        yield file.tree(tree_path, types)

@@ -1,0 +1,74 @@
+"""Scores as new branches of the ntuple itself."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ntupleml.application.inputs import branches_to_read, open_input
+from ntupleml.application.plan import make_plan
+from ntupleml.application.progress import rate, shown
+from ntupleml.application.scores import scored_chunks
+from ntupleml.errors import NtuplemlError
+from ntupleml.ntuples.appending import append_branches, require_appendable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+def append_scores(
+    dataset_path: str | Path,
+    training_path: str | Path,
+    application_path: str | Path,
+    input_path: str | Path,
+    tree_path: str,
+    overwrite: bool = False,
+) -> int:
+    """Score an ntuple and append the scores to its tree; every other object and branch of the file stays.
+
+    Parameters
+    ----------
+    dataset_path, training_path, application_path : path
+        The configs.
+    input_path, tree_path : path, str
+        ROOT file and tree (TTree) in it.
+    overwrite : bool, default: False
+        Whether score branches that are there already are replaced.
+
+    Returns
+    -------
+    int
+        Number of events.
+
+    Raises
+    ------
+    NtuplemlError
+        For anything wrong with configs, models or the ntuple; the file is as it was.
+    """
+    plan = make_plan(dataset_path, training_path, application_path)
+    require_appendable(input_path, tree_path, plan.branch_names, overwrite=overwrite)
+    start = time.monotonic()
+    with open_input(plan, input_path, tree_path) as ntuple:
+        clash = sorted(set(branches_to_read(plan, ntuple)) & set(plan.branch_names))
+        if clash:
+            raise NtuplemlError(
+                f"{plan.where}: branch_prefix: new branch '{clash[0]}' would replace what its scores are made from; "
+                "choose another prefix"
+            )
+        chunks = shown(scored_chunks(plan, ntuple), ntuple.num_entries, str(input_path))
+        types = dict.fromkeys(plan.branch_names, np.dtype("f4"))
+        append_branches(input_path, tree_path, types, (chunk.columns for chunk in chunks), overwrite=overwrite)
+        log.info(
+            "%s: tree '%s': scores appended as %s … %s (%s)",
+            input_path,
+            tree_path,
+            plan.branch_names[0],
+            plan.branch_names[-1],
+            rate(ntuple.num_entries, start),
+        )
+        return ntuple.num_entries

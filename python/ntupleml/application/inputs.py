@@ -1,0 +1,103 @@
+"""An ntuple to score: its name, its friends, and the branches that the models need of it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ntupleml.errors import NtuplemlError
+from ntupleml.ntuples import FriendFile, open_ntuple
+from ntupleml.scoring import required_branches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ntupleml.application.plan import Plan
+    from ntupleml.ntuples import Ntuple
+
+
+def ntuple_name(path: str | Path) -> str:
+    """Name of an ntuple: that of the folder that holds its file, as in htt-ml.
+
+    Examples
+    --------
+    >>> ntuple_name("ntuples/ggh_2018/ggh_2018.root")
+    'ggh_2018'
+    """
+    # abspath, not resolve: where a file is a link, its name is the one that the user gave it
+    name = Path(os.path.abspath(path)).parent.name  # noqa: PTH100
+    if not name:
+        raise NtuplemlError(f"{path}: lies in no folder, and the name of its folder is that of its friend; move it")
+    return name
+
+
+def friends_of(path: str | Path, tree_path: str, friend_paths: Sequence[str]) -> list[FriendFile]:
+    """Friends of an input file, one in each friend folder.
+
+    Parameters
+    ----------
+    path : path
+        The input file.
+    tree_path : str
+        Tree in it; that of a friend has the same path.
+    friend_paths : sequence of str
+        Folders of friends; the last part of each is the friend's name. A friend is `{folder}/{name}/{name}.root`
+        where name is that of the folder of the input file, or else `{folder}/{file name}`.
+
+    Raises
+    ------
+    NtuplemlError
+        If a folder has neither, or two folders are called the same.
+    """
+    name = ntuple_name(path)
+    friends: list[FriendFile] = []
+    for folder in friend_paths:
+        candidates = [Path(folder) / name / f"{name}.root", Path(folder) / Path(path).name]
+        found = [candidate for candidate in candidates if candidate.is_file()]
+        if not found:
+            raise NtuplemlError(
+                f"{path}: no friend of it in '{folder}' of friend_paths: neither {candidates[0]} nor {candidates[1]} "
+                "is there"
+            )
+        friend = FriendFile(str(found[0]), tree_path, Path(folder).resolve().name)
+        if friend.name in [other.name for other in friends]:
+            raise NtuplemlError(
+                f"friend_paths: two folders are called '{friend.name}', and friends are told apart by that; rename one"
+            )
+        friends.append(friend)
+    return friends
+
+
+@contextmanager
+def open_input(plan: Plan, path: str | Path, tree_path: str) -> Iterator[Ntuple]:
+    """Open an ntuple with its friends, and check that the models can score it.
+
+    Raises
+    ------
+    NtuplemlError
+        If the file, the tree, a friend or a branch is missing, or a branch is of another kind.
+    """
+    with open_ntuple(path, tree_path, friends_of(path, tree_path, plan.friend_paths)) as ntuple:
+        if plan.event_branch is not None:
+            _require_event_branch(ntuple, plan.event_branch)
+        ntuple.require(branches_to_read(plan, ntuple), str(path))
+        yield ntuple
+
+
+def _require_event_branch(ntuple: Ntuple, name: str) -> None:
+    ntuple.require([name], f"{ntuple.path}: event_branch of the dataset config")
+    branch = ntuple.branches[name]
+    if branch.kind != "scalar":
+        raise NtuplemlError(
+            f"{ntuple.path}: event_branch of the dataset config: branch '{name}' is of type {branch.type_name}; one "
+            "integer per event is needed"
+        )
+
+
+def branches_to_read(plan: Plan, ntuple: Ntuple) -> list[str]:
+    """Branches of the variables, and that of the event numbers."""
+    where = f"{ntuple.path}: tree '{ntuple.tree_path}'"
+    needed = required_branches(plan.scorer.variables, ntuple.branches, where)
+    return list(dict.fromkeys([*needed, *([plan.event_branch] if plan.event_branch is not None else [])]))

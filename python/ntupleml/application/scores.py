@@ -1,0 +1,71 @@
+"""The scores of an ntuple, chunk by chunk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ntupleml.application.inputs import branches_to_read
+from ntupleml.folds import event_numbers, fold_of_events
+from ntupleml.scoring import append_condition, columns_to_matrix, max_score_and_index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from ntupleml.application.plan import Plan
+    from ntupleml.ntuples import Ntuple
+
+
+class ScoredChunk(NamedTuple):
+    """Scores of consecutive entries.
+
+    Attributes
+    ----------
+    start, stop : int
+        First entry, and one past the last.
+    events : array of int, shape (stop − start,)
+        Values of the event branch, in its own type if that is an integer; the entry numbers where there is none.
+    columns : dict of str to array of float32, shape (stop − start,)
+        New branches.
+    """
+
+    start: int
+    stop: int
+    events: NDArray[np.integer[Any]]
+    columns: dict[str, NDArray[np.float32]]
+
+
+def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
+    """Score an ntuple from its first entry to its last, each event by the model that never saw its fold.
+
+    Parameters
+    ----------
+    plan : Plan
+    ntuple : Ntuple
+        Opened by `open_input`.
+
+    Raises
+    ------
+    NtuplemlError
+        If values cannot be read or used: NaN or infinite inputs, event numbers that are no integers.
+    """
+    where = f"{ntuple.path}: tree '{ntuple.tree_path}'"
+    for start, stop, columns in ntuple.chunks(branches_to_read(plan, ntuple)):
+        matrix = columns_to_matrix(columns, plan.scorer.variables, where=where)
+        matrix = append_condition(matrix, plan.scorer.conditions, plan.condition, f"{plan.where}: condition")
+        events = np.arange(start, stop)
+        numbers = events
+        if plan.event_branch is not None:
+            events = columns[plan.event_branch]
+            numbers = event_numbers(events, f"{where}: branch '{plan.event_branch}'")
+        scores = plan.scorer.score(matrix, fold_of_events(numbers, plan.scorer.num_folds), where=where)
+        values = [*np.ascontiguousarray(scores.T), *max_score_and_index(scores)]
+        yield ScoredChunk(
+            start,
+            stop,
+            events if events.dtype.kind in "iu" else numbers,
+            dict(zip(plan.branch_names, values, strict=True)),
+        )

@@ -1,0 +1,180 @@
+"""A small analysis whose models are linear, so that numpy says what the scores must be."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import pytest
+import uproot
+import yaml
+from onnx import TensorProto, helper, numpy_helper
+
+from ntupleml.artifacts import TrainingRecord, model_files, record_hash, write_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+TREE = "mt_nominal/ntuple"
+
+
+def softmax_model(record: TrainingRecord, weights: NDArray[np.float32]) -> bytes:
+    """ONNX graph of softmax(x·W), with the metadata that ours have."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["variables", "weights"], ["logits"]),
+            helper.make_node("Softmax", ["logits"], ["scores"], axis=1),
+        ],
+        "softmax",
+        [helper.make_tensor_value_info("variables", TensorProto.FLOAT, ["events", weights.shape[0]])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["events", weights.shape[1]])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    description = {
+        "variables": {"variables": [*record.variables, *record.conditions]},
+        "classes": record.classes,
+        "missing": record.missing,
+        "record_hash": record_hash(record),
+    }
+    helper.set_model_props(model, {"ntupleml": json.dumps(description)})
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+@dataclass
+class Analysis:
+    """Configs and models in a folder; `configs` are the three paths that the scripts take."""
+
+    folder: Path
+    num_folds: int = 2
+    variables: list[str] = field(default_factory=lambda: ["x", "y"])
+    classes: list[str] = field(default_factory=lambda: ["signal", "background", "other"])
+    conditions: list[str] = field(default_factory=list)
+    event_branch: str | None = "event"
+    weights: list[NDArray[np.float32]] = field(default_factory=list)
+
+    def write(self) -> None:
+        random = np.random.default_rng(7)
+        self.folder.mkdir(exist_ok=True)
+        for fold in range(self.num_folds):
+            held_out = (fold + 1) % self.num_folds
+            record = TrainingRecord(
+                fold=fold,
+                num_folds=self.num_folds,
+                trained_on=[other for other in range(self.num_folds) if other != held_out],
+                held_out_fold=held_out,
+                event_branch=self.event_branch,
+                classes=self.classes,
+                variables=self.variables,
+                conditions=self.conditions,
+                preprocessing="identity",
+                seed=1,
+                config={},
+            )
+            shape = (len(self.variables) + len(self.conditions), len(self.classes))
+            self.weights.append(random.normal(size=shape).astype("f4"))
+            files = model_files(self.folder / "models", fold)
+            write_record(files.record, record)
+            files.preprocessing.write_bytes(b"")  # has to be there if a config lists it; ONNX files replace it
+            files.onnx.write_bytes(softmax_model(record, self.weights[-1]))
+        dataset: dict[str, Any] = {
+            "output_path": "unused",
+            "output_filename": "unused.root",
+            "tree_path": TREE,
+            "num_folds": self.num_folds,
+            "processes": {"signal": {"files": ["unused.root"]}},
+        }
+        if self.event_branch is not None:
+            dataset["event_branch"] = self.event_branch
+        datasets = [f"fold{fold}.root" for fold in range(self.num_folds)]
+        training: dict[str, Any] = {
+            "output_path": str(self.folder / "models"),
+            "classes": self.classes,
+            "variables": self.variables,
+            "datasets": datasets,
+        }
+        if self.conditions:
+            del training["datasets"]
+            training["conditions"] = {name: {"datasets": datasets} for name in self.conditions}
+        self.change("dataset", dataset)
+        self.change("training", training)
+        self.change("application", {"output_directory": str(self.folder / "friends")})
+
+    @property
+    def configs(self) -> list[Path]:
+        return [self.folder / f"{name}.yaml" for name in ("dataset", "training", "application")]
+
+    def change(self, config: str, keys: dict[str, Any]) -> None:
+        path = self.folder / f"{config}.yaml"
+        old = yaml.safe_load(path.read_text()) if path.exists() else {}
+        path.write_text(yaml.safe_dump({**old, **keys}))
+
+    def ntuple(self, name: str = "ggh_2018", entries: int = 1000, tree: str = TREE, **more: Any) -> Path:
+        """File `{name}/{name}.root` with the branches x, y, event, and those given."""
+        path = self.folder / "ntuples" / name / f"{name}.root"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        random = np.random.default_rng(len(name))
+        columns = {
+            "x": random.normal(size=entries).astype("f4"),
+            "y": random.normal(size=entries),
+            "event": random.permutation(np.arange(entries, dtype="u8") + 2**62),
+            **more,
+        }
+        with uproot.recreate(path) as file:
+            file.mktree(tree, {key: values.dtype for key, values in columns.items()}).extend(columns)
+        return path
+
+    def expected(self, path: Path, tree: str = TREE, condition: str | None = None) -> dict[str, NDArray[Any]]:
+        """Scores by the definition: for two folds, even events are scored by model 1 and odd ones by model 0."""
+        with uproot.open(path) as file:
+            columns = file[tree].arrays(library="np")
+        inputs = [columns[name] for name in self.variables]
+        entries = len(columns["x"])
+        inputs += [np.full(entries, float(name == condition)) for name in self.conditions]
+        matrix = np.stack(inputs, axis=1).astype("f4")
+        events = columns[self.event_branch] if self.event_branch else np.arange(entries, dtype="u8")
+        scores = np.empty((entries, len(self.classes)))
+        for event_fold in range(self.num_folds):
+            logits = matrix.astype("f8") @ self.weights[(event_fold - 1) % self.num_folds].astype("f8")
+            exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+            ours = exponentials / exponentials.sum(axis=1, keepdims=True)
+            chosen = events % np.uint64(self.num_folds) == event_fold
+            scores[chosen] = ours[chosen]
+        result = {f"ml_score_{name}": scores[:, index] for index, name in enumerate(self.classes)}
+        return {**result, "ml_score_max_score": scores.max(axis=1), "ml_score_max_index": scores.argmax(axis=1)}
+
+
+@pytest.fixture
+def make_analysis(tmp_path: Path) -> Callable[..., Analysis]:
+    def make(**arguments: Any) -> Analysis:
+        analysis = Analysis(tmp_path, **arguments)
+        analysis.write()
+        return analysis
+
+    return make
+
+
+@pytest.fixture
+def analysis(make_analysis: Callable[..., Analysis]) -> Analysis:
+    return make_analysis()
+
+
+@pytest.fixture
+def require_scores() -> Callable[..., None]:
+    """Compare the score branches of a tree with numpy's."""
+
+    def require(path: Path, expected: dict[str, NDArray[Any]], tree: str = TREE) -> None:
+        with uproot.open(path) as file:
+            for name, values in expected.items():
+                found = file[tree][name].array(library="np")
+                assert found.dtype == np.float32
+                np.testing.assert_allclose(found, values, rtol=0, atol=2e-6, err_msg=name)
+
+    return require

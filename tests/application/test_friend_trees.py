@@ -1,0 +1,171 @@
+"""Scores in friend trees, and whether these belong to their trees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import uproot
+
+from ntupleml.application import require_aligned, write_friends
+from ntupleml.application.inputs import ntuple_name
+from ntupleml.errors import NtuplemlError
+from ntupleml.root import import_root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+TREE = "mt_nominal/ntuple"
+
+
+def rewrite(path: Path, columns: dict[str, Any], tree: str = TREE) -> None:
+    with uproot.recreate(path) as file:
+        file.mktree(tree, {key: values.dtype for key, values in columns.items()}).extend(columns)
+
+
+@pytest.mark.parametrize("num_folds", [2, 5])
+def test_several_inputs(make_analysis: Callable[..., Any], require_scores: Callable[..., None], num_folds: int) -> None:
+    analysis = make_analysis(num_folds=num_folds)
+    paths = [analysis.ntuple("ggh_2018"), analysis.ntuple("ztt", entries=2500), analysis.ntuple("empty", entries=0)]
+    before = [path.read_bytes() for path in paths]
+    friends = write_friends(*analysis.configs, paths, TREE)
+    assert friends == [analysis.folder / "friends" / name / f"{name}.root" for name in ("ggh_2018", "ztt", "empty")]
+    for path, friend in zip(paths, friends, strict=True):
+        require_scores(friend, analysis.expected(path))
+        require_aligned(path, friend, TREE, "event")
+        with uproot.open(friend) as file:
+            assert file[TREE].classname == "TTree"
+            assert file[TREE].keys()[-1] == "event"
+            assert file[TREE]["event"].typename == "uint64_t"
+    assert [path.read_bytes() for path in paths] == before
+
+
+def test_root_uses_the_friend_as_one(analysis: Any) -> None:
+    path = analysis.ntuple()
+    (friend,) = write_friends(*analysis.configs, [path], TREE)
+    root = import_root()
+    file = root.TFile(str(path))
+    tree = file.Get(TREE)
+    tree.AddFriend(TREE, str(friend))
+    assert tree.GetEntries("ml_score_max_score >= ml_score_signal") == 1000
+    indices = analysis.expected(path)["ml_score_max_index"]
+    assert tree.GetEntries("ml_score_max_index == 1") == np.count_nonzero(indices == 1)
+    file.Close()
+
+
+def test_trees_of_other_directories_are_added_to_the_friend(analysis: Any, require_scores: Callable[..., None]) -> None:
+    path = analysis.ntuple()
+    with uproot.open(path) as file:
+        columns = file[TREE].arrays(library="np")
+    shifted = {**columns, "x": columns["x"] + np.float32(0.1)}
+    with uproot.update(path) as file:
+        file.mktree("mt_tauEsUp/ntuple", {key: values.dtype for key, values in shifted.items()}).extend(shifted)
+    write_friends(*analysis.configs, [path], TREE)
+    (friend,) = write_friends(*analysis.configs, [path], "mt_tauEsUp/ntuple")
+    require_scores(friend, analysis.expected(path))
+    require_scores(friend, analysis.expected(path, "mt_tauEsUp/ntuple"), "mt_tauEsUp/ntuple")
+    with pytest.raises(NtuplemlError, match=r"ggh_2018.root: has a tree 'mt_nominal/ntuple' already; give --overwrite"):
+        write_friends(*analysis.configs, [path], TREE)
+    rewrite(path, shifted)
+    write_friends(*analysis.configs, [path], TREE, overwrite=True)
+    require_scores(friend, analysis.expected(path))
+    with uproot.open(friend) as file:
+        assert sorted(file.keys(filter_classname="TTree")) == ["mt_nominal/ntuple;1", "mt_tauEsUp/ntuple;1"]
+
+
+def test_a_friend_of_one_tree_is_replaced_as_a_whole(analysis: Any, require_scores: Callable[..., None]) -> None:
+    path = analysis.ntuple()
+    (friend,) = write_friends(*analysis.configs, [path], TREE)
+    size = friend.stat().st_size
+    for _ in range(3):
+        write_friends(*analysis.configs, [path], TREE, overwrite=True)
+    assert friend.stat().st_size == size
+    require_scores(friend, analysis.expected(path))
+
+
+def test_without_event_branch_the_friend_counts_entries(make_analysis: Callable[..., Any]) -> None:
+    analysis = make_analysis(event_branch=None)
+    path = analysis.ntuple()
+    (friend,) = write_friends(*analysis.configs, [path], TREE)
+    with uproot.open(friend) as file:
+        np.testing.assert_array_equal(file[TREE]["entry"].array(library="np"), np.arange(1000))
+    require_aligned(path, friend, TREE)
+
+
+def test_an_rntuple_gets_a_friend_tree(analysis: Any, require_scores: Callable[..., None]) -> None:
+    path = analysis.ntuple()
+    expected = analysis.expected(path)
+    with uproot.open(path) as file:
+        columns = file[TREE].arrays(library="np")
+    with uproot.recreate(path) as file:
+        file["ntuple"] = columns
+        assert file["ntuple"].__class__.__name__ == "WritableNTuple"
+    (friend,) = write_friends(*analysis.configs, [path], "ntuple")
+    require_scores(friend, expected, "ntuple")
+    require_aligned(path, friend, "ntuple", "event")
+
+
+def test_a_float_event_branch_becomes_integers(analysis: Any) -> None:
+    path = analysis.ntuple(entries=3, event=np.array([3.0, 1.0, 2.0], "f4"))
+    (friend,) = write_friends(*analysis.configs, [path], TREE)
+    with uproot.open(friend) as file:
+        assert file[TREE]["event"].array(library="np").tolist() == [3, 1, 2]
+        assert file[TREE]["event"].typename == "int64_t"
+    require_aligned(path, friend, TREE, "event")
+
+
+def test_a_misaligned_friend_is_noticed(analysis: Any) -> None:
+    path = analysis.ntuple()
+    (friend,) = write_friends(*analysis.configs, [path], TREE)
+    with uproot.open(path) as file:
+        columns = file[TREE].arrays(library="np")
+    events = columns["event"].copy()
+    columns["event"][[500, 600]] = columns["event"][[600, 500]]
+    rewrite(path, columns)
+    with pytest.raises(
+        NtuplemlError, match=f"entry 500 of tree '{TREE}' is event {events[500]}.* it is event {events[600]}"
+    ):
+        require_aligned(path, friend, TREE, "event")
+    rewrite(path, {name: values[:-1] for name, values in columns.items()})
+    with pytest.raises(NtuplemlError, match=r"has 1000 entries, that of .* has 999"):
+        require_aligned(path, friend, TREE, "event")
+
+
+def test_two_inputs_of_one_name_are_refused_before_anything_is_written(analysis: Any, tmp_path: Path) -> None:
+    first = analysis.ntuple("ggh")
+    second = first.with_name("other.root")
+    second.write_bytes(first.read_bytes())
+    third = analysis.ntuple("ztt")
+    with pytest.raises(NtuplemlError, match=r"other.root: its friend would be .*ggh.root, and so would that of"):
+        write_friends(*analysis.configs, [third, first, second], TREE)
+    with pytest.raises(NtuplemlError, match="no such file"):
+        write_friends(*analysis.configs, [third, tmp_path / "none" / "none.root"], TREE)
+    assert not (tmp_path / "friends").exists()
+
+
+def test_output_directory_is_needed_and_must_not_be_that_of_the_input(analysis: Any) -> None:
+    path = analysis.ntuple()
+    analysis.change("application", {"output_directory": str(path.parents[1])})
+    with pytest.raises(NtuplemlError, match="its friend would be the file itself"):
+        write_friends(*analysis.configs, [path], TREE, overwrite=True)
+    (analysis.folder / "application.yaml").write_text("branch_prefix: ml_score_\n")
+    with pytest.raises(NtuplemlError, match=r"application.yaml: key 'output_directory' is missing"):
+        write_friends(*analysis.configs, [path], TREE)
+
+
+def test_a_failure_leaves_no_friend_and_no_other_file(analysis: Any) -> None:
+    path = analysis.ntuple(entries=2, x=np.array([1.0, np.inf]))
+    with pytest.raises(NtuplemlError, match="'x' is NaN or infinite"):
+        write_friends(*analysis.configs, [path], TREE)
+    assert [file for file in (analysis.folder / "friends").rglob("*") if file.is_file()] == []
+
+
+def test_the_name_is_that_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wjets").mkdir()
+    monkeypatch.chdir(tmp_path / "wjets")
+    assert ntuple_name("file.root") == "wjets"
+    assert ntuple_name("../file.root") == tmp_path.name
+    with pytest.raises(NtuplemlError, match="lies in no folder"):
+        ntuple_name("/file.root")
