@@ -13,14 +13,12 @@ the few columns of `branches: needed`.
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import NamedTuple
+
+from support.measuring import median_costs, table
 
 PROJECT = Path(__file__).resolve().parents[1]
 FILES = 4
@@ -78,51 +76,19 @@ processes:
 """
 
 
-class Cost(NamedTuple):
-    """CPU and wall time in seconds, peak memory in MB, size of both fold files in MB."""
-
-    cpu: float
-    wall: float
-    memory: float
-    output: float
-
-
-def run(command: list[str], outputs: list[Path]) -> Cost:
-    """Run a process to its end."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    messages = process.stderr.read().decode()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    process.stderr.close()
-    if process.returncode:
-        raise SystemExit(messages)
-    wall = time.perf_counter() - start
-    size = sum(path.stat().st_size for path in outputs) / 1e6
-    return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1e3, size)
-
-
-def median(runs: list[Cost]) -> Cost:
-    """Median of each figure by itself."""
-    return Cost(*(statistics.median(values) for values in zip(*runs, strict=True)))
-
-
-def commands(folder: Path) -> dict[str, tuple[list[str], list[Path]]]:
-    """What is compared: commands and the files that they write."""
+def commands(folder: Path) -> dict[str, list[str]]:
+    """What is compared, by name."""
     peer = [sys.executable, "-c", PEER, str(folder)]
-    peer_files = [folder / f"peer{fold}.root" for fold in range(2)]
-    own_files = [folder / f"fold{fold}_ntupleml.root" for fold in range(2)]
     found = {
-        "Snapshot, all": ([*peer, "default"], peer_files),
-        "Snapshot, all, ZSTD(1)": ([*peer, "zstd"], peer_files),
-        "Snapshot, needed": ([*peer, "default", *FEW], peer_files),
+        "Snapshot, all": [*peer, "default"],
+        "Snapshot, all, ZSTD(1)": [*peer, "zstd"],
+        "Snapshot, needed": [*peer, "default", *FEW],
     }
     for branches in LIMITS:
         config = folder / f"{branches}.yaml"
         config.write_text(CONFIG.format(folder=folder, branches=branches))
         script = PROJECT / "dataset" / "create_training_dataset.py"
-        found[f"ntupleml, {branches}"] = ([sys.executable, str(script), str(config), "--overwrite"], own_files)
+        found[f"ntupleml, {branches}"] = [sys.executable, str(script), str(config), "--overwrite"]
     return found
 
 
@@ -144,24 +110,23 @@ def main() -> int:
     """Measure and print; exit status 1 if a promise is not kept."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, default=1_000_000, help="events per file (default: %(default)s)")
-    parser.add_argument("--repeat", type=int, default=3, help="runs of each, of which the median counts")
+    parser.add_argument("--repetitions", type=int, default=3, help="runs of each, of which the median counts")
     parser.add_argument("--folder", type=Path, help="where to make the data, 1 GB (default: a temporary folder)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
         folder = Path(temporary)
         subprocess.run([sys.executable, "-c", WRITE, str(arguments.events), temporary], check=True)
-        costs: dict[str, list[Cost]] = {}
-        for _ in range(arguments.repeat):
-            for name, (command, outputs) in commands(folder).items():
-                costs.setdefault(name, []).append(run(command, outputs))
+        sizes: dict[str, float] = {}
+
+        def note_size(name: str) -> None:
+            pattern = "fold*_ntupleml.root" if name.startswith("ntupleml") else "peer*.root"
+            sizes[name] = sum(path.stat().st_size for path in folder.glob(pattern)) / 1e6
+
+        medians = median_costs(commands(folder), arguments.repetitions, after=note_size)
         check_equal(folder)
-    medians = {
-        name: Cost(*(statistics.median(values) for values in zip(*runs, strict=True))) for name, runs in costs.items()
-    }
-    print(f"{FILES} files of {arguments.events:,} events, 32 branches; medians of {arguments.repeat} runs")
-    print(f"{'':24}{'CPU s':>8}{'wall s':>8}{'memory MB':>11}{'output MB':>11}")
-    for name, cost in medians.items():
-        print(f"{name:24}{cost.cpu:8.2f}{cost.wall:8.2f}{cost.memory:11.0f}{cost.output:11.0f}")
+    print(f"{FILES} files of {arguments.events:,} events, 32 branches; medians of {arguments.repetitions}")
+    print(table(medians, "Snapshot, all"))
+    print("output: " + ", ".join(f"{name} {size:.0f} MB" for name, size in sizes.items()))
     is_kept = True
     for branches, limit in LIMITS.items():
         cpu = medians[f"ntupleml, {branches}"].cpu

@@ -9,10 +9,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measuring import median_costs, table
-from scoring_setup import HIDDEN, TREE, write_configs, write_models, write_ntuple
+from support.measuring import median_costs, table
+from support.scoring_setup import HIDDEN, TREE, write_configs, write_models, write_ntuple
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "application"
+#: The peer: the same columns read and the same session run, nothing written.
+PEER = Path(__file__).parent / "support" / "bare_scoring.py"
 #: What appending may cost at most, relative to the bare script.
 LIMIT = 5.0
 
@@ -37,7 +39,7 @@ def main(events: int, repetitions: int, folder: Path) -> int:
     costs = median_costs(
         {
             bare: [
-                sys.executable, Path(__file__).with_name("bare_scoring.py"), pristine,
+                sys.executable, PEER, pristine,
                 folder / "models" / "fold0_keras_model.onnx",
             ],
             ours: command,

@@ -28,8 +28,9 @@ def test_in_place(
     expected = analysis.expected(path)
     finished = run_script(IN_PLACE, *analysis.configs, path, TREE)
     assert (finished.returncode, finished.stdout) == (0, "")
-    *models, last = finished.stderr.splitlines()
+    *models, reading, last = finished.stderr.splitlines()
     assert [line.split(":")[0] for line in models] == ["model 0", "model 1"]
+    assert reading == f"reading {path}"
     assert last.startswith(
         f"{path}: tree '{TREE}': scores appended as ml_score_signal … ml_score_max_index (1,000 events, "
     )

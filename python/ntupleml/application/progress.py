@@ -1,10 +1,11 @@
-"""A progress bar on terminals and nothing elsewhere, and the rate at the end."""
+"""A progress bar around the chunks of an ntuple, and the rate at the end."""
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING
+
+from ntupleml.progress import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,18 +24,10 @@ def shown(chunks: Iterable[ScoredChunk], total: int, description: str) -> Iterat
     description : str
         What stands beside the bar.
     """
-    if not sys.stderr.isatty():
-        yield from chunks
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(description, total=total)
+    with progress_bar(total) as advance:
         for chunk in chunks:
             yield chunk
-            progress.update(task, completed=chunk.stop)
+            advance(description, chunk.stop - chunk.start)
 
 
 def rate(events: int, start: float) -> str:

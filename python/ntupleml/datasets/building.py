@@ -16,7 +16,6 @@ import numpy as np
 from ntupleml import __version__
 from ntupleml.atomic import replace_file
 from ntupleml.datasets.inputs import survey
-from ntupleml.datasets.progress import progress_bar
 from ntupleml.datasets.records import (
     DatasetSummary,
     FoldRecord,
@@ -28,6 +27,7 @@ from ntupleml.datasets.records import (
 from ntupleml.datasets.selection import select
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import TreeFile, open_ntuple
+from ntupleml.progress import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -144,7 +144,7 @@ def _copy(
                 fold_sums.add(events_read, weights)
                 columns = {name: _rows_of(chunk, branch.source, rows) for name, branch in file.copied.items()}
                 tree.extend({**columns, config.training_weight_branch: weights})
-            advance(process.name, chunk.stop - chunk.start)
+            advance(f"process {process.name}", chunk.stop - chunk.start)
     if bad_weights.number:
         raise NtuplemlError(
             f"processes.{process.name}.weight_string: '{process.weight.text}' is NaN or infinite for "

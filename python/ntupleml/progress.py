@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def progress_bar(total: int) -> Iterator[Callable[[str, int], None]]:
-    """Show how many events have been read, if the standard error stream is a terminal; else log each process.
+    """Show how many events have been read, if the standard error stream is a terminal; else log what is read.
 
     Parameters
     ----------
@@ -25,16 +25,16 @@ def progress_bar(total: int) -> Iterator[Callable[[str, int], None]]:
     Yields
     ------
     callable
-        Takes the name of the process and the number of events read since the last call.
+        Takes a description of what is being read and the number of events read since the last call.
     """
     if not sys.stderr.isatty():
         seen: set[str] = set()
 
-        def note(process: str, number: int) -> None:
+        def note(description: str, number: int) -> None:
             del number
-            if process not in seen:
-                seen.add(process)
-                log.info("reading process %s", process)
+            if description not in seen:
+                seen.add(description)
+                log.info("reading %s", description)
 
         yield note
         return
@@ -45,7 +45,7 @@ def progress_bar(total: int) -> Iterator[Callable[[str, int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("reading", total=total)
 
-        def advance(process: str, number: int) -> None:
-            progress.update(task, description=process, advance=number)
+        def advance(description: str, number: int) -> None:
+            progress.update(task, description=description, advance=number)
 
         yield advance

@@ -37,7 +37,10 @@ def cost_of(command: Sequence[object]) -> Cost:
 
 
 def median_costs(
-    commands: dict[str, Sequence[object]], repetitions: int, before: Callable[[str], None] | None = None
+    commands: dict[str, Sequence[object]],
+    repetitions: int,
+    before: Callable[[str], None] | None = None,
+    after: Callable[[str], None] | None = None,
 ) -> dict[str, Cost]:
     """Medians over several runs of each command, taken in turns so that all see the same state of the machine.
 
@@ -47,8 +50,8 @@ def median_costs(
         Command by name.
     repetitions : int
         Runs of each.
-    before : callable, optional
-        Called with the name before each run, for what must not be counted.
+    before, after : callable, optional
+        Called with the name before and after each run, for what must not be counted.
     """
     costs: dict[str, list[Cost]] = {name: [] for name in commands}
     for _ in range(repetitions):
@@ -56,6 +59,8 @@ def median_costs(
             if before is not None:
                 before(name)
             costs[name].append(cost_of(command))
+            if after is not None:
+                after(name)
     return {
         name: Cost(*(statistics.median(values) for values in zip(*runs, strict=True))) for name, runs in costs.items()
     }
