@@ -26,6 +26,8 @@ def draw_loss(history: Mapping[str, Sequence[float]], best_epoch: int | None, pl
     plot : PlotConfig
         To be used inside `plot_style`.
     """
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = new_figure(6.0, 4.5)
     epochs = range(1, len(history["loss"]) + 1)
     marker = "." if len(epochs) < 3 else None  # a line of one point cannot be seen
@@ -35,7 +37,7 @@ def draw_loss(history: Mapping[str, Sequence[float]], best_epoch: int | None, pl
         axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best epoch, {best_epoch}")
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     add_experiment_label(axes, plot)
     return figure

@@ -1,0 +1,296 @@
+"""The events of a training in memory: split, scaled, and handed out epoch by epoch."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from ntupleml.datasets.loading import load_events
+from ntupleml.errors import NtuplemlError
+from ntupleml.training.batches import (
+    Group,
+    balanced_weights,
+    draw_balanced,
+    group_events,
+    recommended_steps,
+    shuffled,
+)
+from ntupleml.training.compiled_epoch import Block
+from ntupleml.training.splitting import split_events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from ntupleml.artifacts import ClassContent
+    from ntupleml.config import TrainingConfig
+    from ntupleml.datasets.loading import ClassTree, Events
+
+log = logging.getLogger(__name__)
+
+#: Rows that are scaled at a time, since the scalers compute in float64.
+_ROWS_PER_SCALING = 100_000
+#: Events on which the ONNX file is compared with Keras.
+CHECKED_EVENTS = 10_000
+
+
+@dataclass(frozen=True)
+class Batching:
+    """Size and kind of the batches.
+
+    Attributes
+    ----------
+    size : int
+        Events per batch.
+    events_per_group, steps : int
+        Events of each class and condition in a batch, and batches per epoch; 0 where batches are not balanced.
+    """
+
+    size: int
+    events_per_group: int = 0
+    steps: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        """Whether all classes weigh the same in each batch."""
+        return self.events_per_group > 0
+
+
+class TrainingData(Protocol):
+    """What the loop over epochs needs to know of the events, in memory or streamed."""
+
+    scaler: Any
+    contents: list[ClassContent]
+    num_training: int
+    num_validation: int
+    preprocessing_events: int
+    batching: Batching
+    check_rows: NDArray[np.float32]
+
+    def training_blocks(self, epoch: int) -> Iterable[Block]:
+        """Events of an epoch, in the order of use."""
+
+    def validation_blocks(self) -> Iterable[Block]:
+        """Events that validate."""
+
+
+def condition_names(trees: Sequence[ClassTree]) -> list[str]:
+    """Names of the conditions, in order; none where the training has no conditions."""
+    return [name for name in dict.fromkeys(tree.file.condition for tree in trees) if name is not None]
+
+
+class WeightSums:
+    """Sums over the event weights of a class tree, taken chunk by chunk."""
+
+    def __init__(self) -> None:
+        self.entries = self.negative = 0
+        self.total = self.squares = 0.0
+
+    def add(self, weights: NDArray[np.float64]) -> None:
+        """Count some events."""
+        self.entries += len(weights)
+        self.negative += int(np.count_nonzero(weights < 0))
+        self.total += float(weights.sum())
+        self.squares += float(np.square(weights).sum())
+
+    def content(self) -> ClassContent:
+        """Number, sum of weights, its uncertainty √Σw² and share of the events with negative weights."""
+        from ntupleml.artifacts import ClassContent
+
+        return ClassContent(
+            entries=self.entries,
+            sum_of_weights=self.total,
+            uncertainty=float(np.sqrt(self.squares)),
+            negative_share=self.negative / max(self.entries, 1),
+        )
+
+
+def _content(weights: NDArray[np.float64]) -> ClassContent:
+    sums = WeightSums()
+    sums.add(weights)
+    return sums.content()
+
+
+def training_weights(
+    config: TrainingConfig, trees: Sequence[ClassTree], events: Events | None = None
+) -> NDArray[np.float64]:
+    """Factor of the event weights: class weight × global scale, per tree, or per event where events are given."""
+    factors = np.array(
+        [config.class_weights_of(tree.file.condition)[tree.name] * config.global_weight_scale for tree in trees]
+    )
+    return factors if events is None else events.weights * factors[events.trees]
+
+
+def one_hot(indices: NDArray[np.int64], length: int) -> NDArray[np.float32]:
+    """Rows of zeros with a one at the index, shape (n_events, length)."""
+    rows = np.zeros((len(indices), length), dtype=np.float32)
+    rows[np.arange(len(indices)), indices] = 1
+    return rows
+
+
+def scaled_inputs(
+    scaler: Any, inputs: NDArray[np.float32], condition_inputs: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Inputs of the network: the scaled variables, then the one-hot conditions as they are."""
+    num_variables = inputs.shape[1]
+    result = np.empty((len(inputs), num_variables + condition_inputs.shape[1]), dtype=np.float32)
+    for start in range(0, len(inputs), _ROWS_PER_SCALING):
+        rows = slice(start, start + _ROWS_PER_SCALING)
+        result[rows, :num_variables] = scaler.transform(inputs[rows].astype(np.float64))
+    result[:, num_variables:] = condition_inputs
+    return result
+
+
+def randomised_trees(config: TrainingConfig, trees: Sequence[ClassTree]) -> NDArray[np.bool_]:
+    """For each tree, whether its class is one of those whose condition is drawn at random.
+
+    Raises
+    ------
+    NtuplemlError
+        If there is none, or the training has no conditions.
+    """
+    prefixes = tuple(config.randomize_classes)
+    chosen = np.array([tree.name.startswith(prefixes) for tree in trees])
+    if not chosen.any():
+        raise NtuplemlError(
+            f"--randomization: no class begins with one of randomize_classes: {', '.join(prefixes)}; mend the config"
+        )
+    if not condition_names(trees):
+        raise NtuplemlError("--randomization: draws conditions at random; it needs --conditional")
+    return chosen
+
+
+def drawn_conditions(
+    config: TrainingConfig, trees: Sequence[ClassTree], origin: NDArray[np.int64], generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Condition that each event shows to the network: its own, or a random one for the classes to be randomised."""
+    conditions = np.array([tree.condition_index for tree in trees])[origin]
+    chosen = randomised_trees(config, trees)[origin]
+    conditions[chosen] = generator.integers(0, len(condition_names(trees)), size=np.count_nonzero(chosen))
+    return conditions
+
+
+def choose_batching(
+    config: TrainingConfig, balanced: bool, group_sizes: Mapping[str, int], num_conditions: int
+) -> Batching:
+    """Sizes of the batches, with htt-ml's meaning of `eventsPerClassAndBatch` and `steps_per_epoch`.
+
+    A negative size means all training events in one batch.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    balanced : bool
+    group_sizes : mapping
+        Number of training events of each class and condition, by the names of `group_events`.
+    num_conditions : int
+        0 or more; balanced steps are multiplied by it.
+
+    Raises
+    ------
+    NtuplemlError
+        If a class has no training events.
+    """
+    empty = [name for name, size in group_sizes.items() if not size]
+    if empty:
+        raise NtuplemlError(f"{empty[0]}: none of its events is in the training part; it needs more events")
+    model = config.model
+    per_class = model.events_per_class_and_batch
+    num_training = sum(group_sizes.values())
+    if not balanced:
+        size = model.batch_size if per_class is None else per_class * len(config.classes)
+        return Batching(num_training if size < 0 else min(size, num_training))
+    if per_class is None:
+        per_class = max(1, model.batch_size // len(group_sizes)) if model.batch_size > 0 else -1
+    if per_class < 0:
+        per_class = max(1, num_training // len(group_sizes))
+    recommended = recommended_steps(group_sizes.values(), per_class)
+    steps = model.steps_per_epoch or recommended
+    log.info(
+        "balanced batches of %d events of each class: %d steps per epoch recommended, %d taken%s",
+        per_class,
+        recommended,
+        steps,
+        f", times {num_conditions} conditions" if num_conditions > 1 else "",
+    )
+    return Batching(per_class * len(group_sizes), per_class, steps * max(num_conditions, 1))
+
+
+class MemoryData:
+    """Events in memory. Tensors hold what the compiled epochs take."""
+
+    def __init__(
+        self, config: TrainingConfig, trees: Sequence[ClassTree], fold: int, *, balanced: bool, randomized: bool
+    ) -> None:
+        import tensorflow as tf
+
+        from ntupleml.preprocessing import fit_scaler
+
+        self._seed, self._fold = config.seed, fold
+        names = condition_names(trees)
+        events = load_events(config, trees)
+        self.contents = [_content(events.weights[events.trees == index]) for index in range(len(trees))]
+        split = split_events(len(events.weights), config.train_test_split, config.seed)
+        self.preprocessing_events = len(split.training)
+        self.num_training, self.num_validation = len(split.training), len(split.validation)
+        self.scaler = fit_scaler(
+            config.preprocessing,
+            events.inputs[split.training],
+            weights=events.weights[split.training] if config.weighted_preprocessing else None,
+            seed=config.seed,
+            where="preprocessing",
+        )
+        shown = np.array([tree.condition_index for tree in trees])[events.trees]
+        own = shown
+        if randomized:
+            generator = np.random.default_rng([config.seed, fold, 0, 1])
+            shown = drawn_conditions(config, trees, events.trees, generator)
+        condition_inputs = one_hot(shown, len(names)) if names else np.empty((len(shown), 0), dtype=np.float32)
+        classes = np.array([tree.class_index for tree in trees])[events.trees]
+
+        def groups_of(rows: NDArray[np.int64]) -> list[Group]:
+            return group_events(classes[rows], own[rows], config.classes, names)
+
+        self._groups = groups_of(split.training)
+        sizes = {group.name: len(group.events) for group in self._groups}
+        self.batching = choose_batching(config, balanced, sizes, len(names))
+        weights = events.weights if balanced else training_weights(config, trees, events)
+        self._weights = weights[split.training]
+        self._single_weights = self._weights.astype(np.float32)
+        validation_weights = weights[split.validation]
+        if balanced:
+            validation_weights = balanced_weights(groups_of(split.validation), validation_weights)
+        self.check_rows = np.concatenate(
+            [events.inputs[split.validation[:CHECKED_EVENTS]], condition_inputs[split.validation[:CHECKED_EVENTS]]],
+            axis=1,
+        )
+
+        def block(rows: NDArray[np.int64], weights: NDArray[np.float64]) -> Block:
+            return Block(
+                tf.constant(scaled_inputs(self.scaler, events.inputs[rows], condition_inputs[rows])),
+                tf.constant(one_hot(classes[rows], len(config.classes))),
+                np.arange(len(rows), dtype=np.int32),
+                weights.astype(np.float32),
+            )
+
+        self._training = block(split.training, self._weights)
+        self._validation = block(split.validation, validation_weights)
+
+    def training_blocks(self, epoch: int) -> list[Block]:
+        """Events of an epoch as one block, shuffled or drawn; the same for the same seed, fold and epoch."""
+        generator = np.random.default_rng([self._seed, self._fold, epoch])
+        if self.batching.balanced:
+            drawn = draw_balanced(
+                generator, self._groups, self._weights, self.batching.events_per_group, self.batching.steps
+            )
+        else:
+            drawn = shuffled(generator, self._single_weights)
+        return [Block(self._training.inputs, self._training.targets, *drawn)]
+
+    def validation_blocks(self) -> list[Block]:
+        """Events that validate, as one block."""
+        return [self._validation]

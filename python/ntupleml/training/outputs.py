@@ -1,0 +1,110 @@
+"""Everything that the training of a fold leaves behind: model, preprocessing, ONNX file, record, figures."""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from ntupleml.artifacts import OnnxCheck, TrainingRecord, model_files, record_hash, sha256_of_file, write_record
+from ntupleml.atomic import replace_file
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ntupleml.artifacts import ModelFiles
+    from ntupleml.config import PlotConfig
+
+log = logging.getLogger(__name__)
+
+#: Distributions whose versions the record keeps.
+_LIBRARIES = ("keras", "tensorflow-cpu", "tensorflow", "numpy", "scikit-learn", "onnx", "onnxruntime", "uproot")
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that a training depends on, of those that are installed."""
+    import platform
+    from importlib.metadata import PackageNotFoundError
+
+    versions = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def write_outputs(
+    model: Any,
+    scaler: Any,
+    record: TrainingRecord,
+    check_rows: NDArray[np.float32],
+    output_path: str,
+    plot: PlotConfig,
+) -> TrainingRecord:
+    """Write all files of a trained model, each complete or not at all; the record comes last but for the figures.
+
+    Parameters
+    ----------
+    model : keras.Model
+    scaler : scikit-learn scaler
+    record : TrainingRecord
+        Without checksums and ONNX check.
+    check_rows : array of float32, shape (n_events, n_inputs)
+        Raw inputs of real events, on which the ONNX file is compared with Keras.
+    output_path : str
+    plot : PlotConfig
+
+    Returns
+    -------
+    TrainingRecord
+        The record as written.
+
+    Raises
+    ------
+    NtuplemlError
+        If a file cannot be written, or the ONNX file does not give the scores of the Keras model.
+    """
+    from ntupleml.onnx_models.comparison import check_against_keras
+    from ntupleml.onnx_models.keras_network import keras_to_onnx
+    from ntupleml.preprocessing import write_preprocessing
+
+    files = model_files(output_path, record.fold)
+    onnx_model = keras_to_onnx(
+        model,
+        scaler,
+        record.variables,
+        record.classes,
+        missing=record.missing,
+        conditions=record.conditions,
+        record_hash=record_hash(record),
+    )
+    difference = check_against_keras(onnx_model, model, scaler, check_rows, missing=record.missing)
+    # A model beside the record of another training must not be taken for its own.
+    files.record.unlink(missing_ok=True)
+    write_preprocessing(files.preprocessing, scaler, overwrite=True)
+    with replace_file(files.model, overwrite=True) as temporary:
+        model.save(temporary)
+    with replace_file(files.onnx, overwrite=True) as temporary:
+        temporary.write_bytes(onnx_model.SerializeToString())
+    complete = record.model_copy(
+        update={
+            "onnx_check": OnnxCheck(events=len(check_rows), largest_difference=difference),
+            "sha256": {path.name: sha256_of_file(path) for path in (files.model, files.preprocessing, files.onnx)},
+        }
+    )
+    write_record(files.record, complete, overwrite=True)
+    _draw_loss(files, complete, plot)
+    log.info("written: %s, with preprocessing, ONNX file, record and figures of the loss", files.model)
+    return complete
+
+
+def _draw_loss(files: ModelFiles, record: TrainingRecord, plot: PlotConfig) -> None:
+    from ntupleml.plots.style import plot_style, save_figure
+    from ntupleml.plots.training import draw_loss
+
+    with plot_style(plot):
+        figure = draw_loss(record.history, record.best_epoch, plot)
+        save_figure(figure, files.loss_png.with_suffix(""), overwrite=True)

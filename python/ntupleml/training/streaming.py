@@ -1,0 +1,246 @@
+"""The events of a training that does not fit into memory: read from the fold files in chunks, epoch after epoch.
+
+All class trees are read side by side in proportion to their lengths, so each chunk is a mixture of the classes in
+their true proportions; it is shuffled in memory before its batches are taken.
+"""
+
+from __future__ import annotations
+
+import logging
+from itertools import zip_longest
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ntupleml.datasets.loading import checked_chunks
+from ntupleml.errors import NtuplemlError
+from ntupleml.training.batches import draw_balanced, group_events
+from ntupleml.training.compiled_epoch import EVALUATION_BATCH, Block
+from ntupleml.training.data import (
+    CHECKED_EVENTS,
+    WeightSums,
+    choose_batching,
+    condition_names,
+    one_hot,
+    randomised_trees,
+    scaled_inputs,
+    training_weights,
+)
+from ntupleml.training.splitting import uniform_by_entry
+from ntupleml.training.streamed_scalers import ScalerFit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from ntupleml.config import TrainingConfig
+    from ntupleml.datasets.loading import ClassTree
+
+log = logging.getLogger(__name__)
+
+#: Bytes of events that are held and shuffled at a time; the peak is a few times this.
+BUFFER_BYTES = 64_000_000
+#: What the numbers of `uniform_by_entry` are drawn for.
+_SPLIT, _CONDITION = 0, 1
+
+
+class _Part(NamedTuple):
+    """Some events: raw inputs, the condition shown to the network, class, own condition, weight."""
+
+    inputs: NDArray[np.float32]
+    shown: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    conditions: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+    def take(self, rows: NDArray[np.int64] | NDArray[np.int32] | slice) -> _Part:
+        return _Part(self.inputs[rows], self.shown[rows], self.classes[rows], self.conditions[rows], self.weights[rows])
+
+
+def _joined(parts: Sequence[_Part]) -> _Part:
+    if len(parts) == 1:
+        return parts[0]
+    return _Part(
+        np.concatenate([part.inputs for part in parts]),
+        np.concatenate([part.shown for part in parts]),
+        np.concatenate([part.classes for part in parts]),
+        np.concatenate([part.conditions for part in parts]),
+        np.concatenate([part.weights for part in parts]),
+    )
+
+
+class StreamedData:
+    """Events read from disk anew for each epoch, in bounded memory; see `TrainingData`."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        trees: Sequence[ClassTree],
+        fold: int,
+        *,
+        balanced: bool,
+        randomized: bool,
+        buffer_bytes: int = BUFFER_BYTES,
+    ) -> None:
+        self._config, self._fold = config, fold
+        self._trees = [tree for tree in trees if tree.num_entries]
+        self._names = condition_names(trees)
+        self._randomised = randomised_trees(config, self._trees) if randomized else np.zeros(len(self._trees), bool)
+        total = sum(tree.num_entries for tree in trees)
+        row = 4 * (len(config.variables) + len(self._names) + len(config.classes)) + 32
+        chunks = max(1, -(-total * row // buffer_bytes))
+        self._steps = [-(-tree.num_entries // chunks) for tree in self._trees]
+        self._num_chunks = max(
+            -(-tree.num_entries // step) for tree, step in zip(self._trees, self._steps, strict=True)
+        )
+        self._factors = np.ones(len(self._trees)) if balanced else training_weights(config, self._trees)
+        self._scan(balanced, {tree: index for index, tree in enumerate(trees)})
+        log.info("streaming %d events in %d chunks per epoch", total, self._num_chunks)
+
+    def _scan(self, balanced: bool, positions: dict[ClassTree, int]) -> None:
+        """First pass: count, sum the weights, fit the scaler."""
+        config = self._config
+        fit = ScalerFit(config.preprocessing, config.seed, weighted=config.weighted_preprocessing)
+        sums = {position: WeightSums() for position in positions.values()}
+        training = np.zeros(len(self._trees), dtype=np.int64)
+        validation = [WeightSums() for _ in self._trees]
+        checked = []
+        for index, tree in enumerate(self._trees):
+            wanted = -(-CHECKED_EVENTS // len(self._trees))
+            for part, chosen in self._tree_chunks(index, np.ones(len(self._trees))):
+                sums[positions[tree]].add(part.weights)
+                training[index] += np.count_nonzero(chosen)
+                validation[index].add(part.weights[~chosen])
+                fit.add(part.inputs[chosen], part.weights[chosen])
+                checked.append(self._raw(part.take(np.flatnonzero(~chosen)[:wanted])))
+                wanted -= len(checked[-1])
+        self.contents = [sums[position].content() for position in sorted(sums)]
+        self.num_training = int(training.sum())
+        self.num_validation = sum(part.entries for part in validation)
+        if not self.num_training or not self.num_validation:
+            raise NtuplemlError("train_test_split: leaves no events to train on or to validate; there are too few")
+        self.check_rows = np.concatenate(checked)
+        self.scaler, self.preprocessing_events = fit.result(), fit.num_events
+        groups: dict[str, int] = {}
+        for tree, number in zip(self._trees, training, strict=True):
+            groups[_group_name(tree)] = groups.get(_group_name(tree), 0) + int(number)
+        if balanced and config.model.batch_size < 0 and (config.model.events_per_class_and_batch or -1) < 0:
+            raise NtuplemlError("model.batch_size: a batch of all events cannot be streamed; give a positive number")
+        self.batching = choose_batching(config, balanced, groups, len(self._names))
+        if not balanced and self.batching.size == self.num_training and self._num_chunks > 1:
+            raise NtuplemlError("model.batch_size: a batch of all events cannot be streamed; give a positive number")
+        self._validation_factors = self._balancing_factors(validation) if balanced else self._factors
+
+    def _balancing_factors(self, validation: Sequence[WeightSums]) -> NDArray[np.float64]:
+        """Per tree, the factor with which all classes and conditions weigh the same: N / Σw."""
+        totals: dict[str, float] = {}
+        for tree, sums in zip(self._trees, validation, strict=True):
+            totals[_group_name(tree)] = totals.get(_group_name(tree), 0.0) + sums.total
+        bad = [name for name, total in totals.items() if not total > 0]
+        if bad:
+            raise NtuplemlError(
+                f"{bad[0]}: the validation events' weights sum to {totals[bad[0]]:g}; a positive sum is needed for "
+                "balanced batches; lower train_test_split"
+            )
+        return np.array([self.num_validation / totals[_group_name(tree)] for tree in self._trees])
+
+    def training_blocks(self, epoch: int) -> Iterator[Block]:
+        """Events of an epoch in shuffled or balanced blocks, of one size but for the last; read from disk."""
+        generator = np.random.default_rng([self._config.seed, self._fold, epoch])
+        parts = self._parts(training=True, factors=self._factors)
+        if self.batching.balanced:
+            yield from self._balanced_blocks(generator, parts)
+            return
+        size = self.batching.size
+        rows = max(size, self.num_training // self._num_chunks // size * size)
+        for part in _rebatched(parts, rows, generator):
+            yield self._block(part)
+
+    def validation_blocks(self) -> Iterator[Block]:
+        """Events that validate, read from disk."""
+        rows = max(1, self.num_validation // self._num_chunks // EVALUATION_BATCH) * EVALUATION_BATCH
+        for part in _rebatched(self._parts(training=False, factors=self._validation_factors), rows, None):
+            yield self._block(part)
+
+    def _balanced_blocks(self, generator: np.random.Generator, parts: Iterator[_Part]) -> Iterator[Block]:
+        """Balanced batches from each chunk in turn; a class that a chunk lacks is taken from the one before."""
+        steps = np.diff(np.linspace(0, self.batching.steps, self._num_chunks + 1).astype(int))
+        kept: dict[str, _Part] = {}
+        for number, part in zip(steps, parts, strict=True):
+            for group in group_events(part.classes, part.conditions, self._config.classes, self._names):
+                if len(group.events):
+                    kept[group.name] = part.take(group.events)
+            if number == 0:
+                continue
+            pool = _joined(list(kept.values()))
+            groups = group_events(pool.classes, pool.conditions, self._config.classes, self._names)
+            empty = [group.name for group in groups if not len(group.events)]
+            if empty:
+                raise NtuplemlError(f"{empty[0]}: too few events to be balanced while streaming; set stream: false")
+            drawn = draw_balanced(generator, groups, pool.weights, self.batching.events_per_group, int(number))
+            block = self._block(pool.take(drawn.order))
+            yield block._replace(weights=drawn.weights)
+
+    def _parts(self, *, training: bool, factors: NDArray[np.float64]) -> Iterator[_Part]:
+        """Training or validation events, a chunk of all trees at a time."""
+
+        def chosen_of(index: int) -> Iterator[_Part]:
+            for part, is_training in self._tree_chunks(index, factors):
+                yield part.take(np.flatnonzero(is_training == training))
+
+        for parts in zip_longest(*(chosen_of(index) for index in range(len(self._trees)))):
+            yield _joined([part for part in parts if part is not None])
+
+    def _tree_chunks(self, index: int, factors: NDArray[np.float64]) -> Iterator[tuple[_Part, NDArray[np.bool_]]]:
+        """Chunks of one tree, and which of their events train the network."""
+        tree, config = self._trees[index], self._config
+        stream = (config.seed, self._fold, index)
+        start = 0
+        for rows in checked_chunks(tree, config, self._steps[index]):
+            entries = np.arange(start, start + len(rows.weights))
+            start += len(entries)
+            own = np.full(len(entries), tree.condition_index)
+            shown = own
+            if self._randomised[index]:
+                shown = (uniform_by_entry(entries, *stream, _CONDITION) * len(self._names)).astype(np.int64)
+            classes = np.full(len(entries), tree.class_index)
+            part = _Part(rows.inputs, shown, classes, own, rows.weights * factors[index])
+            yield part, uniform_by_entry(entries, *stream, _SPLIT) < config.train_test_split
+
+    def _condition_inputs(self, part: _Part) -> NDArray[np.float32]:
+        return one_hot(part.shown, len(self._names)) if self._names else np.empty((len(part.shown), 0), np.float32)
+
+    def _raw(self, part: _Part) -> NDArray[np.float32]:
+        return np.concatenate([part.inputs, self._condition_inputs(part)], axis=1)
+
+    def _block(self, part: _Part) -> Block:
+        return Block(
+            scaled_inputs(self.scaler, part.inputs, self._condition_inputs(part)),
+            one_hot(part.classes, len(self._config.classes)),
+            np.arange(len(part.weights), dtype=np.int32),
+            part.weights.astype(np.float32),
+        )
+
+
+def _group_name(tree: ClassTree) -> str:
+    return f"class '{tree.name}'" + (f" in '{tree.file.condition}'" if tree.file.condition is not None else "")
+
+
+def _rebatched(parts: Iterator[_Part], rows: int, generator: np.random.Generator | None) -> Iterator[_Part]:
+    """Events in parts of one size, so that one compiled program serves for all, and the rest at the end.
+
+    With a generator, the events held at a time are shuffled.
+    """
+    held: _Part | None = None
+    for part in parts:
+        held = part if held is None else _joined([held, part])
+        if generator is not None:
+            held = held.take(generator.permutation(len(held.weights)))
+        start = 0
+        while len(held.weights) - start >= rows:
+            yield held.take(slice(start, start + rows))
+            start += rows
+        held = held.take(slice(start, None))
+    if held is not None and len(held.weights):
+        yield held
