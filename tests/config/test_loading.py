@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from ntupleml.config import ApplicationConfig, DatasetConfig, TestingConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DATASET = """
 output_path: .

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.ntuples import FriendFile, open_ntuple
-from ntupleml.scoring import required_branches
+from ntupleml.ntuples import FriendFile, open_ntuple, required_branches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

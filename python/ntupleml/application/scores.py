@@ -8,7 +8,8 @@ import numpy as np
 
 from ntupleml.application.inputs import branches_to_read
 from ntupleml.folds import event_numbers, fold_of_events
-from ntupleml.scoring import append_condition, columns_to_matrix, max_score_and_index
+from ntupleml.ntuples import columns_to_matrix
+from ntupleml.scoring import append_condition, max_score_and_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

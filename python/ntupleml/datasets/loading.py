@@ -10,7 +10,7 @@ import numpy as np
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import trained_on
-from ntupleml.ntuples import FriendFile, open_ntuple
+from ntupleml.ntuples import FriendFile, columns_to_matrix, open_ntuple, required_branches
 from ntupleml.ntuples.opening import open_root_file, tree_paths
 
 if TYPE_CHECKING:
@@ -160,8 +160,6 @@ def _class_tree(config: TrainingConfig, file: FoldFile, class_index: int, condit
 
 def _branches(config: TrainingConfig, ntuple: Ntuple) -> list[str]:
     """Branches to read: those of the variables, and that of the weights."""
-    from ntupleml.scoring.inputs import required_branches
-
     where = f"{ntuple.path}: tree '{ntuple.tree_path}'"
     needed = required_branches(config.variables, ntuple.branches, f"{where}: variables")
     ntuple.require(needed, "variables")
@@ -179,8 +177,6 @@ def read_rows(tree: ClassTree, config: TrainingConfig, entries_per_chunk: int | 
     NtuplemlError
         For NaN or infinite inputs (unless the config replaces them) and weights, naming branch, class and count.
     """
-    from ntupleml.scoring.inputs import columns_to_matrix
-
     with open_ntuple(tree.file.path, tree.name, tree.friends) as ntuple:
         branches = _branches(config, ntuple)
         for chunk in ntuple.chunks(branches, entries_per_chunk):

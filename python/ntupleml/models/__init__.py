@@ -1,7 +1,8 @@
 """Networks: htt-ml's by name, others as the config writes them, and the builder that makes Keras models of both."""
 
 from ntupleml.models.building import build_model
-from ntupleml.models.networks import Network, network_of
+from ntupleml.models.choosing import network_of
+from ntupleml.models.networks import Network
 from ntupleml.models.registries import ACTIVATIONS, LOSSES, OPTIMIZERS
 from ntupleml.models.zoo import ZOO
 

@@ -5,6 +5,7 @@ from ntupleml.ntuples.branches import Branch
 from ntupleml.ntuples.friends import FriendFile, friend_files
 from ntupleml.ntuples.reading import Chunk, Ntuple, open_ntuple
 from ntupleml.ntuples.tree_files import Tree, TreeFile, new_tree_file
+from ntupleml.ntuples.variables import columns_to_matrix, required_branches
 
 __all__ = [
     "Branch",
@@ -14,7 +15,9 @@ __all__ = [
     "Tree",
     "TreeFile",
     "append_branches",
+    "columns_to_matrix",
     "friend_files",
     "new_tree_file",
     "open_ntuple",
+    "required_branches",
 ]

@@ -61,7 +61,7 @@ class Scorer:
         Parameters
         ----------
         matrix : array of float32, shape (n_events, n_variables + n_conditions)
-            Raw inputs, see `ntupleml.scoring.columns_to_matrix`.
+            Raw inputs, see `ntupleml.ntuples.columns_to_matrix`.
         folds : array of int, shape (n_events,)
             Fold of each event, see `ntupleml.folds.fold_of_events`.
         where : str

@@ -8,8 +8,8 @@ import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.folds import held_out_fold
-from ntupleml.ntuples import open_ntuple
-from ntupleml.scoring import append_condition, columns_to_matrix, required_branches
+from ntupleml.ntuples import columns_to_matrix, open_ntuple, required_branches
+from ntupleml.scoring import append_condition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
