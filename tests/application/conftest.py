@@ -58,6 +58,7 @@ class Analysis:
     classes: list[str] = field(default_factory=lambda: ["signal", "background", "other"])
     conditions: list[str] = field(default_factory=list)
     event_branch: str | None = "event"
+    folds_recorded: bool = True
     weights: list[NDArray[np.float32]] = field(default_factory=list)
 
     def write(self) -> None:
@@ -70,7 +71,8 @@ class Analysis:
                 num_folds=self.num_folds,
                 trained_on=[other for other in range(self.num_folds) if other != held_out],
                 held_out_fold=held_out,
-                event_branch=self.event_branch,
+                event_branch=self.event_branch if self.folds_recorded else None,
+                folds_recorded=self.folds_recorded,
                 classes=self.classes,
                 variables=self.variables,
                 conditions=self.conditions,

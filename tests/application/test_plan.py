@@ -49,3 +49,12 @@ def test_a_class_called_like_the_largest_score(make_analysis: Callable[..., Any]
     analysis = make_analysis(classes=["signal", "max_score"])
     with pytest.raises(NtuplemlError, match="two new branches would be called 'ml_score_max_score'"):
         make_plan(*analysis.configs)
+
+
+def test_models_trained_on_fold_files_without_records(
+    make_analysis: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """htt-ml's fold files say nothing of the event branch, so that of the dataset config is trusted, with a warning."""
+    plan = make_plan(*make_analysis(folds_recorded=False).configs)
+    assert plan.event_branch == "event"
+    assert "trusted is the dataset config, by which branch 'event' decides the fold" in caplog.text

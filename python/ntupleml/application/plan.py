@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from ntupleml.artifacts import TrainingRecord
     from ntupleml.scoring import Scorer
+
+
+log = logging.getLogger(__name__)
 
 
 class Plan(NamedTuple):
@@ -96,7 +100,14 @@ def make_plan(dataset_path: str | Path, training_path: str | Path, application_p
 
 def _require_same_folds(dataset: DatasetConfig, record: TrainingRecord, where: str, record_path: str) -> None:
     """Refuse folds that differ from those of the training: models would score events that they were trained on."""
-    if dataset.event_branch != record.event_branch:
+    if not record.folds_recorded:
+        log.warning(
+            "%s: the fold files of the training had no record of how events were divided; trusted is the dataset "
+            "config, by which %s",
+            record_path,
+            _decides(dataset.event_branch),
+        )
+    elif dataset.event_branch != record.event_branch:
         raise NtuplemlError(
             f"{where}: event_branch: {_decides(dataset.event_branch)}, but the models were trained on folds where "
             f"{_decides(record.event_branch)} ({record_path}); use the dataset config of that training"

@@ -111,6 +111,9 @@ class TrainingRecord(_Part):
         Fold that it never saw, on which it is tested and which it scores.
     event_branch : str or None
         Branch whose value modulo ``num_folds`` is the fold; None where the entry number decides.
+    folds_recorded : bool
+        Whether the fold files had records that told this; False for those of other programs (htt-ml), where the
+        dataset config of the application is trusted.
     classes, variables : list of str
         Network outputs and inputs, in order.
     conditions : list of str
@@ -153,6 +156,7 @@ class TrainingRecord(_Part):
     trained_on: list[int]
     held_out_fold: int = pydantic.Field(ge=0)
     event_branch: str | None = None
+    folds_recorded: bool = True
     classes: list[str] = pydantic.Field(min_length=2)
     variables: list[str] = pydantic.Field(min_length=1)
     conditions: list[str] = []

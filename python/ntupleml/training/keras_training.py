@@ -117,7 +117,7 @@ def train_keras(
     prepared = {fold: fold_files(config, fold, options.conditional) for fold in folds}
     trees = {fold: class_trees(config, files) for fold, files in prepared.items()}
     for fold in folds:
-        _event_branch(trees[fold], config.num_folds)
+        _division(trees[fold], config.num_folds)
     return [_train_fold(config, fold, network, trees[fold], options) for fold in folds]
 
 
@@ -220,13 +220,15 @@ def _record(
     progress: Progress,
 ) -> TrainingRecord:
     settings = config.model
+    folds_recorded, event_branch = _division(trees, config.num_folds)
     keeps_best = settings.save_best_only or settings.early_stopping is not None
     return TrainingRecord(
         fold=fold,
         num_folds=config.num_folds,
         trained_on=sorted(trained_on(fold, config.num_folds)),
         held_out_fold=held_out_fold(fold, config.num_folds),
-        event_branch=_event_branch(trees, config.num_folds),
+        event_branch=event_branch,
+        folds_recorded=folds_recorded,
         classes=list(config.classes),
         variables=list(config.variables),
         conditions=condition_names(trees),
@@ -263,8 +265,8 @@ def _dataset_records(trees: Sequence[ClassTree], data: TrainingData) -> list[Dat
     return list(by_file.values())
 
 
-def _event_branch(trees: Sequence[ClassTree], num_folds: int) -> str | None:
-    """Branch that decides the fold, from the records beside the fold files; htt-ml's files have none.
+def _division(trees: Sequence[ClassTree], num_folds: int) -> tuple[bool, str | None]:
+    """Whether all fold files have records (htt-ml's have none), and the branch that decides the fold by them.
 
     Raises
     ------
@@ -284,7 +286,7 @@ def _event_branch(trees: Sequence[ClassTree], num_folds: int) -> str | None:
         raise NtuplemlError(
             f"datasets: the fold files were made with different event branches: {sorted(map(str, branches))}"
         )
-    return branches.pop() if branches else None
+    return len(records) == len(files), branches.pop() if branches else None
 
 
 @contextmanager
