@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
@@ -121,6 +121,7 @@ def test_the_picture_shows_the_labels(tmp_path: Path, style: str) -> None:
     assert not white[-picture.shape[0] // 10 :].all()  # the name of the x axis
 
 
+@example(value=0.0, uncertainty=5e-324, powers=True)
 @given(value=st.floats(-1e12, 1e12), uncertainty=st.floats(0, 1e12), powers=st.booleans())
 def test_written_numbers_are_the_numbers(value: float, uncertainty: float, powers: bool) -> None:
     text, error = format_measurement(Measurement(value, uncertainty), powers=powers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -156,7 +157,7 @@ def format_measurement(entry: Measurement, *, powers: bool = False) -> tuple[str
     ('1.00', '')
     """
     largest = max(abs(entry.value), entry.uncertainty)
-    if largest < 1e5 and not (powers and largest > 0):
+    if largest < 1e5 and not (powers and largest >= sys.float_info.min):
         return f"{entry.value:.2f}", f"± {_decimals(entry.uncertainty)}" if entry.uncertainty else ""
     exponent = math.floor(math.log10(largest))
     power = rf"\times10^{{{exponent}}}}}$"
