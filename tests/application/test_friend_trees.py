@@ -133,6 +133,27 @@ def test_a_misaligned_friend_is_noticed(analysis: Any) -> None:
         require_aligned(path, friend, TREE, "event")
 
 
+def test_a_misaligned_friend_of_the_input_is_refused(analysis: Any) -> None:
+    """Variables come from a friend with event numbers of its own: they must be those of the tree."""
+    path = analysis.ntuple()
+    with uproot.open(path) as file:
+        columns = file[TREE].arrays(library="np")
+    extra = analysis.folder / "extra" / path.name
+    extra.parent.mkdir()
+    with uproot.recreate(extra) as file:
+        file.mktree(TREE, {"event": "u8", "z": "f4"}).extend({"event": columns["event"], "z": columns["x"]})
+    analysis.change("dataset", {"friend_paths": [str(extra.parent)]})
+    write_friends(*analysis.configs, [path], TREE)
+    events = columns["event"].copy()
+    events[[500, 600]] = events[[600, 500]]
+    with uproot.recreate(extra) as file:
+        file.mktree(TREE, {"event": "u8", "z": "f4"}).extend({"event": events, "z": columns["x"]})
+    with pytest.raises(
+        NtuplemlError, match=f"entry 500 is event {events[600]}, but {events[500]} in the friend 'extra'"
+    ):
+        write_friends(*analysis.configs, [path], TREE, overwrite=True)
+
+
 def test_two_inputs_of_one_name_are_refused_before_anything_is_written(analysis: Any, tmp_path: Path) -> None:
     first = analysis.ntuple("ggh")
     second = first.with_name("other.root")

@@ -39,12 +39,13 @@ def test_names_of_friend_branches(files: Path) -> None:
         assert set(ntuple.branches) == {
             *("x", "event", "m_sv", "kd"),
             *("SVFit.m_sv", "SVFit.x", "SVFit.chi2", "MELA.kd", "MELA.chi2"),
+            *("SVFit_x", "SVFit_chi2", "MELA_chi2"),
         }  # chi2 alone is either of two, so it is neither
-        names = ["SVFit.x", "x", "kd", "MELA.chi2", "m_sv", "SVFit.m_sv"]
+        names = ["SVFit.x", "x", "kd", "MELA.chi2", "m_sv", "SVFit.m_sv", "SVFit_x", "MELA_chi2"]
         chunks = list(ntuple.chunks(names, 4))
         columns = {name: np.concatenate([chunk.columns[name] for chunk in chunks]) for name in names}
         assert [chunk.stop for chunk in chunks] == [4, 8, 10]
-    for name, offset in zip(names, [200, 0, 300, 400, 100, 100], strict=True):
+    for name, offset in zip(names, [200, 0, 300, 400, 100, 100, 200, 400], strict=True):
         np.testing.assert_array_equal(columns[name], np.arange(10.0) + offset)
 
 

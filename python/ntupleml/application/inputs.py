@@ -96,7 +96,9 @@ def _require_event_branch(ntuple: Ntuple, name: str) -> None:
 
 
 def branches_to_read(plan: Plan, ntuple: Ntuple) -> list[str]:
-    """Branches of the variables, and that of the event numbers."""
+    """Branches of the variables, that of the event numbers, and its copies in friends."""
     where = f"{ntuple.path}: tree '{ntuple.tree_path}'"
     needed = required_branches(plan.scorer.variables, ntuple.branches, where)
-    return list(dict.fromkeys([*needed, *([plan.event_branch] if plan.event_branch is not None else [])]))
+    if plan.event_branch is None:
+        return needed
+    return list(dict.fromkeys([*needed, plan.event_branch, *ntuple.copies_in_friends(plan.event_branch)]))

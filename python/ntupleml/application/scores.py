@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.application.inputs import branches_to_read
+from ntupleml.errors import NtuplemlError
 from ntupleml.folds import event_numbers, fold_of_events
 from ntupleml.ntuples import columns_to_matrix
 from ntupleml.scoring import append_condition, max_score_and_index
@@ -51,7 +52,8 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
     Raises
     ------
     NtuplemlError
-        If values cannot be read or used: NaN or infinite inputs, event numbers that are no integers.
+        If values cannot be read or used: NaN or infinite inputs, event numbers that are no integers; or if a friend
+        that carries event numbers holds other events.
     """
     where = f"{ntuple.path}: tree '{ntuple.tree_path}'"
     for start, stop, columns in ntuple.chunks(branches_to_read(plan, ntuple)):
@@ -62,6 +64,8 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
         if plan.event_branch is not None:
             events = columns[plan.event_branch]
             numbers = event_numbers(events, f"{where}: branch '{plan.event_branch}'")
+            for copy in ntuple.copies_in_friends(plan.event_branch):
+                _require_same_events(numbers, columns[copy], start, copy, where)
         scores = plan.scorer.score(matrix, fold_of_events(numbers, plan.scorer.num_folds), where=where)
         values = [*np.ascontiguousarray(scores.T), *max_score_and_index(scores)]
         yield ScoredChunk(
@@ -69,4 +73,15 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
             stop,
             events if events.dtype.kind in "iu" else numbers,
             dict(zip(plan.branch_names, values, strict=True)),
+        )
+
+
+def _require_same_events(numbers: NDArray[np.int64], values: NDArray[Any], start: int, copy: str, where: str) -> None:
+    of_friend = event_numbers(values, f"{where}: branch '{copy}'")
+    different = np.flatnonzero(numbers != of_friend)
+    if len(different):
+        first = int(different[0])
+        raise NtuplemlError(
+            f"{where}: entry {start + first} is event {numbers[first]}, but {of_friend[first]} in the friend "
+            f"'{copy.split('.')[0]}'; the friend was made from another file, make it anew"
         )

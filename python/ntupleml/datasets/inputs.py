@@ -134,7 +134,7 @@ def _survey_file(
             ntuple.uuid,
             path.stat().st_size,
             copied,
-            tuple(_event_copies(ntuple, config.event_branch)),
+            tuple(ntuple.copies_in_friends(config.event_branch) if config.event_branch else ()),
         )
 
 
@@ -175,7 +175,7 @@ def _output_names(ntuple: Ntuple, event_branch: str | None) -> dict[str, str]:
 
     Copies of the event number in friends are left out: they are compared with the original instead.
     """
-    copies = set(_event_copies(ntuple, event_branch))
+    copies = set(ntuple.copies_in_friends(event_branch) if event_branch else ())
     names = {name: name for name in ntuple.main_branches}
     for full, (friend, own) in ntuple.friend_branches.items():
         if full in copies:
@@ -186,14 +186,6 @@ def _output_names(ntuple: Ntuple, event_branch: str | None) -> dict[str, str]:
             output += "_"
         names[output] = full
     return names
-
-
-def _event_copies(ntuple: Ntuple, event_branch: str | None) -> list[str]:
-    return [
-        full
-        for full, (_, own) in ntuple.friend_branches.items()
-        if own == event_branch and own in ntuple.main_branches and ntuple.branches[full].kind == "scalar"
-    ]
 
 
 def _needed(config: DatasetConfig, ntuple: Ntuple, used_in_class: frozenset[str]) -> list[str]:

@@ -54,8 +54,9 @@ class Ntuple:
         Of the ROOT file.
     kind : {'TTree', 'RNTuple'}
     branches : dict of Branch
-        Branches of the tree, then those of its friends: by their own name where no other tree has it, and always as
-        `friend.branch`. Names stand in the order of the files.
+        Branches of the tree, then those of its friends: by their own name where no other tree has it, else as
+        `friend_branch`, which is what fold files call them; and always as `friend.branch`. Names stand in the order
+        of the files.
     main_branches : tuple of str
         Those of the tree itself.
     friend_branches : dict of (str, str)
@@ -105,6 +106,14 @@ class Ntuple:
                     f"{start}branch '{name}' of {self._where} is of type {branch.type_name}, which holds neither "
                     "numbers nor lists of numbers"
                 )
+
+    def copies_in_friends(self, name: str) -> list[str]:
+        """Branches of friends that are called like one of the tree's own, one number per event, as `friend.branch`."""
+        return [
+            full
+            for full, (_, own) in self.friend_branches.items()
+            if own == name and own in self.main_branches and self.branches[full].kind == "scalar"
+        ]
 
     def chunks(self, branches: Sequence[str], entries_per_chunk: int | None = None) -> Iterator[Chunk]:
         """Read branches from the first entry to the last, a bounded number of entries at a time.
@@ -215,6 +224,10 @@ def open_ntuple(
                     addresses[name] = (source, name)
         for name in shared:  # of several friends: only friend.branch says which
             del branches[name], addresses[name]
+        for full, (friend_name, name) in friend_branches.items():
+            flat = f"{friend_name}_{name}"
+            if addresses.get(name) != addresses[full] and flat not in branches:
+                branches[flat], addresses[flat] = branches[full], addresses[full]
         yield Ntuple(
             path=str(path),
             tree_path=tree_path,
