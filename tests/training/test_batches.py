@@ -82,12 +82,12 @@ def test_negative_class_is_refused() -> None:
 
 
 def test_balanced_validation_weights() -> None:
-    """Each group's weights sum to the number of events of all groups."""
+    """Each group's weights sum to the same, and all weights to the number of events."""
     classes = np.array([0, 0, 1, 1, 1])
     weights = np.array([1.0, 3.0, -1.0, 2.0, 1.0])
     groups = group_events(classes, np.zeros(5, dtype=int), ["a", "b", "empty"], [])
     balanced = balanced_weights(groups, weights)
-    np.testing.assert_allclose(balanced, [1.25, 3.75, -2.5, 5.0, 2.5])
+    np.testing.assert_allclose(balanced, [0.625, 1.875, -1.25, 2.5, 1.25])
 
 
 def test_recommended_steps_are_those_of_htt_ml() -> None:

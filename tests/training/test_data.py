@@ -111,7 +111,7 @@ def test_balanced_training_and_validation(make_config: Callable[..., TrainingCon
         np.testing.assert_allclose(sums, 30, rtol=1e-3)
     _, targets, weights = used(data.validation_blocks())
     sums = [weights[targets[:, index] == 1].sum() for index in (0, 1)]
-    np.testing.assert_allclose(sums, data.num_validation, rtol=1e-3)
+    np.testing.assert_allclose(sums, data.num_validation / 2, rtol=1e-3)
 
 
 @pytest.fixture

@@ -101,6 +101,8 @@ class TrainingRecord(_Part):
         Version of this layout.
     ntupleml_version : str
         Version of the package that trained the model.
+    created : str
+        When the training ended, in UTC.
     engine : str
         What trained it, ``"keras"``.
     fold, num_folds : int
@@ -150,6 +152,7 @@ class TrainingRecord(_Part):
 
     format_version: int = pydantic.Field(default=FORMAT_VERSION, ge=1)
     ntupleml_version: str = __version__
+    created: str = ""
     engine: str = "keras"
     fold: int = pydantic.Field(ge=0)
     num_folds: int = pydantic.Field(ge=2)

@@ -63,7 +63,7 @@ class ProcessRecord(_Part):
     negative_events : int
         Events kept whose weight is negative.
     negative_share : float
-        Share of the negative weights in Σ|w|, from 0 to 1.
+        Their share in the events kept, from 0 to 1.
     files : list of InputFileRecord
     """
 
@@ -149,7 +149,7 @@ class DatasetSummary:
                 f"{process.events_kept:,}",
                 f"{process.sum_of_weights:.6g}",
                 f"{process.uncertainty:.3g}",
-                f"{process.negative_events / process.events_kept:.1%}",
+                f"{process.negative_share:.1%}",
             )
             for name in self.records[0].processes
             for record in self.records
@@ -217,7 +217,6 @@ class WeightSums:
         self.negative_events = 0
         self._sum = 0.0
         self._sum_of_squares = 0.0
-        self._sum_of_moduli = 0.0
 
     def add(self, events_read: int, weights: Any) -> None:
         """Count a chunk: the events of the fold, and the weights of those kept."""
@@ -227,7 +226,6 @@ class WeightSums:
         self.negative_events += int((weights < 0).sum())
         self._sum += float(weights.sum())
         self._sum_of_squares += float((weights**2).sum())
-        self._sum_of_moduli += float(abs(weights).sum())
 
     @property
     def sum(self) -> float:
@@ -241,5 +239,5 @@ class WeightSums:
 
     @property
     def negative_share(self) -> float:
-        """Share of the negative weights in Σ|w|."""
-        return (self._sum_of_moduli - self._sum) / (2 * self._sum_of_moduli) if self._sum_of_moduli else 0.0
+        """Share of the kept events whose weight is negative."""
+        return self.negative_events / max(self.events_kept, 1)

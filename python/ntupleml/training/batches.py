@@ -123,7 +123,10 @@ def _redraw_cancelling(
 
 
 def balanced_weights(groups: Sequence[Group], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights with which all groups weigh the same: w′ = w · N / Σw, N being the number of all events.
+    """Weights with which all groups weigh the same: w′ = w · N / (G Σw), for N events in G groups that are not empty.
+
+    An event weighs 1 on average, as in the balanced batches, so that the losses of both can be compared. (htt-ml lets
+    each group weigh N, which makes its validation loss G times as large.)
 
     Raises
     ------
@@ -131,16 +134,15 @@ def balanced_weights(groups: Sequence[Group], weights: NDArray[np.float64]) -> N
         If the weights of a group have no positive sum.
     """
     balanced = np.zeros_like(weights)
-    for group in groups:
-        if not len(group.events):
-            continue
+    filled = [group for group in groups if len(group.events)]
+    for group in filled:
         total = weights[group.events].sum()
         if not total > 0:
             raise NtuplemlError(
                 f"{group.name}: the validation events' weights sum to {total:g}; a positive sum is needed for "
                 "balanced batches; raise the number of events or lower train_test_split"
             )
-        balanced[group.events] = weights[group.events] * (len(weights) / total)
+        balanced[group.events] = weights[group.events] * (len(weights) / (len(filled) * total))
     return balanced
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import os
 from contextlib import contextmanager
@@ -223,6 +224,7 @@ def _record(
     folds_recorded, event_branch = _division(trees, config.num_folds)
     keeps_best = settings.save_best_only or settings.early_stopping is not None
     return TrainingRecord(
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         fold=fold,
         num_folds=config.num_folds,
         trained_on=sorted(trained_on(fold, config.num_folds)),

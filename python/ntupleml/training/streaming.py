@@ -133,7 +133,7 @@ class StreamedData:
         self._validation_factors = self._balancing_factors(validation) if balanced else self._factors
 
     def _balancing_factors(self, validation: Sequence[WeightSums]) -> NDArray[np.float64]:
-        """Per tree, the factor with which all classes and conditions weigh the same: N / Σw."""
+        """Per tree, the factor with which all groups weigh the same, see `balanced_weights`."""
         totals: dict[str, float] = {}
         for tree, sums in zip(self._trees, validation, strict=True):
             totals[_group_name(tree)] = totals.get(_group_name(tree), 0.0) + sums.total
@@ -143,7 +143,8 @@ class StreamedData:
                 f"{bad[0]}: the validation events' weights sum to {totals[bad[0]]:g}; a positive sum is needed for "
                 "balanced batches; lower train_test_split"
             )
-        return np.array([self.num_validation / totals[_group_name(tree)] for tree in self._trees])
+        number = self.num_validation / len(totals)
+        return np.array([number / totals[_group_name(tree)] for tree in self._trees])
 
     def training_blocks(self, epoch: int) -> Iterator[Block]:
         """Events of an epoch in shuffled or balanced blocks, of one size but for the last; read from disk."""
