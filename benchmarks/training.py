@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=7, help="timed epochs of each seed")
     parser.add_argument("--seeds", type=int, default=2, help="trainings of each kind")
     arguments = parser.parse_args()
-    from ntupleml.training.tensorflow_import import import_tensorflow
+    from ntupleml.tensorflow_import import import_tensorflow
 
     import_tensorflow()
     for case in CASES:

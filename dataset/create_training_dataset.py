@@ -8,7 +8,11 @@ import logging
 import sys
 from pathlib import Path
 
-from ntupleml.command_line import run
+try:
+    from ntupleml.command_line import run
+except ModuleNotFoundError:
+    sys.stderr.write(f"{sys.argv[0]}: ntupleml is not installed in this environment; source setup.sh first\n")
+    sys.exit(2)
 
 log = logging.getLogger("ntupleml.create_training_dataset")
 
@@ -19,7 +23,7 @@ def main(arguments: argparse.Namespace) -> int:
     from ntupleml.datasets import create_training_dataset
 
     config = load_config(arguments.config, DatasetConfig)
-    summary = create_training_dataset(config, overwrite=arguments.overwrite)
+    summary = create_training_dataset(config, overwrite=arguments.overwrite, where=str(arguments.config))
     log.info("%s", summary)
     return 0
 

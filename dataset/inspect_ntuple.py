@@ -8,7 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ntupleml.command_line import run
+try:
+    from ntupleml.command_line import run
+except ModuleNotFoundError:
+    sys.stderr.write(f"{sys.argv[0]}: ntupleml is not installed in this environment; source setup.sh first\n")
+    sys.exit(2)
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,7 +8,11 @@ import logging
 import sys
 from pathlib import Path
 
-from ntupleml.command_line import run
+try:
+    from ntupleml.command_line import run
+except ModuleNotFoundError:
+    sys.stderr.write(f"{sys.argv[0]}: ntupleml is not installed in this environment; source setup.sh first\n")
+    sys.exit(2)
 
 log = logging.getLogger("ntupleml.keras_confusion_matrix")
 

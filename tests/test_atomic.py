@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ntupleml.atomic import replace_file
+from ntupleml.atomic import all_or_none, replace_file
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
@@ -36,6 +36,18 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> No
         write()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folders_that_were_made_for_nothing_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+
+    def write() -> None:
+        with replace_file(tmp_path / "old" / "new" / "newer" / "one"), replace_file(tmp_path / "other" / "two"):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
+    assert [path.name for path in tmp_path.rglob("*")] == ["old"]
 
 
 def test_an_existing_file_is_refused_unless_overwrite_is_given(tmp_path: Path) -> None:
@@ -71,7 +83,35 @@ def test_a_new_file_has_the_usual_permissions(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder").write_text("")
-    with pytest.raises(NtuplemlError, match="cannot write there"), replace_file(tmp_path / "folder" / "file"):
+    with pytest.raises(NtuplemlError, match="folder' is not a folder"), replace_file(tmp_path / "folder" / "file"):
         pytest.fail("the block must not be entered")
     with pytest.raises(NtuplemlError, match="is a folder"), replace_file(tmp_path, overwrite=True):
         pytest.fail("the block must not be entered")
+
+
+def test_several_files_appear_together(tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("old")
+    with all_or_none():
+        for name in ("one", "new/two"):
+            with replace_file(tmp_path / name, overwrite=True) as temporary:
+                temporary.write_text("new")
+        assert (tmp_path / "one").read_text() == "old"
+        assert not (tmp_path / "new" / "two").exists()
+    assert [(tmp_path / name).read_text() for name in ("one", "new/two")] == ["new", "new"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["new", "one", "two"]
+
+
+def test_none_of_several_files_appears_if_one_fails(tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("old")
+
+    def write() -> None:
+        with all_or_none():
+            for name in ("one", "new/two", "new/newer/three"):
+                with replace_file(tmp_path / name, overwrite=True) as temporary:
+                    temporary.write_text("new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
+    assert (tmp_path / "one").read_text() == "old"
+    assert [path.name for path in tmp_path.rglob("*")] == ["one"]

@@ -44,7 +44,7 @@ def test_float_event_numbers_are_taken_where_they_are_exact() -> None:
         (np.array([1, 2**24 + 2], dtype=np.float32), "loses its parity above 16777216"),
         (np.array([1, 2.0**53 + 2]), "loses its parity above 9007199254740992"),
         (np.array([1.5], dtype=np.float32), "event number 1.5 is not an integer"),
-        (np.array([np.nan], dtype=np.float32), "loses its parity"),
+        (np.array([np.nan], dtype=np.float32), "event number nan is not an integer"),
         (np.array([2**63], dtype=np.uint64), "does not fit into a signed 64-bit integer"),
         (np.array([True]), "an integer branch is needed"),
     ],

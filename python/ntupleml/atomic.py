@@ -5,16 +5,56 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class _Finished(NamedTuple):
+    """A file that is complete but not yet in its place."""
+
+    temporary: Path
+    path: Path
+    overwrite: bool
+    made: list[Path]
+
+
+_waiting: ContextVar[list[_Finished] | None] = ContextVar("waiting", default=None)
+
+
+@contextmanager
+def all_or_none() -> Iterator[None]:
+    """Let all files that are written with `replace_file` in the block appear at its end, or none if it raises.
+
+    Until then they are not in their places, so they cannot be read back there.
+
+    Raises
+    ------
+    NtuplemlError
+        As `replace_file`.
+    """
+    finished: list[_Finished] = []
+    token = _waiting.set(finished)
+    try:
+        yield
+        for file in finished:
+            _refuse_existing(file.path, file.overwrite)
+        for file in finished:
+            file.temporary.replace(file.path)
+    finally:
+        _waiting.reset(token)
+        for file in finished:
+            file.temporary.unlink(missing_ok=True)
+        for file in reversed(finished):
+            _remove_empty(file.made)
 
 
 @contextmanager
@@ -22,7 +62,8 @@ def replace_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     """Give a temporary path beside a file, and rename it to the file when the block ends without an exception.
 
     The folder is made if need be. The temporary file has the suffix of the final one and is removed if the block
-    raises. A kill at any moment leaves the old file or the new one.
+    raises, and so are the folders that were made for it. A kill at any moment leaves the old file or the new one.
+    Inside `all_or_none` the renaming waits for the end of that block.
 
     Parameters
     ----------
@@ -44,24 +85,44 @@ def replace_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     path = Path(path)
     _refuse_existing(path, overwrite)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    made = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
         temporary.unlink()
     except OSError as error:
-        raise NtuplemlError(f"{path}: cannot write there: {error.strerror}; choose another path") from None
+        _remove_empty(made)
+        reason = (error.strerror or str(error)).lower()
+        if isinstance(error, FileExistsError):
+            reason = f"'{path.parent}' is not a folder"
+        raise NtuplemlError(f"{path}: cannot write there: {reason}; choose another path") from None
+    waiting = _waiting.get()
+    is_waiting = False
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         _refuse_existing(path, overwrite)
-        temporary.replace(path)
+        if waiting is None:
+            temporary.replace(path)
+        else:
+            waiting.append(_Finished(temporary, path, overwrite, made))
+            is_waiting = True
     except OSError as error:
         if error.errno in _DISK_FULL:
             raise NtuplemlError(f"{path}: cannot be written: {error.strerror}") from None
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if not is_waiting:
+            temporary.unlink(missing_ok=True)
+            _remove_empty(made)
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders, the innermost first, as far as nothing is in them."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def _refuse_existing(path: Path, overwrite: bool) -> None:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import signal
 import sys
-from typing import TYPE_CHECKING
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from ntupleml.errors import NtuplemlError
+from ntupleml.errors import NtuplemlError, one_line
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
 
 #: Exit status of a mistake in arguments, configs or inputs.
 USER_ERROR = 2
 #: Exit status of a run that the user interrupted, as shells have it.
 INTERRUPTED = 130
+#: What the system says where nothing is wrong with the program: no space, no quota, file too large, no reader.
+_NOT_OUR_FAULT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE}
+_LONGEST_LINE = 2000
 
 
 class _LevelFormatter(logging.Formatter):
@@ -55,25 +63,84 @@ def run(
         Exit status: that of `main`, 2 for a mistake of the user (one line on standard error), 130 if interrupted.
     """
     parser.add_argument("--debug", action="store_true", help="show every step, and the traceback of any error")
+    _open_closed_streams()
     arguments = parser.parse_args(argv)
     set_up_logging(arguments.debug)
     # TensorFlow's remarks on the processor and oneDNN say nothing to a user; its errors stay.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if arguments.debug else "2")
     try:
-        return main(arguments)
+        with _stopping_cleanly():
+            return main(arguments)
     except NtuplemlError as error:
         return _report(f"{parser.prog}: {error}", arguments.debug)
-    except OSError as error:
-        if error.filename is None:
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.split(".")[0] == "ntupleml":
             raise
-        return _report(f"{parser.prog}: {error.filename}: {(error.strerror or str(error)).lower()}", arguments.debug)
+        return _report(f"{parser.prog}: {error.name} is not installed; source setup.sh", arguments.debug)
+    except OSError as error:
+        if error.filename is None and error.errno not in _NOT_OUR_FAULT:
+            raise
+        place = f"{error.filename}: " if error.filename is not None else ""
+        return _report(f"{parser.prog}: {place}{(error.strerror or str(error)).lower()}", arguments.debug)
     except KeyboardInterrupt:
         sys.stderr.write(f"{parser.prog}: interrupted\n")
         return INTERRUPTED
 
 
+def _open_closed_streams() -> None:
+    """Give the process the standard streams that its caller closed, lest a file of ours takes their place.
+
+    What a library writes to descriptor 2 would go into a ROOT file otherwise.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
+@contextmanager
+def _stopping_cleanly() -> Iterator[None]:
+    """Let whatever stops a script be an exception, so that its unfinished files are removed.
+
+    SIGTERM comes from batch systems, SIGHUP from a terminal that is closed. An interruption (SIGINT) may be made
+    an error of their own by libraries in C that are just being imported, so it is remembered.
+    """
+    interrupted = threading.Event()
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    changes: list[tuple[signal.Signals, Any, Callable[[int, FrameType | None], None]]] = [
+        (signal.SIGINT, signal.default_int_handler, interrupt),
+        (signal.SIGTERM, signal.SIG_DFL, stop),
+        (signal.SIGHUP, signal.SIG_DFL, stop),
+    ]
+    if threading.current_thread() is not threading.main_thread():
+        changes = []  # handlers belong to the main thread
+    changes = [change for change in changes if signal.getsignal(change[0]) is change[1]]
+    for number, _, handler in changes:
+        signal.signal(number, handler)
+    try:
+        yield
+    except Exception:
+        if interrupted.is_set():
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        for number, default, _ in changes:
+            signal.signal(number, default)
+
+
 def _report(line: str, debug: bool) -> int:
     if debug:
         logging.getLogger(__name__).debug("the error below is one of the input", exc_info=True)
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(one_line(line, _LONGEST_LINE) + "\n")
     return USER_ERROR

@@ -51,6 +51,8 @@ def event_numbers(values: NDArray[Any], where: str) -> NDArray[np.int64]:
     limit = LARGEST_EXACT_FLOAT32 if values.dtype.itemsize <= 4 else LARGEST_EXACT_FLOAT64
     with np.errstate(invalid="ignore"):
         lost = ~(np.abs(values) <= limit)
+    if lost.any() and not np.isfinite(values[lost][0]):
+        raise NtuplemlError(f"{where}: event number {values[lost][0]} is not an integer; choose another event_branch")
     if lost.any():
         raise NtuplemlError(
             f"{where}: event number {values[lost][0]:.0f} is stored as {values.dtype}, which loses its parity above "

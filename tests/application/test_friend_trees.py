@@ -190,3 +190,20 @@ def test_the_name_is_that_of_the_folder(tmp_path: Path, monkeypatch: pytest.Monk
     assert ntuple_name("../file.root") == tmp_path.name
     with pytest.raises(NtuplemlError, match="lies in no folder"):
         ntuple_name("/file.root")
+
+
+def test_a_tree_of_an_older_cycle_is_refused_before_anything_is_written(analysis: Any) -> None:
+    path = analysis.ntuple()
+    with pytest.raises(NtuplemlError, match=f"no tree can be written as '{TREE};1'; give its name"):
+        write_friends(*analysis.configs, [path], f"{TREE};1")
+    assert not (analysis.folder / "friends").exists()
+
+
+def test_a_failure_leaves_no_empty_folders(analysis: Any) -> None:
+    path = analysis.ntuple()
+    with uproot.open(path) as file:
+        columns = file[TREE].arrays(library="np")
+    rewrite(path, {**columns, "event": np.full(len(columns["event"]), 0.5)})
+    with pytest.raises(NtuplemlError, match="is not an integer"):
+        write_friends(*analysis.configs, [path], TREE)
+    assert not (analysis.folder / "friends").exists()

@@ -47,7 +47,7 @@ def test_the_entry_number_decides_in_both_or_in_none(make_analysis: Callable[...
 
 def test_a_class_called_like_the_largest_score(make_analysis: Callable[..., Any]) -> None:
     analysis = make_analysis(classes=["signal", "max_score"])
-    with pytest.raises(NtuplemlError, match="two new branches would be called 'ml_score_max_score'"):
+    with pytest.raises(NtuplemlError, match=r"classes\[1\]: 'max_score' cannot be a class"):
         make_plan(*analysis.configs)
 
 

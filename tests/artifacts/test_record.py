@@ -140,6 +140,11 @@ def test_a_missing_record_says_who_writes_it(tmp_path: Path) -> None:
         read_record(tmp_path / "record.json")
 
 
+def test_a_record_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> None:
+    with pytest.raises(NtuplemlError, match=r": cannot be read: is a directory$"):
+        read_record(tmp_path)
+
+
 def test_the_names_of_a_models_files_are_the_documented_ones(tmp_path: Path) -> None:
     assert [path.relative_to(tmp_path).as_posix() for path in model_files(tmp_path, 3)] == [
         "fold3_keras_model.keras",

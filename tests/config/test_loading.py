@@ -54,6 +54,19 @@ def write(tmp_path: Path):
         (DATASET.replace("tree_path: ntuple", ""), "no tree_path, neither here nor in processes.signal"),
         (DATASET.replace("dataset.root", "dataset.txt"), "output_filename: 'example_dataset.txt' is not the name"),
         (DATASET.replace("output_path: .", ""), "key 'output_path' is missing"),
+        (DATASET.replace("[example_signal.root]", "[]"), "processes.signal.files: holds nothing, but at least 1 is"),
+        (
+            DATASET.replace("[example_signal.root]", "[a.root, ./a.root]"),
+            "processes.signal.files: named twice: 'a.root'",
+        ),
+        (DATASET.replace("root]}", "root], class: a;1}"), "processes.signal.class: 'a;1' cannot be part of a branch"),
+        (DATASET.replace("  signal:", "  sig nal:"), "processes: 'sig nal' cannot be part of a branch"),
+        (DATASET + "training_weight_branch: a/b\n", "training_weight_branch: 'a/b' cannot be part of a branch"),
+        (DATASET + 'base_path: "a\\0b"\n', "base_path: 'a?b' holds a line break or another unprintable character"),
+        (DATASET + 'event_branch: "a\\nb"\n', "event_branch: 'a b' holds a line break"),
+        (DATASET + 'base_path: "\\ud800"\n', "base_path: '?' holds a line break or another unprintable"),
+        ("a:\n\t- b\n", "line 2, column 1: found character '\\t' that cannot start any token; indent with spaces"),
+        ("a: 1\n---\nb: 2\n", "line 2, column 1: expected a single document in the stream, but found another"),
         ("", "holds nothing, not keys with values"),
         ("- a", "holds a list, not keys with values"),
         ("a: [", "line 1, column 5: expected the node content"),
@@ -81,7 +94,15 @@ def test_dataset_config_mistakes(write, text: str, message: str) -> None:
         (TRAINING + "preprocessing: standart\n", "no preprocessing 'standart'; nearest: 'standard_scaler'"),
         (TRAINING + "class_weights: {signal: 1}\n", "class_weights: no weight of class 'background'"),
         (TRAINING + "train_test_split: 2\n", "train_test_split: found 2"),
-        (TRAINING + "missing: {value: .nan}\n", "missing.value: nan is not finite"),
+        (TRAINING + "missing: {value: .nan}\n", "missing.value: found nan, but a finite number is needed"),
+        (TRAINING + "missing: {value: 1.0e+39}\n", "missing.value: 1e+39 does not fit into the 32-bit floats"),
+        (TRAINING + "model: {hidden: [5], learning_rate: .inf}\n", "model.learning_rate: found inf, but a finite"),
+        (TRAINING + "class_weights: {signal: .nan, background: 1}\n", "class_weights.signal: found nan, but a finite"),
+        (TRAINING + "class_weights: {signal: -1, background: 1}\n", "class_weights.signal: -1.0 is negative"),
+        (TRAINING.replace("[signal, background]", "[signal]"), "classes: holds 1, but at least 2 are needed"),
+        (TRAINING.replace("[signal, background]", "[signal, 'a b']"), "classes[1]: 'a b' cannot be part of a branch"),
+        (TRAINING.replace("[signal, background]", "[signal, max_index]"), "classes[1]: 'max_index' cannot be a class"),
+        (TRAINING.replace("fold1.root", "./fold0.root"), "datasets: named twice: 'fold0.root'"),
         (TRAINING + "plot: {style: CSM}\n", "plot.style: found 'CSM', but 'plain', 'CMS'"),
         (TRAINING.replace("[x, y]", "[x, x]"), "variables: named twice: 'x'"),
         (TRAINING.replace("[fold0.root, fold1.root]", "[fold0.root]"), "datasets: one fold file; at least two"),
@@ -99,6 +120,27 @@ def test_training_config_mistakes(write, text: str, message: str) -> None:
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(NtuplemlError, match=r"none\.yaml: no such file or directory"):
         load_config(tmp_path / "none.yaml", DatasetConfig)
+
+
+def test_text_in_another_encoding_is_said_to_be_that(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes("label: Köln".encode("latin-1"))
+    with pytest.raises(NtuplemlError, match="not UTF-8 text: byte 0xf6 at position 8; save it as UTF-8"):
+        load_config(path, DatasetConfig)
+    path.write_bytes(b"label: a\x01b")
+    with pytest.raises(NtuplemlError, match=r"not YAML: an unprintable character \(number 1\) at position 8"):
+        load_config(path, DatasetConfig)
+
+
+def test_a_tilde_is_the_home_folder_as_in_a_shell(write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    text = DATASET.replace("output_path: .", "output_path: ~/output").replace(
+        "[example", "[~/a.root, ./~/b.root, example"
+    )
+    config = load_config(write(text + "friend_paths: [~/friends]\nbase_path: '~'\n"), DatasetConfig)
+    assert (config.output_path, config.base_path) == ("/home/somebody/output", "/home/somebody")
+    assert config.friend_paths == ["/home/somebody/friends"]
+    assert config.processes["signal"].files[:2] == ["/home/somebody/a.root", "./~/b.root"]
 
 
 def test_aliases_that_expand_without_end_are_refused(write) -> None:

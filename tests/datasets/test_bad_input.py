@@ -62,6 +62,31 @@ def test_one_line(signal: Path, make_config: MakeConfig, keys: dict[str, Any], e
     assert expected.format(path=signal.parent) in message
 
 
+def test_the_config_is_named_where_it_is_known(signal: Path, make_config: MakeConfig) -> None:
+    with pytest.raises(NtuplemlError, match=r"^dataset\.yaml: processes\.sig: .*: no tree 'ntupel'"):
+        create_training_dataset(make_config(processes=sig(), tree_path="ntupel"), where="dataset.yaml")
+
+
+def test_several_event_numbers_per_event(write_ntuple: WriteNtuple, make_config: MakeConfig) -> None:
+    path = write_ntuple("signal.root", event=ak.Array([[1, 2], [3]] * 10))
+    assert f"event_branch: branch 'event' in tree 'ntuple' of {path} has several values" in failure(
+        make_config(processes=sig())
+    )
+
+
+def test_a_file_under_two_names(signal: Path, make_config: MakeConfig) -> None:
+    (signal.parent / "link.root").symlink_to(signal)
+    message = failure(make_config(processes=sig(files=["signal.root", "link.root"])))
+    assert message.startswith(f"processes.sig.files: {signal.parent}/link.root is the same file as {signal}; list it")
+
+
+def test_a_file_may_be_in_several_processes(signal: Path, make_config: MakeConfig) -> None:
+    """Their cuts tell the events apart."""
+    rest = {"files": ["signal.root"], "cut_string": "x >= 0.5"}
+    summary = create_training_dataset(make_config(processes={**sig(cut_string="x < 0.5"), "rest": rest}))
+    assert sum(process.events_kept for record in summary.records for process in record.processes.values()) == 1000
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_weights_that_are_not_finite(write_ntuple: WriteNtuple, make_config: MakeConfig, bad: float) -> None:
     """Counted over the whole file, where they are selected."""
@@ -199,3 +224,14 @@ def test_a_record_that_is_none(signal: Path, make_config: MakeConfig) -> None:
         read_fold_record(summary.files[0])
     place.unlink()
     assert read_fold_record(summary.files[0]) is None
+
+
+def test_a_record_of_another_file_is_refused(signal: Path, make_config: MakeConfig) -> None:
+    """As after a kill between the renaming of a fold file and that of its record."""
+    summary = create_training_dataset(make_config(processes=sig()))
+    uuid = summary.records[0].uuid
+    assert read_fold_record(summary.files[0], uuid) == summary.records[0]
+    with pytest.raises(
+        NtuplemlError, match=r"fold0_dataset\.json: is the record of another file than .*/fold0_dataset"
+    ):
+        read_fold_record(summary.files[0], summary.records[1].uuid)

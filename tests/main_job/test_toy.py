@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 import uproot
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 CLASSES = ["signal", "background_1", "background_2"]
@@ -163,3 +166,17 @@ def test_a_second_run_overwrites_nothing(toy: Any) -> None:
         line = toy.refused(script, *arguments)
         assert "--overwrite" in line
     assert data.read_bytes() == before
+
+
+def test_an_onnx_file_that_is_missing_is_made_without_remarks_of_libraries(toy: Any, tmp_path: Path) -> None:
+    for folder in ("configs", "example"):
+        shutil.copytree(toy.folder / folder, tmp_path / folder)
+    for path in (tmp_path / "example").glob("*.onnx"):
+        path.unlink()
+    configs = [f"configs/toy/{stage}.yaml" for stage in ("dataset", "training", "application")]
+    script = "application/keras_application_friend.py"
+    done = toy.run_script(script, *configs, "example/example_signal.root", "ntuple", "--overwrite", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    beginnings = ("model ", "example/fold", "ONNX and Keras agree", "reading ", "example/friends")
+    assert [line for line in done.stderr.splitlines() if not line.startswith(beginnings)] == []
+    assert len(list((tmp_path / "example").glob("*.onnx"))) == 2

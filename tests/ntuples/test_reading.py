@@ -143,6 +143,16 @@ def test_missing_file_names_the_nearest(root_written: Path) -> None:
     assert message.startswith(f"processes.signal: {root_written}/tree.root: no such file; nearest: 'trees.root'")
 
 
+def test_a_link_to_nothing_says_where_it_points(tmp_path: Path) -> None:
+    (tmp_path / "a.root").symlink_to("b.root")
+    assert failure(tmp_path / "a.root", "ntuple") == f"{tmp_path}/a.root: a link to b.root, which is not there"
+
+
+@pytest.mark.parametrize("path", ["root://eos.example.org//a.root", "folder/root://eos.example.org//a.root"])
+def test_a_file_in_a_network_is_said_to_be_that(path: Path) -> None:
+    assert "not a local file; copy it (e.g. with xrdcp)" in failure(path, "ntuple")
+
+
 def test_missing_tree_names_those_in_folders(root_written: Path) -> None:
     message = failure(root_written / "trees.root", "ntuple")
     assert message == f"{root_written}/trees.root: no tree 'ntuple'; nearest: 'mt_nominal/ntuple'"
@@ -169,7 +179,9 @@ def test_branches_without_numbers(root_written: Path) -> None:
 def test_duplicate_branches_are_refused_where_they_are_used(root_written: Path) -> None:
     message = failure(root_written / "trees.root", "twice", ("x",))
     assert message.startswith(f"tree 'twice' of {root_written}/trees.root has several branches 'x'")
-    with open_ntuple(root_written / "trees.root", "twice") as ntuple:
+    with open_ntuple(root_written / "trees.root", "twice", where="processes.tt") as ntuple:
+        with pytest.raises(NtuplemlError, match=r"^processes\.tt: tree 'twice' of "):
+            ntuple.require(["x"], "processes.tt")
         assert ntuple.duplicates == {"x"}
         np.testing.assert_array_equal(read(ntuple, ["y"])["y"], [2.0])
 
@@ -260,6 +272,16 @@ def test_names_of_files_are_taken_as_they_are(root_written: Path, tmp_path: Path
     (tmp_path / name).symlink_to(root_written / "trees.root")
     with open_ntuple(str(tmp_path / name), "mt_nominal/ntuple") as ntuple:
         np.testing.assert_array_equal(read(ntuple, ["i4"])["i4"], SCALARS["i4"])
+
+
+def test_a_tilde_is_not_the_home_folder(root_written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shells and configs have turned it into that already; uproot by itself would look elsewhere than we."""
+    (tmp_path / "~").mkdir()
+    (tmp_path / "~" / "a.root").symlink_to(root_written / "trees.root")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with open_ntuple("~/a.root", "mt_nominal/ntuple") as ntuple:
+        assert ntuple.num_entries
 
 
 def test_data_of_others(root_data: Path) -> None:

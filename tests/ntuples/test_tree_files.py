@@ -146,3 +146,19 @@ def test_columns_must_fit(tmp_path: Path) -> None:
         file.tree("t", {"x": "i4"})
         file.tree("t", {"x": "i4"})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tilde_is_not_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with new_tree_file("~/a.root") as file:
+        file.tree("ntuple", {"x": "f4"})
+    assert [path.name for path in tmp_path.rglob("*")] == ["~", "a.root"]
+
+
+@pytest.mark.parametrize("name", ["ntuple;1", "/ntuple", "folder//ntuple", "folder/", ""])
+def test_a_tree_needs_a_name_without_a_cycle(tmp_path: Path, name: str) -> None:
+    message = rf"a\.root: no tree can be written as '{name}'"
+    with pytest.raises(NtuplemlError, match=message), new_tree_file(tmp_path / "a.root") as file:
+        file.tree(name, {"x": "f4"})
+    assert list(tmp_path.iterdir()) == []

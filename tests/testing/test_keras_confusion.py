@@ -305,3 +305,50 @@ class TestBadInput:
         analysis.testing["model"] = ["fold1_keras_model.onnx", "fold0_keras_model.onnx"]
         with pytest.raises(NtuplemlError, match=r"testing.yaml: model is in the wrong order"):
             run(analysis)
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"num_folds": 3}, r"fold1\.root is fold 1 of 3, but fold 1 of 2 is the one that model 0 never saw"),
+            ({"fold": 0}, r"fold1\.root is fold 0 of 2, but fold 1 of 2 is the one"),
+            (
+                {"event_branch": "event"},
+                r"by branch 'event', those that model 0 was trained on by entry number",
+            ),
+            ({"uuid": "another"}, r"fold1\.json: is the record of another file than .*fold1\.root"),
+        ],
+    )
+    def test_a_fold_file_of_another_division(
+        self, analysis: Analysis, no_pictures: None, changes: dict[str, Any], message: str
+    ) -> None:
+        """Such a file may hold events that the model was trained on, whatever its name."""
+        with uproot.open(analysis.folder / "fold1.root") as file:
+            uuid = str(file.file.uuid)
+        content = {
+            "dataset": "toy",
+            "file": "fold1.root",
+            "uuid": uuid,
+            "fold": 1,
+            "num_folds": 2,
+            "event_branch": None,
+            "decided_by": "entry number in each input file",
+            "training_weight_branch": "weights",
+            "branches": {},
+            "processes": {},
+            "config": {},
+            "created": "2020-01-01T00:00:00+00:00",
+            "versions": {},
+        }
+        (analysis.folder / "fold1.json").write_text(json.dumps(content))
+        run(analysis)
+        (analysis.folder / "fold1.json").write_text(json.dumps(content | changes))
+        with pytest.raises(NtuplemlError, match=message):
+            run(analysis, overwrite=True)
+
+
+def test_results_appear_together_or_not_at_all(analysis: Analysis, no_pictures: None) -> None:
+    """The second model fails, after the first one's matrices are made."""
+    rewrite(analysis, 0, {"background_2": {"y": None}})
+    with pytest.raises(NtuplemlError, match=r"fold0\.root: tree 'background_2': no branch 'y'"):
+        run(analysis, "all")
+    assert not list((analysis.folder / "out").rglob("*confusion*"))

@@ -18,6 +18,7 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import new_tree_file
 from ntupleml.ntuples.appending import require_branch_names
 from ntupleml.ntuples.extending import added_tree, objects_in
+from ntupleml.ntuples.tree_files import require_tree_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -81,6 +82,7 @@ def write_friends(
     """
     plan = make_plan(dataset_path, training_path, application_path)
     require_branch_names([*plan.branch_names, event_branch_of_friend(plan.event_branch)], plan.where)
+    require_tree_path(tree_path, "friend trees")
     jobs = _jobs(plan, input_paths, tree_path, overwrite)
     for job in jobs:
         with open_input(plan, job.input_path, tree_path):

@@ -12,6 +12,7 @@ from typing import Any
 from ntupleml.artifacts.keras_config import check_network_config
 from ntupleml.artifacts.keras_weights import check_weights
 from ntupleml.errors import NtuplemlError, one_line
+from ntupleml.tensorflow_import import import_tensorflow
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ def load_keras_model(path: str | Path, *, compiled: bool = True) -> Any:
         If there is no such file, it is not what it claims to be, or it does not have one matrix as input.
     """
     check_keras_file(path)
+    import_tensorflow()
     import keras
     import numpy as np
 

@@ -222,7 +222,9 @@ def read_record(path: str | Path) -> TrainingRecord:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NtuplemlError(f"{path}: no such file; it is written by the training, beside the model") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise NtuplemlError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+    except (ValueError, RecursionError) as error:
         raise NtuplemlError(f"{path}: not the record of a training: {one_line(error)}") from None
     if not isinstance(content, dict) or "format_version" not in content:
         raise NtuplemlError(f"{path}: not the record of a training: it has no format_version")

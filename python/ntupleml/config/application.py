@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ntupleml.config.schema import Name, Names, Schema
+from ntupleml.config.schema import FilePath, FilePaths, Name, Names, Schema
 
 
 class ApplicationConfig(Schema):
@@ -23,10 +23,10 @@ class ApplicationConfig(Schema):
         Names of the files of htt-ml's export for lwtnn.
     """
 
-    classifiers: Names | None = None
-    preprocessing: Names | None = None
+    classifiers: FilePaths | None = None
+    preprocessing: FilePaths | None = None
     branch_prefix: str = "ml_score_"
-    output_directory: Name | None = None
+    output_directory: FilePath | None = None
     condition: Name | None = None
     weights: Names | None = None
     variable_exports: Names | None = None

@@ -6,16 +6,28 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ntupleml.config.schema import Formula, Name, Names, Schema, TextKeys
+from ntupleml.config.schema import (
+    BranchName,
+    ClassName,
+    FilePath,
+    FilePaths,
+    FolderPath,
+    Formula,
+    Name,
+    Names,
+    Schema,
+    TextKeys,
+    class_name,
+)
 
 
 class ProcessConfig(Schema):
     """One process: its files, selection, weight and the class that it is training data for."""
 
-    files: Names
+    files: FilePaths
     cut_string: Formula = "1"
     weight_string: Formula = "1"
-    class_: Name | None = Field(default=None, alias="class")
+    class_: ClassName | None = Field(default=None, alias="class")
     tree_path: Name | None = None
 
     @field_validator("cut_string", "weight_string")
@@ -49,14 +61,14 @@ class DatasetConfig(Schema):
         Branches that `branches: needed` keeps besides those of the event number and the weight.
     """
 
-    output_path: Name
+    output_path: FilePath
     output_filename: Name
-    base_path: str = "."
+    base_path: FolderPath = "."
     tree_path: Name | None = None
     event_branch: Name | None = None
-    training_weight_branch: Name = "training_weight"
+    training_weight_branch: BranchName = "training_weight"
     processes: Annotated[dict[Name, ProcessConfig], Field(min_length=1), TextKeys]
-    friend_paths: list[Name] = []
+    friend_paths: list[FilePath] = []
     num_folds: int = Field(default=2, ge=2, le=1000)
     branches: Literal["all", "needed"] | Names = "all"
     variables: Names | None = None
@@ -67,6 +79,14 @@ class DatasetConfig(Schema):
         if "/" in name or not name.endswith(".root"):
             raise ValueError(f"'{name}' is not the name of a ROOT file without folders, e.g. 'dataset.root'")
         return name
+
+    @field_validator("processes")
+    @classmethod
+    def _processes_are_classes(cls, processes: dict[str, ProcessConfig]) -> dict[str, ProcessConfig]:
+        for name, process in processes.items():
+            if process.class_ is None:
+                class_name(name)
+        return processes
 
     @model_validator(mode="after")
     def _each_process_has_a_tree(self) -> DatasetConfig:

@@ -89,13 +89,30 @@ def read_yaml(path: str | Path) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise NtuplemlError(f"{path}: {where}{error.problem or error.context}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise NtuplemlError(f"{path}: {where}{_problem(error)}") from error
+    except yaml.reader.ReaderError as error:
+        raise NtuplemlError(f"{path}: {_not_text(error)}") from error
+    except yaml.YAMLError as error:
         raise NtuplemlError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise NtuplemlError(f"{path}: nested too deeply for a config") from error
     except ValueError as error:  # e.g. the 30th of February, or an integer of 5000 digits
         raise NtuplemlError(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def _problem(error: yaml.MarkedYAMLError) -> str:
+    problem = error.problem or error.context or "not YAML"
+    if problem.startswith("but "):  # the second half of a sentence
+        return f"{error.context}, {problem}"
+    return f"{problem}; indent with spaces, not with tabs" if "'\\t'" in problem else problem
+
+
+def _not_text(error: yaml.reader.ReaderError) -> str:
+    if error.encoding == "unicode":
+        return f"not YAML: an unprintable character (number {error.character}) at position {error.position}"
+    return (
+        f"not {error.encoding.upper()} text: byte {error.character:#04x} at position {error.position}; save it as UTF-8"
+    )
 
 
 def load_config(path: str | Path, schema: type[SchemaType]) -> SchemaType:
@@ -143,6 +160,10 @@ def _in_one_line(error: ErrorDetails, schema: type[BaseModel]) -> str:
     if error["type"] == "value_error":
         return f"{_path(location)}{text}"
     found = error["input"]
+    if error["type"] in ("too_short", "string_too_short"):
+        number = error["ctx"]["min_length"]
+        least = "1 is" if number == 1 else f"{number} are"
+        return f"{_path(location)}holds {len(found) or 'nothing'}, but at least {least} needed"
     shown = _kind(found) if isinstance(found, dict | list) else repr(found)
     return f"{_path(location)}found {shown}, but {text} is needed"
 

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from ntupleml.errors import one_line
+
+#: Line breaks, other control characters, and halves of characters, which no path or name has.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+#: What ROOT's leaf lists and paths of branches use themselves.
+_NOT_IN_BRANCHES = re.compile(r"[\s/:;.,\[\]{}()\"'\\]")
+#: Branches beside those of the classes.
+_OTHER_SCORES = ("max_score", "max_index")
 
 
 class Schema(BaseModel):
     """A block of a config: unknown keys and wrong types are errors."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True, frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        populate_by_name=True,
+        frozen=True,
+        protected_namespaces=(),
+    )
 
 
 def _distinct(names: list[str]) -> list[str]:
@@ -18,6 +36,35 @@ def _distinct(names: list[str]) -> list[str]:
     if repeated:
         raise ValueError("named twice: " + ", ".join(f"'{name}'" for name in repeated))
     return names
+
+
+def _printable(text: str) -> str:
+    if _UNPRINTABLE.search(text):
+        raise ValueError(f"'{one_line(text)}' holds a line break or another unprintable character")
+    return text
+
+
+def _branch_name(name: str) -> str:
+    if _NOT_IN_BRANCHES.search(name):
+        raise ValueError(
+            f"'{name}' cannot be part of a branch's name: spaces, slashes, dots, commas, colons, quotes and brackets "
+            "are not for names"
+        )
+    return name
+
+
+def class_name(name: str) -> str:
+    """A class names a tree of the fold files and the branch of its scores."""
+    if name in _OTHER_SCORES:
+        raise ValueError(f"'{name}' cannot be a class: a branch of the scores is called so already")
+    return _branch_name(name)
+
+
+def _distinct_paths(paths: list[str]) -> list[str]:
+    """Paths of which none comes twice, in whatever spelling."""
+    plain = [os.path.normpath(path) for path in paths]
+    _distinct(plain)
+    return paths
 
 
 def _number_as_text(value: Any) -> Any:
@@ -30,9 +77,18 @@ def _text_keys(value: Any) -> Any:
     return {_number_as_text(key): item for key, item in value.items()} if isinstance(value, dict) else value
 
 
-Name = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
 #: Names in an order that matters, each once.
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
+#: A file or folder; `~` is the home folder, as in a shell.
+FilePath = Annotated[Name, AfterValidator(os.path.expanduser)]
+#: A folder, which may be empty text for the current one.
+FolderPath = Annotated[str, AfterValidator(_printable), AfterValidator(os.path.expanduser)]
+FilePaths = Annotated[list[FilePath], Field(min_length=1), AfterValidator(_distinct_paths)]
+#: A branch that is written.
+BranchName = Annotated[Name, AfterValidator(_branch_name)]
+ClassName = Annotated[Name, AfterValidator(class_name)]
+ClassNames = Annotated[list[ClassName], Field(min_length=2), AfterValidator(_distinct)]
 #: A cut, weight or variable in ROOT's formula syntax; a plain number counts as its text.
 Formula = Annotated[str, BeforeValidator(_number_as_text)]
 #: Marks a mapping whose keys are names, also where they look like numbers.

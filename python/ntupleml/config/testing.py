@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ntupleml.config.plot import PlotConfig
-from ntupleml.config.schema import Name, Names, Schema
+from ntupleml.config.schema import FilePaths, Name, Schema
 
 
 class TestingConfig(Schema):
@@ -23,8 +23,8 @@ class TestingConfig(Schema):
 
     __test__ = False  # the name begins with "Test", but pytest has nothing to collect here
 
-    model: Names | None = None
-    preprocessing: Names | None = None
+    model: FilePaths | None = None
+    preprocessing: FilePaths | None = None
     weight_branch: Name | None = None
     plot: PlotConfig = PlotConfig()
     output_prefix: str = ""

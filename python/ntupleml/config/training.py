@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
 from ntupleml.config.plot import PlotConfig
-from ntupleml.config.schema import Name, Names, Schema, TextKeys
+from ntupleml.config.schema import ClassNames, FilePath, FilePaths, Name, Names, Schema, TextKeys
 from ntupleml.errors import did_you_mean
 
 PREPROCESSING_METHODS = (
@@ -19,6 +18,7 @@ PREPROCESSING_METHODS = (
     "min_max_scaler",
     "quantile_transformer",
 )
+LARGEST_FLOAT32 = 3.4028234663852886e38
 _OLD_CONDITION_KEY = re.compile(r"(datasets|class_weights)_(\w+)")
 _ClassWeights = Annotated[dict[Name, float], TextKeys]
 
@@ -91,7 +91,7 @@ class ModelConfig(Schema):
 class ConditionConfig(Schema):
     """Fold files and class weights of one condition, e.g. a data-taking era."""
 
-    datasets: Names
+    datasets: FilePaths
     class_weights: _ClassWeights | None = None
 
 
@@ -102,9 +102,9 @@ class MissingConfig(Schema):
 
     @field_validator("value")
     @classmethod
-    def _finite(cls, value: float) -> float:
-        if not math.isfinite(value):
-            raise ValueError(f"{value} is not finite")
+    def _fits(cls, value: float) -> float:
+        if abs(value) > LARGEST_FLOAT32:
+            raise ValueError(f"{value} does not fit into the 32-bit floats that networks take")
         return value
 
 
@@ -146,10 +146,10 @@ class TrainingConfig(Schema):
         Read by other tools of htt-ml's users; not used here.
     """
 
-    datasets: Names | None = None
+    datasets: FilePaths | None = None
     conditions: Annotated[dict[Name, ConditionConfig], TextKeys] = {}
-    output_path: Name
-    classes: Annotated[Names, Field(min_length=2)]
+    output_path: FilePath
+    classes: ClassNames
     class_weights: _ClassWeights | None = None
     global_weight_scale: float = Field(default=1.0, gt=0)
     event_weights: Name | None = None
@@ -220,9 +220,9 @@ class TrainingConfig(Schema):
         missing = [name for name in self.classes if name not in weights]
         if missing:
             raise ValueError(f"{key}: no weight of class '{missing[0]}'{did_you_mean(missing[0], weights)}")
-        bad = [name for name, weight in weights.items() if not (math.isfinite(weight) and weight >= 0)]
+        bad = [name for name, weight in weights.items() if weight < 0]
         if bad:
-            raise ValueError(f"{key}.{bad[0]}: {weights[bad[0]]} is not a finite number of at least 0")
+            raise ValueError(f"{key}.{bad[0]}: {weights[bad[0]]} is negative")
 
     @property
     def num_folds(self) -> int:

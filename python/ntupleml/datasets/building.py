@@ -6,7 +6,7 @@ import datetime
 import logging
 import platform
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ from ntupleml.ntuples import TreeFile, open_ntuple
 from ntupleml.progress import progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 _GATHERED_BYTES = 128_000_000
 
 
-def create_training_dataset(config: DatasetConfig, overwrite: bool = False) -> DatasetSummary:
+def create_training_dataset(config: DatasetConfig, overwrite: bool = False, *, where: str = "") -> DatasetSummary:
     """Build the fold files of a dataset config.
 
     Fold k is written to `output_path/fold{k}_{output_filename}`, with a tree per class, and its record to the
@@ -55,6 +55,8 @@ def create_training_dataset(config: DatasetConfig, overwrite: bool = False) -> D
     config : DatasetConfig
     overwrite : bool, default: False
         Whether existing fold files may be replaced.
+    where : str, optional
+        Path of the config, for messages on what it names.
 
     Returns
     -------
@@ -71,13 +73,15 @@ def create_training_dataset(config: DatasetConfig, overwrite: bool = False) -> D
         # Entered first means renamed last: when a fold file is new, its record never describes an older one for long.
         record_places = [stack.enter_context(replace_file(record_path(path), overwrite=overwrite)) for path in outputs]
         places = [stack.enter_context(replace_file(path, overwrite=overwrite)) for path in outputs]
-        processes = survey(config)
-        _refuse_input_as_output(processes, outputs)
+        with _named(where):
+            processes = survey(config)
+            _refuse_input_as_output(processes, outputs)
         cluster_bytes = min(16_000_000, _GATHERED_BYTES // config.num_folds)
         files = [TreeFile(place, path, cluster_bytes) for place, path in zip(places, outputs, strict=True)]
         for file in files:
             stack.callback(file.close)
-        sums = _fill(config, processes, files)
+        with _named(where):
+            sums = _fill(config, processes, files)
         for file in files:
             file.finish()
         records = _records(config, processes, sums, files)
@@ -86,6 +90,15 @@ def create_training_dataset(config: DatasetConfig, overwrite: bool = False) -> D
     for path in outputs:
         log.info("wrote %s (%.1f MB)", path, path.stat().st_size / 1e6)
     return DatasetSummary(tuple(outputs), tuple(records))
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Begin messages with the path of the config."""
+    try:
+        yield
+    except NtuplemlError as error:
+        raise NtuplemlError(f"{where}: {error}" if where else str(error)) from error
 
 
 def _refuse_input_as_output(processes: Sequence[Process], outputs: Sequence[Path]) -> None:

@@ -15,7 +15,7 @@ from ntupleml.expressions import parse
 from ntupleml.ntuples import FriendFile, friend_files, open_ntuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ntupleml.config import DatasetConfig
     from ntupleml.expressions import Expression
@@ -80,6 +80,7 @@ def survey(config: DatasetConfig) -> list[Process]:
         files = tuple(
             _survey_file(config, name, file, (cut, weight), used, left_out) for file in config.processes[name].files
         )
+        _refuse_repeated(name, files)
         if sum(file.num_entries for file in files) == 0:
             raise NtuplemlError(f"processes.{name}: its files hold no events: {', '.join(file.path for file in files)}")
         processes.append(Process(name, class_name, cut, weight, files))
@@ -90,6 +91,15 @@ def survey(config: DatasetConfig) -> list[Process]:
     for class_name in classes:
         _check_same_branches(class_name, [process for process in processes if process.class_name == class_name])
     return sorted(processes, key=lambda process: classes.index(process.class_name))
+
+
+def _refuse_repeated(name: str, files: Sequence[InputFile]) -> None:
+    """Refuse a file under two names, through links, whose events would count twice."""
+    paths: dict[Path, str] = {}
+    for file in files:
+        other = paths.setdefault(Path(file.path).resolve(), file.path)
+        if other != file.path:
+            raise NtuplemlError(f"processes.{name}.files: {file.path} is the same file as {other}; list it once")
 
 
 def _formulas(config: DatasetConfig, name: str) -> tuple[Expression, Expression]:
@@ -118,7 +128,7 @@ def _survey_file(
             _check_formula(formula, ntuple)
         ntuple.require(sorted(cut.branches | weight.branches), where)
         if config.event_branch is not None:
-            ntuple.require([config.event_branch], "event_branch")
+            _require_event_branch(ntuple, config.event_branch)
         copied = _copied_branches(config, ntuple, used_in_class, left_out)
         ntuple.require([branch.source for branch in copied.values()], where)
         if config.training_weight_branch in copied:
@@ -135,6 +145,15 @@ def _survey_file(
             path.stat().st_size,
             copied,
             tuple(ntuple.copies_in_friends(config.event_branch) if config.event_branch else ()),
+        )
+
+
+def _require_event_branch(ntuple: Ntuple, name: str) -> None:
+    ntuple.require([name], "event_branch")
+    if ntuple.branches[name].kind != "scalar":
+        raise NtuplemlError(
+            f"event_branch: branch '{name}' in tree '{ntuple.tree_path}' of {ntuple.path} has several values per "
+            "event; one integer is needed"
         )
 
 

@@ -163,17 +163,23 @@ def record_path(fold_file: str | Path) -> Path:
     return Path(fold_file).with_suffix(".json")
 
 
-def read_fold_record(fold_file: str | Path) -> FoldRecord | None:
+def read_fold_record(fold_file: str | Path, uuid: str | None = None) -> FoldRecord | None:
     """Record of a fold file, or None if there is none beside it.
+
+    Parameters
+    ----------
+    fold_file : path
+    uuid : str, optional
+        UUID of the fold file, which must be that in the record.
 
     Raises
     ------
     NtuplemlError
-        If there is a record that cannot be read.
+        If there is a record that cannot be read, or that is of another file.
     """
     path = record_path(fold_file)
     try:
-        return FoldRecord.model_validate_json(path.read_bytes())
+        record = FoldRecord.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except pydantic.ValidationError as error:
@@ -183,6 +189,11 @@ def read_fold_record(fold_file: str | Path) -> FoldRecord | None:
             f"{path}: not the record of a fold file: {where + ': ' if where else ''}{first['msg']}; "
             "build the dataset anew"
         ) from error
+    if uuid is not None and record.uuid != uuid:
+        raise NtuplemlError(
+            f"{path}: is the record of another file than {fold_file}, whose UUID is {uuid}; build the dataset anew"
+        )
+    return record
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], right_aligned_from: int) -> str:

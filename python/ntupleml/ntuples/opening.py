@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ _RNTUPLE_CLASSES = ("ROOT::RNTuple", "ROOT::Experimental::RNTuple")
 _LARGE_FILE_VERSION = 1_000_000
 #: Position of the first record, which follows the word `root` and the version in every ROOT file: 100.
 _BEGIN = struct.pack(">i", 100)
+#: Beginning of an address in a network, as pathlib writes it.
+_REMOTE = re.compile(r"(^|/)(roots?|xroots?|https?|davs?|s3|gsiftp):/")
 
 
 @contextmanager
@@ -46,8 +49,9 @@ def open_root_file(path: str | Path, where: str = "") -> Iterator[Any]:
 
     with damage_as_error(f"{start}{path}"):
         # Without caches: what was read once is not kept, so memory does not grow with the file. A Path, because
-        # uproot takes what follows a colon in a string for the name of an object.
-        file = uproot.open(Path(path), object_cache=None, array_cache=None)
+        # uproot takes what follows a colon in a string for the name of an object; absolute, because it has ideas of
+        # its own about a path that begins with a tilde.
+        file = uproot.open(Path(path).absolute(), object_cache=None, array_cache=None)
     with file:
         yield file
 
@@ -135,9 +139,7 @@ def _check_header(path: Path, start: str) -> None:
         with path.open("rb") as file:
             header = file.read(20)
     except FileNotFoundError:
-        siblings = [item.name for item in path.parent.glob("*.root")] if path.parent.is_dir() else []
-        nearest = did_you_mean(path.name, siblings) if siblings else ""
-        raise NtuplemlError(f"{start}{path}: no such file{nearest}") from None
+        raise NtuplemlError(f"{start}{path}: {_what_is_missing(path)}") from None
     except OSError as error:
         raise NtuplemlError(f"{start}{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
     if header[:4] != b"root" or (len(header) >= 12 and header[8:12] != _BEGIN):
@@ -150,3 +152,12 @@ def _check_header(path: Path, start: str) -> None:
     (end,) = struct.unpack(">q", header[12:20]) if is_large else struct.unpack(">i", header[12:16])
     if size < end:
         raise NtuplemlError(f"{start}{path}: is truncated: {size} of {end} bytes are there; copy or make it anew")
+
+
+def _what_is_missing(path: Path) -> str:
+    if path.is_symlink():
+        return f"a link to {path.readlink()}, which is not there"
+    if _REMOTE.search(str(path)):
+        return "not a local file; copy it (e.g. with xrdcp) or give its path in a mounted folder"
+    siblings = [item.name for item in path.parent.glob("*.root")] if path.parent.is_dir() else []
+    return "no such file" + (did_you_mean(path.name, siblings) if siblings else "")

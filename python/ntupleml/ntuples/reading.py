@@ -97,8 +97,9 @@ class Ntuple:
                 raise NtuplemlError(f"{start}no branch '{name}' in {self._where}{did_you_mean(name, self.branches)}")
             source, own_name = self._addresses[name]
             if own_name in source.duplicates:
+                tree = source.where.removeprefix(start)
                 raise NtuplemlError(
-                    f"{start}{source.where} has several branches '{own_name}'; make the file anew with one of them"
+                    f"{start}{tree} has several branches '{own_name}'; make the file anew with one of them"
                 )
             branch = self.branches[name]
             if branch.kind == "other":

@@ -96,7 +96,7 @@ class TreeFile:
         self._bytes_per_cluster = bytes_per_cluster
         self.trees: dict[str, Tree] = {}
         # ZSTD at level 1 packs floats as tightly as ROOT's default (zlib, level 1) in a twentieth of the time.
-        self._file = uproot.recreate(path, compression=uproot.ZSTD(1))
+        self._file = uproot.recreate(path.absolute(), compression=uproot.ZSTD(1))
 
     def tree(self, tree_path: str, branch_types: Mapping[str, DTypeLike | str]) -> Tree:
         """Start a tree.
@@ -108,7 +108,13 @@ class TreeFile:
         branch_types : mapping
             Type of each branch: a numpy type of numbers or bools, with a shape of one dimension for lists of one
             length (`np.dtype(("f4", (3,)))`), or `"vector of f4"` for lists of any length.
+
+        Raises
+        ------
+        NtuplemlError
+            If the name has a cycle, or no name between two slashes.
         """
+        require_tree_path(tree_path, str(self.final_path))
         if tree_path in self.trees:
             raise ValueError(f"{self.final_path}: a second tree '{tree_path}'")
         counters = _counter_names(branch_types)
@@ -197,6 +203,21 @@ def new_tree_file(path: str | Path, overwrite: bool = False) -> Iterator[TreeFil
             file.finish()
         finally:
             file.close()
+
+
+def require_tree_path(tree_path: str, where: str) -> None:
+    """Check that a tree of this name and folder can be written.
+
+    Raises
+    ------
+    NtuplemlError
+        If the name has a cycle (`ntuple;1`), or no name between two slashes.
+    """
+    if ";" in tree_path or not all(tree_path.split("/")):
+        raise NtuplemlError(
+            f"{where}: no tree can be written as '{tree_path}'; give its name, with its folders but without a cycle, "
+            "e.g. 'folder/ntuple'"
+        )
 
 
 def _counter_names(branch_types: Mapping[str, DTypeLike | str]) -> dict[str, str]:

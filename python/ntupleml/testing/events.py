@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ntupleml.datasets import read_fold_record
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.folds import held_out_fold
 from ntupleml.ntuples import columns_to_matrix, open_ntuple, required_branches
@@ -148,6 +149,7 @@ def scored_events(
     with open_ntuple(sample.path, class_name, where=sample.where) as ntuple:
         where = f"{sample.path}: tree '{class_name}'"
         _refuse_training_file(ntuple, sample, record)
+        _refuse_other_division(ntuple, sample, record)
         branches = required_branches(scorer.variables, ntuple.branches, where)
         if weight_branch is not None:
             _require_weight(ntuple, weight_branch, weight_key)
@@ -164,6 +166,27 @@ def _refuse_training_file(ntuple: Ntuple, sample: HeldOutSample, record: Trainin
                 f"{sample.path}: model {sample.model} was trained on this file (as {dataset.path}, fold "
                 f"{dataset.fold}), so it cannot be tested on it; list the datasets in the order of the training"
             )
+
+
+def _refuse_other_division(ntuple: Ntuple, sample: HeldOutSample, record: TrainingRecord) -> None:
+    """A file of another fold, or of folds divided otherwise, may hold events that the model was trained on."""
+    found = read_fold_record(sample.path, ntuple.uuid)
+    if found is None:  # a file of another program
+        return
+    if (found.fold, found.num_folds) != (sample.fold, record.num_folds):
+        raise NtuplemlError(
+            f"{sample.where}: {sample.path} is fold {found.fold} of {found.num_folds}, but fold {sample.fold} of "
+            f"{record.num_folds} is the one that model {sample.model} never saw; list the fold files in their order"
+        )
+    if record.folds_recorded and found.event_branch != record.event_branch:
+        raise NtuplemlError(
+            f"{sample.where}: the events of {sample.path} were divided by {_divider(found.event_branch)}, those that "
+            f"model {sample.model} was trained on by {_divider(record.event_branch)}; train anew"
+        )
+
+
+def _divider(event_branch: str | None) -> str:
+    return "entry number" if event_branch is None else f"branch '{event_branch}'"
 
 
 def _require_weight(ntuple: Ntuple, weight_branch: str, weight_key: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ntupleml.artifacts import models_by_fold
+from ntupleml.atomic import all_or_none
 from ntupleml.scoring import load_scorer
 from ntupleml.testing.confusion import confusion_of_model, represent, warn_of_undefined
 from ntupleml.testing.confusion_files import confusion_stems, refuse_existing_results, write_confusion
@@ -27,7 +28,7 @@ def keras_confusion_matrices(
     entries_per_chunk: int | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Write the ten confusion matrices of one fold's model, or of all models.
+    """Write the ten confusion matrices of one fold's model, or of all models; all files or, if anything fails, none.
 
     Parameters
     ----------
@@ -77,10 +78,11 @@ def keras_confusion_matrices(
     weight_branch = testing.weight_branch or training.event_weights
     weight_key = f"{testing_path}: weight_branch" if testing.weight_branch else f"{training_path}: event_weights"
     paths = []
-    for sample in samples:
-        record = records[sample.model]
-        total = confusion_of_model(sample, scorer, record, weight_branch, entries_per_chunk, weight_key=weight_key)
-        matrices = represent(total, class_weights)
-        warn_of_undefined(matrices, scorer.classes, sample.model)
-        paths += write_confusion(matrices, scorer.classes, stems[sample.model], testing.plot, overwrite=overwrite)
+    with all_or_none():
+        for sample in samples:
+            record = records[sample.model]
+            total = confusion_of_model(sample, scorer, record, weight_branch, entries_per_chunk, weight_key=weight_key)
+            matrices = represent(total, class_weights)
+            warn_of_undefined(matrices, scorer.classes, sample.model)
+            paths += write_confusion(matrices, scorer.classes, stems[sample.model], testing.plot, overwrite=overwrite)
     return paths

@@ -16,10 +16,10 @@ from ntupleml.datasets.records import read_fold_record
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import held_out_fold, trained_on
 from ntupleml.models import build_model, network_of
+from ntupleml.tensorflow_import import import_tensorflow
 from ntupleml.training.checkpoint import Progress, checkpoint_path, load_checkpoint, training_identity
 from ntupleml.training.data import MemoryData, condition_names
 from ntupleml.training.outputs import library_versions, write_outputs
-from ntupleml.training.tensorflow_import import import_tensorflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,0 +1,126 @@
+"""What all scripts share: one line for a mistake, the exit status, and nothing left behind."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ntupleml.command_line import run
+from ntupleml.errors import NtuplemlError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SCRIPTS = [
+    "dataset/create_training_dataset.py",
+    "dataset/inspect_ntuple.py",
+    "dataset/write_example_dataset.py",
+    "testing/keras_confusion_matrix.py",
+    "application/keras_application.py",
+    "application/keras_application_friend.py",
+]
+
+
+def status_and_errors(main: Callable[[], int], capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    status = run(lambda _: main(), argparse.ArgumentParser(prog="script.py"), [])
+    return status, capfd.readouterr().err
+
+
+def raising(error: BaseException) -> Callable[[], int]:
+    def main() -> int:
+        raise error
+
+    return main
+
+
+def test_a_mistake_is_one_line_whatever_the_names_in_it_hold(capfd: pytest.CaptureFixture[str]) -> None:
+    error = NtuplemlError("no tree 'a\nb\x1b[31m' in it")
+    assert status_and_errors(raising(error), capfd) == (2, "script.py: no tree 'a b?[31m' in it\n")
+
+
+def test_a_missing_library_says_how_to_get_it(capfd: pytest.CaptureFixture[str]) -> None:
+    error = ModuleNotFoundError("No module named 'uproot'", name="uproot")
+    assert status_and_errors(raising(error), capfd) == (2, "script.py: uproot is not installed; source setup.sh\n")
+
+
+def test_a_missing_module_of_ours_is_a_fault_of_the_program(capfd: pytest.CaptureFixture[str]) -> None:
+    error = ModuleNotFoundError("No module named 'ntupleml.nothing'", name="ntupleml.nothing")
+    with pytest.raises(ModuleNotFoundError):
+        status_and_errors(raising(error), capfd)
+
+
+def test_a_full_disk_is_one_line_also_without_a_file_name(capfd: pytest.CaptureFixture[str]) -> None:
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert status_and_errors(raising(error), capfd) == (2, "script.py: no space left on device\n")
+
+
+def test_an_interruption_is_known_also_where_a_library_made_it_an_error_of_its_own(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def main() -> int:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise ImportError("initialization failed")
+
+    assert status_and_errors(main, capfd) == (130, "script.py: interrupted\n")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+PROGRAM = """
+    import argparse, os, pathlib, sys, time
+    from ntupleml.atomic import replace_file
+    from ntupleml.command_line import run
+
+    def main(arguments):
+        with replace_file("file.txt") as temporary:
+            temporary.write_text("half")
+            print("ready", flush=True)
+            time.sleep(30)
+        return 0
+
+    sys.exit(run(main, argparse.ArgumentParser()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=str
+)
+def test_a_script_that_is_told_to_stop_leaves_nothing(tmp_path: Path, number: signal.Signals, status: int) -> None:
+    command = [sys.executable, "-c", textwrap.dedent(PROGRAM)]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == status
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_closed_streams_are_no_place_for_files(tmp_path: Path, project: Path) -> None:
+    """With descriptor 2 closed, the first file opened would get what libraries write to the error stream."""
+    command = f"{sys.executable} {project / 'dataset/write_example_dataset.py'} {tmp_path} --events 10 <&- >&- 2>&-"
+    assert subprocess.run(command, shell=True, check=False).returncode == 0
+    command = f"{sys.executable} {project / 'dataset/inspect_ntuple.py'} {tmp_path / 'example_data.root'} >&- 2>&-"
+    assert subprocess.run(command, shell=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_outside_the_environment_the_way_into_it_is_named(script: str, project: Path) -> None:
+    """`-S` leaves out the environment's packages, `-E` what the shell adds."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-E", project / script, "--help"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "source setup.sh" in done.stderr
