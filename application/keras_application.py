@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 try:
-    from ntupleml.command_line import run
+    from ntupleml.command_line import add_configs, run
 except ModuleNotFoundError:
     sys.stderr.write(f"{sys.argv[0]}: ntupleml is not installed in this environment; source setup.sh first\n")
     sys.exit(2)
@@ -31,9 +31,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config_dataset", type=Path, metavar="CONFIG_DATASET", help="dataset config (YAML)")
-    parser.add_argument("config_training", type=Path, metavar="CONFIG_TRAINING", help="training config (YAML)")
-    parser.add_argument("config_application", type=Path, metavar="CONFIG_APPLICATION", help="application config (YAML)")
+    add_configs(parser, "dataset", "training", "application")
     parser.add_argument("input", type=Path, metavar="INPUT", help="ROOT file, which gets the new branches")
     parser.add_argument("tree", metavar="TREE", help="tree in it, with its folders, e.g. mt_nominal/ntuple")
     parser.add_argument("--overwrite", action="store_true", help="replace score branches that the tree has already")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 try:
-    from ntupleml.command_line import run
+    from ntupleml.command_line import add_configs, run
 except ModuleNotFoundError:
     sys.stderr.write(f"{sys.argv[0]}: ntupleml is not installed in this environment; source setup.sh first\n")
     sys.exit(2)
@@ -34,9 +34,7 @@ if __name__ == "__main__":
         description=f"{__doc__} The friend of INPUT is output_directory/NAME/NAME.root, where NAME is the folder that "
         "holds INPUT."
     )
-    parser.add_argument("config_dataset", type=Path, metavar="CONFIG_DATASET", help="dataset config (YAML)")
-    parser.add_argument("config_training", type=Path, metavar="CONFIG_TRAINING", help="training config (YAML)")
-    parser.add_argument("config_application", type=Path, metavar="CONFIG_APPLICATION", help="application config (YAML)")
+    add_configs(parser, "dataset", "training", "application")
     parser.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="ROOT files to score")
     parser.add_argument("tree", metavar="TREE", help="tree in them, with its folders, e.g. mt_nominal/ntuple")
     parser.add_argument("--overwrite", action="store_true", help="replace friend trees that exist")

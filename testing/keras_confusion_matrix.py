@@ -6,10 +6,9 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from pathlib import Path
 
 try:
-    from ntupleml.command_line import run
+    from ntupleml.command_line import add_configs, run
 except ModuleNotFoundError:
     sys.stderr.write(f"{sys.argv[0]}: ntupleml is not installed in this environment; source setup.sh first\n")
     sys.exit(2)
@@ -45,8 +44,7 @@ def _positive(text: str) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config_training", type=Path, metavar="CONFIG_TRAINING", help="training config (YAML)")
-    parser.add_argument("config_testing", type=Path, metavar="CONFIG_TESTING", help="testing config (YAML)")
+    add_configs(parser, "training", "testing")
     parser.add_argument("fold", metavar="FOLD", help="index of the model to test, or 'all'")
     parser.add_argument("--era", "--condition", dest="condition", metavar="NAME", help="era (condition) to test")
     parser.add_argument(

@@ -7,7 +7,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from ntupleml.command_line import run
+try:
+    from ntupleml.command_line import run
+except ModuleNotFoundError:
+    sys.stderr.write(f"{sys.argv[0]}: ntupleml is not installed in this environment; source setup.sh first\n")
+    sys.exit(2)
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ntupleml.errors import NtuplemlError, one_line
@@ -41,6 +42,13 @@ def set_up_logging(debug: bool) -> None:
     handler.setFormatter(_LevelFormatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("ntupleml").setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+def add_configs(parser: argparse.ArgumentParser, *stages: str) -> None:
+    """Add an argument CONFIG_STAGE for each of some stages, in this order."""
+    for stage in stages:
+        name = f"config_{stage}"
+        parser.add_argument(name, type=Path, metavar=name.upper(), help=f"{stage} config (YAML)")
 
 
 def run(
