@@ -100,6 +100,51 @@ def test_existing_files_are_not_overwritten_unasked(make_config: Make) -> None:
     assert same(weights_of(config), weights_of(config))
 
 
+def test_an_earlier_training_survives_one_that_cannot_be_written(
+    make_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(model={"epochs": 1})
+    train_keras(config, [0])
+    *files, _ = model_files(config.output_path, 0)  # all but the log
+    before = {path: path.read_bytes() for path in files}
+
+    def full(*arguments: object, **options: object) -> None:
+        raise NtuplemlError("no space left on device")
+
+    monkeypatch.setattr("ntupleml.training.outputs.write_record", full)
+    with pytest.raises(NtuplemlError, match="no space left"):
+        train_keras(config, [0], TrainingOptions(overwrite=True))
+    assert {path: path.read_bytes() for path in files} == before
+    assert not [path for path in model_files(config.output_path, 0).log.parent.iterdir() if path.name[0] == "."]
+
+
+def test_fold_files_that_were_not_made_together_are_refused(tmp_path: Path) -> None:
+    """With three folds a model is trained on two files, which must be of one dataset."""
+    from ntupleml.config import DatasetConfig, TrainingConfig
+    from ntupleml.datasets import create_training_dataset
+    from ntupleml.ntuples import new_tree_file
+
+    with new_tree_file(tmp_path / "in.root") as file:
+        columns = {"x": np.arange(60, dtype="f4"), "event": np.arange(60)}
+        file.tree("ntuple", {name: values.dtype for name, values in columns.items()}).extend(columns)
+    for name in ("a", "b"):
+        content = {"output_path": str(tmp_path), "output_filename": f"{name}.root", "base_path": str(tmp_path)}
+        content |= {"tree_path": "ntuple", "event_branch": "event", "num_folds": 3}
+        processes = {"sig": {"files": ["in.root"]}, "bkg": {"files": ["in.root"]}}
+        create_training_dataset(DatasetConfig.model_validate({**content, "processes": processes}))
+    names = ["fold0_a.root", "fold1_a.root", "fold2_b.root"]
+    config = TrainingConfig.model_validate(
+        {
+            "datasets": [str(tmp_path / name) for name in names],
+            "output_path": str(tmp_path / "out"),
+            "classes": ["sig", "bkg"],
+            "variables": ["x"],
+        }
+    )
+    with pytest.raises(NtuplemlError, match=r"fold2_b\.root and the fold files before it were not made together"):
+        train_keras(config, [0])
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_continuing_equals_training_at_once(make_config: Make, stream: bool) -> None:
     """3 + 3 epochs are 6 epochs, weight by weight, with dropout, batch normalisation and a reduced learning rate."""

@@ -275,13 +275,19 @@ def _division(trees: Sequence[ClassTree], num_folds: int) -> tuple[bool, str | N
     NtuplemlError
         If the records say that the files are other folds than the config has them, or of different datasets.
     """
-    files = dict.fromkeys(tree.file for tree in trees)
-    records = {file: record for file in files if (record := read_fold_record(file.path)) is not None}
+    files = {tree.file: tree.uuid for tree in trees}
+    records = {file: record for file, uuid in files.items() if (record := read_fold_record(file.path, uuid))}
+    datasets: dict[str | None, str] = {}
     for file, record in records.items():
         if (record.fold, record.num_folds) != (file.fold, num_folds):
             raise NtuplemlError(
                 f"datasets: {file.path} stands at position {file.fold} of {num_folds}, but it is fold {record.fold} of "
                 f"{record.num_folds}; list the fold files in order"
+            )
+        if datasets.setdefault(file.condition, record.dataset) != record.dataset:
+            raise NtuplemlError(
+                f"datasets: {file.path} and the fold files before it were not made together, so an event may be in "
+                "several of them; build the dataset anew"
             )
     branches = {record.event_branch for record in records.values()}
     if len(branches) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,10 @@ def write_outputs(
     output_path: str,
     plot: PlotConfig,
 ) -> TrainingRecord:
-    """Write all files of a trained model, each complete or not at all; the record comes last but for the figures.
+    """Write all files of a trained model: beside their places first, and put there when all are complete.
+
+    An earlier training stays as it is if anything fails before. A kill between two renames leaves files of which the
+    checksums in the record tell that they are not of one training.
 
     Parameters
     ----------
@@ -68,6 +72,7 @@ def write_outputs(
         If a file cannot be written, or the ONNX file does not give the scores of the Keras model.
     """
     from ntupleml.onnx_models.comparison import check_against_keras
+    from ntupleml.onnx_models.files import write_onnx
     from ntupleml.onnx_models.keras_network import keras_to_onnx
     from ntupleml.preprocessing import write_preprocessing
 
@@ -82,21 +87,24 @@ def write_outputs(
         record_hash=record_hash(record),
     )
     difference = check_against_keras(onnx_model, model, scaler, check_rows, missing=record.missing)
-    # A model beside the record of another training must not be taken for its own.
-    files.record.unlink(missing_ok=True)
-    write_preprocessing(files.preprocessing, scaler, overwrite=True)
-    with replace_file(files.model, overwrite=True) as temporary:
-        model.save(temporary)
-    with replace_file(files.onnx, overwrite=True) as temporary:
-        temporary.write_bytes(onnx_model.SerializeToString())
-    complete = record.model_copy(
-        update={
-            "onnx_check": OnnxCheck(events=len(check_rows), largest_difference=difference),
-            "sha256": {path.name: sha256_of_file(path) for path in (files.model, files.preprocessing, files.onnx)},
-        }
-    )
-    write_record(files.record, complete, overwrite=True)
-    _draw_loss(files, complete, plot)
+    with tempfile.TemporaryDirectory(dir=output_path, prefix=f".fold{record.fold}-") as folder:
+        written = model_files(folder, record.fold)
+        write_preprocessing(written.preprocessing, scaler)
+        with replace_file(written.model) as temporary:
+            model.save(temporary)
+        write_onnx(written.onnx, onnx_model)
+        models = (written.model, written.preprocessing, written.onnx)
+        complete = record.model_copy(
+            update={
+                "onnx_check": OnnxCheck(events=len(check_rows), largest_difference=difference),
+                "sha256": {path.name: sha256_of_file(path) for path in models},
+            }
+        )
+        write_record(written.record, complete)
+        _draw_loss(written, complete, plot)
+        for path, final in zip(written, files, strict=True):
+            if path != written.log:
+                path.replace(final)
     log.info("written: %s, with preprocessing, ONNX file, record and figures of the loss", files.model)
     return complete
 
@@ -107,4 +115,4 @@ def _draw_loss(files: ModelFiles, record: TrainingRecord, plot: PlotConfig) -> N
 
     with plot_style(plot):
         figure = draw_loss(record.history, record.best_epoch, plot)
-        save_figure(figure, files.loss_png.with_suffix(""), overwrite=True)
+        save_figure(figure, files.loss_png.with_suffix(""))
