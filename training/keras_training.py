@@ -17,7 +17,8 @@ except ModuleNotFoundError:
 def main(arguments: argparse.Namespace) -> int:
     """Train and write everything to the config's output_path."""
     from ntupleml.config import TrainingConfig, load_config
-    from ntupleml.training import TrainingOptions, parse_folds, train_keras
+    from ntupleml.folds import chosen_models
+    from ntupleml.training import TrainingOptions, train_keras
 
     config = load_config(arguments.config, TrainingConfig)
     options = TrainingOptions(
@@ -27,7 +28,9 @@ def main(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
         continue_training=arguments.continue_training,
     )
-    train_keras(config, parse_folds(arguments.fold, config.num_folds), options, str(arguments.config))
+    train_keras(
+        config, chosen_models(arguments.fold, config.num_folds, str(arguments.config)), options, str(arguments.config)
+    )
     return 0
 
 

@@ -96,3 +96,24 @@ def trained_on(model: int, num_folds: int) -> frozenset[int]:
 def scoring_model(fold: int, num_folds: int) -> int:
     """Model that may score the events of a fold."""
     return (fold - 1) % num_folds
+
+
+def chosen_models(text: str, num_folds: int, where: str) -> list[int]:
+    """Models that the argument FOLD of a script means: one by its index, or `all`.
+
+    Raises
+    ------
+    NtuplemlError
+        If there is no such fold; `where` is the config that has the folds.
+
+    Examples
+    --------
+    >>> chosen_models("all", 3, "training.yaml")
+    [0, 1, 2]
+    """
+    if text == "all":
+        return list(range(num_folds))
+    if text.isascii() and text.isdigit() and int(text) < num_folds:
+        return [int(text)]
+    known = ", ".join(str(index) for index in range(num_folds))
+    raise NtuplemlError(f"fold '{text}': {where} has the folds {known}; give one of them, or 'all'")

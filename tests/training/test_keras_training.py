@@ -20,7 +20,8 @@ from sklearn.preprocessing import StandardScaler
 from ntupleml.artifacts import load_keras_model, model_files, read_record
 from ntupleml.datasets.loading import class_trees, fold_files
 from ntupleml.errors import NtuplemlError
-from ntupleml.training import TrainingOptions, epochs, parse_folds, train_keras
+from ntupleml.folds import chosen_models
+from ntupleml.training import TrainingOptions, epochs, train_keras
 from ntupleml.training.checkpoint import checkpoint_path
 from ntupleml.training.compiled_epoch import EpochRunner
 from ntupleml.training.data import MemoryData
@@ -245,11 +246,11 @@ def test_conditions_are_inputs_of_the_onnx_file(
 
 
 def test_fold_argument() -> None:
-    assert parse_folds("all", 3) == [0, 1, 2]
-    assert parse_folds("2", 3) == [2]
+    assert chosen_models("all", 3, "t.yaml") == [0, 1, 2]
+    assert chosen_models("2", 3, "t.yaml") == [2]
     for text in ("3", "-1", "two", "1.0", "²"):
-        with pytest.raises(NtuplemlError, match=f"fold '{text}': give 0 to 2, or all"):
-            parse_folds(text, 3)
+        with pytest.raises(NtuplemlError, match=f"fold '{text}': t.yaml has the folds 0, 1, 2; give one of them"):
+            chosen_models(text, 3, "t.yaml")
 
 
 @pytest.mark.parametrize(

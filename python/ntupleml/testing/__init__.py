@@ -2,7 +2,7 @@
 
 from ntupleml.testing.confusion import REPRESENTATIONS, confusion_of_model, represent
 from ntupleml.testing.confusion_files import confusion_stems, uncertainty_key, write_confusion
-from ntupleml.testing.events import HeldOutSample, ScoredEvents, held_out_sample, scored_events, tested_models
+from ntupleml.testing.events import HeldOutSample, ScoredEvents, held_out_sample, scored_events
 from ntupleml.testing.keras_confusion import keras_confusion_matrices
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "keras_confusion_matrices",
     "represent",
     "scored_events",
-    "tested_models",
     "uncertainty_key",
     "write_confusion",
 ]

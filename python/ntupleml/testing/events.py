@@ -62,27 +62,6 @@ class ScoredEvents(NamedTuple):
     weights: NDArray[np.float64]
 
 
-def tested_models(fold: str, num_folds: int, where: str) -> list[int]:
-    """Models that the argument FOLD of a testing script means: one by its index, or `all`.
-
-    Raises
-    ------
-    NtuplemlError
-        If there is no such fold.
-
-    Examples
-    --------
-    >>> tested_models("all", 3, "training.yaml")
-    [0, 1, 2]
-    """
-    if fold == "all":
-        return list(range(num_folds))
-    if fold.isascii() and fold.isdigit() and int(fold) < num_folds:
-        return [int(fold)]
-    known = ", ".join(str(index) for index in range(num_folds))
-    raise NtuplemlError(f"fold '{fold}': {where} has the folds {known}; give one of them, or 'all'")
-
-
 def held_out_sample(training: TrainingConfig, model: int, condition: str | None, where: str) -> HeldOutSample:
     """Fold file that a model is tested on.
 

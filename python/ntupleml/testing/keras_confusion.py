@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from ntupleml.artifacts import models_by_fold
 from ntupleml.atomic import all_or_none
+from ntupleml.folds import chosen_models
 from ntupleml.scoring import load_scorer
 from ntupleml.testing.confusion import confusion_of_model, represent, warn_of_undefined
 from ntupleml.testing.confusion_files import confusion_stems, refuse_existing_results, write_confusion
-from ntupleml.testing.events import held_out_sample, tested_models
+from ntupleml.testing.events import held_out_sample
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +56,7 @@ def keras_confusion_matrices(
         For results that exist already (before anything is computed), and for everything wrong with fold, condition,
         models, fold files and their branches.
     """
-    models = tested_models(fold, training.num_folds, str(training_path))
+    models = chosen_models(fold, training.num_folds, str(training_path))
     samples = [held_out_sample(training, model, condition, str(training_path)) for model in models]
     stems = {model: confusion_stems(training.output_path, model, condition) for model in models}
     for model in models:

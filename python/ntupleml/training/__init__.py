@@ -1,5 +1,5 @@
 """Training of classifiers, one module per engine and subject; TensorFlow is imported when a training starts."""
 
-from ntupleml.training.keras_training import TrainingOptions, parse_folds, train_keras
+from ntupleml.training.keras_training import TrainingOptions, train_keras
 
-__all__ = ["TrainingOptions", "parse_folds", "train_keras"]
+__all__ = ["TrainingOptions", "train_keras"]

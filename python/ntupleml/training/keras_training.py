@@ -62,26 +62,6 @@ class TrainingOptions:
         return self.balance_batches or self.conditional
 
 
-def parse_folds(text: str, num_folds: int) -> list[int]:
-    """Folds that the argument FOLD means: one, or `all`.
-
-    Raises
-    ------
-    NtuplemlError
-        If it is neither.
-
-    Examples
-    --------
-    >>> parse_folds("all", 2)
-    [0, 1]
-    """
-    if text == "all":
-        return list(range(num_folds))
-    if not (text.isascii() and text.isdigit() and int(text) < num_folds):
-        raise NtuplemlError(f"fold '{text}': give 0 to {num_folds - 1}, or all")
-    return [int(text)]
-
-
 def train_keras(
     config: TrainingConfig, folds: Sequence[int], options: TrainingOptions | None = None, where: str = "training config"
 ) -> list[TrainingRecord]:
