@@ -14,7 +14,10 @@ from pathlib import Path
 from pip._vendor.packaging.requirements import Requirement
 
 #: Distributions that serve in place of the one we name, e.g. those of an experiment's software.
-ALTERNATIVES = {"tensorflow-cpu": ("tensorflow", "tensorflow_cpu", "tf_nightly")}
+ALTERNATIVES = {
+    "tensorflow-cpu": ("tensorflow", "tensorflow_cpu", "tf_nightly"),
+    "xgboost-cpu": ("xgboost",),
+}
 #: Distributions that may be there without their metadata, by the module that tells.
 MODULES = {"root": "ROOT"}
 

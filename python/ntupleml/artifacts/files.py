@@ -4,61 +4,136 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+#: Job name with which TMVA begins the names of its files; htt-ml's, so that its configs find them.
+TMVA_JOB = "TMVAMulticlass"
+
+
+class Method(NamedTuple):
+    """A way to train a classifier, by the name that the training config gives it.
+
+    Attributes
+    ----------
+    kind : {"keras", "boosted_trees", "tmva"}
+        The config's block: `model`, `boosted_trees` or `tmva: methods`.
+    name : str
+        Part of the names of its files.
+    type : str
+        Within the kind: ``"xgboost"`` or ``"hist_gradient_boosting"``; ``"kBDT"``, ``"kPyKeras"`` and the like.
+    """
+
+    kind: Literal["keras", "boosted_trees", "tmva"]
+    name: str
+    type: str = ""
+
+
+#: The network of the config's `model`.
+KERAS = Method("keras", "keras")
+#: Endings of the model files by the type of the method.
+_ENDINGS = {"xgboost": ".json", "hist_gradient_boosting": ".npz", "kPyKeras": ".keras"}
 
 
 class ModelFiles(NamedTuple):
-    """Paths of everything that the training of one fold writes.
+    """Paths of everything that the training of one fold writes, whatever the method.
 
     Attributes
     ----------
     model : Path
-        The Keras model, ``fold{f}_keras_model.keras``.
-    preprocessing : Path
-        The scikit-learn scaler, ``fold{f}_keras_preprocessing.pickle``.
+        The model in its own format: `.keras`, XGBoost's `.json`, a forest as `.npz`, TMVA's `.weights.xml`.
+    preprocessing : Path or None
+        The scikit-learn scaler, a pickle; None for methods without one.
     onnx : Path
-        Preprocessing and network as one graph, ``fold{f}_keras_model.onnx``.
+        Preprocessing and model as one graph.
     record : Path
-        How the model came to be, ``fold{f}_keras_training.json``.
+        How the model came to be, JSON.
     loss_png, loss_pdf : Path
         The loss curves.
     log : Path
-        The log of the training, ``training{f}.log``.
+        The log of the training.
     """
 
     model: Path
-    preprocessing: Path
+    preprocessing: Path | None
     onnx: Path
     record: Path
     loss_png: Path
     loss_pdf: Path
     log: Path
 
+    @property
+    def names(self) -> dict[str, str]:
+        """Names of model, preprocessing and ONNX file, by these words: the keys of the record's checksums."""
+        return {
+            key: path.name
+            for key, path in (("model", self.model), ("preprocessing", self.preprocessing), ("onnx", self.onnx))
+            if path is not None
+        }
 
-def model_files(output_path: str | Path, fold: int) -> ModelFiles:
+    def inside(self, folder: str | Path) -> ModelFiles:
+        """The same names in another folder, all in it."""
+
+        def moved(path: Path) -> Path:
+            return Path(folder) / path.name
+
+        return ModelFiles(
+            model=moved(self.model),
+            preprocessing=None if self.preprocessing is None else moved(self.preprocessing),
+            onnx=moved(self.onnx),
+            record=moved(self.record),
+            loss_png=moved(self.loss_png),
+            loss_pdf=moved(self.loss_pdf),
+            log=moved(self.log),
+        )
+
+
+def model_files(output_path: str | Path, fold: int, method: Method = KERAS) -> ModelFiles:
     """Paths of the files of one fold's model.
 
     Parameters
     ----------
     output_path : path
-        ``output_path`` of the training config.
+        `output_path` of the training config.
     fold : int
         Index of the model.
+    method : Method, optional
+        By default the Keras network.
 
     Examples
     --------
     >>> model_files("example", 1).onnx.as_posix()
     'example/fold1_keras_model.onnx'
+    >>> model_files("example", 0, Method("tmva", "BDT", "kBDT")).model.as_posix()
+    'example/fold0_training/weights/TMVAMulticlass_BDT.weights.xml'
     """
     folder = Path(output_path)
+    if method.kind == "tmva":
+        return _tmva_files(folder / f"fold{fold}_training", method)
+    stem = f"fold{fold}_{method.name}"
+    plain = method == KERAS
     return ModelFiles(
-        model=folder / f"fold{fold}_keras_model.keras",
-        preprocessing=folder / f"fold{fold}_keras_preprocessing.pickle",
-        onnx=folder / f"fold{fold}_keras_model.onnx",
-        record=folder / f"fold{fold}_keras_training.json",
-        loss_png=folder / f"fold{fold}_loss.png",
-        loss_pdf=folder / f"fold{fold}_loss.pdf",
-        log=folder / f"training{fold}.log",
+        model=folder / f"{stem}_model{_ENDINGS.get(method.type, '.keras')}",
+        preprocessing=folder / f"{stem}_preprocessing.pickle" if method.kind == "keras" else None,
+        onnx=folder / f"{stem}_model.onnx",
+        record=folder / f"{stem}_training.json",
+        loss_png=folder / (f"fold{fold}_loss.png" if plain else f"{stem}_loss.png"),
+        loss_pdf=folder / (f"fold{fold}_loss.pdf" if plain else f"{stem}_loss.pdf"),
+        log=folder / (f"training{fold}.log" if plain else f"{stem}_training.log"),
+    )
+
+
+def _tmva_files(folder: Path, method: Method) -> ModelFiles:
+    """TMVA's layout, with our files beside its own."""
+    stem = f"{TMVA_JOB}_{method.name}"
+    weights = folder / "weights"
+    return ModelFiles(
+        model=weights / f"{stem}{_ENDINGS.get(method.type, '.weights.xml')}",
+        preprocessing=weights / f"{stem}_preprocessing.pickle" if method.type == "kPyKeras" else None,
+        onnx=weights / f"{stem}.onnx",
+        record=weights / f"{stem}.json",
+        loss_png=weights / f"{stem}_loss.png",
+        loss_pdf=weights / f"{stem}_loss.pdf",
+        log=folder / f"{stem}.log",
     )
 
 

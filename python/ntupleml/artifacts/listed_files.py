@@ -107,8 +107,9 @@ def find_preprocessing(listed: Listed, model: _Model, models: Sequence[_Model]) 
         match = _HTT_ML_PREPROCESSING.fullmatch(place.name)
         if match:
             for candidate in models:
-                if candidate.record.fold == int(match[1]) and candidate.files.preprocessing.exists():
-                    return candidate.record.fold, candidate.files.preprocessing
+                scaler = candidate.files.preprocessing
+                if candidate.record.fold == int(match[1]) and scaler is not None and scaler.exists():
+                    return candidate.record.fold, scaler
     raise NtuplemlError(
         f"{listed.where}: no file '{listed.places[-1]}'; leave the key out to use what the training wrote"
     )
@@ -121,7 +122,8 @@ def _owner(path: Path, listed: Listed, models: Sequence[_Model]) -> int:
         if checksum in model.record.sha256.values():
             return model.record.fold
     for model in models:
-        if not model.record.sha256 and model.files.preprocessing.resolve() == path.resolve():
+        scaler = model.files.preprocessing
+        if not model.record.sha256 and scaler is not None and scaler.resolve() == path.resolve():
             return model.record.fold
     raise NtuplemlError(
         f"{listed.where}: '{path}' is not the scaler of any of the listed models; their records name other checksums"

@@ -93,7 +93,7 @@ class OnnxCheck(_Part):
 
 
 class TrainingRecord(_Part):
-    """How a trained model came to be: the content of ``fold{f}_keras_training.json``.
+    """How a trained model came to be: the content of ``fold{f}_keras_training.json`` and its like.
 
     Attributes
     ----------
@@ -104,7 +104,9 @@ class TrainingRecord(_Part):
     created : str
         When the training ended, in UTC.
     engine : str
-        What trained it, ``"keras"``.
+        What trained it: ``"keras"``, ``"xgboost"``, ``"hist_gradient_boosting"``, ``"sklearn"`` or ``"tmva"``.
+    method : str
+        Name of the method in the training config; ``"keras"`` for its Keras network.
     fold, num_folds : int
         Index of the model and number of folds.
     trained_on : list of int
@@ -121,7 +123,7 @@ class TrainingRecord(_Part):
     conditions : list of str
         Names of the one-hot inputs that follow the variables, unscaled; normally empty.
     preprocessing : str
-        Name of the scaler.
+        Name of the scaler; ``"none"`` for boosted trees.
     preprocessing_events : int or None
         Number of events that it was fitted to: a random sample of them where events are streamed.
     missing : float or None
@@ -131,7 +133,8 @@ class TrainingRecord(_Part):
     config : dict
         The training config.
     network : dict
-        Layers, loss, optimiser and the rest of the network's description.
+        Layers, loss, optimiser and the rest of the network's description; for boosted trees what their library was
+        given.
     versions : dict of str to str
         Versions of the libraries.
     datasets : list of DatasetRecord
@@ -141,9 +144,11 @@ class TrainingRecord(_Part):
     history : dict of str to list of float
         Each metric, epoch by epoch.
     epochs : int
-        Number of epochs trained.
+        Number of epochs trained, or of boosting rounds.
     best_epoch : int or None
         Epoch (from 1) whose weights the model has; None where nobody looked for the best.
+    importance : dict of str to float
+        Share of each variable in what the trees gained, for boosted trees.
     sha256 : dict of str to str
         Checksum per model file, by file name.
     onnx_check : OnnxCheck or None
@@ -154,6 +159,7 @@ class TrainingRecord(_Part):
     ntupleml_version: str = __version__
     created: str = ""
     engine: str = "keras"
+    method: str = "keras"
     fold: int = pydantic.Field(ge=0)
     num_folds: int = pydantic.Field(ge=2)
     trained_on: list[int]
@@ -175,6 +181,7 @@ class TrainingRecord(_Part):
     history: dict[str, list[float]] = {}
     epochs: int = pydantic.Field(default=0, ge=0)
     best_epoch: int | None = None
+    importance: dict[str, float] = {}
     sha256: dict[str, str] = {}
     onnx_check: OnnxCheck | None = None
 

@@ -262,10 +262,10 @@ def _check_checksums(model: TrainedModel) -> None:
     wanted = model_files("", model.record.fold)
     for path, name in (
         (model.files.model, wanted.model.name),
-        (model.files.preprocessing, wanted.preprocessing.name),
+        (model.files.preprocessing, wanted.names["preprocessing"]),
     ):
         checksum = model.record.sha256.get(name)
-        if checksum is not None and path.exists() and sha256_of_file(path) != checksum:
+        if checksum is not None and path is not None and path.exists() and sha256_of_file(path) != checksum:
             raise NtuplemlError(
                 f"{path}: not the file that the training wrote: its checksum differs from that in "
                 f"{model.files.record}; restore it, or train again"

@@ -5,10 +5,19 @@ from ntupleml.config.dataset import DatasetConfig, ProcessConfig
 from ntupleml.config.loading import load_config
 from ntupleml.config.plot import PlotConfig
 from ntupleml.config.testing import TestingConfig
-from ntupleml.config.training import ConditionConfig, MissingConfig, ModelConfig, TrainingConfig
+from ntupleml.config.training import (
+    BoostedTreesConfig,
+    ConditionConfig,
+    MissingConfig,
+    ModelConfig,
+    TmvaConfig,
+    TmvaMethodConfig,
+    TrainingConfig,
+)
 
 __all__ = [
     "ApplicationConfig",
+    "BoostedTreesConfig",
     "ConditionConfig",
     "DatasetConfig",
     "MissingConfig",
@@ -16,6 +25,8 @@ __all__ = [
     "PlotConfig",
     "ProcessConfig",
     "TestingConfig",
+    "TmvaConfig",
+    "TmvaMethodConfig",
     "TrainingConfig",
     "load_config",
 ]

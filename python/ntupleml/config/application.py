@@ -13,6 +13,9 @@ class ApplicationConfig(Schema):
     classifiers, preprocessing : list of str, optional
         Files of the models; element j scores the events of fold j, so for two folds the lists are crossed. By
         default those that the training wrote.
+    method : str, optional
+        Name of the training config's method that scores: of `boosted_trees` or `tmva: methods`, or `keras`. By
+        default what the script is for.
     branch_prefix : str
         New branches are `{prefix}{class}`, `{prefix}max_score` and `{prefix}max_index`.
     output_directory : str, optional
@@ -25,6 +28,7 @@ class ApplicationConfig(Schema):
 
     classifiers: FilePaths | None = None
     preprocessing: FilePaths | None = None
+    method: Name | None = None
     branch_prefix: str = "ml_score_"
     output_directory: FilePath | None = None
     condition: Name | None = None

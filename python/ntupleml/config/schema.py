@@ -14,6 +14,7 @@ from ntupleml.errors import one_line
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 #: What ROOT's leaf lists and paths of branches use themselves.
 _NOT_IN_BRANCHES = re.compile(r"[\s/:;.,\[\]{}()\"'\\]")
+_METHOD_NAME = re.compile(r"([A-Za-z0-9_+-]|\{fold\})+")
 #: Branches beside those of the classes.
 _OTHER_SCORES = ("max_score", "max_index")
 
@@ -60,6 +61,13 @@ def class_name(name: str) -> str:
     return _branch_name(name)
 
 
+def _method_name(name: str) -> str:
+    """A method names files; `{fold}` stands for the fold."""
+    if not _METHOD_NAME.fullmatch(name):
+        raise ValueError(f"'{name}' cannot be part of a file's name: letters, digits, '_', '-', '+' and {{fold}} are")
+    return name
+
+
 def _distinct_paths(paths: list[str]) -> list[str]:
     """Paths of which none comes twice, in whatever spelling."""
     plain = [os.path.normpath(path) for path in paths]
@@ -78,6 +86,8 @@ def _text_keys(value: Any) -> Any:
 
 
 Name = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
+#: A way to train, part of the names of its files.
+MethodName = Annotated[Name, AfterValidator(_method_name)]
 #: Names in an order that matters, each once.
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
 #: A file or folder; `~` is the home folder, as in a shell.

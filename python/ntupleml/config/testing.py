@@ -14,6 +14,9 @@ class TestingConfig(Schema):
     model, preprocessing : list of str, optional
         Files of each fold's model, in the order of the folds, relative to the training's `output_path`; by default
         those that the training wrote.
+    method : str, optional
+        Name of the training config's method that is tested: of `boosted_trees` or `tmva: methods`, or `keras`. By
+        default what the script is for.
     weight_branch : str, optional
         Branch of event weights; by default the training's `event_weights`.
     plot : PlotConfig
@@ -25,6 +28,7 @@ class TestingConfig(Schema):
 
     model: FilePaths | None = None
     preprocessing: FilePaths | None = None
+    method: Name | None = None
     weight_branch: Name | None = None
     plot: PlotConfig = PlotConfig()
     output_prefix: str = ""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ntupleml.config.plot import PlotConfig
-from ntupleml.config.schema import ClassNames, FilePath, FilePaths, Name, Names, Schema, TextKeys
+from ntupleml.config.schema import ClassNames, FilePath, FilePaths, MethodName, Name, Names, Schema, TextKeys
 from ntupleml.errors import did_you_mean
 
 PREPROCESSING_METHODS = (
@@ -108,6 +108,65 @@ class MissingConfig(Schema):
         return value
 
 
+class TmvaMethodConfig(Schema):
+    """A method of TMVA.
+
+    Attributes
+    ----------
+    name : str
+        Part of the names of its files; `{fold}` in it is replaced by the fold.
+    type : str
+        TMVA's type, e.g. `kBDT`; `kPyKeras` is trained as a Keras network.
+    options : str
+        TMVA's option string, e.g. `"NTrees=1500:BoostType=Grad"`.
+    """
+
+    name: MethodName
+    type: Name = "kBDT"
+    options: str = ""
+
+
+class TmvaConfig(Schema):
+    """What `TMVA_training.py` trains; by default what htt-ml's does."""
+
+    methods: Annotated[list[TmvaMethodConfig], Field(min_length=1)] = [
+        TmvaMethodConfig(name="PyKeras_fold{fold}", type="kPyKeras"),
+        TmvaMethodConfig(
+            name="BDT",
+            type="kBDT",
+            options="!H:!V:NTrees=1500:BoostType=Grad:Shrinkage=0.10:UseBaggedBoost:BaggedSampleFraction=0.5:nCuts=50:"
+            "MaxDepth=3:SeparationType=GiniIndex",
+        ),
+    ]
+
+
+class BoostedTreesConfig(Schema):
+    """Boosted trees that `bdt_training.py` trains, by the options of their own library.
+
+    Attributes
+    ----------
+    name : str
+        Part of the names of its files.
+    type : {"xgboost", "hist_gradient_boosting"}
+        XGBoost, or scikit-learn's histogram-based gradient boosting.
+    rounds : int
+        Largest number of boosting rounds; each makes one tree per class, or one for two classes.
+    early_stopping : int, optional
+        Rounds without a better loss on the validation part after which training stops; the model has the best ones.
+    options : dict
+        Parameters of the library, by its own names, e.g. `max_depth`, `learning_rate`, `subsample`.
+    negative_weights : str
+        What is done about events with negative weights, by TMVA's names.
+    """
+
+    name: MethodName
+    type: Literal["xgboost", "hist_gradient_boosting"] = "xgboost"
+    rounds: int = Field(default=500, ge=1)
+    early_stopping: int | None = Field(default=None, ge=1)
+    options: Annotated[dict[Name, bool | int | float | str], TextKeys] = {}
+    negative_weights: Name = "Pray"
+
+
 class TrainingConfig(Schema):
     """Schema of the training config.
 
@@ -141,6 +200,10 @@ class TrainingConfig(Schema):
     randomize_classes : list of str
         Beginnings of the names of classes whose condition is drawn at random where that is asked for.
     model : ModelConfig
+    boosted_trees : list of BoostedTreesConfig
+        What `bdt_training.py` trains.
+    tmva : TmvaConfig
+        What `TMVA_training.py` trains.
     plot : PlotConfig
     processes
         Read by other tools of htt-ml's users; not used here.
@@ -162,6 +225,8 @@ class TrainingConfig(Schema):
     stream: bool = False
     randomize_classes: list[Name] = ["ggh", "qqh", "vbftopo"]
     model: ModelConfig = ModelConfig(name="example")
+    boosted_trees: list[BoostedTreesConfig] = []
+    tmva: TmvaConfig = TmvaConfig()
     plot: PlotConfig = PlotConfig()
     processes: Any = None
 
@@ -209,10 +274,19 @@ class TrainingConfig(Schema):
                 raise ValueError(f"{key}: one fold file; at least two are needed, so that no model scores what it saw")
             if number != self.num_folds:
                 raise ValueError(f"{key}: {number} fold files, but {next(iter(numbers))} has {self.num_folds}")
+        self._check_method_names()
         self._check_class_weights("class_weights", self.class_weights)
         for name, condition in self.conditions.items():
             self._check_class_weights(f"conditions.{name}.class_weights", condition.class_weights)
         return self
+
+    def _check_method_names(self) -> None:
+        names = ["keras"]
+        for key, methods in (("boosted_trees", self.boosted_trees), ("tmva.methods", self.tmva.methods)):
+            for method in methods:
+                if method.name in names:
+                    raise ValueError(f"{key}: '{method.name}' is the name of another method already")
+                names.append(method.name)
 
     def _check_class_weights(self, key: str, weights: dict[str, float] | None) -> None:
         if weights is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 import warnings
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import helper
 
-from ntupleml import __version__
 from ntupleml.errors import NtuplemlError
-from ntupleml.onnx_models.graph import IR_VERSION, OPSET, GraphBuilder
+from ntupleml.onnx_models.contract import INPUT, OUTPUT, GraphInput, contract_model
+from ntupleml.onnx_models.graph import OPSET, GraphBuilder
 from ntupleml.onnx_models.scaler_nodes import scaler_nodes
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Name of the graph's input, its output and the property that describes it.
-INPUT, OUTPUT, PROPERTY = "variables", "scores", "ntupleml"
 _PREFIX = "network/"
 
 
@@ -84,31 +81,18 @@ def keras_to_onnx(
     graph.nodes.extend(network.node)
     _scores(graph, network.output[0].name, num_outputs)
 
-    result = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "ntupleml",
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["events", num_inputs])],
-            [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["events", len(classes)])],
-            initializer=[*graph.constants, *network.initializer],
-        ),
-        opset_imports=[helper.make_opsetid("", opset)],
-        ir_version=IR_VERSION,
-        producer_name="ntupleml",
-        producer_version=__version__,
-        doc_string="Scores of a Keras network from the raw variables; the preprocessing is inside.",
+    graph.constants.extend(network.initializer)
+
+    result = contract_model(
+        graph,
+        {INPUT: GraphInput([*variables, *conditions])},
+        {OUTPUT: list(classes)},
+        classes=classes,
+        kind="keras",
+        opset=opset,
+        description={"conditions": list(conditions), "missing": missing, "record_hash": record_hash},
+        doc="Scores of a Keras network from the raw variables; the preprocessing is inside.",
     )
-    description = {
-        "variables": {INPUT: [*variables, *conditions]},
-        "outputs": [OUTPUT],
-        "classes": list(classes),
-        "conditions": list(conditions),
-        "missing": missing,
-        "kind": "keras",
-        "record_hash": record_hash,
-    }
-    helper.set_model_props(result, {PROPERTY: json.dumps(description)})
-    onnx.checker.check_model(result, full_check=True)
     log.debug("converted the network to ONNX: %d nodes, %d bytes", len(graph.nodes), result.ByteSize())
     return result
 

@@ -61,8 +61,9 @@ def _make(model: TrainedModel) -> bytes:
 
     files, record = model
     for path in (files.model, files.preprocessing):
-        if not path.exists():
+        if path is None or not path.exists():
             raise NtuplemlError(f"{files.onnx}: no such file, nor '{path}' to make it from; train again")
+    assert files.preprocessing is not None
     log.info("%s is not there; making it from %s", files.onnx, files.model)
     scaler = load_preprocessing(files.preprocessing, len(record.variables))
     network = load_keras_model(files.model, compiled=False)

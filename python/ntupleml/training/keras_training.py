@@ -106,7 +106,7 @@ def _check_outputs(output_path: str, fold: int, options: TrainingOptions) -> Non
     """Refuse before the work what would fail after it."""
     files = model_files(output_path, fold)
     checkpoint = checkpoint_path(output_path, fold)
-    existing = [path for path in (*files[:-1], checkpoint) if path.exists()]
+    existing = [path for path in (*files[:-1], checkpoint) if path is not None and path.exists()]
     if options.continue_training and existing and not checkpoint.exists():
         raise NtuplemlError(f"--continue: {checkpoint}: no such file; train anew with --overwrite")
     if existing and not (options.overwrite or options.continue_training):
@@ -189,7 +189,8 @@ def _identity(config: TrainingConfig, trees: Sequence[ClassTree], options: Train
         "--randomization": options.randomization,
         "--balance-batches": options.balanced,
     }
-    return training_identity(config.model_dump(mode="json"), datasets, flags)
+    other_methods = {"boosted_trees", "tmva"}
+    return training_identity(config.model_dump(mode="json", exclude=other_methods), datasets, flags)
 
 
 def _record(

@@ -5,22 +5,42 @@ from __future__ import annotations
 import logging
 import tempfile
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ntupleml.artifacts import OnnxCheck, TrainingRecord, model_files, record_hash, sha256_of_file, write_record
+from ntupleml.artifacts import (
+    KERAS,
+    OnnxCheck,
+    TrainingRecord,
+    model_files,
+    record_hash,
+    sha256_of_file,
+    write_record,
+)
 from ntupleml.atomic import replace_file
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ntupleml.artifacts import ModelFiles
+    from ntupleml.artifacts import Method, ModelFiles
     from ntupleml.config import PlotConfig
 
 log = logging.getLogger(__name__)
 
 #: Distributions whose versions the record keeps.
-_LIBRARIES = ("keras", "tensorflow-cpu", "tensorflow", "numpy", "scikit-learn", "onnx", "onnxruntime", "uproot")
+_LIBRARIES = (
+    "keras",
+    "tensorflow-cpu",
+    "tensorflow",
+    "xgboost-cpu",
+    "xgboost",
+    "numpy",
+    "scikit-learn",
+    "onnx",
+    "onnxruntime",
+    "uproot",
+)
 
 
 def library_versions() -> dict[str, str]:
@@ -44,6 +64,7 @@ def write_outputs(
     check_rows: NDArray[np.float32],
     output_path: str,
     plot: PlotConfig,
+    method: Method = KERAS,
 ) -> TrainingRecord:
     """Write all files of a trained model: beside their places first, and put there when all are complete.
 
@@ -60,6 +81,8 @@ def write_outputs(
         Raw inputs of real events, on which the ONNX file is compared with Keras.
     output_path : str
     plot : PlotConfig
+    method : Method, optional
+        Whose files are written; by default those of the config's network.
 
     Returns
     -------
@@ -76,7 +99,7 @@ def write_outputs(
     from ntupleml.onnx_models.keras_network import keras_to_onnx
     from ntupleml.preprocessing import write_preprocessing
 
-    files = model_files(output_path, record.fold)
+    files = model_files(output_path, record.fold, method)
     onnx_model = keras_to_onnx(
         model,
         scaler,
@@ -87,8 +110,12 @@ def write_outputs(
         record_hash=record_hash(record),
     )
     difference = check_against_keras(onnx_model, model, scaler, check_rows, missing=record.missing)
-    with tempfile.TemporaryDirectory(dir=output_path, prefix=f".fold{record.fold}-") as folder:
-        written = model_files(folder, record.fold)
+    assert files.preprocessing is not None
+    files.model.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=files.model.parent, prefix=f".fold{record.fold}-") as folder:
+        # all files of a model but its log lie in one folder
+        written = files.inside(folder)
+        assert written.preprocessing is not None
         write_preprocessing(written.preprocessing, scaler)
         with replace_file(written.model) as temporary:
             model.save(temporary)
@@ -102,9 +129,8 @@ def write_outputs(
         )
         write_record(written.record, complete)
         _draw_loss(written, complete, plot)
-        for path, final in zip(written, files, strict=True):
-            if path != written.log:
-                path.replace(final)
+        for path in Path(folder).iterdir():
+            path.replace(files.model.parent / path.name)
     log.info("written: %s, with preprocessing, ONNX file, record and figures of the loss", files.model)
     return complete
 

@@ -1,0 +1,50 @@
+"""The methods of a training config: its Keras network, its boosted trees and its methods of TMVA."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ntupleml.artifacts.files import KERAS, Method
+from ntupleml.errors import NtuplemlError, did_you_mean
+
+if TYPE_CHECKING:
+    from ntupleml.config import TrainingConfig
+
+
+def methods_of(training: TrainingConfig, fold: int) -> dict[str, Method]:
+    """All methods of a training config by their names, the Keras network first.
+
+    Parameters
+    ----------
+    training : TrainingConfig
+    fold : int
+        Index of the model, which names of TMVA methods may contain as `{fold}`, as htt-ml's do.
+    """
+    boosted = [Method("boosted_trees", method.name, method.type) for method in training.boosted_trees]
+    tmva = [Method("tmva", method.name.replace("{fold}", str(fold)), method.type) for method in training.tmva.methods]
+    return {method.name: method for method in (KERAS, *boosted, *tmva)}
+
+
+def find_method(training: TrainingConfig, name: str, fold: int, where: str) -> Method:
+    """Method of a name.
+
+    Parameters
+    ----------
+    training : TrainingConfig
+    name : str
+        As the training config has it; `{fold}` in it stands for the fold.
+    fold : int
+        Index of the model.
+    where : str
+        Config and key that give the name, for messages.
+
+    Raises
+    ------
+    NtuplemlError
+        If there is none of that name, with the nearest ones.
+    """
+    methods = methods_of(training, fold)
+    full = name.replace("{fold}", str(fold))
+    if full not in methods:
+        raise NtuplemlError(f"{where}: the training config has no method '{name}'{did_you_mean(full, methods)}")
+    return methods[full]
