@@ -73,7 +73,7 @@ def keras_to_onnx(
     """
     num_inputs = len(variables) + len(conditions)
     num_outputs = _check_shapes(model, scaler, num_inputs, variables, classes)
-    network = _network_graph(model, num_inputs, opset)
+    network = network_graph(model, num_inputs, opset)
 
     graph = GraphBuilder()
     prepared = _preparation(graph, scaler, len(variables), missing, num_conditions=len(conditions))
@@ -139,7 +139,7 @@ def _scores(graph: GraphBuilder, network_output: str, num_outputs: int) -> None:
     graph.add("Concat", other, network_output, output=OUTPUT, axis=1)
 
 
-def _network_graph(model: Any, num_inputs: int, opset: int) -> onnx.GraphProto:
+def network_graph(model: Any, num_inputs: int, opset: int) -> onnx.GraphProto:
     """The bare network as ONNX, every name with a prefix."""
     model(np.zeros((1, num_inputs), dtype=np.float32))  # Keras exports only what has been called
     with _quiet(), tempfile.TemporaryDirectory() as folder:

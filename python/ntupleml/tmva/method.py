@@ -44,11 +44,15 @@ class Variable(NamedTuple):
 
 
 class Normalize(NamedTuple):
-    """2 (x − minimum) / (maximum − minimum) − 1 for the inputs `inputs`, in float32."""
+    """2 (x − minimum) / (maximum − minimum) − 1 for the inputs `inputs`, in float32.
+
+    In every transformation `outputs` says where the results go; empty: back into the inputs.
+    """
 
     inputs: tuple[int, ...]
     minimum: NDArray[np.float64]
     maximum: NDArray[np.float64]
+    outputs: tuple[int, ...] = ()
 
 
 class Linear(NamedTuple):
@@ -57,10 +61,18 @@ class Linear(NamedTuple):
     inputs: tuple[int, ...]
     mean: NDArray[np.float64]
     matrix: NDArray[np.float64]
+    outputs: tuple[int, ...] = ()
+
+
+class Rearrange(NamedTuple):
+    """The inputs `inputs` in another order: at the places `outputs`."""
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
 
 
 class Histogram(NamedTuple):
-    """A density that TMVA stored as a histogram: contents of equidistant bins, without under- and overflow."""
+    """A density or cumulative distribution in equidistant bins: their contents, without under- and overflow."""
 
     low: float
     high: float
@@ -74,7 +86,7 @@ class Cumulative(NamedTuple):
     ----------
     inputs : tuple of int
     histograms : tuple of Histogram
-        One per input, as stored: the density or cumulative that TMVA's own code rebuilds its histogram from.
+        One per input: the fine histogram of float32 numbers that TMVA builds from the stored one when it reads a file.
     gaussian : bool
         √2 erfinv(2c − 1) of the cumulative c, else c itself.
     """
@@ -82,9 +94,12 @@ class Cumulative(NamedTuple):
     inputs: tuple[int, ...]
     histograms: tuple[Histogram, ...]
     gaussian: bool
+    outputs: tuple[int, ...] = ()
 
 
-Transformation = Normalize | Linear | Cumulative
+Transformation = Normalize | Linear | Cumulative | Rearrange
+#: What regression undoes in its answers; `inputs` and `outputs` are targets.
+TargetTransformation = Normalize | Cumulative
 
 
 class Mlp(NamedTuple):
@@ -95,21 +110,81 @@ class Mlp(NamedTuple):
     weights : tuple of array of float32
         Per layer of synapses, shape (n_in + 1, n_out); the last row is that of the bias neuron.
     neuron : str
-        ``"sigmoid"``, ``"tanh"``, ``"ReLU"`` or ``"radial"``: of the hidden layers.
+        ``"sigmoid"``, ``"tanh"``, ``"ReLU"``, ``"radial"`` or ``"linear"``: of the hidden layers.
     output : str
         ``"sigmoid"`` or ``"linear"``, then ``"softmax"`` on top for several classes.
+    neuron_input : str
+        ``"sum"``, ``"sqsum"`` or ``"abssum"`` of what arrives at a neuron, of all layers.
+    exact_tanh : bool
+        The true tanh, of files written before TMVA 4.2.1; else TMVA's rational approximation.
     """
 
     weights: tuple[NDArray[np.float32], ...]
     neuron: str
     output: Literal["sigmoid", "linear", "softmax"]
+    neuron_input: Literal["sum", "sqsum", "abssum"] = "sum"
+    exact_tanh: bool = False
 
 
 class LinearDiscriminant(NamedTuple):
-    """Offset plus coefficients times inputs, per output: Fisher and LD. Shapes (n_outputs,), (n_outputs, n_inputs)."""
+    """Offset plus coefficients times inputs, per output: Fisher and LD. Shapes (n_outputs,), (n_outputs, n_inputs).
+
+    `float32_sum`: LD rounds the sum to float32 after each input, Fisher never.
+    """
 
     offset: NDArray[np.float64]
     coefficients: NDArray[np.float64]
+    float32_sum: bool = False
+
+
+class Boosted(NamedTuple):
+    """Weighted mean of the transformed answers of several discriminants (TMVA's MethodBoost).
+
+    Attributes
+    ----------
+    members : tuple of LinearDiscriminant
+    weights, cuts, orientations : array of float64, shape (n_members,)
+        Weight of each, the value above which it says signal, and the sign that both are multiplied with first.
+    transform : str
+        ``"step"``: 1 for signal, else −1; ``"linear"``: the answer itself; ``"log"``: ln(1/e + what is above the cut);
+        ``"gauss"``: exp(−(answer − cut − 1)² / 2).
+    """
+
+    members: tuple[LinearDiscriminant, ...]
+    weights: NDArray[np.float64]
+    cuts: NDArray[np.float64]
+    orientations: NDArray[np.float64]
+    transform: Literal["step", "linear", "log", "gauss"]
+
+
+class Density(NamedTuple):
+    """Probability density of one variable in one class.
+
+    `histogram` is TMVA's fine one of float32 numbers, between whose bin centres lies a straight line; without
+    `interpolated`, the bin's content itself is meant.
+    """
+
+    histogram: Histogram
+    interpolated: bool
+
+
+class Likelihood(NamedTuple):
+    """Ratio of products of one-dimensional densities.
+
+    Attributes
+    ----------
+    signal, background : tuple of Density
+        One per variable.
+    transformations : tuple of two tuples of Transformation
+        Those of signal and of background: this method transforms each event as both.
+    transform_output : bool
+        −ln(1/r − 1)/15 instead of r.
+    """
+
+    signal: tuple[Density, ...]
+    background: tuple[Density, ...]
+    transformations: tuple[tuple[Transformation, ...], tuple[Transformation, ...]]
+    transform_output: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,9 +205,11 @@ class TmvaMethod:
     classes : tuple of str
         In TMVA's order.
     transformations : tuple of Transformation
-        In the order of their use.
+        In the order of their use; none for Likelihood, whose body has its own.
     body : object
         `Forest`, `Mlp`, `LinearDiscriminant`, or what the other methods have.
+    target_transformation : TargetTransformation, optional
+        Which regression undoes in its answers.
     """
 
     path: Path
@@ -147,6 +224,7 @@ class TmvaMethod:
     classes: tuple[str, ...]
     transformations: tuple[Transformation, ...]
     body: Forest | Mlp | LinearDiscriminant | object = field(repr=False)
+    target_transformation: TargetTransformation | None = field(default=None, repr=False)
 
     @property
     def output_names(self) -> list[str]:

@@ -1,0 +1,157 @@
+"""Forests as files: numpy's `.npz`, read without pickle and only if everything in it is as it should be."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.atomic import replace_file
+from ntupleml.errors import NtuplemlError, did_you_mean, one_line
+from ntupleml.forests.checks import forest_fault
+from ntupleml.forests.forest import Forest, PreselectionCut
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+_FORMAT = "ntupleml forest 1"
+#: Arrays of a file and their types: those of the forest's attributes, with numbers and the preselection as arrays.
+_TYPES = {
+    "format": "U",
+    "link": "U",
+    "num_inputs": "<i8",
+    "num_outputs": "<i8",
+    "divisor": "<f8",
+    "roots": "<i8",
+    "tree_outputs": "<i8",
+    "features": "<i4",
+    "cuts": "<f4",
+    "left": "<i4",
+    "right": "<i4",
+    "values": "<f8",
+    "offsets": "<f8",
+    "directions": "<f8",
+    "tree_weights": "<f8",
+    "preselection_features": "<i8",
+    "preselection_above": "|b1",
+    "preselection_values": "<f8",
+    "preselection_responses": "<f8",
+}
+_ARRAYS = (
+    "roots", "tree_outputs", "features", "cuts", "left", "right", "values", "offsets", "directions", "tree_weights",
+)  # fmt: skip
+_SCALARS = ("format", "link", "num_inputs", "num_outputs", "divisor")
+#: Bytes of all arrays together that a file may unpack to: ten million trees of depth 3.
+_MOST_BYTES = 4_000_000_000
+
+
+def save_forest(path: str | Path, forest: Forest, *, overwrite: bool = False) -> None:
+    """Write a forest to a `.npz` file; the same forest gives the same bytes.
+
+    Raises
+    ------
+    NtuplemlError
+        If the file exists and must not be overwritten, or cannot be written.
+    ValueError
+        If the arrays of the forest do not fit together.
+    """
+    if (fault := forest_fault(forest)) is not None:
+        raise ValueError(f"no valid forest: {fault}")
+    contents: dict[str, Any] = {
+        "format": _FORMAT,
+        "link": forest.link,
+        "num_inputs": forest.num_inputs,
+        "num_outputs": forest.num_outputs,
+        "divisor": forest.divisor,
+        "preselection_features": [cut.feature for cut in forest.preselection],
+        "preselection_above": [cut.above for cut in forest.preselection],
+        "preselection_values": [cut.value for cut in forest.preselection],
+        "preselection_responses": [cut.response for cut in forest.preselection],
+        **{name: getattr(forest, name) for name in _ARRAYS},
+    }
+    arrays = {name: np.ascontiguousarray(contents[name], dtype=_TYPES[name]) for name in _TYPES}
+    for name in _SCALARS:
+        arrays[name] = arrays[name].reshape(())
+    with replace_file(path, overwrite=overwrite) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+    log.info("%s: %d trees written", path, forest.num_trees)
+
+
+def load_forest(path: str | Path) -> Forest:
+    """Read a forest that `save_forest` wrote.
+
+    Raises
+    ------
+    NtuplemlError
+        If the file is not there, is none of these files, is damaged, or describes no valid forest.
+    """
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            arrays = _read_arrays(archive, path)
+    except FileNotFoundError:
+        raise NtuplemlError(f"{path}: no such file; there should be a forest (.npz)") from None
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise NtuplemlError(f"{path}: cannot be read as a forest (.npz): {one_line(error)}") from None
+    if (found := str(arrays["format"])) != _FORMAT:
+        raise NtuplemlError(f"{path}: format '{one_line(found)}' instead of '{_FORMAT}'")
+    forest = _forest_of_arrays(arrays, path)
+    if (fault := forest_fault(forest)) is not None:
+        raise NtuplemlError(f"{path}: no valid forest: {fault}; write the file again")
+    return forest
+
+
+def _read_arrays(archive: zipfile.ZipFile, path: Path) -> dict[str, NDArray[Any]]:
+    members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+    for name in members:
+        if name not in _TYPES:
+            raise NtuplemlError(f"{path}: unexpected array '{one_line(name)}'{did_you_mean(name, _TYPES)}")
+    if missing := [name for name in _TYPES if name not in members]:
+        raise NtuplemlError(f"{path}: no array '{missing[0]}'; not a forest, or not a complete one")
+    if (size := sum(member.file_size for member in members.values())) > _MOST_BYTES:
+        raise NtuplemlError(f"{path}: unpacks to {size:,} bytes; at most {_MOST_BYTES:,} are read")
+    return {name: _array(archive.read(member), name, path) for name, member in members.items()}
+
+
+def _array(content: bytes, name: str, path: Path) -> NDArray[Any]:
+    """An array from the bytes of a `.npy` file; numpy's own reader would trust the shape that its head claims."""
+    file = io.BytesIO(content)
+    try:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError("other version of numpy's format")
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    except ValueError as error:
+        raise NtuplemlError(f"{path}: array '{name}': {one_line(error)}") from None
+    expected = _TYPES[name]
+    if dtype.kind != "U" if expected == "U" else dtype != np.dtype(expected):
+        raise NtuplemlError(f"{path}: array '{name}' is of the type {dtype} instead of {expected}")
+    if is_fortran or math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise NtuplemlError(f"{path}: array '{name}' of shape {shape} is damaged")
+    if dtype.itemsize == 0 or (name in _SCALARS and shape != ()):
+        raise NtuplemlError(f"{path}: array '{name}' has the shape {shape}; a single value is needed")
+    return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape)
+
+
+def _forest_of_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> Forest:
+    cuts = [arrays[f"preselection_{name}"] for name in ("features", "above", "values", "responses")]
+    if any(column.shape != (cuts[0].size,) for column in cuts):
+        raise NtuplemlError(f"{path}: the arrays of the preselection are not of one length")
+    return Forest(
+        num_inputs=int(arrays["num_inputs"]),
+        num_outputs=int(arrays["num_outputs"]),
+        **{name: arrays[name] for name in _ARRAYS},
+        link=str(arrays["link"]),  # type: ignore[arg-type]  # checked with the forest
+        divisor=float(arrays["divisor"]),
+        preselection=tuple(
+            PreselectionCut(int(feature), bool(above), float(value), float(response))
+            for feature, above, value, response in zip(*cuts, strict=True)
+        ),
+    )

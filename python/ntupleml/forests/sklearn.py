@@ -1,0 +1,125 @@
+"""Forests from scikit-learn's histogram boosting and AdaBoost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.errors import NtuplemlError
+from ntupleml.forests.checks import forest_fault
+from ntupleml.forests.forest import LEAF, Forest, Link
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+def float32_cuts(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Cuts that decide as scikit-learn does: x ≥ cut where x > threshold, for every finite x of type float32.
+
+    scikit-learn compares in double and goes to the left where x ≤ threshold. The cut is the smallest float32 number
+    above the threshold, infinity if there is none.
+
+    Examples
+    --------
+    >>> [float(cut) for cut in float32_cuts(np.array([1.0, 0.1, 1e300]))]
+    [1.0000001192092896, 0.10000000149011612, inf]
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        nearest = thresholds.astype(np.float32)
+        following = np.nextafter(nearest, np.float32(np.inf))
+    return np.where(nearest.astype(np.float64) <= thresholds, following, nearest)
+
+
+def forest_of_hist_gradient_boosting(estimator: Any) -> Forest:
+    """Forest of a fitted ``HistGradientBoostingClassifier`` or ``HistGradientBoostingRegressor``.
+
+    Returns
+    -------
+    Forest
+        One output per class; for two classes a single one, the probability of the second. For a regressor its value.
+
+    Raises
+    ------
+    NtuplemlError
+        If the estimator has categorical splits, or a loss other than those of the classifier, ``squared_error``,
+        ``absolute_error`` and ``quantile``.
+    """
+    losses = ("log_loss", "squared_error", "absolute_error", "quantile")
+    if estimator.loss not in losses:
+        raise NtuplemlError(f"histogram boosting with the loss '{estimator.loss}'; understood are {', '.join(losses)}")
+    if estimator.is_categorical_ is not None:
+        raise NtuplemlError("histogram boosting with categorical features; train on numbers only")
+    num_outputs = estimator.n_trees_per_iteration_
+    link: Link = "identity" if estimator.loss != "log_loss" else "sigmoid" if num_outputs == 1 else "softmax"
+    trees = []
+    for iteration in estimator._predictors:
+        for predictor in iteration:
+            nodes = predictor.nodes
+            inner = ~nodes["is_leaf"].astype(bool)
+            trees.append((inner, nodes["feature_idx"], nodes["num_threshold"], nodes["left"], nodes["right"],
+                          np.where(inner, 0.0, nodes["value"])))  # fmt: skip
+    return _forest(
+        trees,
+        num_inputs=estimator.n_features_in_,
+        num_outputs=num_outputs,
+        link=link,
+        offsets=np.asarray(estimator._baseline_prediction, dtype=np.float64).reshape(num_outputs),
+    )
+
+
+def forest_of_adaboost(estimator: Any) -> Forest:
+    """Forest of a fitted ``AdaBoostClassifier`` of decision trees for two classes, with the response of TMVA.
+
+    Σ w · leaf / Σ w, from −1 to 1, where the leaf is +1 if most of its training weight is of the first class, the
+    signal, and −1 otherwise (TMVA's ``UseYesNoLeaf``), and w the weight of the tree, ln((1 − error) / error), as a
+    float32 number, as TMVA reads it. That orders events as ``decision_function`` does, but is not ``predict_proba``.
+
+    Raises
+    ------
+    NtuplemlError
+        If there are not two classes.
+    """
+    if len(estimator.classes_) != 2:
+        raise NtuplemlError(
+            f"AdaBoost for {len(estimator.classes_)} classes; TMVA's is for two, use boosting by gradients"
+        )
+    weights = estimator.estimator_weights_[: len(estimator.estimators_)].astype(np.float32).astype(np.float64)
+    trees = []
+    for weight, member in zip(weights, estimator.estimators_, strict=True):
+        tree = member.tree_
+        is_signal = member.classes_[tree.value[:, 0, :].argmax(axis=1)] == estimator.classes_[0]
+        inner = tree.children_left != -1
+        leaves = np.where(inner, 0.0, np.where(is_signal, weight, -weight))
+        trees.append((inner, tree.feature, tree.threshold, tree.children_left, tree.children_right, leaves))
+    return _forest(
+        trees,
+        num_inputs=estimator.n_features_in_,
+        num_outputs=1,
+        link="identity",
+        # one after the other, as TMVA adds them
+        divisor=float(np.cumsum(weights)[-1]),
+    )
+
+
+def _forest(trees: Sequence[tuple[NDArray[Any], ...]], *, num_outputs: int, **others: Any) -> Forest:
+    """Forest of trees given as (is inner, feature, threshold, left, right, value) of their nodes."""
+    roots = np.cumsum([0, *(len(tree[0]) for tree in trees)])
+    starts = np.repeat(roots[:-1], np.diff(roots))
+    inner, features, thresholds, left, right, values = (np.concatenate(column) for column in zip(*trees, strict=True))
+    forest = Forest(
+        num_outputs=num_outputs,
+        roots=roots[:-1].astype(np.int64),
+        tree_outputs=np.arange(len(trees)) % num_outputs,
+        features=np.where(inner, features, LEAF).astype(np.int32),
+        cuts=np.where(inner, float32_cuts(np.where(inner, thresholds, 0.0)), 0).astype(np.float32),
+        left=np.where(inner, left.astype(np.int64) + starts, -1).astype(np.int32),
+        right=np.where(inner, right.astype(np.int64) + starts, -1).astype(np.int32),
+        values=values.astype(np.float64),
+        **others,
+    )
+    if (fault := forest_fault(forest)) is not None:
+        raise ValueError(f"no valid forest: {fault}")
+    return forest

@@ -1,0 +1,232 @@
+"""Any model file that we read as an ONNX file: the kind of the file decides how."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.atomic import replace_file
+from ntupleml.errors import NtuplemlError, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import onnx
+
+    from ntupleml.artifacts import TrainingRecord
+    from ntupleml.forests import Forest
+
+log = logging.getLogger(__name__)
+
+DTYPES: dict[str, type[np.generic]] = {"float32": np.float32, "float64": np.float64}
+
+
+def convert_file(model: str | Path, output: str | Path, *, dtype: str = "float32", overwrite: bool = False) -> None:
+    """Write the ONNX form of a model file, complete or not at all.
+
+    Parameters
+    ----------
+    model : path
+        TMVA's `.weights.xml`, a JSON of lwtnn or XGBoost, a forest (`.npz`), or a Keras network (`.keras`) with the
+        record of its training and its preprocessing beside it.
+    output : path
+    dtype : {"float32", "float64"}
+        Type of inputs and scores.
+    overwrite : bool, default: False
+        Whether the output may be replaced.
+
+    Raises
+    ------
+    NtuplemlError
+        If the model cannot be read or converted, or the output exists.
+    """
+    model, output = Path(model), Path(output)
+    if output.exists() and model.exists() and output.samefile(model):
+        raise NtuplemlError(f"{output}: is the model itself; choose another path for the ONNX file")
+    with replace_file(output, overwrite=overwrite) as temporary:
+        graph = convert(model, DTYPES[dtype])
+        content = graph.SerializeToString()
+        _check(content, model)
+        temporary.write_bytes(content)
+    description = _description(graph)
+    log.info(
+        "%s: %s model of %d variables and %d scores in %s, %.1f kB",
+        output,
+        description["kind"],
+        sum(len(names) for names in description["variables"].values()),
+        sum(value.type.tensor_type.shape.dim[-1].dim_value for value in graph.graph.output),
+        dtype,
+        len(content) / 1000,
+    )
+
+
+def convert(model: Path, dtype: type[np.generic] = np.float32) -> onnx.ModelProto:
+    """ONNX form of a model file, by its ending or, for JSON, its content.
+
+    Raises
+    ------
+    NtuplemlError
+        If the kind of file is not known, or it cannot be read.
+    """
+    if not model.is_file():
+        raise NtuplemlError(f"{model}: no such file")
+    if model.suffix not in _CONVERTERS:
+        endings = ", ".join(ending for ending in _CONVERTERS if ending not in _NOT_READ)
+        raise NtuplemlError(f"{model}: not a kind of model that is converted; the names of those end in {endings}")
+    return _CONVERTERS[model.suffix](model, dtype)
+
+
+def _convert_tmva(model: Path, dtype: type[np.generic]) -> onnx.ModelProto:
+    from ntupleml.onnx_models.tmva_method import tmva_to_onnx
+    from ntupleml.tmva.reading import read_weights
+
+    method = read_weights(model)
+    record = _record_of(model)
+    return tmva_to_onnx(method, dtype, record_hash=_hash(record))
+
+
+def _convert_json(model: Path, dtype: type[np.generic]) -> onnx.ModelProto:
+    """Lwtnn's networks and XGBoost's trees are both JSON."""
+    content = _read_json(model)
+    if "learner" in content:
+        from ntupleml.forests.xgboost import forest_of_xgboost
+
+        forest = forest_of_xgboost(content, str(model))
+        return _convert_forest(model, forest, content["learner"].get("feature_names") or None, "xgboost", dtype)
+    if "layers" in content:
+        from ntupleml.onnx_models.lwtnn import lwtnn_to_onnx
+
+        return lwtnn_to_onnx(model, dtype)
+    raise NtuplemlError(
+        f"{model}: neither a network of lwtnn (it has no 'layers') nor a model of XGBoost (no 'learner')"
+    )
+
+
+def _read_json(model: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(model.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise NtuplemlError(f"{model}: not JSON, or cut off or damaged: {one_line(error)}") from None
+    if not isinstance(content, dict):
+        raise NtuplemlError(f"{model}: holds no object, so it is neither a network of lwtnn nor a model of XGBoost")
+    return content
+
+
+def _convert_npz(model: Path, dtype: type[np.generic]) -> onnx.ModelProto:
+    from ntupleml.forests.files import load_forest
+
+    return _convert_forest(model, load_forest(model), None, "forest", dtype)
+
+
+def _convert_forest(
+    model: Path, forest: Forest, names: list[str] | None, kind: str, dtype: type[np.generic]
+) -> onnx.ModelProto:
+    """Forest with the names that the record of its training has, else those of the file, else numbers."""
+    from ntupleml.onnx_models.forest import forest_to_onnx
+
+    record = _record_of(model)
+    if record is None:
+        variables = names or [f"f{index}" for index in range(forest.num_inputs)]
+        num_scores = 2 if forest.num_outputs == 1 and forest.link == "sigmoid" else forest.num_outputs
+        classes = [f"class_{index}" for index in range(num_scores)]
+        return forest_to_onnx(forest, variables, classes, kind=kind, classes=classes, dtype=dtype)
+    return forest_to_onnx(
+        forest,
+        record.variables,
+        record.classes,
+        kind=kind,
+        classes=record.classes,
+        dtype=dtype,
+        missing=record.missing,
+        conditions=record.conditions,
+        record_hash=_hash(record),
+    )
+
+
+def _convert_keras(model: Path, dtype: type[np.generic]) -> onnx.ModelProto:
+    if dtype != np.float32:
+        raise NtuplemlError(f"{model}: Keras networks compute in float32; convert it with --dtype float32")
+    from ntupleml.artifacts import load_keras_model, load_preprocessing
+    from ntupleml.artifacts.listed_files import find_by_checksum
+
+    found = find_by_checksum(model)
+    if found is None or found.files.preprocessing is None:
+        raise NtuplemlError(
+            f"{model}: no record of a training goes with it, so its variables and their preprocessing are not known; "
+            "keep the files of a training together"
+        )
+    from ntupleml.onnx_models.keras_network import keras_to_onnx
+
+    record = found.record
+    return keras_to_onnx(
+        load_keras_model(model, compiled=False),
+        load_preprocessing(found.files.preprocessing, len(record.variables)),
+        record.variables,
+        record.classes,
+        missing=record.missing,
+        conditions=record.conditions,
+        record_hash=_hash(record),
+    )
+
+
+def _record_of(model: Path) -> TrainingRecord | None:
+    from ntupleml.artifacts.listed_files import find_by_checksum
+
+    found = find_by_checksum(model)
+    return None if found is None else found.record
+
+
+def _hash(record: TrainingRecord | None) -> str:
+    from ntupleml.artifacts import record_hash
+
+    return "" if record is None else record_hash(record)
+
+
+def _refuse_hdf5(model: Path, _dtype: type[np.generic]) -> onnx.ModelProto:
+    raise NtuplemlError(
+        f"{model}: a Keras model in HDF5, which is not read: loading one can run code in it; where you trust it, "
+        "convert it with keras.models.load_model('old.h5', compile=False).save('new.keras'), or train anew"
+    )
+
+
+def _refuse_onnx(model: Path, _dtype: type[np.generic]) -> onnx.ModelProto:
+    raise NtuplemlError(f"{model}: is an ONNX file already")
+
+
+_CONVERTERS: dict[str, Callable[[Path, type[np.generic]], onnx.ModelProto]] = {
+    ".xml": _convert_tmva,
+    ".json": _convert_json,
+    ".npz": _convert_npz,
+    ".keras": _convert_keras,
+    ".h5": _refuse_hdf5,
+    ".hdf5": _refuse_hdf5,
+    ".onnx": _refuse_onnx,
+}
+_NOT_READ = (".h5", ".hdf5", ".onnx")
+
+
+def _check(content: bytes, model: Path) -> None:
+    """ONNX Runtime must accept what we write."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
+        raise NtuplemlError(
+            f"{model}: ONNX Runtime cannot load what it was converted to: {one_line(error)}; please report it"
+        ) from error
+
+
+def _description(graph: onnx.ModelProto) -> dict[str, Any]:
+    from ntupleml.onnx_models.contract import PROPERTY
+
+    (text,) = [item.value for item in graph.metadata_props if item.key == PROPERTY]
+    content: dict[str, Any] = json.loads(text)
+    return content

@@ -1,0 +1,106 @@
+"""A whole method of TMVA as one ONNX graph: transformations, the method itself, and what Reader does with NaN."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ntupleml.forests import Forest
+from ntupleml.onnx_models.contract import INPUT, OUTPUT, GraphInput, contract_model
+from ntupleml.onnx_models.forest import FOREST_ML_OPSET, forest_nodes
+from ntupleml.onnx_models.graph import GraphBuilder
+from ntupleml.onnx_models.tmva_likelihood import likelihood_nodes
+from ntupleml.onnx_models.tmva_networks import boost_nodes, discriminant_nodes, mlp_nodes
+from ntupleml.onnx_models.tmva_transformations import target_nodes, transformation_nodes
+from ntupleml.tmva.method import Boosted, Likelihood, LinearDiscriminant, Mlp
+from ntupleml.tmva.pykeras import PyKeras
+
+if TYPE_CHECKING:
+    import onnx
+
+    from ntupleml.tmva.method import TmvaMethod
+
+#: What TMVA's Reader answers where a variable is NaN.
+LOST = -999.0
+
+
+def tmva_to_onnx(method: TmvaMethod, dtype: type[np.generic] = np.float32, *, record_hash: str = "") -> onnx.ModelProto:
+    """Convert a method of TMVA.
+
+    The graph takes the method's variables, as their expressions give them, in the file's order, and answers as
+    TMVA's Reader does: one value for a classification, one per class, one per target.
+
+    Parameters
+    ----------
+    method : TmvaMethod
+        From `ntupleml.tmva.read_weights`.
+    dtype : type, default: float32
+        Of inputs and scores: float32 or float64. Reader takes float32 alone, so values of a float64 graph are
+        rounded to that wherever TMVA does.
+    record_hash : str
+        Hash of the training's record, for the metadata, where there is one.
+
+    Notes
+    -----
+    Where a variable is NaN, or becomes so in a transformation, all scores are −999. So answers
+    Reader::EvaluateMVA; for several classes or targets Reader prints an error and goes on with numbers that mean
+    nothing, for which −999 stands here too.
+    """
+    graph = GraphBuilder()
+    value = transformation_nodes(graph, INPUT, method.transformations, dtype)
+    scores = _body(graph, value, method, dtype)
+    if method.target_transformation is not None:
+        scores = target_nodes(graph, scores, method.target_transformation, dtype)
+    scores = _without_lost(graph, {INPUT, value}, scores, dtype)
+    graph.add("Identity", scores, output=OUTPUT)
+    return contract_model(
+        graph,
+        {INPUT: GraphInput([variable.full_name for variable in method.variables])},
+        {OUTPUT: method.output_names},
+        classes=[] if method.analysis == "Regression" else method.classes,
+        kind="tmva",
+        dtype=dtype,
+        ml_opset=FOREST_ML_OPSET,
+        description={
+            "scores": method.output_names,
+            "labels": [variable.label for variable in method.variables],
+            "expressions": [variable.expression for variable in method.variables],
+            "spectators": [spectator.full_name for spectator in method.spectators],
+            "targets": [target.full_name for target in method.targets],
+            "analysis": method.analysis,
+            "method": f"{method.kind}::{method.name}",
+            "conditions": [],
+            "missing": None,
+            "record_hash": record_hash,
+        },
+        doc=f"The method {method.kind} '{method.name}' of TMVA from the raw variables.",
+    )
+
+
+def _body(graph: GraphBuilder, value: str, method: TmvaMethod, dtype: type[np.generic]) -> str:
+    body = method.body
+    if isinstance(body, Forest):
+        return forest_nodes(graph, value, body, dtype)
+    if isinstance(body, Likelihood):
+        return likelihood_nodes(graph, value, body, dtype)
+    if isinstance(body, Mlp):
+        return mlp_nodes(graph, value, body, dtype)
+    if isinstance(body, LinearDiscriminant):
+        return discriminant_nodes(graph, value, body, dtype)
+    if isinstance(body, Boosted):
+        return boost_nodes(graph, value, body, dtype)
+    if isinstance(body, PyKeras):
+        from ntupleml.onnx_models.tmva_pykeras import pykeras_nodes
+
+        return pykeras_nodes(graph, value, body, len(method.variables), dtype)
+    raise TypeError(f"{method.path}: no ONNX form of {type(body).__name__}")
+
+
+def _without_lost(graph: GraphBuilder, values: set[str], scores: str, dtype: type[np.generic]) -> str:
+    """−999 in place of the scores of events that have a NaN among some values."""
+    for value in sorted(values):
+        lost = graph.cast(graph.add("IsNaN", value), np.int32)
+        any_lost = graph.cast(graph.add("ReduceMax", lost, axes=[1], keepdims=1), np.bool_)
+        scores = graph.add("Where", any_lost, graph.constant(LOST, dtype), scores)
+    return scores

@@ -1,0 +1,156 @@
+"""Reading XML without its dangers, and numbers without surprises."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ntupleml.errors import NtuplemlError
+from ntupleml.tmva.xml_file import attribute, child, children, integer, number, numbers, parse_number, read_xml
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LAUGHS = (
+    '<!DOCTYPE lolz [<!ENTITY a "ha">'
+    + "".join(f'<!ENTITY {name} "{f"&{inner};" * 10}">' for inner, name in zip("abcdefgh", "bcdefghi", strict=True))
+    + "]><MethodSetup>&i;</MethodSetup>"
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "cut off or damaged"),
+        ("#GEN -*-*- general info", "cut off or damaged"),
+        ("<MethodSetup><Weights>", "cut off or damaged"),
+        ("<MethodSetup></Weights>", "mismatched tag"),
+        ("<a/><b/>", "junk after"),
+        ("<a>&undefined;</a>", "undefined entity"),
+        ('<?xml version="1.0" encoding="klingon"?><a/>', "encoding"),
+        ('<?xml version="1.0" encoding="utf-7"?><a/>', "encoding"),
+        (LAUGHS, "refused: it declares a document type"),
+        ('<!DOCTYPE a SYSTEM "http://localhost/a.dtd"><a/>', "refused: it declares a document type"),
+    ],
+)
+def test_what_is_no_plain_xml_is_refused_in_one_line(content: str, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.weights.xml"
+    path.write_text(content)
+    with pytest.raises(NtuplemlError, match=reason) as caught:
+        read_xml(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.weights.xml"
+    path.write_bytes(b"<a>\xff</a>")
+    with pytest.raises(NtuplemlError, match="invalid token"):
+        read_xml(path)
+
+
+def test_external_entities_are_never_read(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("do not read me")
+    path = tmp_path / "x.weights.xml"
+    path.write_text(f'<!DOCTYPE a [<!ENTITY x SYSTEM "{secret.as_uri()}">]><a>&x;</a>')
+    with pytest.raises(NtuplemlError, match="document type") as caught:
+        read_xml(path)
+    assert "do not read me" not in str(caught.value)
+
+
+def test_missing_and_compressed_files_and_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(NtuplemlError, match="no such file"):
+        read_xml(tmp_path / "none.xml")
+    with pytest.raises(NtuplemlError, match="is a directory"):
+        read_xml(tmp_path)
+    packed = tmp_path / "x.weights.xml.gz"
+    packed.write_bytes(gzip.compress(b"<a/>"))
+    with pytest.raises(NtuplemlError, match="gunzip it first"):
+        read_xml(packed)
+
+
+def test_nesting_costs_no_stack(tmp_path: Path) -> None:
+    path = tmp_path / "deep.xml"
+    path.write_text("<a>" * 100_000 + "</a>" * 100_000)
+    root = read_xml(path)
+    assert sum(1 for _ in root.iter("a")) == 100_000
+
+
+def test_entities_of_xml_itself_are_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.xml"
+    path.write_text('<a Expression="x&lt;1 &amp;&amp; y&gt;2"/>')
+    assert read_xml(path).get("Expression") == "x<1 && y>2"
+
+
+def element(text: str) -> ElementTree.Element:
+    return ElementTree.fromstring(text)
+
+
+def test_children_are_counted() -> None:
+    root = element("<a><b/><c/><c/></a>")
+    assert child(root, "b", "f").tag == "b"
+    assert len(children(root, "c", "f", 2)) == 2
+    with pytest.raises(NtuplemlError, match="f: no Bs in a, where one is needed; nearest: 'b'"):
+        child(root, "Bs", "f")
+    with pytest.raises(NtuplemlError, match="f: 2 c in a"):
+        child(root, "c", "f")
+    with pytest.raises(NtuplemlError, match="a has 2 c, but the file says that there are 3"):
+        children(root, "c", "f", 3)
+
+
+def test_attributes_are_checked() -> None:
+    node = element('<Node Cut="1.5" IVar="3" bad="1_0" inf="inf" nan="NaN" huge="1e999" comma="1,5" real="2.0"/>')
+    assert attribute(node, "Cut", "f") == "1.5"
+    assert number(node, "Cut", "f") == 1.5
+    assert number(node, "none", "f", default=7.0) == 7.0
+    assert integer(node, "IVar", "f", maximum=3) == 3
+    assert integer(node, "none", "f", default=-4) == -4
+    with pytest.raises(NtuplemlError, match="f: Node has no attribute Cuts; nearest: 'Cut'"):
+        number(node, "Cuts", "f")
+    for name in ("bad", "comma"):
+        with pytest.raises(NtuplemlError, match="not a number"):
+            number(node, name, "f")
+    for name in ("inf", "nan", "huge"):
+        with pytest.raises(NtuplemlError, match="not finite"):
+            number(node, name, "f")
+    for name, maximum in (("IVar", 2), ("real", None), ("nan", None)):
+        with pytest.raises(NtuplemlError, match="an integer"):
+            integer(node, name, "f", maximum=maximum)
+
+
+def test_huge_counts_are_no_integers_to_allocate_for() -> None:
+    node = element(f'<Weights NTrees="{"9" * 5000}"/>')
+    with pytest.raises(NtuplemlError, match=r"NTrees is '9+…'; an integer at least 0 is needed"):
+        integer(node, "NTrees", "f")
+
+
+def test_lists_of_numbers_are_counted() -> None:
+    np.testing.assert_array_equal(numbers(" 1 2.5\n-3e-1 ", 3, "Matrix", "f"), [1, 2.5, -0.3])
+    with pytest.raises(NtuplemlError, match="Matrix has 0 numbers, where 3 are needed"):
+        numbers(None, 3, "Matrix", "f")
+    with pytest.raises(NtuplemlError, match="Matrix is 'x', not a number"):
+        numbers("1 x 3", 3, "Matrix", "f")
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_what_tmva_writes_is_read_to_the_last_bit(value: float) -> None:
+    assert parse_number(f"{value:.16e}", "x", "f") == value
+
+
+@given(st.text(max_size=12) | st.from_regex(r"[-+0-9.eE_ naif]{1,12}", fullmatch=True))
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_a_text_is_a_finite_number_or_an_error(text: str) -> None:
+    try:
+        value = parse_number(text, "x", "f")
+    except NtuplemlError:
+        return
+    assert math.isfinite(value)
+    assert value == float(text)
