@@ -8,7 +8,7 @@ import logging
 import sys
 
 try:
-    from ntupleml.command_line import add_configs, run
+    from ntupleml.command_line import add_testing_options, run
 except ModuleNotFoundError:
     sys.stderr.write(f"{sys.argv[0]}: ntupleml is not installed in this environment; source setup.sh first\n")
     sys.exit(2)
@@ -19,10 +19,10 @@ log = logging.getLogger("ntupleml.keras_confusion_matrix")
 def main(arguments: argparse.Namespace) -> int:
     """Write the matrices and say where they are."""
     from ntupleml.config import TestingConfig, TrainingConfig, load_config
-    from ntupleml.testing import keras_confusion_matrices
+    from ntupleml.testing import confusion_matrices
 
     training = load_config(arguments.config_training, TrainingConfig)
-    paths = keras_confusion_matrices(
+    paths = confusion_matrices(
         training,
         load_config(arguments.config_testing, TestingConfig),
         arguments.fold,
@@ -36,24 +36,7 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of events of at least 1")
-    return int(text)
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    add_configs(parser, "training", "testing")
-    parser.add_argument("fold", metavar="FOLD", help="index of the model to test, or 'all'")
-    parser.add_argument("--era", "--condition", dest="condition", metavar="NAME", help="era (condition) to test")
-    parser.add_argument(
-        "--Num_Events",
-        "--events-per-chunk",
-        dest="num_events",
-        type=_positive,
-        metavar="N",
-        help="events read at a time",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
+    add_testing_options(parser)
     sys.exit(run(main, parser))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import logging
 import os
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from ntupleml.errors import NtuplemlError, one_line
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
@@ -49,6 +49,28 @@ def add_configs(parser: argparse.ArgumentParser, *stages: str) -> None:
     for stage in stages:
         name = f"config_{stage}"
         parser.add_argument(name, type=Path, metavar=name.upper(), help=f"{stage} config (YAML)")
+
+
+def add_testing_options(parser: argparse.ArgumentParser) -> None:
+    """Add what all scripts of the testing stage have: both configs, FOLD, and the options that go with them."""
+    add_configs(parser, "training", "testing")
+    parser.add_argument("fold", metavar="FOLD", help="index of the model to test, or 'all'")
+    parser.add_argument("--era", "--condition", dest="condition", metavar="NAME", help="era (condition) to test")
+    parser.add_argument(
+        "--Num_Events",
+        "--events-per-chunk",
+        dest="num_events",
+        type=_positive,
+        metavar="N",
+        help="events read at a time",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of events of at least 1")
+    return int(text)
 
 
 def run(

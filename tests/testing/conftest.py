@@ -13,7 +13,7 @@ import uproot
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from ntupleml.artifacts import DatasetRecord, TrainingRecord, model_files, record_hash, write_record
+from ntupleml.artifacts import KERAS, DatasetRecord, Method, TrainingRecord, model_files, record_hash, write_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,12 @@ class Analysis:
     events: list[dict[str, dict[str, NDArray[Any]]]]
     training: dict[str, Any]
     testing: dict[str, Any] = field(default_factory=dict)
+    datasets: list[list[DatasetRecord]] = field(default_factory=list)
+
+    def add_method(self, model: int, name: str, slopes: NDArray[np.float32], **record: Any) -> None:
+        """A trained kPyKeras method of some name, whose scores are softmax(variables × slopes)."""
+        method = Method("tmva", name, "kPyKeras")
+        write_model(self.folder / "out", model, self.num_folds, self.datasets[model], [], method, slopes, **record)
 
     def write_configs(self) -> None:
         (self.folder / "training.yaml").write_text(yaml.safe_dump(self.training))
@@ -116,29 +122,41 @@ def _network(slopes: NDArray[np.float32], conditions: list[str], metadata: dict[
     return model.SerializeToString()
 
 
-def write_model(folder: Path, model: int, num_folds: int, datasets: list[DatasetRecord], conditions: list[str]) -> None:
-    record = TrainingRecord(
-        fold=model,
-        num_folds=num_folds,
-        trained_on=[fold for fold in range(num_folds) if fold != (model + 1) % num_folds],
-        held_out_fold=(model + 1) % num_folds,
-        classes=CLASSES,
-        variables=["x", "y"],
-        conditions=conditions,
-        preprocessing="identity",
-        seed=1,
-        config={},
-        datasets=datasets,
-    )
+def write_model(
+    folder: Path,
+    model: int,
+    num_folds: int,
+    datasets: list[DatasetRecord],
+    conditions: list[str],
+    method: Method = KERAS,
+    slopes: NDArray[np.float32] | None = None,
+    **changes: Any,
+) -> None:
+    content = {
+        "method": method.name,
+        "fold": model,
+        "num_folds": num_folds,
+        "trained_on": [fold for fold in range(num_folds) if fold != (model + 1) % num_folds],
+        "held_out_fold": (model + 1) % num_folds,
+        "classes": CLASSES,
+        "variables": ["x", "y"],
+        "conditions": conditions,
+        "preprocessing": "identity",
+        "seed": 1,
+        "config": {"train_test_split": 0.75},
+        "datasets": datasets,
+    }
+    record = TrainingRecord.model_validate({**content, **changes})
     metadata = {
         "variables": {"variables": ["x", "y", *conditions]},
         "classes": CLASSES,
         "missing": None,
         "record_hash": record_hash(record),
     }
-    files = model_files(folder, model)
-    files.onnx.write_bytes(_network(SLOPES[model], conditions, metadata))
-    write_record(files.record, record)
+    files = model_files(folder, model, method)
+    files.onnx.parent.mkdir(parents=True, exist_ok=True)
+    files.onnx.write_bytes(_network(SLOPES[model] if slopes is None else slopes, conditions, metadata))
+    write_record(files.record, record, overwrite=True)
 
 
 @pytest.fixture
@@ -150,12 +168,14 @@ def make_analysis(tmp_path: Path) -> Callable[..., Analysis]:
         events = [draw_events(seed) for seed in range(num_folds)]
         paths = [tmp_path / f"fold{fold}.root" for fold in range(num_folds)]
         uuids = [write_fold_file(path, content) for path, content in zip(paths, events, strict=True)]
+        datasets_of_models = []
         for model in range(num_folds):
             datasets = [
                 DatasetRecord(path=str(paths[fold]), uuid=uuids[fold], size=1, fold=fold)
                 for fold in range(num_folds)
                 if fold != (model + 1) % num_folds
             ]
+            datasets_of_models.append(datasets)
             write_model(tmp_path / "out", model, num_folds, datasets, list(conditions))
         training = {
             "output_path": str(tmp_path / "out"),
@@ -170,7 +190,7 @@ def make_analysis(tmp_path: Path) -> Callable[..., Analysis]:
             training |= {f"class_weights_{conditions[0]}": dict.fromkeys(CLASSES, 7.0)}
         else:
             training["datasets"] = datasets_of_all
-        analysis = Analysis(tmp_path, num_folds, events, training)
+        analysis = Analysis(tmp_path, num_folds, events, training, datasets=datasets_of_models)
         analysis.write_configs()
         return analysis
 

@@ -15,7 +15,7 @@ import yaml
 
 from ntupleml.config import TestingConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
-from ntupleml.testing import keras_confusion_matrices, uncertainty_key
+from ntupleml.testing import confusion_matrices, uncertainty_key
 
 if TYPE_CHECKING:
     import subprocess
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 CLASSES = ["signal", "background_1", "background_2"]
 CLASS_WEIGHTS = {"signal": 10.0, "background_1": 1.0, "background_2": 2.5}
+#: Slopes of the networks' scores, as conftest has them.
+SLOPES = [np.array([[0.0, 1, -1], [0.5, 0.2, -0.4]]), np.array([[1, -0.3, 0.1], [0, 0.6, 0.9]])]
 NAMES = ["standard", "standard_cw"] + [
     f"{kind}{cw}{number}" for kind in ("efficiency", "purity") for cw in ("", "_cw") for number in (1, 2)
 ]
@@ -41,7 +43,7 @@ def run(analysis: Analysis, fold: str = "0", condition: str | None = None, **opt
     analysis.write_configs()
     training = load_config(analysis.folder / "training.yaml", TrainingConfig)
     testing = load_config(analysis.folder / "testing.yaml", TestingConfig)
-    return keras_confusion_matrices(
+    return confusion_matrices(
         training, testing, fold, condition, training_path="training.yaml", testing_path="testing.yaml", **options
     )
 
@@ -352,3 +354,48 @@ def test_results_appear_together_or_not_at_all(analysis: Analysis, no_pictures: 
     with pytest.raises(NtuplemlError, match=r"fold0\.root: tree 'background_2': no branch 'y'"):
         run(analysis, "all")
     assert not list((analysis.folder / "out").rglob("*confusion*"))
+
+
+class TestOtherMethods:
+    @pytest.fixture
+    def with_method(self, analysis: Analysis) -> Analysis:
+        """A method whose predictions are those of the other fold's network."""
+        analysis.training["tmva"] = {"methods": [{"name": "Py_fold{fold}", "type": "kPyKeras"}]}
+        for model in (0, 1):
+            analysis.add_method(model, f"Py_fold{model}", SLOPES[1 - model].astype("f4"))
+        return analysis
+
+    @staticmethod
+    def expected(analysis: Analysis, model: int) -> Any:
+        matrix = np.zeros((3, 3))
+        for i, class_name in enumerate(CLASSES):
+            events = analysis.events[1 - model][class_name]
+            scores = np.stack([events["x"], events["y"]], axis=1) @ SLOPES[1 - model]
+            np.add.at(matrix[i], np.argmax(scores, axis=1), events["weights"])
+        return matrix
+
+    def test_by_the_testing_config(self, with_method: Analysis, no_pictures: None) -> None:
+        with_method.testing["method"] = "Py_fold{fold}"
+        run(with_method, "all")
+        for model in (0, 1):
+            found = with_method.matrix(f"fold{model}_Py_fold{model}_confusion_standard")
+            np.testing.assert_allclose(found, self.expected(with_method, model))
+
+    def test_by_the_script(
+        self, with_method: Analysis, run_script: Callable[..., subprocess.CompletedProcess[str]]
+    ) -> None:
+        with_method.write_configs()
+        script = ("testing/confusion_matrix.py", "training.yaml", "testing.yaml", "1", "--method")
+        result = run_script(*script, "Py_fold{fold}", cwd=with_method.folder)
+        assert result.returncode == 0, result.stderr
+        found = with_method.matrix("fold1_Py_fold1_confusion_standard")
+        np.testing.assert_allclose(found, self.expected(with_method, 1))
+        unknown = run_script(*script, "Pi_fold1", cwd=with_method.folder)
+        assert unknown.returncode == 2
+        assert "--method: the training config has no method 'Pi_fold1'; nearest: 'Py_fold" in unknown.stderr
+        assert unknown.stderr.count("\n") == 1
+
+    def test_without_a_method_it_is_the_network(self, with_method: Analysis, no_pictures: None) -> None:
+        run(with_method)
+        found = with_method.matrix("fold0_keras_confusion_standard")
+        np.testing.assert_allclose(found, with_method.expected(0, "weights"))

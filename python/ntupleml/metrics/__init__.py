@@ -13,18 +13,40 @@ from ntupleml.metrics.confusion import (
     with_class_weights,
 )
 from ntupleml.metrics.measurement import Measurement, Undefined
+from ntupleml.metrics.performance import (
+    BACKGROUND_EFFICIENCIES,
+    ClassPerformance,
+    Performance,
+    as_plain,
+    performance,
+)
+from ntupleml.metrics.roc import RocCurve, RocPoints, auc_influences, roc_against_rest, roc_curve, roc_of_pair
+from ntupleml.metrics.separation import separation, separation_of_histograms
 
 __all__ = [
+    "BACKGROUND_EFFICIENCIES",
+    "ClassPerformance",
     "ConfusionMatrix",
     "Matrix",
     "Measurement",
+    "Performance",
+    "RocCurve",
+    "RocPoints",
     "Undefined",
+    "as_plain",
+    "auc_influences",
     "confusion_matrix",
     "efficiency",
     "efficiency_to_correct",
+    "performance",
     "predicted_class",
     "purity",
     "purity_to_correct",
+    "roc_against_rest",
+    "roc_curve",
+    "roc_of_pair",
+    "separation",
+    "separation_of_histograms",
     "sums_of_weights",
     "with_class_weights",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ntupleml.artifacts import KERAS
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Measurement
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 _UNCERTAINTY_KEY = "uncertainty"
 
 
-def confusion_stems(output_path: str | Path, model: int, condition: str | None) -> dict[str, Path]:
+def confusion_stems(
+    output_path: str | Path, model: int, condition: str | None, method: str = KERAS.name
+) -> dict[str, Path]:
     """Paths without ending of a model's confusion matrices, by their names.
 
     Examples
@@ -30,7 +33,7 @@ def confusion_stems(output_path: str | Path, model: int, condition: str | None) 
     'example/fold0_keras_confusion_purity2_2018'
     """
     suffix = "" if condition is None else f"_{condition}"
-    return {name: Path(output_path) / f"fold{model}_keras_confusion_{name}{suffix}" for name in REPRESENTATIONS}
+    return {name: Path(output_path) / f"fold{model}_{method}_confusion_{name}{suffix}" for name in REPRESENTATIONS}
 
 
 def refuse_existing_results(stems: Mapping[str, Path], *, overwrite: bool) -> None:

@@ -1,10 +1,10 @@
-"""The stage: test Keras models on the folds that they never saw, and write their confusion matrices."""
+"""The stage: test models of any method on the folds that they never saw, and write their confusion matrices."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ntupleml.artifacts import models_by_fold
+from ntupleml.artifacts import KERAS, methods_by_fold, models_by_fold
 from ntupleml.atomic import all_or_none
 from ntupleml.folds import chosen_models
 from ntupleml.scoring import load_scorer
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from ntupleml.config import TestingConfig, TrainingConfig
 
 
-def keras_confusion_matrices(
+def confusion_matrices(
     training: TrainingConfig,
     testing: TestingConfig,
     fold: str,
     condition: str | None = None,
     *,
+    method: str | None = None,
     training_path: str | Path = "CONFIG_TRAINING",
     testing_path: str | Path = "CONFIG_TESTING",
     entries_per_chunk: int | None = None,
@@ -38,6 +39,8 @@ def keras_confusion_matrices(
         Index of the model, or `all`.
     condition : str, optional
         Condition (era) to test, for trainings with conditions.
+    method : str, optional
+        Name of the method in the training config; by default the testing config's `method`, else the Keras network.
     training_path, testing_path : path
         Files of the configs, for messages.
     entries_per_chunk : int, optional
@@ -54,11 +57,13 @@ def keras_confusion_matrices(
     ------
     NtuplemlError
         For results that exist already (before anything is computed), and for everything wrong with fold, condition,
-        models, fold files and their branches.
+        method, models, fold files and their branches.
     """
     models = chosen_models(fold, training.num_folds, str(training_path))
     samples = [held_out_sample(training, model, condition, str(training_path)) for model in models]
-    stems = {model: confusion_stems(training.output_path, model, condition) for model in models}
+    name_key = f"{testing_path}: method" if method is None else "--method"
+    methods = methods_by_fold(training, method or testing.method or KERAS.name, name_key)
+    stems = {model: confusion_stems(training.output_path, model, condition, methods[model].name) for model in models}
     for model in models:
         refuse_existing_results(stems[model], overwrite=overwrite)
     trained = models_by_fold(
@@ -72,6 +77,7 @@ def keras_confusion_matrices(
         preprocessing=testing.preprocessing,
         order="straight",
         training_config=str(training_path),
+        method=methods,
     )
     records = {model.record.fold: model.record for model in trained}
     scorer = load_scorer(trained)

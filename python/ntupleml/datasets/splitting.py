@@ -1,0 +1,67 @@
+"""Which events train a model and which validate it: fixed by the seed, so that it can be told again later."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ntupleml.errors import NtuplemlError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+#: What the numbers of `uniform_by_entry` are drawn for where events are streamed: the split.
+SPLIT_STREAM = 0
+
+
+class Split(NamedTuple):
+    """Indices of the training and of the validation events."""
+
+    training: NDArray[np.int64]
+    validation: NDArray[np.int64]
+
+
+def split_events(num_events: int, training_share: float, seed: int) -> Split:
+    """Split events at random, exactly as scikit-learn's `train_test_split` does for the same seed.
+
+    Raises
+    ------
+    NtuplemlError
+        If one of the two parts would be empty.
+    """
+    from sklearn.model_selection import train_test_split
+
+    if num_events - int(np.ceil((1 - training_share) * num_events)) < 1:
+        raise NtuplemlError(
+            f"train_test_split: {training_share} of {num_events} events leaves none to train on; raise it"
+        )
+    training, validation = train_test_split(
+        np.arange(num_events, dtype=np.int64), test_size=1 - training_share, random_state=seed
+    )
+    return Split(training, validation)
+
+
+def uniform_by_entry(entries: NDArray[np.int64], *stream: int) -> NDArray[np.float64]:
+    """Numbers in [0, 1), one per entry, that depend on nothing but the entry's number and the stream.
+
+    So a split needs no list of all events, and is the same in each pass over a file.
+
+    Parameters
+    ----------
+    entries : array of int, shape (n_events,)
+        Entry numbers in a tree.
+    *stream : int
+        Seed, index of the tree, and what the numbers are for.
+
+    Notes
+    -----
+    The entry number is hashed by the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+    """
+    start = np.random.SeedSequence(stream).generate_state(1, np.uint64)
+    bits = (entries.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) + start
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    bits ^= bits >> np.uint64(31)
+    return (bits >> np.uint64(11)).astype(np.float64) / 2.0**53

@@ -1,0 +1,46 @@
+"""How much each variable contributes to boosted trees, as bars."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ntupleml.plots.style import add_experiment_label, new_figure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matplotlib.figure import Figure
+
+    from ntupleml.config import PlotConfig
+
+#: Variables that are shown; more cannot be read.
+MOST_BARS = 40
+_BAR_HEIGHT, _WIDTH, _AXIS_HEIGHT = 0.25, 6.0, 1.0
+#: Points; the experiments' own text is too large for a line per variable.
+_NAME_SIZE = 10
+
+
+def draw_importance(importance: Mapping[str, float], plot: PlotConfig) -> Figure:
+    """Share of each variable in the gain of all cuts, the largest on top.
+
+    Parameters
+    ----------
+    importance : mapping of str to float
+        Share by variable, from 0 to 1; any order.
+    plot : PlotConfig
+        To be used inside `plot_style`.
+    """
+    ranked = sorted(importance.items(), key=lambda item: -item[1])
+    shown = ranked[:MOST_BARS]
+    figure, axes = new_figure(_WIDTH, _AXIS_HEIGHT + _BAR_HEIGHT * len(shown))
+    positions = range(len(shown))
+    axes.barh(positions, [share for _, share in shown])
+    axes.set_yticks(positions, [name.replace("$", r"\$") for name, _ in shown], fontsize=_NAME_SIZE)
+    axes.tick_params(axis="y", which="both", length=0)
+    axes.minorticks_off()
+    axes.set_ylim(len(shown) - 0.5, -0.5)  # the first on top
+    axes.set_xlim(0, None)
+    left_out = f", the first {len(shown)} of {len(ranked)}" if len(shown) < len(ranked) else ""
+    axes.set_xlabel(f"share of the gain{left_out}")
+    add_experiment_label(axes, plot)
+    return figure

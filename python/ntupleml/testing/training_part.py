@@ -1,0 +1,130 @@
+"""The events that a model was fitted on, found again by the seed and the fold files of its record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ntupleml.datasets.loading import checked_chunks, class_trees, fold_files
+from ntupleml.datasets.splitting import SPLIT_STREAM, split_events, uniform_by_entry
+from ntupleml.errors import NtuplemlError
+from ntupleml.metrics import Undefined
+from ntupleml.scoring import append_condition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from ntupleml.artifacts import TrainingRecord
+    from ntupleml.config import TrainingConfig
+    from ntupleml.datasets.loading import ClassTree
+    from ntupleml.scoring import Scorer
+
+_ENTRIES_PER_CHUNK = 100_000
+
+
+class TrainingEvents(NamedTuple):
+    """Some events of one class that a model was fitted on: scores, event weights, and the index of the class."""
+
+    scores: NDArray[np.float32]
+    weights: NDArray[np.float64]
+    class_index: int
+
+
+def training_trees(training: TrainingConfig, record: TrainingRecord) -> list[ClassTree] | Undefined:
+    """Class trees that a model was trained on, in the order of the training.
+
+    Returns
+    -------
+    list of ClassTree or Undefined
+        Undefined where the fold files are no longer those of the training, or are not there.
+    """
+    try:
+        files = fold_files(training, record.fold, bool(record.conditions))
+        trees = class_trees(training, files)
+    except NtuplemlError as error:
+        return Undefined(f"the events of the training cannot be read: {error}")
+    uuids = list(dict.fromkeys(tree.uuid for tree in trees))
+    if uuids != [dataset.uuid for dataset in record.datasets]:
+        return Undefined("the fold files are not those of the training")
+    return trees
+
+
+def training_events(
+    training: TrainingConfig,
+    record: TrainingRecord,
+    trees: Sequence[ClassTree],
+    scorer: Scorer,
+    weight_branch: str | None,
+    condition: str | None = None,
+) -> Iterator[TrainingEvents]:
+    """Events that a model was fitted on, with its scores, a bounded number at a time.
+
+    A real TMVA draws its training part itself: all events of the model's folds are given then, those of its own test
+    part included.
+
+    Parameters
+    ----------
+    training : TrainingConfig
+    record : TrainingRecord
+    trees : sequence of ClassTree
+        From `training_trees`.
+    scorer : Scorer
+        Of this model alone.
+    weight_branch : str or None
+        Branch of event weights; None for weights of 1.
+    condition : str, optional
+        Leave out the events of other conditions (eras).
+    """
+    config = training.model_copy(update={"event_weights": weight_branch})
+    for index, chosen in _chosen_entries(record, trees):
+        tree = trees[index]
+        if condition is not None and tree.file.condition not in (None, condition):
+            continue
+        start = 0
+        for rows in checked_chunks(tree, config, _ENTRIES_PER_CHUNK):
+            kept = np.flatnonzero(chosen(start, start + len(rows.weights)))
+            start += len(rows.weights)
+            inputs = append_condition(rows.inputs[kept], scorer.conditions, tree.file.condition, tree.where)
+            # The scorer has but this model, which it knows by the fold that it is held out from.
+            scores = scorer.score(inputs, np.full(len(kept), record.held_out_fold), where=tree.where)
+            yield TrainingEvents(scores, rows.weights[kept], tree.class_index)
+
+
+def _chosen_entries(record: TrainingRecord, trees: Sequence[ClassTree]) -> Iterator[tuple[int, Any]]:
+    """For each tree with events: its index, and a function from a range of entries to whether they trained."""
+    share = float(record.config.get("train_test_split", 1.0))
+    if record.engine == "tmva" or share >= 1:
+        yield from ((index, _everything) for index in range(len(trees)))
+    elif record.engine == "keras" and record.config.get("stream"):
+        filled = [index for index, tree in enumerate(trees) if tree.num_entries]
+        for number, index in enumerate(filled):
+            yield index, _streamed((record.seed, record.fold, number, SPLIT_STREAM), share)
+    else:
+        trained = np.zeros(sum(tree.num_entries for tree in trees), dtype=np.bool_)
+        trained[split_events(len(trained), share, record.seed).training] = True
+        first = 0
+        for index, tree in enumerate(trees):
+            yield index, _slice_of(trained[first : first + tree.num_entries])
+            first += tree.num_entries
+
+
+def _everything(start: int, stop: int) -> NDArray[np.bool_]:
+    return np.ones(stop - start, dtype=np.bool_)
+
+
+def _streamed(stream: tuple[int, ...], share: float) -> Any:
+    def chosen(start: int, stop: int) -> NDArray[np.bool_]:
+        kept: NDArray[np.bool_] = uniform_by_entry(np.arange(start, stop), *stream) < share
+        return kept
+
+    return chosen
+
+
+def _slice_of(trained: NDArray[np.bool_]) -> Any:
+    def chosen(start: int, stop: int) -> NDArray[np.bool_]:
+        return trained[start:stop]
+
+    return chosen

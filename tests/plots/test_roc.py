@@ -1,0 +1,83 @@
+"""ROC pictures: what is on the axes, and that undefined curves do not stop the others."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from ntupleml.config import PlotConfig
+from ntupleml.metrics import Measurement, RocPoints, Undefined
+from ntupleml.plots import plot_style
+from ntupleml.plots.roc import draw_roc_curves, save_roc_curves
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GRID = np.linspace(0, 1, 51)
+#: Background efficiencies ε_S² and ε_S³.
+SQUARE, CUBE = (RocPoints(GRID, GRID**power, np.full(51, 0.001)) for power in (2, 3))
+AREAS = {"a": Measurement(2 / 3, 0.01), "b": Measurement(0.75, 0.02)}
+
+
+def test_rejection_above_and_ratio_of_rejection_factors_below() -> None:
+    config = PlotConfig(class_labels={"signal": r"$\tau\tau$"})
+    with plot_style(config):
+        figure = draw_roc_curves({"signal": {"a": SQUARE, "b": CUBE}}, {"signal": AREAS}, config)
+        above, below = figure.axes
+        np.testing.assert_allclose(above.lines[0].get_ydata(), 1 - GRID**2)
+        np.testing.assert_allclose(above.lines[1].get_ydata(), 1 - GRID**3)
+        texts = [text.get_text() for text in above.get_legend().get_texts()]
+        assert texts == ["a: 0.6667 ± 0.0100", "b: 0.7500 ± 0.0200"]
+        ratio = below.lines[1].get_ydata()
+        np.testing.assert_allclose(ratio[20:], GRID[20:] ** -1)  # 1/ε³ over 1/ε²
+        assert np.isnan(ratio[:3]).all()  # the background efficiency is known too badly there
+        assert below.get_xlabel() == "Signal efficiency"
+        assert above.get_ylabel() == "Background rejection"
+
+
+def test_one_method_has_no_ratio() -> None:
+    with plot_style(PlotConfig()):
+        figure = draw_roc_curves({"signal": {"a": SQUARE}}, {"signal": AREAS}, PlotConfig())
+        assert len(figure.axes) == 1
+        assert figure.axes[0].get_xlabel() == "Signal efficiency"
+
+
+def test_classes_stand_side_by_side_and_undefined_curves_are_named() -> None:
+    curves = {name: {"a": Undefined("no signal events"), "b": CUBE} for name in ("x", "y_1", "z")}
+    with plot_style(PlotConfig()):
+        figure = draw_roc_curves(curves, dict.fromkeys(curves, AREAS), PlotConfig())
+        assert len(figure.axes) == 6
+        titles = [axes.get_legend().get_title().get_text() for axes in figure.axes if axes.get_legend()]
+        assert titles == [f"{name} against the rest\nAUC" for name in curves]
+        assert figure.axes[0].get_legend().get_texts()[0].get_text() == "a: undefined"
+        left = [axes.get_position().x0 for axes in figure.axes if axes.get_legend()]
+        assert left == sorted(left)
+
+
+def test_more_than_three_classes_stand_in_rows() -> None:
+    curves = {name: {"a": SQUARE, "b": CUBE} for name in "vwxyz"}
+    with plot_style(PlotConfig()):
+        figure = draw_roc_curves(curves, dict.fromkeys(curves, AREAS), PlotConfig())
+        places = [axes.get_position() for axes in figure.axes if axes.get_legend()]
+        assert len({round(place.x0, 3) for place in places}) == 3
+        assert len({round(place.y0, 3) for place in places}) == 2
+        for one, other in combinations([axes.get_position() for axes in figure.axes], 2):
+            assert one.x1 <= other.x0 or other.x1 <= one.x0 or one.y1 <= other.y0 or other.y1 <= one.y0
+
+
+@pytest.mark.parametrize("style", ["plain", "CMS", "ATLAS"])
+def test_files_in_the_style_of_an_experiment(tmp_path: Path, style: str) -> None:
+    config = PlotConfig(style=style, label="Simulation", com=13.0)
+    paths = save_roc_curves({"s": {"a": SQUARE, "b": CUBE}}, {"s": AREAS}, tmp_path / "roc", config)
+    assert [path.name for path in paths] == ["roc.png", "roc.pdf"]
+    assert paths[0].read_bytes().startswith(b"\x89PNG")
+    assert paths[1].read_bytes().startswith(b"%PDF")
+
+
+def test_everything_undefined_still_is_a_picture(tmp_path: Path) -> None:
+    nothing = {"a": Undefined("no signal events"), "b": Undefined("no signal events")}
+    paths = save_roc_curves({"s": nothing}, {"s": nothing}, tmp_path / "roc", PlotConfig())
+    assert all(path.stat().st_size for path in paths)
