@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import uproot
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from ntupleml.artifacts import TrainingRecord, model_files, record_hash, write_record
+from ntupleml.artifacts import Method, TrainingRecord, model_files, record_hash, sha256_of_file, write_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,3 +181,83 @@ def require_scores() -> Callable[..., None]:
                 np.testing.assert_allclose(found, values, rtol=0, atol=2e-6, err_msg=name)
 
     return require
+
+
+@dataclass
+class TmvaAnalysis:
+    """Weights of a real TMVA, the ntuple whose events its Reader answered, and configs for them."""
+
+    folder: Path
+    data: Path
+
+    def weights(self, case: str, name: str = "") -> Path:
+        path = self.folder / (name or f"{case}.weights.xml")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.decompress((self.data / case / "weights.xml.gz").read_bytes()))
+        return path
+
+    def answers(self, case: str) -> NDArray[Any]:
+        """Of the Reader, events × outputs."""
+        found = np.load(self.data / case / "responses.npz")["response"]
+        return np.asarray(found.reshape(len(found), -1))
+
+    def ntuple(self, toy: str = "toy2", copies: int = 1, **more: Any) -> Path:
+        """File `{toy}/{toy}.root` with the tree `ntuple`: the events, and their numbers in falling order."""
+        path = self.folder / toy / f"{toy}.root"
+        path.parent.mkdir(exist_ok=True)
+        with np.load(self.data / f"{toy}_eval.npz") as file:
+            columns = {name: np.tile(file[name], copies) for name in file}
+        entries = len(next(iter(columns.values())))
+        columns = {**columns, "event": np.arange(entries, 0, -1, dtype="i8"), **more}
+        with uproot.recreate(path) as file:
+            file.mktree("ntuple", {key: values.dtype for key, values in columns.items()}).extend(columns)
+        return path
+
+    def configs(self, **application: Any) -> list[Path]:
+        """Dataset, training and application config for the three classes of the first toy."""
+        contents = {
+            "dataset": {
+                "output_path": "unused",
+                "output_filename": "unused.root",
+                "tree_path": "ntuple",
+                "event_branch": "event",
+                "processes": {"A": {"files": ["unused.root"]}},
+            },
+            "training": {
+                "output_path": str(self.folder / "out"),
+                "datasets": ["fold0.root", "fold1.root"],
+                "classes": ["A", "B", "C"],
+                "variables": ["x", "y"],
+            },
+            "application": {"output_directory": str(self.folder / "friends"), **application},
+        }
+        for name, content in contents.items():
+            (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
+        return [self.folder / f"{name}.yaml" for name in contents]
+
+    def train(self, cases: tuple[str, str], name: str = "BDT") -> None:
+        """Put the weights of two cases where a training of TMVA has them, with records."""
+        for fold, case in enumerate(cases):
+            files = model_files(self.folder / "out", fold, Method("tmva", name, "kBDT"))
+            self.weights(case, str(files.model.relative_to(self.folder)))
+            record = TrainingRecord(
+                engine="tmva",
+                method=name,
+                fold=fold,
+                num_folds=2,
+                trained_on=[fold],
+                held_out_fold=1 - fold,
+                event_branch="event",
+                classes=["A", "B", "C"],
+                variables=["x", "y"],
+                preprocessing="none",
+                seed=1,
+                config={},
+                sha256={files.model.name: sha256_of_file(files.model)},
+            )
+            write_record(files.record, record)
+
+
+@pytest.fixture
+def tmva_analysis(tmp_path: Path, project: Path) -> TmvaAnalysis:
+    return TmvaAnalysis(tmp_path, project / "tests" / "data" / "tmva")

@@ -145,13 +145,6 @@ def test_htt_mls_own_configs_find_our_files(folder: Path, project: Path, monkeyp
     assert resolve(folder, **arguments) == [0, 1]
 
 
-def test_htt_mls_config_for_tmva_is_refused(folder: Path, project: Path) -> None:
-    path = project / "tests" / "data" / "htt_ml" / "example_application_config.yaml"
-    application = load_config(path, ApplicationConfig)
-    with pytest.raises(NtuplemlError, match=r"classifiers\[0\]: '.*\.weights\.xml' is a method of TMVA, but this"):
-        resolve(folder, models=application.classifiers, order="crossed")
-
-
 def test_a_model_in_hdf5_that_is_there_is_refused(folder: Path) -> None:
     (folder / "fold0_keras_model.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
     with pytest.raises(NtuplemlError, match="Keras models in HDF5 are not read"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +18,7 @@ from ntupleml.artifacts import (
     sha256_of_file,
     write_record,
 )
+from ntupleml.expressions import parse
 from ntupleml.onnx_models.files import write_onnx
 from ntupleml.onnx_models.keras_network import keras_to_onnx
 from ntupleml.preprocessing import fit_scaler, write_preprocessing
@@ -24,10 +27,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from ntupleml.artifacts import TrainedModel
 
 VARIABLES = ["pt_1", "pt_2", "m_vis"]
 CLASSES = ["ggh", "qqh", "ztt"]
+
+
+class TmvaCase(NamedTuple):
+    """A weights file of a real TMVA; inputs in the order of its variables, and what its Reader answers to them."""
+
+    weights: Path
+    inputs: NDArray[np.float32]
+    answers: NDArray[Any]
+
+
+@pytest.fixture
+def tmva_case(project: Path, tmp_path: Path) -> Callable[[str], TmvaCase]:
+    """Unpack a case of tests/data/tmva into the test's folder."""
+    data = project / "tests" / "data" / "tmva"
+
+    def unpack(name: str) -> TmvaCase:
+        meta = json.loads((data / name / "meta.json").read_text())
+        weights = tmp_path / f"{name}.weights.xml"
+        weights.write_bytes(gzip.decompress((data / name / "weights.xml.gz").read_bytes()))
+        answers = np.load(data / name / "responses.npz")["response"]
+        with np.load(data / f"{meta['data']}_eval.npz") as file:
+            columns = {key: file[key] for key in file}
+        formulas = [text.split(":=")[-1].strip() for text, _ in meta["variables"]]
+        inputs = [parse(formula).per_event(columns, len(answers)) for formula in formulas]
+        return TmvaCase(weights, np.stack(inputs, axis=1).astype(np.float32), answers.reshape(len(answers), -1))
+
+    return unpack
 
 
 class Trained(NamedTuple):

@@ -1,8 +1,18 @@
 """From ntuples to ntuples with scores: columns in, scores out, branches written, in place or into friend trees."""
 
 from ntupleml.application.alignment import require_aligned
-from ntupleml.application.friend_trees import write_friends
-from ntupleml.application.in_place import append_scores
+from ntupleml.application.friend_trees import write_friends, write_planned_friends
+from ntupleml.application.in_place import append_planned_scores, append_scores
 from ntupleml.application.plan import Plan, make_plan
+from ntupleml.application.weights_plan import make_weights_plan
 
-__all__ = ["Plan", "append_scores", "make_plan", "require_aligned", "write_friends"]
+__all__ = [
+    "Plan",
+    "append_planned_scores",
+    "append_scores",
+    "make_plan",
+    "make_weights_plan",
+    "require_aligned",
+    "write_friends",
+    "write_planned_friends",
+]

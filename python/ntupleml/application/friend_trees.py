@@ -81,6 +81,13 @@ def write_friends(
         For anything wrong with configs, models or ntuples, two inputs with one output, or a friend that exists.
     """
     plan = make_plan(dataset_path, training_path, application_path)
+    return write_planned_friends(plan, input_paths, tree_path, overwrite=overwrite)
+
+
+def write_planned_friends(
+    plan: Plan, input_paths: Sequence[str | Path], tree_path: str, *, overwrite: bool = False
+) -> list[Path]:
+    """Write friends by a plan that is made already; otherwise as `write_friends`."""
     require_branch_names([*plan.branch_names, event_branch_of_friend(plan.event_branch)], plan.where)
     require_tree_path(tree_path, "friend trees")
     jobs = _jobs(plan, input_paths, tree_path, overwrite)
@@ -105,6 +112,8 @@ def event_branch_of_friend(event_branch: str | None) -> str:
 
 def _jobs(plan: Plan, input_paths: Sequence[str | Path], tree_path: str, overwrite: bool) -> list[_Job]:
     """Outputs of all inputs, checked against each other and what exists."""
+    if plan.output_directory is None and plan.where == "--weights":
+        raise NtuplemlError("--friend: give --output-directory (or an application config), the folder of the friends")
     if plan.output_directory is None:
         raise NtuplemlError(f"{plan.where}: key 'output_directory' is missing; friend files are written there")
     jobs: list[_Job] = []

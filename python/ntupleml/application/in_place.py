@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ntupleml.application.inputs import branches_to_read, open_input
-from ntupleml.application.plan import make_plan
+from ntupleml.application.plan import branches_as_text, make_plan
 from ntupleml.application.progress import rate, shown
 from ntupleml.application.scores import scored_chunks
 from ntupleml.errors import NtuplemlError
@@ -17,6 +17,8 @@ from ntupleml.ntuples.appending import append_branches, require_appendable
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ntupleml.application.plan import Plan
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,11 @@ def append_scores(
         For anything wrong with configs, models or the ntuple; the file is as it was.
     """
     plan = make_plan(dataset_path, training_path, application_path)
+    return append_planned_scores(plan, input_path, tree_path, overwrite=overwrite)
+
+
+def append_planned_scores(plan: Plan, input_path: str | Path, tree_path: str, *, overwrite: bool = False) -> int:
+    """Append scores by a plan that is made already; otherwise as `append_scores`."""
     require_appendable(input_path, tree_path, plan.branch_names, overwrite=overwrite)
     start = time.monotonic()
     with open_input(plan, input_path, tree_path) as ntuple:
@@ -64,11 +71,10 @@ def append_scores(
         types = dict.fromkeys(plan.branch_names, np.dtype("f4"))
         append_branches(input_path, tree_path, types, (chunk.columns for chunk in chunks), overwrite=overwrite)
         log.info(
-            "%s: tree '%s': scores appended as %s … %s (%s)",
+            "%s: tree '%s': scores appended as %s (%s)",
             input_path,
             tree_path,
-            plan.branch_names[0],
-            plan.branch_names[-1],
+            branches_as_text(plan),
             rate(ntuple.num_entries, start),
         )
         return ntuple.num_entries

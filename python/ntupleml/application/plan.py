@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from ntupleml.artifacts import models_by_fold
+from ntupleml.artifacts import default_method_name, methods_by_fold, models_by_fold
 from ntupleml.config import ApplicationConfig, DatasetConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.appending import require_branch_names
 from ntupleml.scoring import append_condition, load_scorer, score_branch_names
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from ntupleml.artifacts import TrainingRecord
-    from ntupleml.scoring import Scorer
+    from ntupleml.artifacts import TrainedModel, TrainingRecord
+    from ntupleml.scoring import Engine, Scorer
 
 
 log = logging.getLogger(__name__)
@@ -31,7 +33,7 @@ class Plan(NamedTuple):
     scorer : Scorer
         The models of all folds.
     branch_names : list of str
-        New branches: one per class, the largest score, the index of its class.
+        New branches: one per score, and with `max_branches` the largest score and the index of its class.
     event_branch : str or None
         Branch whose value decides the fold; None where the entry number does.
     friend_paths : list of str
@@ -42,6 +44,10 @@ class Plan(NamedTuple):
         Folder of the friend files.
     where : str
         Path of the application config, for messages.
+    max_branches : bool
+        Whether the last two branches are the largest score and the index of its class.
+    labels : mapping of str to str
+        Name of a branch that is taken for a variable where the ntuple lacks what its formula needs.
     """
 
     scorer: Scorer
@@ -51,15 +57,34 @@ class Plan(NamedTuple):
     condition: str | None
     output_directory: str | None
     where: str
+    max_branches: bool = True
+    labels: Mapping[str, str] = MappingProxyType({})
 
 
-def make_plan(dataset_path: str | Path, training_path: str | Path, application_path: str | Path) -> Plan:
+def make_plan(
+    dataset_path: str | Path,
+    training_path: str | Path,
+    application_path: str | Path,
+    *,
+    kind: Literal["keras", "boosted_trees", "tmva"] = "keras",
+    engine: Engine | None = None,
+    weights: Sequence[str] | None = None,
+    branch_prefix: str | None = None,
+    output_directory: str | None = None,
+) -> Plan:
     """Read the three configs, check them against each other and the models' records, and load the models.
 
     Parameters
     ----------
     dataset_path, training_path, application_path : path
         The configs (YAML).
+    kind : {"keras", "boosted_trees", "tmva"}
+        Which method scores where the application config neither lists models nor names one, see
+        `ntupleml.artifacts.default_method_name`.
+    engine : {"onnx", "forest", "tmva"}, optional
+        By default the fastest.
+    weights, branch_prefix, output_directory : optional
+        Take the place of what the application config says: its `classifiers`, and the keys of these names.
 
     Raises
     ------
@@ -70,31 +95,52 @@ def make_plan(dataset_path: str | Path, training_path: str | Path, application_p
     dataset = load_config(dataset_path, DatasetConfig)
     training = load_config(training_path, TrainingConfig)
     application = load_config(application_path, ApplicationConfig)
-    names = score_branch_names(training.classes, application.branch_prefix)
-    require_branch_names(names, f"{application_path}: branch_prefix '{application.branch_prefix}'")
-    models = models_by_fold(
-        training.output_path,
-        training.num_folds,
-        where=str(application_path),
-        variables=training.variables,
-        classes=training.classes,
-        models=application.classifiers,
-        preprocessing=application.preprocessing,
-        order="crossed",
-        training_config=str(training_path),
-    )
+    prefix = application.branch_prefix if branch_prefix is None else branch_prefix
+    names = score_branch_names(training.classes, prefix)
+    require_branch_names(names, f"{application_path}: branch_prefix '{prefix}'")
+    models = _models(training, application, kind, weights, str(training_path), str(application_path))
     record = models[0].record
-    _require_same_folds(dataset, record, str(dataset_path), str(models[0].files.record))
+    if all(model.weights is None for model in models):
+        _require_same_folds(dataset, record, str(dataset_path), str(models[0].files.record))
+    _require_number_of_folds(dataset, record, str(dataset_path), str(models[0].files.record))
     nothing = np.empty((0, len(record.variables)), np.float32)
     append_condition(nothing, record.conditions, application.condition, f"{application_path}: condition")
     return Plan(
-        load_scorer(models),
+        load_scorer(models, engine=engine),
         names,
         dataset.event_branch,
         list(dataset.friend_paths),
         application.condition,
-        application.output_directory,
+        output_directory or application.output_directory,
         str(application_path),
+    )
+
+
+def _models(
+    training: TrainingConfig,
+    application: ApplicationConfig,
+    kind: Literal["keras", "boosted_trees", "tmva"],
+    weights: Sequence[str] | None,
+    training_path: str,
+    application_path: str,
+) -> list[TrainedModel]:
+    """The models: those listed, or of the method named, or of the one that the script is for."""
+    listed = application.classifiers if weights is None else weights
+    name, where = application.method, f"{application_path}: method"
+    if name is None:
+        # Listed files say themselves what they are.
+        name, where = "keras" if listed else default_method_name(training, kind, training_path), training_path
+    return models_by_fold(
+        training.output_path,
+        training.num_folds,
+        where=application_path if weights is None else "--weights",
+        variables=training.variables,
+        classes=training.classes,
+        models=listed,
+        preprocessing=application.preprocessing if weights is None else None,
+        order="crossed",
+        training_config=training_path,
+        method=methods_by_fold(training, name, where),
     )
 
 
@@ -112,6 +158,9 @@ def _require_same_folds(dataset: DatasetConfig, record: TrainingRecord, where: s
             f"{where}: event_branch: {_decides(dataset.event_branch)}, but the models were trained on folds where "
             f"{_decides(record.event_branch)} ({record_path}); use the dataset config of that training"
         )
+
+
+def _require_number_of_folds(dataset: DatasetConfig, record: TrainingRecord, where: str, record_path: str) -> None:
     if dataset.num_folds != record.num_folds:
         raise NtuplemlError(
             f"{where}: num_folds is {dataset.num_folds}, but the models were trained on {record.num_folds} folds "
@@ -121,3 +170,9 @@ def _require_same_folds(dataset: DatasetConfig, record: TrainingRecord, where: s
 
 def _decides(event_branch: str | None) -> str:
     return "the entry number decides the fold" if event_branch is None else f"branch '{event_branch}' decides the fold"
+
+
+def branches_as_text(plan: Plan) -> str:
+    """The new branches for a line of the log."""
+    first, last = plan.branch_names[0], plan.branch_names[-1]
+    return first if first == last else f"{first} … {last}"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.application.inputs import branches_to_read
+from ntupleml.application.inputs import branches_to_read, variables_in
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import event_numbers, fold_of_events
 from ntupleml.ntuples import columns_to_matrix
-from ntupleml.scoring import append_condition, max_score_and_index
+from ntupleml.scoring import NO_ANSWER, append_condition, max_score_and_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from ntupleml.application.plan import Plan
     from ntupleml.ntuples import Ntuple
+
+log = logging.getLogger(__name__)
 
 
 class ScoredChunk(NamedTuple):
@@ -43,6 +46,8 @@ class ScoredChunk(NamedTuple):
 def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
     """Score an ntuple from its first entry to its last, each event by the model that never saw its fold.
 
+    Events without an answer (see `ntupleml.scoring.Scorer.unanswered`) are counted, in one warning at the end.
+
     Parameters
     ----------
     plan : Plan
@@ -56,8 +61,11 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
         that carries event numbers holds other events.
     """
     where = f"{ntuple.path}: tree '{ntuple.tree_path}'"
+    variables = variables_in(plan, ntuple)
+    unanswered = np.zeros(len(variables) + 1, dtype=np.int64)
     for start, stop, columns in ntuple.chunks(branches_to_read(plan, ntuple)):
-        matrix = columns_to_matrix(columns, plan.scorer.variables, where=where)
+        matrix = columns_to_matrix(columns, variables, where=where)
+        unanswered += _count_unanswered(plan, matrix)
         matrix = append_condition(matrix, plan.scorer.conditions, plan.condition, f"{plan.where}: condition")
         events = np.arange(start, stop)
         numbers = events
@@ -67,13 +75,38 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
             for copy in ntuple.copies_in_friends(plan.event_branch):
                 _require_same_events(numbers, columns[copy], start, copy, where)
         scores = plan.scorer.score(matrix, fold_of_events(numbers, plan.scorer.num_folds), where=where)
-        values = [*np.ascontiguousarray(scores.T), *max_score_and_index(scores)]
+        values = [*np.ascontiguousarray(scores.T), *(max_score_and_index(scores) if plan.max_branches else ())]
         yield ScoredChunk(
             start,
             stop,
             events if events.dtype.kind in "iu" else numbers,
             dict(zip(plan.branch_names, values, strict=True)),
         )
+    if unanswered[-1]:
+        _warn_of_unanswered(unanswered, variables, ntuple.num_entries, where)
+
+
+def _count_unanswered(plan: Plan, matrix: NDArray[np.float32]) -> NDArray[np.int64] | int:
+    """Number of events with NaN in each variable, and in any."""
+    unanswered = plan.scorer.unanswered(matrix)
+    if unanswered is None:
+        return 0
+    return np.append(np.isnan(matrix).sum(axis=0), unanswered.sum())
+
+
+def _warn_of_unanswered(counts: NDArray[np.int64], variables: list[str], entries: int, where: str) -> None:
+    first = int(np.flatnonzero(counts)[0])
+    others = np.count_nonzero(counts[:-1]) - 1
+    log.warning(
+        "%s: %s of %s events have NaN in a variable ('%s' in %s%s); their scores are %.0f, as from TMVA's Reader",
+        where,
+        f"{counts[-1]:,}",
+        f"{entries:,}",
+        variables[first],
+        f"{counts[first]:,}",
+        f", and {others} more variables" if others else "",
+        NO_ANSWER,
+    )
 
 
 def _require_same_events(numbers: NDArray[np.int64], values: NDArray[Any], start: int, copy: str, where: str) -> None:

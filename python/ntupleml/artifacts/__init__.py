@@ -1,8 +1,11 @@
 """A trained model on disk and the record of how it came to be: paths, records, choice by fold, safe loading."""
 
 from ntupleml.artifacts.files import KERAS, TMVA_JOB, Method, ModelFiles, model_files, sha256_of_file
+from ntupleml.artifacts.foreign_weights import read_foreign_weights
 from ntupleml.artifacts.keras_files import check_keras_file, load_keras_model
-from ntupleml.artifacts.methods import find_method, methods_of
+from ntupleml.artifacts.listed_files import Found as FoundModel
+from ntupleml.artifacts.listed_files import find_by_checksum
+from ntupleml.artifacts.methods import default_method_name, find_method, methods_by_fold, methods_of
 from ntupleml.artifacts.record import (
     ClassContent,
     DatasetRecord,
@@ -21,6 +24,7 @@ __all__ = [
     "TMVA_JOB",
     "ClassContent",
     "DatasetRecord",
+    "FoundModel",
     "Method",
     "ModelFiles",
     "OnnxCheck",
@@ -28,12 +32,16 @@ __all__ = [
     "TrainedModel",
     "TrainingRecord",
     "check_keras_file",
+    "default_method_name",
+    "find_by_checksum",
     "find_method",
     "load_keras_model",
     "load_preprocessing",
+    "methods_by_fold",
     "methods_of",
     "model_files",
     "models_by_fold",
+    "read_foreign_weights",
     "read_record",
     "record_hash",
     "sha256_of_file",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ntupleml.artifacts.files import ModelFiles, model_files, sha256_of_file
+from ntupleml.artifacts.files import KERAS, TMVA_JOB, Method, ModelFiles, model_files, sha256_of_file
 from ntupleml.artifacts.record import TrainingRecord, read_record
 from ntupleml.errors import NtuplemlError, did_you_mean
 
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 #: htt-ml's files: `fold0_keras_model.h5`, or with the name of the network after it.
 _HTT_ML_MODEL = re.compile(r"fold(\d+)_keras_model(_\w+)?\.(h5|hdf5)")
 _HTT_ML_PREPROCESSING = re.compile(r"fold(\d+)_keras_preprocessing(_\w+)?\.pickle")
+#: Names of records; those of TMVA's methods lie beside the weights.
+_RECORD = re.compile(rf"fold\d+_(?P<name>.+)_training\.json|{TMVA_JOB}_(?P<tmva>.+)\.json")
+_RECORDS = ("fold*_training.json", f"{TMVA_JOB}_*.json")
+_XML, _ONNX = ".xml", ".onnx"
+#: Endings of files that are models: Keras, XGBoost, a forest, TMVA's weights; or the graph of any of them.
+_MODELS = (".keras", ".json", ".npz", _XML, _ONNX)
+_SCRIPTS = {"keras": "keras_training.py", "boosted_trees": "bdt_training.py", "tmva": "TMVA_training.py"}
 
 
 class Listed(NamedTuple):
@@ -26,6 +33,14 @@ class Listed(NamedTuple):
     places: list[Path]
 
 
+class Found(NamedTuple):
+    """A trained model as it was found on disk."""
+
+    files: ModelFiles
+    record: TrainingRecord
+    method: Method
+
+
 class _Model(Protocol):
     @property
     def files(self) -> ModelFiles: ...
@@ -33,15 +48,16 @@ class _Model(Protocol):
     def record(self) -> TrainingRecord: ...
 
 
-def training_command(training_config: str, fold: int) -> str:
+def training_command(training_config: str, fold: int, method: Method = KERAS) -> str:
     """Command that trains the model of a fold."""
-    return f"'python training/keras_training.py {training_config} {fold}'"
+    return f"'python training/{_SCRIPTS[method.kind]} {training_config} {fold}'"
 
 
-def find_model(listed: Listed, fold: int, training_config: str) -> tuple[ModelFiles, TrainingRecord]:
-    """Files and record of a listed model.
+def find_model(listed: Listed, fold: int, training_config: str, method: Method = KERAS) -> Found | Path:
+    """Files and record of a listed model, or the path of TMVA weights that no record goes with.
 
-    Where htt-ml's `.h5` file is listed but not there, the file that our training wrote for that fold is taken.
+    Where a file of htt-ml is listed but not there (a network as `.h5`, or as TMVA's PyKeras has it), the file that
+    our training wrote in its place is taken.
 
     Parameters
     ----------
@@ -50,47 +66,97 @@ def find_model(listed: Listed, fold: int, training_config: str) -> tuple[ModelFi
         Index of the model that should be there, for the command that makes it.
     training_config : str
         The same.
+    method : Method, optional
+        The same.
 
     Raises
     ------
     NtuplemlError
-        If it is a model of TMVA or in HDF5, is not there, or no record goes with it.
+        If the file is in HDF5 or no model, is not there, or no record goes with it and it is not one of TMVA.
     """
-    if listed.text.endswith(".xml"):
-        raise NtuplemlError(
-            f"{listed.where}: '{listed.text}' is a method of TMVA, but this script applies Keras models; list files "
-            "such as fold0_keras_model.keras, or leave the key out to use those that the training wrote"
-        )
     for place in listed.places:
         if place.exists():
             return _model_at(place, listed)
-        match = _HTT_ML_MODEL.fullmatch(place.name)
-        files = model_files(place.parent, int(match[1])) if match else None
-        if files is not None and files.record.exists():
-            return files, read_record(files.record)
-    existing = sorted(path.name for path in listed.places[-1].parent.glob("*.keras"))
+        replacement = _written_instead(place)
+        if replacement is not None:
+            return replacement
+    last = listed.places[-1]
+    if last.suffix == _XML:
+        method = method if method.kind == "tmva" else Method("tmva", "", "kBDT")
+    existing = sorted(path.name for path in last.parent.glob(f"*{last.suffix or '.keras'}"))
     raise NtuplemlError(
-        f"{listed.where}: no file '{listed.places[-1]}'{did_you_mean(listed.places[-1].name, existing)}; "
-        f"{training_command(training_config, fold)} makes the model of fold {fold}"
+        f"{listed.where}: no file '{last}'{did_you_mean(last.name, existing)}; "
+        f"{training_command(training_config, fold, method)} makes the model of fold {fold}"
     )
 
 
-def _model_at(path: Path, listed: Listed) -> tuple[ModelFiles, TrainingRecord]:
-    if path.suffix not in (".keras", ".onnx"):
+def _written_instead(place: Path) -> Found | None:
+    """What our training wrote where htt-ml's has a file of this name."""
+    match = _HTT_ML_MODEL.fullmatch(place.name)
+    if match:
+        files = model_files(place.parent, int(match[1]))
+        return Found(files, read_record(files.record), KERAS) if files.record.exists() else None
+    if place.name.endswith(".weights.xml"):
+        record = place.with_name(place.name.removesuffix(".weights.xml") + ".json")
+        return _found(record, read_record(record)) if _RECORD.fullmatch(record.name) and record.exists() else None
+    return None
+
+
+def _model_at(path: Path, listed: Listed) -> Found | Path:
+    if path.suffix in (".h5", ".hdf5"):
         raise NtuplemlError(
             f"{listed.where}: '{path}' is not a .keras file; Keras models in HDF5 are not read, since loading one can "
             "run code in it; train anew, or leave the key out to use the models that the training wrote"
         )
-    checksum = sha256_of_file(path)
-    for candidate in sorted(path.parent.glob("fold*_keras_training.json")):
-        record = read_record(candidate)
-        if checksum in record.sha256.values():
-            files = model_files(path.parent, record.fold)
-            return (files._replace(model=path) if path.suffix == ".keras" else files._replace(onnx=path)), record
+    if path.suffix not in _MODELS:
+        raise NtuplemlError(
+            f"{listed.where}: '{path}' is not a model that is known here: the names of models end in "
+            f"{', '.join(_MODELS)}; leave the key out to use those that the training wrote"
+        )
+    found = find_by_checksum(path)
+    if found is not None:
+        return found
+    if path.suffix == _XML:
+        return path
     raise NtuplemlError(
-        f"{listed.where}: no record of a training (fold*_keras_training.json) beside '{path}' goes with it, so nobody "
+        f"{listed.where}: no record of a training (fold*_training.json) beside '{path}' goes with it, so nobody "
         "knows which events it saw; keep the files of a training together, or train again"
     )
+
+
+def find_by_checksum(path: Path) -> Found | None:
+    """The trained model that a file belongs to, by the checksums in the records beside it; None where there is none.
+
+    Raises
+    ------
+    NtuplemlError
+        If a record beside it is damaged.
+    """
+    checksum = sha256_of_file(path)
+    for pattern in _RECORDS:
+        for candidate in sorted(path.parent.glob(pattern)):
+            record = read_record(candidate)
+            if checksum in record.sha256.values():
+                found = _found(candidate, record)
+                key = "onnx" if path.suffix == _ONNX else "model"
+                return found._replace(files=found.files._replace(**{key: path}))
+    return None
+
+
+def _found(record_path: Path, record: TrainingRecord) -> Found:
+    """All files of a training, by the place and name of its record."""
+    method = _method_of(record_path, record)
+    output_path = record_path.parent
+    files = model_files(output_path, record.fold, method).inside(output_path)
+    return Found(files, record, method)
+
+
+def _method_of(record_path: Path, record: TrainingRecord) -> Method:
+    match = _RECORD.fullmatch(record_path.name)
+    assert match is not None, "records are looked for by these names"
+    if match["tmva"] is not None:
+        return Method("tmva", match["tmva"], "kPyKeras" if record.engine == "keras" else "kBDT")
+    return KERAS if match["name"] == KERAS.name else Method("boosted_trees", match["name"], record.engine)
 
 
 def find_preprocessing(listed: Listed, model: _Model, models: Sequence[_Model]) -> tuple[int, Path]:

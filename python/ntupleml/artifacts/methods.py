@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ntupleml.artifacts.files import KERAS, Method
 from ntupleml.errors import NtuplemlError, did_you_mean
@@ -48,3 +48,37 @@ def find_method(training: TrainingConfig, name: str, fold: int, where: str) -> M
     if full not in methods:
         raise NtuplemlError(f"{where}: the training config has no method '{name}'{did_you_mean(full, methods)}")
     return methods[full]
+
+
+def methods_by_fold(training: TrainingConfig, name: str, where: str) -> list[Method]:
+    """Method of a name, once per fold: `{fold}` in the name makes them differ.
+
+    Parameters and errors as for `find_method`.
+    """
+    return [find_method(training, name, fold, where) for fold in range(training.num_folds)]
+
+
+def default_method_name(
+    training: TrainingConfig, kind: Literal["keras", "boosted_trees", "tmva"], training_path: str
+) -> str:
+    """Name of the method that a script of some kind is for where no config names one.
+
+    It is the network of the config, the first of its `boosted_trees`, or the first kBDT of its `tmva: methods` (the
+    first of all where none is a kBDT).
+
+    Raises
+    ------
+    NtuplemlError
+        If the training config has no `boosted_trees`, but they are asked for.
+    """
+    if kind == "keras":
+        return KERAS.name
+    if kind == "tmva":
+        methods = training.tmva.methods
+        return next((method.name for method in methods if method.type == "kBDT"), methods[0].name)
+    if not training.boosted_trees:
+        raise NtuplemlError(
+            f"{training_path}: has no boosted_trees; add them, e.g. boosted_trees: [{{name: bdt, type: xgboost}}], and "
+            "train them with training/bdt_training.py, or name another method in the key 'method'"
+        )
+    return training.boosted_trees[0].name

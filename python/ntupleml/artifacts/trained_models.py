@@ -4,27 +4,50 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ntupleml.artifacts.files import ModelFiles, model_files, sha256_of_file
-from ntupleml.artifacts.listed_files import Listed, find_model, find_preprocessing, training_command
+from ntupleml.artifacts.files import KERAS, Method, ModelFiles, model_files
+from ntupleml.artifacts.foreign_weights import foreign_files, foreign_record, read_foreign_weights
+from ntupleml.artifacts.listed_files import Found, Listed, find_model, find_preprocessing, training_command
+from ntupleml.artifacts.model_checks import (
+    Order,
+    check_checksums,
+    check_each,
+    check_length,
+    check_order,
+    check_record,
+    check_same_training,
+    key_of,
+)
 from ntupleml.artifacts.record import TrainingRecord, read_record
-from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.errors import NtuplemlError
 from ntupleml.folds import held_out_fold, scoring_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-log = logging.getLogger(__name__)
+    from ntupleml.tmva.method import TmvaMethod
 
-Order = Literal["straight", "crossed"]
+log = logging.getLogger(__name__)
 
 
 class TrainedModel(NamedTuple):
-    """The trained model of one fold: its files and its record."""
+    """The trained model of one fold.
+
+    Attributes
+    ----------
+    files : ModelFiles
+    record : TrainingRecord
+        For foreign weights what the config says of them, which nobody can check.
+    method : Method
+    weights : TmvaMethod or None
+        Content of TMVA's weights file if it is foreign: no record goes with it.
+    """
 
     files: ModelFiles
     record: TrainingRecord
+    method: Method = KERAS
+    weights: TmvaMethod | None = None
 
 
 def models_by_fold(
@@ -39,6 +62,7 @@ def models_by_fold(
     preprocessing: Sequence[str] | None = None,
     order: Order = "straight",
     training_config: str = "CONFIG",
+    method: Method | Sequence[Method] = KERAS,
 ) -> list[TrainedModel]:
     """Trained models of all folds, or of some, in the order of their own index.
 
@@ -63,6 +87,8 @@ def models_by_fold(
         folds element 0 is model 1; paths are relative to the current folder, else to ``output_path``.
     training_config : str
         Path of the training config, for the command that makes a missing model.
+    method : Method or sequence of Method, optional
+        What was trained, where no models are listed; one per fold if the name depends on the fold.
 
     Returns
     -------
@@ -77,58 +103,72 @@ def models_by_fold(
     """
     folder = Path(output_path)
     wanted = range(num_folds) if only is None else only
+    methods = [method] * num_folds if isinstance(method, Method) else list(method)
     if models is None:
-        found = [_default_model(folder, fold, where, training_config) for fold in wanted]
+        found = [_default_model(folder, fold, methods[fold], where, training_config) for fold in wanted]
     else:
-        found = _listed_models(folder, models, num_folds, wanted, order, where, training_config)
+        places = _listed(folder, models, num_folds, wanted, order, where)
+        found = [
+            _listed_model(listed, fold, num_folds, variables, classes, training_config, methods[fold])
+            for fold, listed in places.items()
+        ]
     for model in found:
-        _check_record(model, num_folds, variables, classes, where)
+        check_record(model, num_folds, variables, classes, where)
     if models is not None and len(wanted) == num_folds:
-        _check_order(found, models, order, where)
+        check_order(found, models, order, where)
     elif models is not None:
-        _check_each(found, wanted, order, where)
+        check_each(found, wanted, order, where)
     if preprocessing is not None:
         found = _with_preprocessing(found, folder, preprocessing, num_folds, order, where)
     found.sort(key=lambda model: model.record.fold)
-    _check_same_training(found, where)
+    check_same_training(found, where)
     for model in found:
-        _check_checksums(model)
+        check_checksums(model)
         log.info(
             "model %d: %s, held out from fold %d", model.record.fold, model.files.model, model.record.held_out_fold
         )
     return found
 
 
-def _default_model(folder: Path, fold: int, where: str, training_config: str) -> TrainedModel:
-    files = model_files(folder, fold)
+def _default_model(folder: Path, fold: int, method: Method, where: str, training_config: str) -> TrainedModel:
+    files = model_files(folder, fold, method)
     if not files.record.exists():
         raise NtuplemlError(
-            f"{where}: no trained model of fold {fold} in '{folder}' ({files.record.name} is not there); "
-            f"{training_command(training_config, fold)} makes it"
+            f"{where}: no trained model of fold {fold} in '{folder}' ({files.record.relative_to(folder)} is not "
+            f"there); {training_command(training_config, fold, method)} makes it"
         )
-    return TrainedModel(files, read_record(files.record))
+    return TrainedModel(files, read_record(files.record), method)
 
 
-def _listed_models(
-    folder: Path,
-    models: Sequence[str],
+def _listed(
+    folder: Path, models: Sequence[str], num_folds: int, wanted: Sequence[int], order: Order, where: str
+) -> dict[int, Listed]:
+    """The listed files by the model that each should be, in the order of the list."""
+    key = key_of(order)
+    check_length(key, models, num_folds, where)
+    folds = [index if order == "straight" else scoring_model(index, num_folds) for index in range(num_folds)]
+    return {
+        fold: Listed(text, f"{where}: {key}[{index}]", _places(folder, text, order))
+        for index, (fold, text) in enumerate(zip(folds, models, strict=True))
+        if fold in wanted
+    }
+
+
+def _listed_model(
+    listed: Listed,
+    fold: int,
     num_folds: int,
-    wanted: Sequence[int],
-    order: Order,
-    where: str,
+    variables: Sequence[str] | None,
+    classes: Sequence[str] | None,
     training_config: str,
-) -> list[TrainedModel]:
-    key = _key(order)
-    _check_length(key, models, num_folds, where)
-    found = []
-    for index, text in enumerate(models):
-        fold = index if order == "straight" else scoring_model(index, num_folds)
-        if fold not in wanted:
-            continue
-        listed = Listed(text, f"{where}: {key}[{index}]", _places(folder, text, order))
-        files, record = find_model(listed, fold, training_config)
-        found.append(TrainedModel(files, record))
-    return found
+    method: Method,
+) -> TrainedModel:
+    found = find_model(listed, fold, training_config, method)
+    if isinstance(found, Found):
+        return TrainedModel(*found)
+    weights = read_foreign_weights(found, held_out_fold(fold, num_folds))
+    record = foreign_record(weights, fold, num_folds, variables, classes, listed.where)
+    return TrainedModel(foreign_files(found), record, Method("tmva", weights.name), weights)
 
 
 def _places(folder: Path, text: str, order: Order) -> list[Path]:
@@ -137,94 +177,17 @@ def _places(folder: Path, text: str, order: Order) -> list[Path]:
     return [beside] if order == "straight" else [Path(text), beside]
 
 
-def _key(order: Order) -> str:
-    return "model" if order == "straight" else "classifiers"
-
-
-def _check_length(key: str, listed: Sequence[str], num_folds: int, where: str) -> None:
-    if len(listed) != num_folds:
-        raise NtuplemlError(
-            f"{where}: {key} lists {len(listed)} files, but the training has {num_folds} folds; list one per fold, or "
-            f"leave {key} out to use the models that the training wrote"
-        )
-
-
-def _check_record(
-    model: TrainedModel,
-    num_folds: int,
-    variables: Sequence[str] | None,
-    classes: Sequence[str] | None,
-    where: str,
-) -> None:
-    record = model.record
-    path = model.files.record
-    if record.num_folds != num_folds:
-        raise NtuplemlError(
-            f"{where}: the training config has {num_folds} folds, but the model of {path} was trained for "
-            f"{record.num_folds}; train again"
-        )
-    if record.held_out_fold != held_out_fold(record.fold, num_folds):
-        raise NtuplemlError(
-            f"{path}: model {record.fold} is held out from fold {record.held_out_fold}, not from fold "
-            f"{held_out_fold(record.fold, num_folds)} as the scheme of folds wants; train again"
-        )
-    for kind, wanted, found in (("variable", variables, record.variables), ("class", classes, record.classes)):
-        if wanted is not None:
-            _check_names(kind, list(wanted), found, path, where)
-
-
-def _check_names(kind: str, wanted: list[str], found: list[str], path: Path, where: str) -> None:
-    if wanted == found:
-        return
-    start = f"{where}: the config differs from what the model of {path} was trained on: "
-    end = "; train again, or use the config of that training"
-    for name in wanted:
-        if name not in found:
-            raise NtuplemlError(f"{start}it has no {kind} '{name}'{did_you_mean(name, found)}{end}")
-    for name in found:
-        if name not in wanted:
-            raise NtuplemlError(f"{start}it has the {kind} '{name}', the config not{did_you_mean(name, wanted)}{end}")
-    index = next(i for i, (left, right) in enumerate(zip(wanted, found, strict=True)) if left != right)
-    raise NtuplemlError(
-        f"{start}its {kind} {index} is '{found[index]}', that of the config '{wanted[index]}': the order matters{end}"
-    )
-
-
-def _check_order(found: list[TrainedModel], models: Sequence[str], order: Order, where: str) -> None:
-    num_folds = len(found)
-    key = _key(order)
-    indices = [model.record.fold for model in found]
-    for fold in range(num_folds):
-        if fold not in indices:
-            twice = next(index for index in indices if indices.count(index) > 1)
-            raise NtuplemlError(f"{where}: {key}: model {twice} is listed twice, model {fold} not at all; list each")
-    wanted = [index if order == "straight" else scoring_model(index, num_folds) for index in range(num_folds)]
-    if indices == wanted:
-        return
-    right = ", ".join(models[indices.index(index)] for index in wanted)
-    index = next(i for i in range(num_folds) if indices[i] != wanted[i])
-    if order == "crossed":
-        reason = f"element {index} scores the events of fold {index}, which model {indices[index]} was trained on"
-    else:
-        reason = f"element {index} is to be the model of fold {index}, but the record says that it is {indices[index]}"
-    raise NtuplemlError(f"{where}: {key} is in the wrong order: {reason}; the right order is [{right}]")
-
-
-def _check_each(found: list[TrainedModel], wanted: Sequence[int], order: Order, where: str) -> None:
-    """The order of a list of which only some elements are looked at."""
-    for model in found:
-        if model.record.fold not in wanted:
-            raise NtuplemlError(
-                f"{where}: {_key(order)} is in the wrong order: where it should have the model of fold "
-                f"{', '.join(map(str, wanted))}, it has that of fold {model.record.fold} ({model.files.record})"
-            )
-
-
 def _with_preprocessing(
     found: list[TrainedModel], folder: Path, listed: Sequence[str], num_folds: int, order: Order, where: str
 ) -> list[TrainedModel]:
     """Models with the listed scalers, each of which must be the one of its model; both in the order of the list."""
-    _check_length("preprocessing", listed, num_folds, where)
+    check_length("preprocessing", listed, num_folds, where)
+    for model in found:
+        if model.files.preprocessing is None:
+            raise NtuplemlError(
+                f"{where}: preprocessing lists scalers, but the method '{model.method.name}' has none; leave the key "
+                "out"
+            )
     # Without a list of models they are in straight order, whatever the order of the scalers.
     expected = {
         (index if order == "straight" else scoring_model(index, num_folds)): text for index, text in enumerate(listed)
@@ -240,33 +203,7 @@ def _with_preprocessing(
         if fold_of_file != fold:
             raise NtuplemlError(
                 f"{where}: preprocessing is in the wrong order: element {index} is '{text}' of model {fold_of_file}, "
-                f"but the model there is {fold}; list them in the same order as {_key(order)}"
+                f"but the model there is {fold}; list them in the same order as {key_of(order)}"
             )
         result.append(model._replace(files=model.files._replace(preprocessing=path)))
     return result
-
-
-def _check_same_training(found: list[TrainedModel], where: str) -> None:
-    first = found[0]
-    for model in found[1:]:
-        for field in ("variables", "classes", "conditions", "event_branch"):
-            one, other = getattr(first.record, field), getattr(model.record, field)
-            if one != other:
-                raise NtuplemlError(
-                    f"{where}: the models are not of one training: {field} is {other} in {model.files.record}, but "
-                    f"{one} in {first.files.record}; train all folds with one config"
-                )
-
-
-def _check_checksums(model: TrainedModel) -> None:
-    wanted = model_files("", model.record.fold)
-    for path, name in (
-        (model.files.model, wanted.model.name),
-        (model.files.preprocessing, wanted.names["preprocessing"]),
-    ):
-        checksum = model.record.sha256.get(name)
-        if checksum is not None and path is not None and path.exists() and sha256_of_file(path) != checksum:
-            raise NtuplemlError(
-                f"{path}: not the file that the training wrote: its checksum differs from that in "
-                f"{model.files.record}; restore it, or train again"
-            )

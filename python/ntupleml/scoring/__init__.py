@@ -1,14 +1,21 @@
-"""Columns in, scores out: ONNX Runtime sessions of all folds, each event scored by the model that never saw it."""
+"""Columns in, scores out: the models of all folds in a fast engine, each event scored by the one that never saw it."""
 
 from ntupleml.scoring.conditions import append_condition
-from ntupleml.scoring.outputs import max_score_and_index, score_branch_names
-from ntupleml.scoring.scorer import BATCH_SIZE, Scorer, load_scorer
+from ntupleml.scoring.engines import Engine, model_evaluator, weights_evaluator
+from ntupleml.scoring.outputs import NO_ANSWER, max_score_and_index, score_branch_names
+from ntupleml.scoring.scorer import Scorer, load_scorer
+from ntupleml.scoring.sessions import BATCH_SIZE, Evaluator
 
 __all__ = [
     "BATCH_SIZE",
+    "NO_ANSWER",
+    "Engine",
+    "Evaluator",
     "Scorer",
     "append_condition",
     "load_scorer",
     "max_score_and_index",
+    "model_evaluator",
     "score_branch_names",
+    "weights_evaluator",
 ]

@@ -1,7 +1,8 @@
-"""The ONNX file of a trained model: checked against the record, or made from the Keras model where it is not there."""
+"""The ONNX file of a trained model: checked against the record, or made from the model where it is not there."""
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from ntupleml.artifacts import (
     write_record,
 )
 from ntupleml.errors import NtuplemlError
+from ntupleml.scoring.forest_engine import forest_of_file
+from ntupleml.scoring.sessions import Evaluator, open_session, session_evaluator
 
 if TYPE_CHECKING:
     import onnx
@@ -30,28 +33,107 @@ log = logging.getLogger(__name__)
 _NUM_CHECKED = 10_000
 
 
-def onnx_graph(model: TrainedModel) -> bytes:
-    """Content of a model's ONNX file, made and written first where there is none.
+def open_graph(model: TrainedModel, threads: int) -> Evaluator:
+    """Evaluator of a model's ONNX file, or of the graph made from the model where there is none.
+
+    That of a Keras model is made and written once; that of a forest, which takes seconds at most, is not kept.
+
+    Parameters
+    ----------
+    model : TrainedModel
+    threads : int
+        Of ONNX Runtime.
 
     Raises
     ------
     NtuplemlError
-        If the file's checksum is not the recorded one, or there is neither an ONNX file nor a Keras model.
+        If the file is not the one that its record describes, or there is neither an ONNX file nor a model.
     """
     path = model.files.onnx
-    if not path.exists():
-        return _make(model)
-    checksum = model.record.sha256.get(_name(model.record))
-    if checksum is not None and sha256_of_file(path) != checksum:
+    if path.exists():
+        _require_checksum(model)
+        content = path.read_bytes()
+    elif model.files.model.suffix in (".json", ".npz"):
+        content = _forest_graph(model)
+    else:
+        content = _make(model)
+    session = open_session(content, path, threads)
+    _check_metadata(session, model)
+    return session_evaluator(session)
+
+
+def _require_checksum(model: TrainedModel) -> None:
+    checksum = model.record.sha256.get(_name(model))
+    if checksum is not None and sha256_of_file(model.files.onnx) != checksum:
         raise NtuplemlError(
-            f"{path}: not the file that the training wrote: its checksum differs from that in {model.files.record}; "
-            "delete it, and it is made anew from the Keras model"
+            f"{model.files.onnx}: not the file that the training wrote: its checksum differs from that in "
+            f"{model.files.record}; delete it, and it is made anew from the {_source(model)}"
         )
-    return path.read_bytes()
 
 
-def _name(record: TrainingRecord) -> str:
-    return model_files("", record.fold).onnx.name
+def _name(model: TrainedModel) -> str:
+    """Key of the ONNX file in the record's checksums: its name at the time of the training."""
+    return model_files("", model.record.fold, model.method).onnx.name
+
+
+def _source(model: TrainedModel) -> str:
+    return "Keras model" if model.files.model.suffix == ".keras" else "model"
+
+
+def _check_metadata(session: Any, model: TrainedModel) -> None:
+    """Refuse a graph that is not the one its record describes."""
+    path, record = model.files.onnx, model.record
+    text = session.get_modelmeta().custom_metadata_map.get("ntupleml")
+    try:
+        description = json.loads(text or "null")
+    except ValueError:
+        description = None
+    if not isinstance(description, dict):
+        raise NtuplemlError(f"{path}: not written by ntupleml: it has no description of its inputs; train again")
+    for key, found, wanted in (
+        ("variables", description.get("variables"), {"variables": [*record.variables, *record.conditions]}),
+        ("classes", description.get("classes"), record.classes),
+        ("missing", description.get("missing"), record.missing),
+        ("record_hash", description.get("record_hash"), record_hash(record)),
+    ):
+        if found != wanted:
+            raise NtuplemlError(
+                f"{path}: is not of the training that {model.files.record} records: {key} is {found}, not {wanted}; "
+                f"delete it, and it is made anew from the {_source(model)}"
+            )
+    inputs = [(value.name, value.shape[1:]) for value in session.get_inputs()]
+    outputs = [(value.name, value.shape[1:]) for value in session.get_outputs()]
+    num_classes = len(record.classes)
+    # A method of TMVA for two classes gives one value.
+    allowed = [[("scores", [num_classes])]] + ([[("scores", [1])]] if num_classes == 2 else [])
+    if inputs != [("variables", [len(record.variables) + len(record.conditions)])] or outputs not in allowed:
+        raise NtuplemlError(
+            f"{path}: damaged: its inputs and outputs are {inputs + outputs}; delete it, and it is made anew"
+        )
+
+
+def _forest_graph(model: TrainedModel) -> bytes:
+    """Graph of an XGBoost model, or of a forest in our own format."""
+    from ntupleml.onnx_models.forest import forest_to_onnx
+
+    path, record = model.files.model, model.record
+    forest = forest_of_file(path)
+    if forest is None:
+        raise NtuplemlError(f"{model.files.onnx}: no such file, nor '{path}' to make it from; train again")
+    names = record.classes if forest.num_outputs == len(record.classes) else record.classes[1:]
+    graph = forest_to_onnx(
+        forest,
+        record.variables,
+        names,
+        kind=record.engine,
+        classes=record.classes,
+        dtype=np.float32,
+        missing=record.missing,
+        conditions=record.conditions,
+        record_hash=record_hash(record),
+    )
+    content: bytes = graph.SerializeToString()
+    return content
 
 
 def _make(model: TrainedModel) -> bytes:
@@ -59,7 +141,7 @@ def _make(model: TrainedModel) -> bytes:
     from ntupleml.onnx_models.comparison import check_against_keras
     from ntupleml.onnx_models.keras_network import keras_to_onnx
 
-    files, record = model
+    files, record = model.files, model.record
     for path in (files.model, files.preprocessing):
         if path is None or not path.exists():
             raise NtuplemlError(f"{files.onnx}: no such file, nor '{path}' to make it from; train again")
@@ -102,8 +184,8 @@ def _keep(model: TrainedModel, graph: onnx.ModelProto, check: OnnxCheck) -> None
     """
     from ntupleml.onnx_models.files import write_onnx
 
-    files, record = model
-    name = _name(record)
+    files, record = model.files, model.record
+    name = _name(model)
     others = {key: value for key, value in record.sha256.items() if key != name}
     try:
         if name in record.sha256:

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ntupleml.artifacts import record_hash
-from ntupleml.errors import NtuplemlError, one_line
-from ntupleml.folds import scoring_model
-from ntupleml.scoring.onnx_files import onnx_graph
+from ntupleml.errors import NtuplemlError
+from ntupleml.scoring.engines import model_evaluator
+from ntupleml.scoring.outputs import NO_ANSWER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from ntupleml.artifacts import TrainedModel, TrainingRecord
+    from ntupleml.artifacts import TrainedModel
+    from ntupleml.scoring.engines import Engine
+    from ntupleml.scoring.sessions import Evaluator
 
-log = logging.getLogger(__name__)
-
-#: Events per call of ONNX Runtime: so few that the results of the layers stay in the processor's cache. Batches of
-#: 10,000 take up to 1.8 times longer (one hidden layer of 1000), a million rows at once several times.
-BATCH_SIZE = 2_000
+#: What happens to NaN and infinite inputs: an error; the models replace them; or, as with TMVA's Reader, an event
+#: with NaN has no answer, and infinite values are numbers as any other.
+NonFinite = Literal["refused", "replaced", "no answer"]
 
 
 class Scorer:
-    """Scores events with the models of all folds, or of those that were loaded.
+    """Scores events, each by the model for its fold; with the models of all folds, or of those that were loaded.
 
     Attributes
     ----------
@@ -41,17 +38,28 @@ class Scorer:
     num_folds : int
     event_branch : str or None
         Branch whose value decides the fold; None where the entry number does.
+    non_finite : {"refused", "replaced", "no answer"}
     """
 
-    def __init__(self, sessions: Sequence[Any], records: Sequence[TrainingRecord]) -> None:
-        first = records[0]
-        self.variables = list(first.variables)
-        self.conditions = list(first.conditions)
-        self.classes = list(first.classes)
-        self.num_folds = first.num_folds
-        self.event_branch = first.event_branch
-        self._sessions = {record.fold: session for record, session in zip(records, sessions, strict=True)}
-        self._replaces_missing = all(record.missing is not None for record in records)
+    def __init__(
+        self,
+        evaluators: Mapping[int, Evaluator],
+        *,
+        num_folds: int,
+        variables: Sequence[str],
+        classes: Sequence[str],
+        conditions: Sequence[str] = (),
+        event_branch: str | None = None,
+        non_finite: NonFinite = "refused",
+    ) -> None:
+        """Take the evaluators by the folds whose events they score."""
+        self.variables = list(variables)
+        self.conditions = list(conditions)
+        self.classes = list(classes)
+        self.num_folds = num_folds
+        self.event_branch = event_branch
+        self.non_finite = non_finite
+        self._evaluators = dict(evaluators)
 
     def score(
         self, matrix: NDArray[np.float32], folds: NDArray[np.integer[Any]], *, where: str = "scoring"
@@ -74,22 +82,45 @@ class Scorer:
         Raises
         ------
         NtuplemlError
-            If an input is NaN or infinite and the models were not trained to replace such values.
+            If an input is NaN or infinite and the models are not to be given such values.
         ValueError
             If the matrix or the folds are not of the shape or range above, or the model of a fold is not loaded.
         """
         self._check_arguments(matrix, folds)
         self._check_inputs(matrix, where)
         scores = np.empty((len(matrix), len(self.classes)), dtype=np.float32)
+        unanswered = self.unanswered(matrix)
+        if unanswered is not None:
+            scores[unanswered] = NO_ANSWER
         for fold in range(self.num_folds):
-            events = np.flatnonzero(folds == fold)
-            model = scoring_model(fold, self.num_folds)
-            if len(events) and model not in self._sessions:
-                raise ValueError(f"events of fold {fold}, but model {model} is not loaded")
-            for start in range(0, len(events), BATCH_SIZE):
-                batch = events[start : start + BATCH_SIZE]
-                scores[batch] = self._sessions[model].run(["scores"], {"variables": matrix[batch]})[0]
+            chosen = folds == fold if unanswered is None else (folds == fold) & ~unanswered
+            self._score_fold(fold, np.flatnonzero(chosen), matrix, scores)
         return scores
+
+    def unanswered(self, matrix: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+        """Which events have no answer, their scores being −999: those with NaN among the inputs of a TMVA method.
+
+        Returns
+        -------
+        array of bool, shape (n_events,), or None
+            None where there are none.
+        """
+        if self.non_finite != "no answer":
+            return None
+        unanswered = np.asarray(np.isnan(matrix).any(axis=1))
+        return unanswered if unanswered.any() else None
+
+    def _score_fold(
+        self, fold: int, events: NDArray[np.intp], matrix: NDArray[np.float32], scores: NDArray[np.float32]
+    ) -> None:
+        if not len(events):
+            return
+        if fold not in self._evaluators:
+            raise ValueError(f"events of fold {fold}, but the model that scores them is not loaded")
+        evaluate, batch_size = self._evaluators[fold]
+        for start in range(0, len(events), batch_size):
+            batch = events[start : start + batch_size]
+            scores[batch] = evaluate(matrix[batch])
 
     def _check_arguments(self, matrix: NDArray[np.float32], folds: NDArray[np.integer[Any]]) -> None:
         num_inputs = len(self.variables) + len(self.conditions)
@@ -101,7 +132,7 @@ class Scorer:
             raise ValueError(f"folds from {folds.min()} to {folds.max()}, but there are {self.num_folds}")
 
     def _check_inputs(self, matrix: NDArray[np.float32], where: str) -> None:
-        if self._replaces_missing or np.isfinite(matrix).all():
+        if self.non_finite != "refused" or np.isfinite(matrix).all():
             return
         counts = np.count_nonzero(~np.isfinite(matrix), axis=0)
         first = int(np.flatnonzero(counts)[0])
@@ -114,66 +145,40 @@ class Scorer:
         )
 
 
-def load_scorer(models: Sequence[TrainedModel], *, threads: int = 1) -> Scorer:
+def load_scorer(models: Sequence[TrainedModel], *, engine: Engine | None = None, threads: int = 1) -> Scorer:
     """Open models for scoring, without TensorFlow.
 
-    Where the ONNX file of a model is not there, it is made once from the Keras model (which imports TensorFlow).
+    Where the ONNX file of a Keras model is not there, it is made once (which imports TensorFlow).
 
     Parameters
     ----------
     models : sequence of TrainedModel
         From `ntupleml.artifacts.models_by_fold`, of one training.
+    engine : {"onnx", "forest", "tmva"}, optional
+        By default the kernel for forests, ONNX Runtime for everything else. The scores are the same.
     threads : int, default: 1
-        Threads of ONNX Runtime. More than one scores large networks sooner, at a higher total cost.
+        Threads of the engine. More than one scores large models sooner, at a higher total cost.
 
     Raises
     ------
     NtuplemlError
-        If a file is not the ONNX graph of its record: damaged, of another training, changed since.
+        If a file is not that of its record (damaged, of another training, changed since), or the engine cannot score
+        such models.
     """
-    return Scorer([_session(model, threads) for model in models], [model.record for model in models])
+    first = models[0].record
+    return Scorer(
+        {model.record.held_out_fold: model_evaluator(model, engine, threads) for model in models},
+        num_folds=first.num_folds,
+        variables=first.variables,
+        classes=first.classes,
+        conditions=first.conditions,
+        event_branch=first.event_branch,
+        non_finite=_non_finite(models),
+    )
 
 
-def _session(model: TrainedModel, threads: int) -> Any:
-    import onnxruntime
-
-    graph = onnx_graph(model)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # warnings about the hardware say nothing to a user
-    try:
-        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
-        raise NtuplemlError(f"{model.files.onnx}: not an ONNX graph, or damaged: {one_line(error)}") from error
-    _check_metadata(session, model)
-    return session
-
-
-def _check_metadata(session: Any, model: TrainedModel) -> None:
-    """Refuse a graph that is not the one its record describes."""
-    path, record = model.files.onnx, model.record
-    text = session.get_modelmeta().custom_metadata_map.get("ntupleml")
-    try:
-        description = json.loads(text or "null")
-    except ValueError:
-        description = None
-    if not isinstance(description, dict):
-        raise NtuplemlError(f"{path}: not written by ntupleml: it has no description of its inputs; train again")
-    for key, found, wanted in (
-        ("variables", description.get("variables"), {"variables": [*record.variables, *record.conditions]}),
-        ("classes", description.get("classes"), record.classes),
-        ("missing", description.get("missing"), record.missing),
-        ("record_hash", description.get("record_hash"), record_hash(record)),
-    ):
-        if found != wanted:
-            raise NtuplemlError(
-                f"{path}: is not of the training that {model.files.record} records: {key} is {found}, not {wanted}; "
-                "delete it, and it is made anew from the Keras model"
-            )
-    shapes = [(value.name, value.shape[1:]) for value in (*session.get_inputs(), *session.get_outputs())]
-    if shapes != [
-        ("variables", [len(record.variables) + len(record.conditions)]),
-        ("scores", [len(record.classes)]),
-    ]:
-        raise NtuplemlError(f"{path}: damaged: its inputs and outputs are {shapes}; delete it, and it is made anew")
+def _non_finite(models: Sequence[TrainedModel]) -> NonFinite:
+    if all(model.record.missing is not None for model in models):
+        return "replaced"
+    as_reader = all(model.files.model.suffix == ".xml" for model in models)
+    return "no answer" if as_reader else "refused"

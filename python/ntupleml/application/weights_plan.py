@@ -1,0 +1,189 @@
+"""A plan from TMVA weights files alone: variables, scores and branches are those that the files name."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ntupleml.application.plan import Plan
+from ntupleml.artifacts import find_by_checksum, read_foreign_weights
+from ntupleml.config import ApplicationConfig, DatasetConfig, load_config
+from ntupleml.errors import NtuplemlError
+from ntupleml.ntuples.appending import require_branch_names
+from ntupleml.scoring import Scorer, score_branch_names, weights_evaluator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ntupleml.artifacts import FoundModel
+    from ntupleml.scoring import Engine
+    from ntupleml.tmva.method import TmvaMethod
+
+log = logging.getLogger(__name__)
+
+_DEFAULT_PREFIX = "ml_score_"
+
+
+def make_weights_plan(
+    weights: Sequence[str | Path],
+    *,
+    dataset_path: str | Path | None = None,
+    application_path: str | Path | None = None,
+    event_branch: str | None = None,
+    branch_prefix: str | None = None,
+    output_directory: str | None = None,
+    engine: Engine | None = None,
+) -> Plan:
+    """Read TMVA weights and say which branches they make of an ntuple.
+
+    The variables are the expressions that the file gives them. A method for several classes makes the branches
+    `{prefix}{class}`, `{prefix}max_score` and `{prefix}max_index`; one for two classes makes `{prefix}{method}` with
+    the value of TMVA's Reader; a regression makes `{prefix}{target}`. What is no letter, digit or underscore in these
+    names becomes an underscore.
+
+    Parameters
+    ----------
+    weights : sequence of path
+        One file, which scores all events, or one per fold: file j scores the events of fold j.
+    dataset_path : path, optional
+        Dataset config, for `event_branch`, `num_folds` and `friend_paths`.
+    application_path : path, optional
+        Application config, for `branch_prefix` and `output_directory`.
+    event_branch : str, optional
+        Branch whose value modulo the number of files says which file scores an event, in place of the dataset
+        config's; with neither the entry number decides.
+    branch_prefix, output_directory : str, optional
+        In place of the application config's.
+    engine : {"onnx", "forest", "tmva"}, optional
+        By default the fastest.
+
+    Raises
+    ------
+    NtuplemlError
+        For a file that cannot be read or scored, files that do not go together, or records beside them by which a
+        file would score events that it was trained on.
+    """
+    dataset = None if dataset_path is None else load_config(dataset_path, DatasetConfig)
+    application = None if application_path is None else load_config(application_path, ApplicationConfig)
+    if application is not None:
+        branch_prefix = application.branch_prefix if branch_prefix is None else branch_prefix
+        output_directory = output_directory or application.output_directory
+    if dataset is not None:
+        event_branch = event_branch or dataset.event_branch
+        _require_number_of_files(weights, dataset.num_folds, str(dataset_path))
+    methods = _read(list(map(Path, weights)), event_branch)
+    first = methods[0]
+    names, max_branches = _branch_names(first, _DEFAULT_PREFIX if branch_prefix is None else branch_prefix)
+    require_branch_names(names, str(first.path))
+    variables = [variable.expression for variable in first.variables]
+    scorer = Scorer(
+        {fold: weights_evaluator(method, engine) for fold, method in enumerate(methods)},
+        num_folds=len(methods),
+        variables=variables,
+        classes=first.output_names,
+        event_branch=event_branch,
+        non_finite="no answer",
+    )
+    return Plan(
+        scorer,
+        names,
+        # One file scores all events, whatever their numbers; friends still get a copy of them.
+        event_branch,
+        [] if dataset is None else list(dataset.friend_paths),
+        None,
+        output_directory,
+        str(application_path or "--weights"),
+        max_branches,
+        {variable.expression: variable.label for variable in first.variables if variable.label != variable.expression},
+    )
+
+
+def _require_number_of_files(weights: Sequence[object], num_folds: int, where: str) -> None:
+    if len(weights) not in (1, num_folds):
+        raise NtuplemlError(
+            f"--weights: {len(weights)} files, but {where} has {num_folds} folds; give one file per fold, or one for "
+            "all"
+        )
+
+
+def _read(paths: Sequence[Path], event_branch: str | None) -> list[TmvaMethod]:
+    """The files, checked against each other and against records of trainings beside them."""
+    methods: list[TmvaMethod] = []
+    for fold, path in enumerate(paths):
+        method = _read_one(path, fold, len(paths), event_branch)
+        if methods:
+            _require_alike(methods[0], method)
+        methods.append(method)
+    return methods
+
+
+def _read_one(path: Path, fold: int, num_files: int, event_branch: str | None) -> TmvaMethod:
+    from ntupleml.tmva.reading import read_weights
+
+    if not path.exists():
+        raise NtuplemlError(f"--weights: no file '{path}'")
+    found = find_by_checksum(path)
+    if found is None:
+        return read_foreign_weights(path, fold if num_files > 1 else None)
+    _require_safe(path, found, fold, num_files, event_branch)
+    return read_weights(path)
+
+
+def _require_safe(path: Path, found: FoundModel, fold: int, num_files: int, event_branch: str | None) -> None:
+    """A file with a record must not score events of the folds that it was trained on."""
+    record = found.record
+    if num_files == 1:
+        log.warning(
+            "%s: was trained on folds %s of %d (%s), and now scores all events; give one file per fold where events of "
+            "the training may be among them",
+            path,
+            ", ".join(map(str, record.trained_on)),
+            record.num_folds,
+            found.files.record,
+        )
+        return
+    if record.num_folds != num_files:
+        raise NtuplemlError(
+            f"--weights: {num_files} files, but {path} is of a training with {record.num_folds} folds "
+            f"({found.files.record}); give one file per fold"
+        )
+    if record.held_out_fold != fold:
+        raise NtuplemlError(
+            f"--weights: wrong order: file {fold} scores the events of fold {fold}, which {path} was trained on "
+            f"({found.files.record}); it is to score those of fold {record.held_out_fold}"
+        )
+    if record.folds_recorded and record.event_branch != event_branch:
+        raise NtuplemlError(
+            f"--weights: {_decides(event_branch)}, but {path} was trained on folds where "
+            f"{_decides(record.event_branch)} ({found.files.record}); give --event-branch or a dataset config like that"
+        )
+
+
+def _decides(event_branch: str | None) -> str:
+    return "the entry number decides the fold" if event_branch is None else f"branch '{event_branch}' decides the fold"
+
+
+def _require_alike(first: TmvaMethod, other: TmvaMethod) -> None:
+    """Files for the folds of one training have the same variables and scores; their names may differ."""
+    pairs: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+        "analysis": ([first.analysis], [other.analysis]),
+        "variables": ([item.expression for item in first.variables], [item.expression for item in other.variables]),
+    }
+    if first.analysis != "Classification":
+        pairs["outputs"] = (first.output_names, other.output_names)
+    for what, (one, two) in pairs.items():
+        if one != two:
+            raise NtuplemlError(
+                f"--weights: the files do not go together: {what} {', '.join(two)} in {other.path}, but "
+                f"{', '.join(one)} in {first.path}"
+            )
+
+
+def _branch_names(method: TmvaMethod, prefix: str) -> tuple[list[str], bool]:
+    """Names of the new branches, and whether the last two are those of the largest score."""
+    outputs = [re.sub(r"\W", "_", name) for name in method.output_names]
+    if method.analysis == "Multiclass":
+        return score_branch_names(outputs, prefix), True
+    return [f"{prefix}{name}" for name in outputs], False

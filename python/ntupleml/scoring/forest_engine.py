@@ -1,0 +1,91 @@
+"""Forests as evaluators: the kernel of `ntupleml.forests`, behind what TMVA does to its inputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.preprocessing.missing import fill_missing
+from ntupleml.scoring.outputs import NO_ANSWER
+from ntupleml.scoring.sessions import BATCH_SIZE, Evaluator, open_session, session_evaluator
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ntupleml.forests import Forest
+    from ntupleml.tmva.method import TmvaMethod
+
+#: Events per call of the kernel, which divides them into blocks of its own.
+_BATCH_SIZE = 50_000
+
+
+def forest_of_file(path: Path) -> Forest | None:
+    """The forest in a file, XGBoost's or ours; None where it holds another kind of model, or is not there."""
+    if not path.exists():
+        return None
+    if path.suffix == ".json":
+        from ntupleml.forests.xgboost import forest_of_xgboost
+
+        return forest_of_xgboost(path.read_bytes())
+    if path.suffix == ".npz":
+        from ntupleml.forests.files import load_forest
+
+        return load_forest(path)
+    return None
+
+
+def forest_evaluator(forest: Forest, threads: int, missing: float | None = None) -> Evaluator:
+    """Evaluator of a forest.
+
+    Parameters
+    ----------
+    forest : Forest
+    threads : int
+    missing : float, optional
+        What replaces NaN and infinite inputs, where the training did so.
+    """
+    from ntupleml.forests.kernel import evaluate, prepare
+
+    prepared = prepare(forest)
+
+    def scores(matrix: NDArray[np.float32]) -> NDArray[Any]:
+        return evaluate(prepared, fill_missing(matrix, missing), threads)
+
+    return Evaluator(scores, _BATCH_SIZE)
+
+
+def transformed_forest_evaluator(method: TmvaMethod, forest: Forest, threads: int) -> Evaluator:
+    """Evaluator of a BDT of TMVA: its variable transformations as a graph in ONNX Runtime, then the kernel."""
+    trees = forest_evaluator(forest, threads)
+    if not method.transformations:
+        return trees
+    transformations = session_evaluator(open_session(_transformation_graph(method), method.path, threads))
+
+    def scores(matrix: NDArray[np.float32]) -> NDArray[Any]:
+        transformed = np.empty((len(matrix), forest.num_inputs), dtype=np.float32)
+        for start in range(0, len(matrix), BATCH_SIZE):
+            block = slice(start, start + BATCH_SIZE)
+            transformed[block] = transformations.evaluate(matrix[block])
+        answers = trees.evaluate(transformed)
+        answers[np.isnan(transformed).any(axis=1)] = NO_ANSWER
+        return answers
+
+    return Evaluator(scores, _BATCH_SIZE)
+
+
+def _transformation_graph(method: TmvaMethod) -> bytes:
+    """Graph from the variables to what the trees see."""
+    from ntupleml.onnx_models.contract import INPUT, OUTPUT, GraphInput, contract_model
+    from ntupleml.onnx_models.graph import GraphBuilder
+    from ntupleml.onnx_models.tmva_transformations import transformation_nodes
+
+    names = [variable.full_name for variable in method.variables]
+    graph = GraphBuilder()
+    value = transformation_nodes(graph, INPUT, method.transformations, np.float32)
+    graph.add("Identity", value, output=OUTPUT)
+    model = contract_model(graph, {INPUT: GraphInput(names)}, {OUTPUT: names}, classes=[], kind="tmva_transformations")
+    content: bytes = model.SerializeToString()
+    return content
