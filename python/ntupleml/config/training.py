@@ -154,7 +154,8 @@ class BoostedTreesConfig(Schema):
     early_stopping : int, optional
         Rounds without a better loss on the validation part after which training stops; the model has the best ones.
     options : dict
-        Parameters of the library, by its own names, e.g. `max_depth`, `learning_rate`, `subsample`.
+        Parameters of the library, by its own names, e.g. `max_depth`, `learning_rate`, `subsample`; checked by the
+        library before anything is trained.
     negative_weights : str
         What is done about events with negative weights, by TMVA's names.
     """
@@ -163,7 +164,7 @@ class BoostedTreesConfig(Schema):
     type: Literal["xgboost", "hist_gradient_boosting"] = "xgboost"
     rounds: int = Field(default=500, ge=1)
     early_stopping: int | None = Field(default=None, ge=1)
-    options: Annotated[dict[Name, bool | int | float | str], TextKeys] = {}
+    options: Annotated[dict[Name, bool | int | float | str | None], TextKeys] = {}
     negative_weights: Name = "Pray"
 
 

@@ -6,17 +6,21 @@ import json
 import logging
 import zipfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntupleml.artifacts import KERAS, model_files
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError
 from ntupleml.training.schedule import Schedule
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
+
+    from ntupleml.artifacts import Method
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +51,16 @@ class Progress:
     best_weights: list[NDArray[Any]] = field(default_factory=list)
 
 
-def checkpoint_path(output_path: str | Path, fold: int) -> Path:
-    """Where the checkpoint of a fold's training is."""
-    return Path(output_path) / f"fold{fold}_keras_checkpoint.npz"
+def checkpoint_path(output_path: str | Path, fold: int, method: Method = KERAS) -> Path:
+    """Where the checkpoint of a fold's training is: beside the model.
+
+    Examples
+    --------
+    >>> checkpoint_path("example", 1).as_posix()
+    'example/fold1_keras_checkpoint.npz'
+    """
+    model = model_files(output_path, fold, method).model
+    return model.with_name(f"{model.stem.removesuffix('_model')}_checkpoint.npz")
 
 
 def _variables(model: Any) -> list[Any]:

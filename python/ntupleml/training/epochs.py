@@ -15,6 +15,7 @@ from ntupleml.training.compiled_epoch import EpochRunner
 from ntupleml.training.schedule import REDUCTION
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from ntupleml.config import ModelConfig
@@ -35,6 +36,7 @@ def train_epochs(
     progress: Progress,
     checkpoint: Path,
     identity: dict[str, Any],
+    learning_rates: Mapping[int, float] | None = None,
 ) -> None:
     """Train until the epochs are done or early stopping ends it, then restore the best weights where asked.
 
@@ -50,6 +52,8 @@ def train_epochs(
         Written after the first epoch, about every 30 seconds, and at the end.
     identity : dict
         Goes into the checkpoint.
+    learning_rates : mapping of int to float, optional
+        By the number of the epoch, counted from 0 as Keras does, from which on they hold.
 
     Raises
     ------
@@ -59,6 +63,8 @@ def train_epochs(
     runner = EpochRunner(model, data.batching.size)
     next_checkpoint = 0.0
     while progress.epoch < settings.epochs and not progress.schedule.is_over(settings.early_stopping):
+        if learning_rates and progress.epoch in learning_rates:
+            model.optimizer.learning_rate.assign(np.float32(learning_rates[progress.epoch]))
         metrics = _one_epoch(runner, model, data, progress.epoch + 1)
         progress.epoch += 1
         for name, value in metrics.items():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ntupleml.datasets.loading import checked_chunks
+from ntupleml.datasets.splitting import SPLIT_STREAM, uniform_by_entry
 from ntupleml.errors import NtuplemlError
 from ntupleml.training.batches import draw_balanced, group_events
 from ntupleml.training.compiled_epoch import EVALUATION_BATCH, Block
@@ -26,7 +27,6 @@ from ntupleml.training.data import (
     scaled_inputs,
     training_weights,
 )
-from ntupleml.training.splitting import uniform_by_entry
 from ntupleml.training.streamed_scalers import ScalerFit
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ log = logging.getLogger(__name__)
 
 #: Bytes of events that are held and shuffled at a time; the peak is a few times this.
 BUFFER_BYTES = 64_000_000
-#: What the numbers of `uniform_by_entry` are drawn for.
-_SPLIT, _CONDITION = 0, 1
+#: What the numbers of `uniform_by_entry` are drawn for, beside the split.
+_CONDITION = 1
 
 
 class _Part(NamedTuple):
@@ -207,7 +207,7 @@ class StreamedData:
                 shown = (uniform_by_entry(entries, *stream, _CONDITION) * len(self._names)).astype(np.int64)
             classes = np.full(len(entries), tree.class_index)
             part = _Part(rows.inputs, shown, classes, own, rows.weights * factors[index])
-            yield part, uniform_by_entry(entries, *stream, _SPLIT) < config.train_test_split
+            yield part, uniform_by_entry(entries, *stream, SPLIT_STREAM) < config.train_test_split
 
     def _condition_inputs(self, part: _Part) -> NDArray[np.float32]:
         return one_hot(part.shown, len(self._names)) if self._names else np.empty((len(part.shown), 0), np.float32)

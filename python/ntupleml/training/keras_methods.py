@@ -1,0 +1,281 @@
+"""TMVA's kPyKeras methods, trained by our Keras trainer: the option string read as MethodPyKeras does."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ntupleml.artifacts import Method, check_keras_file
+from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.training.keras_training import TrainingOptions, train_keras
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ntupleml.artifacts import TrainingRecord
+    from ntupleml.config import TmvaMethodConfig, TrainingConfig
+
+log = logging.getLogger(__name__)
+
+#: Options that decide how the network is trained.
+_USED = (
+    "FilenameModel",
+    "NumEpochs",
+    "BatchSize",
+    "SaveBestOnly",
+    "TriesEarlyStopping",
+    "LearningRateSchedule",
+    "VarTransform",
+)
+#: Options of MethodPyKeras and MethodBase that have no meaning here.
+_WITHOUT_MEANING = (
+    "H",
+    "V",
+    "Verbose",
+    "VerbosityLevel",
+    "CreateMVAPdfs",
+    "FilenameTrainedModel",
+    "GpuOptions",
+    "NumThreads",
+    "TensorBoard",
+    "ValidationSize",
+)
+#: Options that cannot be followed, and why.
+_REFUSED = {
+    "UserCode": "code from a file is never run; write the network as .keras file",
+    "ContinueTraining": "trainings of TMVA are not continued; train anew, or use the network of keras_training.py",
+    "IgnoreNegWeightsInTraining": "networks are trained with negative weights as they are; cut these events away",
+}
+#: TMVA's flags.
+_FLAGS = ("H", "V", "SaveBestOnly", "ContinueTraining", "CreateMVAPdfs", "IgnoreNegWeightsInTraining")
+_TRUE, _FALSE = ("1", "true", "t", "ktrue"), ("0", "false", "f", "kfalse")
+_PREPROCESSING = {
+    "": "identity",
+    "none": "identity",
+    "i": "identity",
+    "n": "min_max_scaler",
+    "g": "quantile_transformer",
+}
+
+
+class PyKerasSettings(NamedTuple):
+    """What an option string says; None where it says nothing.
+
+    Attributes
+    ----------
+    model : str or None
+        Keras file to begin with.
+    epochs, batch_size : int or None
+    save_best_only : bool or None
+    early_stopping : int or None
+        Epochs without improvement; negative: training goes on to its end.
+    learning_rates : dict of int to float
+        By the number of the epoch, counted from 0.
+    preprocessing : str or None
+    """
+
+    model: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    save_best_only: bool | None = None
+    early_stopping: int | None = None
+    learning_rates: Mapping[int, float] = {}
+    preprocessing: str | None = None
+
+
+def train_pykeras_methods(
+    config: TrainingConfig,
+    fold: int,
+    methods: Sequence[TmvaMethodConfig],
+    *,
+    overwrite: bool = False,
+    where: str = "training config",
+) -> list[TrainingRecord]:
+    """Train methods of the type kPyKeras as Keras networks, and write their files beside those of TMVA.
+
+    Epochs, batch size and network come from the options where they have them, else from the config's `model` block,
+    and so does the preprocessing.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    fold : int
+        Index of the model.
+    methods : sequence of TmvaMethodConfig
+        Those of `tmva: methods` with the type kPyKeras.
+    overwrite : bool
+        Replace the files of an earlier training.
+    where : str
+        Path of the config, for messages.
+
+    Returns
+    -------
+    list of TrainingRecord
+        In the order of the methods.
+
+    Raises
+    ------
+    NtuplemlError
+        For unknown options, values of another kind and Keras files that are not safe to load, before anything is
+        trained; else as `train_keras`.
+    """
+    settings = []
+    for method in methods:
+        place = f"{where}: tmva.methods: '{method.name}'"
+        settings.append(pykeras_settings(method.options, fold, place))
+    records = []
+    for method, wanted in zip(methods, settings, strict=True):
+        name = method.name.replace("{fold}", str(fold))
+        options = TrainingOptions(
+            overwrite=overwrite, initial_model=wanted.model, learning_rates=dict(wanted.learning_rates)
+        )
+        records += train_keras(_with_settings(config, wanted), [fold], options, where, Method("tmva", name, "kPyKeras"))
+    return records
+
+
+def pykeras_settings(options: str, fold: int, where: str) -> PyKerasSettings:
+    """Read the option string of a kPyKeras method; names count in any case, as in TMVA.
+
+    Parameters
+    ----------
+    options : str
+        E.g. ``"!H:!V:VarTransform=N:NumEpochs=20"``; `{fold}` stands for the fold.
+    fold : int
+    where : str
+        Config and method, for messages.
+
+    Raises
+    ------
+    NtuplemlError
+        For an unknown option (with the nearest names), one that cannot be followed, and a value that does not fit.
+
+    Examples
+    --------
+    >>> pykeras_settings("!H:NumEpochs=20:VarTransform=N", 0, "training.yaml").preprocessing
+    'min_max_scaler'
+    """
+    given = _split(options.replace("{fold}", str(fold)), where)
+    for name, reason in _REFUSED.items():
+        if name in given and given[name].lower() not in (*_FALSE, ""):
+            raise NtuplemlError(f"{where}: option {name}: {reason}")
+    unused = [name for name in given if name in _WITHOUT_MEANING and given[name].lower() not in _FALSE]
+    if unused:
+        log.info("%s: without a meaning here: %s", where, ", ".join(unused))
+    return PyKerasSettings(
+        model=_model_file(given.get("FilenameModel", ""), where),
+        epochs=_whole(given, "NumEpochs", 1, where),
+        batch_size=_whole(given, "BatchSize", 1, where),
+        save_best_only=None if "SaveBestOnly" not in given else given["SaveBestOnly"].lower() in _TRUE,
+        early_stopping=_whole(given, "TriesEarlyStopping", None, where),
+        learning_rates=_learning_rates(given.get("LearningRateSchedule", ""), where),
+        preprocessing=_preprocessing(given.get("VarTransform"), where),
+    )
+
+
+def _split(options: str, where: str) -> dict[str, str]:
+    """Options by their proper names; flags have the values true and false."""
+    known = {name.lower(): name for name in (*_USED, *_WITHOUT_MEANING, *_REFUSED)}
+    given = {}
+    for part in filter(None, (part.strip() for part in options.split(":"))):
+        text, equals, value = part.partition("=")
+        name = text.strip().removeprefix("!")
+        if name.lower() not in known:
+            raise NtuplemlError(f"{where}: no option '{name}' of kPyKeras{did_you_mean(name, known.values())}")
+        proper = known[name.lower()]
+        if proper in given:
+            raise NtuplemlError(f"{where}: option {proper} is given twice; leave one out")
+        given[proper] = _value(proper, text.strip().startswith("!"), value.strip() if equals else None, where)
+    return given
+
+
+def _value(name: str, negated: bool, value: str | None, where: str) -> str:
+    if name not in _FLAGS:
+        if negated or value is None:
+            raise NtuplemlError(f"{where}: option {name} needs a value: {name}=…")
+        return value
+    if value is None:
+        return "false" if negated else "true"
+    if value.lower() not in (*_TRUE, *_FALSE) or negated:
+        raise NtuplemlError(f"{where}: option {name}: '{value}' is neither True nor False; write {name} or !{name}")
+    return value
+
+
+def _whole(given: Mapping[str, str], name: str, smallest: int | None, where: str) -> int | None:
+    if name not in given:
+        return None
+    try:
+        number = int(given[name])
+    except ValueError:
+        raise NtuplemlError(f"{where}: option {name}: '{given[name]}' is not a whole number") from None
+    if smallest is not None and number < smallest:
+        raise NtuplemlError(f"{where}: option {name}: {number} is too small; give at least {smallest}")
+    return number
+
+
+def _learning_rates(text: str, where: str) -> dict[int, float]:
+    """From TMVA's form, ``50,0.01;70,0.005``: epoch and rate."""
+    rates = {}
+    for step in filter(None, text.split(";")):
+        epoch, _, rate = step.partition(",")
+        try:
+            rates[int(epoch)] = float(rate)
+        except ValueError:
+            rates = {0: math.nan}
+        if not all(math.isfinite(value) and value > 0 for value in rates.values()):
+            raise NtuplemlError(
+                f"{where}: option LearningRateSchedule: '{step}' is not an epoch and a learning rate, such as 50,0.01"
+            )
+    return rates
+
+
+def _preprocessing(text: str | None, where: str) -> str | None:
+    if text is None:
+        return None
+    name = text.lower()
+    if name not in _PREPROCESSING:
+        raise NtuplemlError(
+            f"{where}: option VarTransform: networks are trained with None, N or G here, not with '{text}'; take one, "
+            "or leave it out and set preprocessing in the config"
+        )
+    return _PREPROCESSING[name]
+
+
+def _model_file(path: str, where: str) -> str | None:
+    """Keras file to begin with, checked; a file in HDF5 is left aside."""
+    if not path:
+        return None
+    if Path(path).suffix in (".h5", ".hdf5"):
+        log.warning(
+            "%s: FilenameModel: '%s' is not loaded, since loading a Keras model in HDF5 can run code; the network of "
+            "the config's model block is trained",
+            where,
+            path,
+        )
+        return None
+    try:
+        check_keras_file(path)
+    except NtuplemlError as error:
+        raise NtuplemlError(f"{where}: FilenameModel: {error}") from None
+    return path
+
+
+def _with_settings(config: TrainingConfig, settings: PyKerasSettings) -> TrainingConfig:
+    """The config with what the options say instead of its own `model` and `preprocessing`."""
+    changes: dict[str, object] = {
+        key: value
+        for key, value in (
+            ("epochs", settings.epochs),
+            ("batch_size", settings.batch_size),
+            ("save_best_only", settings.save_best_only),
+        )
+        if value is not None
+    }
+    if settings.early_stopping is not None:
+        # TMVA's 0 stops at the first epoch without improvement, as 1 does here.
+        changes["early_stopping"] = None if settings.early_stopping < 0 else max(settings.early_stopping, 1)
+    update: dict[str, object] = {"model": config.model.model_copy(update=changes)}
+    if settings.preprocessing is not None:
+        update["preprocessing"] = settings.preprocessing
+    return config.model_copy(update=update)

@@ -1,0 +1,166 @@
+"""What the trainings of all engines share: the fold files' division, the record and the log."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ntupleml.artifacts import DatasetRecord, TrainingRecord
+from ntupleml.datasets.records import read_fold_record
+from ntupleml.errors import NtuplemlError
+from ntupleml.folds import held_out_fold, trained_on
+from ntupleml.training.data import condition_names
+from ntupleml.training.outputs import library_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ntupleml.artifacts import ClassContent
+    from ntupleml.config import TrainingConfig
+    from ntupleml.datasets.loading import ClassTree, FoldFile
+
+log = logging.getLogger(__name__)
+
+
+def fold_division(trees: Sequence[ClassTree], num_folds: int) -> tuple[bool, str | None]:
+    """Whether all fold files have records (htt-ml's have none), and the branch that decides the fold by them.
+
+    Raises
+    ------
+    NtuplemlError
+        If the records say that the files are other folds than the config has them, or of different datasets.
+    """
+    files = {tree.file: tree.uuid for tree in trees}
+    records = {file: record for file, uuid in files.items() if (record := read_fold_record(file.path, uuid))}
+    datasets: dict[str | None, str] = {}
+    for file, record in records.items():
+        if (record.fold, record.num_folds) != (file.fold, num_folds):
+            raise NtuplemlError(
+                f"datasets: {file.path} stands at position {file.fold} of {num_folds}, but it is fold {record.fold} of "
+                f"{record.num_folds}; list the fold files in order"
+            )
+        if datasets.setdefault(file.condition, record.dataset) != record.dataset:
+            raise NtuplemlError(
+                f"datasets: {file.path} and the fold files before it were not made together, so an event may be in "
+                "several of them; build the dataset anew"
+            )
+    branches = {record.event_branch for record in records.values()}
+    if len(branches) > 1:
+        raise NtuplemlError(
+            f"datasets: the fold files were made with different event branches: {sorted(map(str, branches))}"
+        )
+    return len(records) == len(files), branches.pop() if branches else None
+
+
+def check_output_folder(output_path: str) -> None:
+    """Refuse before the work a folder that cannot be written to after it."""
+    folder = Path(output_path)
+    parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise NtuplemlError(f"output_path: {parent}: cannot be written to; choose another folder")
+
+
+def log_training(fold: int, num_folds: int, name: str = "model") -> None:
+    """Say which model is trained, and on which folds."""
+    log.info(
+        "training %s %d on fold%s %s",
+        name,
+        fold,
+        "s" if num_folds > 2 else "",
+        ", ".join(map(str, sorted(trained_on(fold, num_folds)))),
+    )
+
+
+def log_contents(trees: Sequence[ClassTree], contents: Sequence[ClassContent]) -> None:
+    """Say what the fold files hold of each class."""
+    for tree, content in zip(trees, contents, strict=True):
+        log.info(
+            "%s: %d events, sum of weights %.6g ± %.2g, %.2f %% with negative weight",
+            tree.where,
+            content.entries,
+            content.sum_of_weights,
+            content.uncertainty,
+            100 * content.negative_share,
+        )
+
+
+def dataset_records(trees: Sequence[ClassTree], contents: Sequence[ClassContent]) -> list[DatasetRecord]:
+    """Fold files that a model is trained on, with the content of their class trees, in the order of `trees`."""
+    by_file: dict[FoldFile, DatasetRecord] = {}
+    for tree, content in zip(trees, contents, strict=True):
+        record = by_file.setdefault(
+            tree.file,
+            DatasetRecord(
+                path=tree.file.path,
+                uuid=tree.uuid,
+                size=tree.size,
+                fold=tree.file.fold,
+                condition=tree.file.condition,
+                classes={},
+            ),
+        )
+        record.classes[tree.name] = content
+    return list(by_file.values())
+
+
+def training_record(
+    config: TrainingConfig, fold: int, trees: Sequence[ClassTree], contents: Sequence[ClassContent], **rest: Any
+) -> TrainingRecord:
+    """Record of a training that has just ended.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    fold : int
+    trees : sequence of ClassTree
+        What it was trained on.
+    contents : sequence of ClassContent
+        Content of each tree.
+    **rest
+        The fields of the record that depend on the engine: `preprocessing`, `network`, `split`, `history`, ….
+    """
+    folds_recorded, event_branch = fold_division(trees, config.num_folds)
+    return TrainingRecord(
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        fold=fold,
+        num_folds=config.num_folds,
+        trained_on=sorted(trained_on(fold, config.num_folds)),
+        held_out_fold=held_out_fold(fold, config.num_folds),
+        event_branch=event_branch,
+        folds_recorded=folds_recorded,
+        classes=list(config.classes),
+        variables=list(config.variables),
+        conditions=condition_names(trees),
+        missing=None if config.missing is None else config.missing.value,
+        seed=config.seed,
+        config=config.model_dump(mode="json", by_alias=True),
+        versions=library_versions(),
+        datasets=dataset_records(trees, contents),
+        **rest,
+    )
+
+
+@contextmanager
+def log_file(path: Path, *, append: bool = False) -> Iterator[None]:
+    """Write the package's log lines to a file as well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, mode="a" if append else "w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("ntupleml")
+    level = logger.level
+    logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))
+    logger.addHandler(handler)
+    try:
+        yield
+    except Exception as error:
+        # Only into the file: on the terminal the script reports it.
+        handler.handle(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, "%s", (error,), None))
+        raise
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,144 @@
+"""All events of a training as plain arrays, for the engines that take a matrix at once: boosted trees and TMVA."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ntupleml.datasets.loading import class_trees, fold_files, load_events
+from ntupleml.errors import NtuplemlError
+from ntupleml.training.data import WeightSums, condition_names, one_hot, training_weights
+from ntupleml.training.record_parts import fold_division
+from ntupleml.training.splitting import split_events
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from ntupleml.artifacts import ClassContent
+    from ntupleml.config import TrainingConfig
+    from ntupleml.datasets.loading import ClassTree
+
+log = logging.getLogger(__name__)
+
+
+class TabularPart(NamedTuple):
+    """Some events: inputs float32 (n_events, n_inputs), class indices int64 and weights float64 (n_events,)."""
+
+    inputs: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TabularData:
+    """All events that a model is made from; those that train come first, those that validate follow.
+
+    Attributes
+    ----------
+    inputs : array of float32, shape (n_events, n_variables + n_conditions)
+        Variables, missing ones replaced as the config says, then the one-hot conditions.
+    classes : array of int64, shape (n_events,)
+        Index of each event's class in the config.
+    weights : array of float64, shape (n_events,)
+        Event weight × class weight × global weight scale; of either sign.
+    num_training : int
+        How many of the events train.
+    contents : list of ClassContent
+        Content of each tree, by event weights alone.
+    trees : list of ClassTree
+        Where the events are from.
+    """
+
+    inputs: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    num_training: int
+    contents: list[ClassContent]
+    trees: list[ClassTree]
+
+    @property
+    def num_validation(self) -> int:
+        """How many of the events validate."""
+        return len(self.weights) - self.num_training
+
+    @property
+    def training(self) -> TabularPart:
+        """Events that train; views, not copies."""
+        return self._part(slice(None, self.num_training))
+
+    @property
+    def validation(self) -> TabularPart:
+        """Events that validate; views, not copies."""
+        return self._part(slice(self.num_training, None))
+
+    @property
+    def conditions(self) -> list[str]:
+        """Names of the one-hot inputs after the variables."""
+        return condition_names(self.trees)
+
+    def _part(self, rows: slice) -> TabularPart:
+        return TabularPart(self.inputs[rows], self.classes[rows], self.weights[rows])
+
+
+def load_tabular_data(config: TrainingConfig, fold: int, where: str, conditional: bool = False) -> TabularData:
+    """Load the events of a fold's model, split as the training of the Keras network splits them.
+
+    Each array is held once: the events are brought into the order of the split column by column.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    fold : int
+        Index of the model, which is trained on all folds but (fold + 1) mod k.
+    where : str
+        Path of the config, for messages.
+    conditional : bool
+        Load the fold files of all conditions (eras), and append a one-hot input for each.
+
+    Raises
+    ------
+    NtuplemlError
+        For whatever is wrong with the fold files, for NaN and infinite inputs or weights, if the events do not fit
+        into memory, and if a class has no events to train on.
+    """
+    trees = class_trees(config, fold_files(config, fold, conditional))
+    fold_division(trees, config.num_folds)
+    if config.stream:
+        log.info("stream: boosted trees and TMVA take all events at once; they are read into memory")
+    events = load_events(config, trees)
+    contents = [_content(events.weights[events.trees == index]) for index in range(len(trees))]
+    split = split_events(len(events.weights), config.train_test_split, config.seed)
+    order = np.concatenate([split.training, split.validation])
+    weights = training_weights(config, trees, events)[order]
+    origin = events.trees[order]
+    classes = np.array([tree.class_index for tree in trees])[origin]
+    _check_classes(config.classes, classes[: len(split.training)], where)
+    inputs = events.inputs
+    for column in range(inputs.shape[1]):
+        inputs[:, column] = inputs[order, column]
+    names = condition_names(trees)
+    if names:
+        shown = np.array([tree.condition_index for tree in trees])[origin]
+        inputs = np.concatenate([inputs, one_hot(shown, len(names))], axis=1)
+    return TabularData(inputs, classes, weights, len(split.training), contents, trees)
+
+
+def _content(weights: NDArray[np.float64]) -> ClassContent:
+    sums = WeightSums()
+    sums.add(weights)
+    return sums.content()
+
+
+def _check_classes(names: Sequence[str], classes: NDArray[np.int64], where: str) -> None:
+    """Refuse a class none of whose events train."""
+    counts = np.bincount(classes, minlength=len(names))
+    if not counts.all():
+        name = names[int(np.argmin(counts))]
+        raise NtuplemlError(
+            f"{where}: class '{name}': none of its events is in the training part; it needs more events"
+        )

@@ -1,0 +1,217 @@
+"""TMVA's AdaBoost and bagging for two classes, with the decision trees of scikit-learn."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ntupleml.errors import NtuplemlError
+from ntupleml.forests import LEAF, Forest
+from ntupleml.forests.sklearn import float32_cuts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ntupleml.training.tabular_data import TabularPart
+    from ntupleml.training.tmva_options import BdtSettings
+
+log = logging.getLogger(__name__)
+
+#: Options that have a meaning here.
+USED_OPTIONS = {
+    "NTrees",
+    "BoostType",
+    "AdaBoostBeta",
+    "MaxDepth",
+    "NNodesMax",
+    "MinNodeSize",
+    "nEventsMin",
+    "SeparationType",
+    "SigToBkgFraction",
+    "SkipNormalization",
+    "UseYesNoLeaf",
+    "UseBaggedBoost",
+    "BaggedSampleFraction",
+    "UseNTrainEvents",
+    "NegWeightTreatment",
+    "IgnoreNegWeightsInTraining",
+}
+_CRITERIA = {"GiniIndex": "gini", "CrossEntropy": "entropy"}
+
+
+class VotingTrees(NamedTuple):
+    """Decision trees, each of which votes for signal (the first class) or background.
+
+    Attributes
+    ----------
+    trees : list of sklearn.tree.DecisionTreeClassifier
+        Fitted to whether an event is signal.
+    weights : list of float
+        Weight of each vote.
+    errors : list of float
+        Share of the weights that each tree classified wrongly, as AdaBoost saw them.
+    """
+
+    trees: list[Any]
+    weights: list[float]
+    errors: list[float]
+
+
+def fit_voting_trees(settings: BdtSettings, training: TabularPart, seed: int, where: str) -> VotingTrees:
+    """Boost decision trees by TMVA's AdaBoost, or bag them.
+
+    Parameters
+    ----------
+    settings : BdtSettings
+        `boost_type` is ``"AdaBoost"`` or ``"Bagging"``.
+    training : TabularPart
+        Events to train on, their negative weights treated; class 0 is the signal. Those of weight 0 take no part.
+    seed : int
+    where : str
+        Config and key, for messages.
+
+    Raises
+    ------
+    NtuplemlError
+        If not even the first tree is better than chance.
+
+    Notes
+    -----
+    Weights of wrongly classified events are multiplied by ((1 − ε)/ε)^β, where ε is the weighted share of them, and
+    negative weights by the inverse with `InverseBoostNegWeights`; the tree's vote has the weight β ln((1 − ε)/ε)
+    (Y. Freund, R. Schapire, J. Comput. Syst. Sci. 55 (1997) 119; `MethodBDT::AdaBoost`).
+    """
+    taking_part = training.weights != 0
+    inputs = training.inputs[taking_part]
+    signal = training.classes[taking_part] == 0
+    weights = _first_weights(settings, training.weights[taking_part], signal)
+    share = settings.sampled_share(len(weights))
+    generator = np.random.default_rng(seed)
+    result = VotingTrees([], [], [])
+    for index in range(settings.trees):
+        copies = generator.poisson(share, len(weights)) if settings.bagged_share is not None else 1
+        tree = _tree(settings, len(weights), seed + index).fit(inputs, signal, sample_weight=weights * copies)
+        wrong = tree.predict(inputs) != signal
+        error = abs(float(weights[wrong].sum() / weights.sum()))
+        if settings.boost_type == "Bagging":
+            _append(result, tree, 1.0, error)
+            continue
+        if error >= 0.5:
+            log.warning("tree %d is wrong for %.3g of the weights, no better than chance; boosting ends", index, error)
+            break
+        if error == 0:
+            log.info("tree %d classifies every event rightly; boosting ends", index)
+            _append(result, tree, 1.0, error)
+            break
+        boost = settings.beta * float(np.log((1 - error) / error))
+        _append(result, tree, boost, error)
+        weights = _boosted(settings, weights, wrong, signal, boost)
+    if not result.trees:
+        raise NtuplemlError(f"{where}: no tree is better than chance; check the variables, or lower MinNodeSize")
+    return result
+
+
+def _append(result: VotingTrees, tree: Any, weight: float, error: float) -> None:
+    result.trees.append(tree)
+    result.weights.append(weight)
+    result.errors.append(error)
+
+
+def _first_weights(
+    settings: BdtSettings, weights: NDArray[np.float64], signal: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Weights whose mean is 1, and whose sums of signal and background have the wanted ratio."""
+    if not settings.normalise:
+        return np.asarray(weights / weights.mean())
+    ratio = settings.signal_to_background
+    factors = np.where(signal, ratio / weights[signal].sum(), 1 / weights[~signal].sum())
+    return np.asarray(weights * factors * len(weights) / (1 + ratio))
+
+
+def _boosted(
+    settings: BdtSettings,
+    weights: NDArray[np.float64],
+    wrong: NDArray[np.bool_],
+    signal: NDArray[np.bool_],
+    boost: float,
+) -> NDArray[np.float64]:
+    exponents = np.where(wrong, boost, 0.0)
+    if settings.negative_weights == "InverseBoostNegWeights":
+        exponents[weights < 0] *= -1
+    boosted = weights * np.exp(exponents)
+    boosted *= len(boosted) / boosted.sum()
+    # TMVA applies the ratio anew in each round.
+    return np.asarray(np.where(signal, boosted * settings.signal_to_background, boosted))
+
+
+def _tree(settings: BdtSettings, num_events: int, seed: int) -> Any:
+    from sklearn.tree import DecisionTreeClassifier
+
+    share = settings.min_node_share(num_events)
+    return DecisionTreeClassifier(
+        criterion=_CRITERIA.get(settings.separation, "gini"),
+        max_depth=settings.max_depth,
+        # In a bagged sample an event counts as often as it was drawn, which only the weights say.
+        min_samples_leaf=1 if settings.bagged_share is not None else max(1, int(np.ceil(share * num_events))),
+        min_weight_fraction_leaf=min(share, 0.5),
+        random_state=seed % 2**32,
+    )
+
+
+def forest_of_votes(votes: VotingTrees, num_inputs: int) -> Forest:
+    """The forest whose output is Σ w (±1) / Σ w: TMVA's response, 1 for signal.
+
+    Parameters
+    ----------
+    votes : VotingTrees
+    num_inputs : int
+    """
+    trees = [tree.tree_ for tree in votes.trees]
+    sizes = np.array([tree.node_count for tree in trees])
+    roots = np.cumsum(sizes) - sizes
+    inner = np.concatenate([tree.children_left >= 0 for tree in trees])
+    first = np.repeat(roots, sizes)
+
+    def children(name: str) -> NDArray[np.int32]:
+        numbers = np.concatenate([getattr(tree, name) for tree in trees])
+        return np.where(inner, numbers + first, -1).astype(np.int32)
+
+    features = np.concatenate([tree.feature for tree in trees])
+    thresholds = np.concatenate([tree.threshold for tree in trees])
+    answers = np.concatenate([_answers(tree) for tree in votes.trees])
+    return Forest(
+        num_inputs=num_inputs,
+        num_outputs=1,
+        roots=roots.astype(np.int64),
+        tree_outputs=np.zeros(len(trees), dtype=np.int64),
+        features=np.where(inner, features, LEAF).astype(np.int32),
+        cuts=np.where(inner, float32_cuts(thresholds), 0).astype(np.float32),
+        left=children("children_left"),
+        right=children("children_right"),
+        values=np.where(inner, 0.0, answers * np.repeat(votes.weights, sizes)),
+        link="identity",
+        divisor=float(np.sum(votes.weights)),
+    )
+
+
+def _answers(tree: Any) -> NDArray[np.float64]:
+    """±1 for each node of a tree, 1 where it says signal."""
+    chosen = tree.classes_[np.argmax(tree.tree_.value[:, 0, :], axis=1)]
+    return np.where(chosen, 1.0, -1.0)
+
+
+def vote_scores(votes: VotingTrees, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The same response by scikit-learn's own predictions, shape (n_events, 1)."""
+    total = np.zeros(len(rows))
+    for tree, weight in zip(votes.trees, votes.weights, strict=True):
+        total += np.where(tree.predict(rows), weight, -weight)
+    return np.asarray(total[:, np.newaxis] / np.sum(votes.weights))
+
+
+def importance_of_votes(votes: VotingTrees) -> NDArray[np.float64]:
+    """Share of each input in the gain of the trees, weighted like their votes; zeros if no tree has a cut."""
+    gains = np.array([tree.feature_importances_ for tree in votes.trees])
+    total = np.average(gains, axis=0, weights=votes.weights)
+    return np.asarray(total / total.sum() if total.sum() > 0 else total)

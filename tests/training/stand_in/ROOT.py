@@ -1,0 +1,126 @@
+"""A stand-in for a ROOT with TMVA: it trains nothing, but writes down every call and leaves TMVA's files.
+
+It takes the place of ROOT in the process that `ntupleml.tmva.factory` runs in. What it leaves comes from the folder
+STAND_IN: `weights.xml` for each method, and `output.root`.
+"""
+# The names are those of ROOT.
+# ruff: noqa: N801, N802, N815
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+_HOME = Path(os.environ.get("STAND_IN", "."))
+_CALLS: list = []
+
+
+def _note(name, *arguments):
+    shown = [argument.name if isinstance(argument, (_Named, _File)) else argument for argument in arguments]
+    _CALLS.append([name, *shown])
+    (_HOME / "calls.json").write_text(json.dumps(_CALLS))
+
+
+class _Named:
+    def __init__(self, name):
+        self.name = name
+
+
+class _Tree(_Named):
+    def AddFriend(self, other):
+        _note("AddFriend", self, other)
+
+
+class _File:
+    def __init__(self, path, mode):
+        self.name, self.mode = path, mode
+
+    def Get(self, name):
+        return _Tree(f"{Path(self.name).name}:{name}")
+
+    def Close(self):
+        _note("Close", self)
+        if self.mode == "RECREATE":
+            shutil.copy(_HOME / "output.root", self.name)
+
+
+class TFile:
+    @staticmethod
+    def Open(path, mode):
+        _note("Open", Path(path).name, mode)
+        return _File(path, mode)
+
+
+class TCut(_Named):
+    pass
+
+
+class PyConfig:
+    pass
+
+
+class gROOT:
+    @staticmethod
+    def SetBatch(_):
+        pass
+
+    @staticmethod
+    def GetVersion():
+        return "6.36.99"
+
+
+class _DataLoader(_Named):
+    def __init__(self, name):
+        super().__init__(name)
+        _note("DataLoader", name)
+
+    def __getattr__(self, method):
+        return lambda *arguments: _note(method, *arguments)
+
+
+class _Factory:
+    def __init__(self, job, output, options):
+        _note("Factory", job, output, options)
+        self.job, self.booked = job, []
+
+    def BookMethod(self, loader, kind, name, options):
+        _note("BookMethod", loader, kind, name, options)
+        if "NoSuchOption" in options:
+            text = f"--- <FATAL> {name} : The following options could not be interpreted: 'NoSuchOption'"
+            sys.stdout.write(f"\x1b[31m{text}\x1b[0m\n")
+            sys.exit(1)
+        if kind != "type of kFisher":
+            self.booked.append((loader, name))
+
+    def TrainAllMethods(self):
+        _note("TrainAllMethods")
+        for loader, name in self.booked:
+            folder = Path(loader.name) / "weights"
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(_HOME / "weights.xml", folder / f"{self.job}_{name}.weights.xml")
+            (folder / f"{self.job}_{name}.class.C").write_text("// as TMVA leaves it")
+
+    def TestAllMethods(self):
+        _note("TestAllMethods")
+
+    def EvaluateAllMethods(self):
+        _note("EvaluateAllMethods")
+
+    def GetROCIntegral(self, loader, name, index):
+        _note("GetROCIntegral", loader, name, index)
+        return 0.75 + index / 100
+
+
+class TMVA:
+    Factory = _Factory
+    DataLoader = _DataLoader
+
+    class Tools:
+        @staticmethod
+        def Instance():
+            _note("Instance")
+
+    class Types:
+        kBDT = "type of kBDT"
+        kFisher = "type of kFisher"

@@ -1,0 +1,240 @@
+"""Training by ROOT's TMVA, with a stand-in for it: the calls to TMVA, its files, and its refusals.
+
+ROOT's wheel has no TMVA, so what is tested here is what we ask of it, not what it does.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import pytest
+
+from ntupleml.artifacts import Method, model_files, read_record, record_hash, sha256_of_file
+from ntupleml.errors import NtuplemlError
+from ntupleml.forests import Forest
+from ntupleml.tmva.factory import FACTORY_OPTIONS
+from ntupleml.tmva.writing import write_weights
+from ntupleml.training.tmva_root import has_tmva
+from ntupleml.training.tmva_training import train_tmva
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ntupleml.config import TrainingConfig
+
+BDT = {"name": "BDT", "type": "kBDT", "options": "!H:NTrees=10:BoostType=Grad"}
+ANSWER = 1 / (1 + np.exp(-1.0))  # of the stand-in's forest, above its cut
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of the stand-in: what it leaves as TMVA's files, and the calls that it had."""
+    folder = tmp_path / "stand_in"
+    folder.mkdir()
+    forest = Forest(
+        num_inputs=3,
+        num_outputs=2,
+        roots=np.array([0, 3]),
+        tree_outputs=np.array([0, 1]),
+        features=np.array([0, -1, -1, -1], dtype=np.int32),
+        cuts=np.array([0.5, 0, 0, 0], dtype=np.float32),
+        left=np.array([1, -1, -1, -1], dtype=np.int32),
+        right=np.array([2, -1, -1, -1], dtype=np.int32),
+        values=np.array([0.0, -1.0, 1.0, 0.0]),
+        link="softmax",
+    )
+    write_weights(
+        folder / "weights.xml",
+        forest,
+        method_name="BDT",
+        classes=["sig", "bkg"],
+        variables=["x", "y", "n"],
+        minima=[0] * 3,
+        maxima=[1] * 3,
+    )
+    write_output(folder / "output.root", wrong_by=0.0)
+    monkeypatch.setenv("STAND_IN", str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "stand_in"))
+    monkeypatch.syspath_prepend(Path(__file__).parent / "stand_in")
+    return folder
+
+
+def write_output(path: Path, wrong_by: float) -> None:
+    """TMVA's output file: the test tree of model 0 with its answers, one leaf per class."""
+    from ntupleml.root import import_root
+
+    root = import_root()
+    file = root.TFile.Open(str(path), "RECREATE")
+    file.mkdir("fold0_training").cd()
+    tree = root.TTree("TestTree", "TestTree")
+    inputs = {name: array("f", [0.0]) for name in ("x", "y", "n")}
+    answers = array("f", [0.0, 0.0])
+    for name, value in inputs.items():
+        tree.Branch(name, value, f"{name}/F")
+    tree.Branch("BDT", answers, "sig/F:bkg/F")
+    for x in (0.0, 0.5, 1.0):
+        inputs["x"][0] = x
+        answers[0] = (ANSWER if x >= 0.5 else 1 - ANSWER) + wrong_by
+        answers[1] = 1 - answers[0]
+        tree.Fill()
+    tree.Write()
+    file.Close()
+
+
+def calls(home: Path) -> list[list[Any]]:
+    found: list[list[Any]] = json.loads((home / "calls.json").read_text())
+    return found
+
+
+def test_the_wheel_of_root_has_no_tmva() -> None:
+    assert not has_tmva()
+
+
+def test_tmva_is_asked_for_what_htt_ml_asks_for(home: Path, make_config: Callable[..., TrainingConfig]) -> None:
+    config = make_config(
+        tmva={"methods": [BDT]},
+        class_weights={"sig": 2.0, "bkg": 0.5},
+        global_weight_scale=10.0,
+        train_test_split=0.75,
+    )
+    assert has_tmva()
+    train_tmva(config, [0], where="t.yaml")
+    folder = "fold0_training"
+    split = "TrainTestSplit_sig=0.75:TrainTestSplit_bkg=0.75:SplitMode=Random:SplitSeed=7:NormMode=None:!V"
+    assert calls(home) == [
+        ["Instance"],
+        ["Open", "fold0_training.root", "RECREATE"],
+        ["Factory", "TMVAMulticlass", "fold0_training.root", FACTORY_OPTIONS],
+        ["DataLoader", folder],
+        ["AddVariable", "x"],
+        ["AddVariable", "y"],
+        ["AddVariable", "n"],
+        ["Open", "fold0.root", "READ"],
+        ["AddTree", "fold0.root:sig", "sig", 20.0],
+        ["Open", "fold0.root", "READ"],
+        ["AddTree", "fold0.root:bkg", "bkg", 5.0],
+        ["SetWeightExpression", "weight", "sig"],
+        ["SetWeightExpression", "weight", "bkg"],
+        ["PrepareTrainingAndTestTree", "", split],
+        ["BookMethod", folder, "type of kBDT", "BDT", BDT["options"]],
+        ["TrainAllMethods"],
+        ["TestAllMethods"],
+        ["EvaluateAllMethods"],
+        ["GetROCIntegral", folder, "BDT", 0],
+        ["GetROCIntegral", folder, "BDT", 1],
+        ["Close", "fold0_training.root"],
+    ]
+    assert "AnalysisType=Multiclass" in FACTORY_OPTIONS
+    assert "Transformations=None" in FACTORY_OPTIONS
+
+
+def test_all_folds_trained_on_are_added_class_by_class(home: Path, make_config: Callable[..., TrainingConfig]) -> None:
+    train_tmva(make_config(num_folds=3, tmva={"methods": [BDT]}), [1], where="t.yaml")
+    trees = [call[1:3] for call in calls(home) if call[0] == "AddTree"]
+    assert trees == [["fold0.root:sig", "sig"], ["fold1.root:sig", "sig"], ["fold0.root:bkg", "bkg"],
+                     ["fold1.root:bkg", "bkg"]]  # fmt: skip
+
+
+def test_files_record_and_onnx(home: Path, make_config: Callable[..., TrainingConfig]) -> None:
+    config = make_config(tmva={"methods": [BDT]})
+    (record,) = train_tmva(config, [0], where="t.yaml")
+    output = Path(config.output_path)
+    files = model_files(output, 0, Method("tmva", "BDT", "kBDT"))
+    assert sorted(str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()) == [
+        "fold0_training.root",
+        "fold0_training/TMVAMulticlass.log",
+        "fold0_training/weights/TMVAMulticlass_BDT.class.C",
+        "fold0_training/weights/TMVAMulticlass_BDT.json",
+        "fold0_training/weights/TMVAMulticlass_BDT.onnx",
+        "fold0_training/weights/TMVAMulticlass_BDT.weights.xml",
+    ]
+    assert read_record(files.record) == record
+    assert (record.engine, record.method, record.trained_on, record.held_out_fold) == ("tmva", "BDT", [0], 1)
+    assert record.network["roc_integrals"] == {"sig": 0.75, "bkg": 0.76}
+    assert record.versions["ROOT"] == "6.36.99"
+    assert record.sha256 == {path.name: sha256_of_file(path) for path in (files.model, files.onnx)}
+    assert record.onnx_check is not None
+    assert record.onnx_check.events == 3
+    assert record.onnx_check.largest_difference < 1e-6
+    # TMVA divides class by class: 300 and 500 events, three quarters of each.
+    assert record.split is not None
+    assert (record.split.training, record.split.validation) == (225 + 375, 75 + 125)
+    properties = {entry.key: entry.value for entry in onnx.load(files.onnx).metadata_props}
+    assert json.loads(properties["ntupleml"])["record_hash"] == record_hash(record)
+
+
+def test_answers_unlike_tmvas_are_refused_and_nothing_is_left(
+    home: Path, make_config: Callable[..., TrainingConfig]
+) -> None:
+    write_output(home / "output.root", wrong_by=0.01)
+    config = make_config(tmva={"methods": [BDT]})
+    with pytest.raises(NtuplemlError, match=r"differs from the trained method by up to 0\.01 on 3 events"):
+        train_tmva(config, [0], where="t.yaml")
+    assert not any(path.is_file() for path in Path(config.output_path).rglob("*"))
+
+
+def test_why_tmva_stops_is_told_in_its_own_words(home: Path, make_config: Callable[..., TrainingConfig]) -> None:
+    config = make_config(tmva={"methods": [{**BDT, "options": "NoSuchOption"}]})
+    with pytest.raises(NtuplemlError) as error:
+        train_tmva(config, [0], where="t.yaml")
+    assert str(error.value) == ("t.yaml: TMVA: BDT: The following options could not be interpreted: 'NoSuchOption'")
+    assert not any(path.is_file() for path in Path(config.output_path).rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("type_", "message"),
+    [
+        ("kNone", "TMVA: ntupleml: method 'M': TMVA has no type 'kNone'; e.g. kBDT, kMLP"),
+        ("kFisher", "tmva method 'M': TMVA wrote no weights for it; kFisher may not be able to tell 2 classes apart"),
+    ],
+)
+def test_methods_that_tmva_does_not_train(
+    home: Path, make_config: Callable[..., TrainingConfig], type_: str, message: str
+) -> None:
+    config = make_config(tmva={"methods": [{"name": "M", "type": type_}]})
+    with pytest.raises(NtuplemlError) as error:
+        train_tmva(config, [0], where="t.yaml")
+    assert message in str(error.value)
+
+
+def test_weights_that_only_tmva_can_evaluate_are_kept_without_onnx(
+    home: Path, make_config: Callable[..., TrainingConfig], caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = home / "weights.xml"
+    weights.write_text(weights.read_text().replace("BDT::BDT", "KNN::BDT"))
+    config = make_config(tmva={"methods": [BDT]})
+    (record,) = train_tmva(config, [0], where="t.yaml")
+    files = model_files(config.output_path, 0, Method("tmva", "BDT", "kBDT"))
+    assert files.model.exists()
+    assert not files.onnx.exists()
+    assert list(record.sha256) == [files.model.name]
+    assert any("no ONNX file is made: method 'KNN' of TMVA is not supported" in line for line in caplog.messages)
+
+
+def test_the_engine_and_its_reason_are_told(
+    home: Path, make_config: Callable[..., TrainingConfig], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="ntupleml"):
+        train_tmva(make_config(tmva={"methods": [BDT]}), [0], where="t.yaml")
+    assert caplog.messages[0] == "engine: TMVA, which this ROOT has"
+
+
+def test_an_earlier_training_is_kept(home: Path, make_config: Callable[..., TrainingConfig]) -> None:
+    config = make_config(tmva={"methods": [BDT]})
+    train_tmva(config, [0], where="t.yaml")
+    before = {path: path.stat().st_mtime_ns for path in Path(config.output_path).rglob("*")}
+    with pytest.raises(NtuplemlError, match="exists already; give --overwrite"):
+        train_tmva(config, [0], where="t.yaml")
+    assert {path: path.stat().st_mtime_ns for path in Path(config.output_path).rglob("*")} == before
+    train_tmva(config, [0], overwrite=True, where="t.yaml")
+
+
+def test_tmva_cannot_replace_missing_inputs(home: Path, make_config: Callable[..., TrainingConfig]) -> None:
+    config = make_config(tmva={"methods": [BDT]}, missing={"value": -10.0})
+    with pytest.raises(NtuplemlError, match="TMVA cannot replace missing inputs; use --engine xgboost"):
+        train_tmva(config, [0], where="t.yaml")
