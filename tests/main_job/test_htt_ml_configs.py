@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,29 @@ def test_confusion_matrices(analysis: Any, fold: int) -> None:
     np.testing.assert_allclose(found, expected * [[10.0], [1.0], [1.0]], rtol=1e-9)
 
 
-def test_the_application_config_of_tmva_is_told_apart(analysis: Any) -> None:
+def test_tmva_training_and_application(analysis: Any) -> None:
+    """Both methods of TMVA are trained; the config lists PyKeras, whose scores are those of the Keras files."""
+    analysis.run("training/TMVA_training.py", "example_training_config.yaml", "all", warns=True)
     configs = ["example_dataset_config.yaml", "example_training_config.yaml", "example_application_config.yaml"]
-    line = analysis.refused("application/keras_application.py", *configs, "example_data.root", "ntuple")
-    assert "is a method of TMVA" in line
+    data = shutil.copy(analysis.folder / "example_signal.root", analysis.folder / "for_tmva.root")
+    analysis.run("application/TMVA_application.py", *configs, data, "ntuple")
+    columns = analysis.columns(data, "ntuple")
+    expected = np.empty((len(columns["event"]), 3))
+    for model in (0, 1):
+        scored = columns["event"] % 2 == 1 - model
+        expected[scored] = pykeras_scores(analysis, model, matrix_of(columns)[scored])
+    found = np.stack([columns[f"ml_score_{name}"] for name in CLASSES], axis=1)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    for fold in (0, 1):
+        text = (analysis.folder / f"fold{fold}_training/TMVAMulticlass_comparison.txt").read_text()
+        assert "BDT" in text
+        assert f"PyKeras_fold{fold}" in text
+
+
+def pykeras_scores(analysis: Any, model: int, matrix: NDArray[Any]) -> NDArray[Any]:
+    import keras
+
+    stem = analysis.folder / f"fold{model}_training/weights/TMVAMulticlass_PyKeras_fold{model}"
+    scaler = pickle.loads(stem.with_name(f"{stem.name}_preprocessing.pickle").read_bytes())
+    network = keras.saving.load_model(stem.with_name(f"{stem.name}.keras"))
+    return np.asarray(network(scaler.transform(matrix.astype("f8")).astype("f4"), training=False))
