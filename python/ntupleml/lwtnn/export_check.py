@@ -1,0 +1,138 @@
+"""An exported network against the Keras model that it was made from, through our own reading of lwtnn's files."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.errors import NtuplemlError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+
+log = logging.getLogger(__name__)
+
+#: Largest difference, in units of the largest score where that is above one, before an export counts as wrong.
+TOLERANCE = 1e-5
+
+
+def largest_difference(
+    content: Mapping[str, Any], model: Any, scaler: Any, rows: NDArray[np.float32], *, missing: float | None = None
+) -> float:
+    """Largest absolute difference between the scores of an exported network and those of Keras.
+
+    Where it is above the tolerance, both are compared in double precision, as liblwtnn computes: networks of large
+    numbers (raw variables in MeV) may lose more in Keras' single precision than the export is allowed to.
+
+    Parameters
+    ----------
+    content : dict
+        A network of one input and one output, as `keras_to_lwtnn` gives it.
+    model : keras.Model
+    scaler : scikit-learn scaler
+    rows : array of float32, shape (n_events, n_variables + n_conditions)
+        Raw inputs, conditions last.
+    missing : float, optional
+        Value that replaces NaN and infinite variables.
+
+    Raises
+    ------
+    NtuplemlError
+        If the difference is above 1e-5 (of the largest score, where that is above one), or a score is not finite.
+    """
+    from ntupleml.onnx_models.comparison import keras_scores
+
+    found = lwtnn_scores(content, rows)
+    expected = keras_scores(model, scaler, rows, missing=missing)
+    difference = _difference(found, expected)
+    allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
+    if difference <= allowed:
+        return difference
+    exact = _difference(found, _keras_in_double(model, scaler, rows, missing))
+    if exact > allowed:
+        raise NtuplemlError(
+            f"the exported network differs from Keras by up to {difference:.2g} on {len(rows)} events ({exact:.2g} in "
+            f"double precision), more than {allowed:g}; please report it"
+        )
+    log.warning(
+        "scores in single precision, as Keras and ONNX give them, are up to %.2g from those in double precision, as "
+        "lwtnn gives them (where Keras computes in double precision: %.2g); standard_scaler would mend it",
+        difference,
+        exact,
+    )
+    return difference
+
+
+def _difference(found: NDArray[np.float64], expected: NDArray[Any]) -> float:
+    if not (np.isfinite(found).all() and np.isfinite(expected).all()):
+        raise NtuplemlError("a score of the trained network is not finite; the training has diverged")
+    return float(np.abs(found - expected).max())
+
+
+def _keras_in_double(model: Any, scaler: Any, rows: NDArray[np.float32], missing: float | None) -> NDArray[np.float64]:
+    """Scores of a copy of the model that computes in double precision throughout."""
+    import keras
+
+    def copied(layer: Any) -> Any:
+        return type(layer).from_config({**layer.get_config(), "dtype": "float64"})
+
+    copy = keras.models.clone_model(model, clone_function=copied)
+    copy.set_weights(model.get_weights())
+    num_variables = scaler.n_features_in_
+    raw = rows[:, :num_variables].astype(np.float64)
+    if missing is not None:
+        raw[~np.isfinite(raw)] = np.float32(missing)
+    prepared = np.concatenate([scaler.transform(raw), rows[:, num_variables:]], axis=1)
+    scores = np.asarray(copy(keras.ops.convert_to_tensor(prepared, dtype="float64"), training=False))
+    return np.concatenate([1 - scores, scores], axis=1) if scores.shape[1] == 1 else scores
+
+
+def lwtnn_scores(content: Mapping[str, Any], rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Scores of an exported network of one input and one output, in double precision as liblwtnn computes.
+
+    Parameters
+    ----------
+    content : dict
+    rows : array of float32, shape (n_events, n_inputs)
+    """
+    import onnxruntime
+
+    from ntupleml.onnx_models.lwtnn import lwtnn_to_onnx
+
+    with TemporaryDirectory() as folder, _quiet():
+        path = Path(folder) / "network.json"
+        path.write_text(as_text(content), encoding="utf-8")
+        graph = lwtnn_to_onnx(path, np.float64)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    (tensor,) = session.get_inputs()
+    scores: NDArray[np.float64] = session.run(None, {tensor.name: rows.astype(np.float64)})[0]
+    return scores
+
+
+def as_text(content: Mapping[str, Any]) -> str:
+    """JSON that boost's property tree reads: each number with all its digits, none that is not finite."""
+    return json.dumps(content, allow_nan=False, indent=None, separators=(", ", ": ")) + "\n"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide that a temporary file is read and converted."""
+    loggers = {name: logging.getLogger(name).level for name in ("ntupleml.lwtnn.reading", "ntupleml.onnx_models.lwtnn")}
+    for name in loggers:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for name, level in loggers.items():
+            logging.getLogger(name).setLevel(level)

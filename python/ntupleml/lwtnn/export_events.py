@@ -1,0 +1,83 @@
+"""Events on which an exported network is compared with Keras: real ones, or typical ones."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ntupleml.errors import NtuplemlError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ntupleml.artifacts import TrainingRecord
+    from ntupleml.config import TrainingConfig
+
+log = logging.getLogger(__name__)
+
+#: Events of each class (and condition) that are compared, and typical events where there are no fold files.
+EVENTS_PER_CLASS, TYPICAL_EVENTS = 1000, 3000
+#: Share of typical inputs that are missing, where the training replaces such.
+_MISSING_SHARE = 0.01
+
+
+class Events(NamedTuple):
+    """Raw inputs of events, conditions last, shape (n_events, n_inputs), and what kind of events they are."""
+
+    rows: NDArray[np.float32]
+    kind: str
+
+
+def events_to_compare(config: TrainingConfig, record: TrainingRecord, scaler: Any) -> Events:
+    """First events of each class in the fold that the model never saw; where there are none, typical ones.
+
+    Typical ones are normal numbers of width 1.5, brought to the scale of the variables by the inverse of the
+    preprocessing. Infinite inputs, which lwtnn's defaults do not replace unless asked to, become NaN.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    record : TrainingRecord
+    scaler : scikit-learn scaler
+    """
+    names: list[str | None] = [*record.conditions] or [None]
+    try:
+        parts = [_real_rows(config, record, name) for name in names]
+    except NtuplemlError as error:
+        log.warning("compares on typical events, since there are no real ones: %s", error)
+        parts = []
+    if sum(len(part) for part in parts):
+        return Events(np.concatenate(parts), "real events")
+    return Events(_typical_rows(record, scaler, config.seed), "typical events")
+
+
+def _real_rows(config: TrainingConfig, record: TrainingRecord, condition: str | None) -> NDArray[np.float32]:
+    from ntupleml.datasets.loading import FoldFile, class_trees, read_rows
+    from ntupleml.scoring import append_condition
+
+    has_files = config.datasets is not None if condition is None else condition in config.conditions
+    path = config.datasets_of(condition)[record.held_out_fold] if has_files else ""
+    if not Path(path).is_file():
+        raise NtuplemlError(f"no file '{path}'" if path else f"no datasets of condition '{condition}'")
+    file = FoldFile(path, record.held_out_fold, condition)
+    parts = [next(iter(read_rows(tree, config, EVENTS_PER_CLASS))).inputs for tree in class_trees(config, [file])]
+    matrix = np.concatenate(parts)
+    finite = np.isfinite(matrix)
+    matrix = matrix[finite.all(axis=1)] if record.missing is None else np.where(finite, matrix, np.float32(np.nan))
+    return append_condition(matrix, record.conditions, condition, path)
+
+
+def _typical_rows(record: TrainingRecord, scaler: Any, seed: int) -> NDArray[np.float32]:
+    random = np.random.default_rng(seed)
+    normal = random.normal(scale=1.5, size=(TYPICAL_EVENTS, len(record.variables)))
+    rows: NDArray[np.float32] = scaler.inverse_transform(normal).astype(np.float32)
+    if record.missing is not None:
+        rows[random.random(rows.shape) < _MISSING_SHARE] = np.nan
+    if record.conditions:
+        number = len(record.conditions)
+        one_hot = np.eye(number, dtype=np.float32)[np.arange(TYPICAL_EVENTS) % number]
+        rows = np.concatenate([rows, one_hot], axis=1)
+    return rows
