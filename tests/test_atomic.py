@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,6 +80,14 @@ def test_a_new_file_has_the_usual_permissions(tmp_path: Path) -> None:
     with replace_file(tmp_path / "file") as temporary:
         temporary.touch()
     assert (tmp_path / "file").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_devices_and_pipes_are_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(NtuplemlError, match="is a device or pipe"), replace_file(pipe, overwrite=True):
+        pytest.fail("the block was entered")
+    assert pipe.is_fifo()
 
 
 def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:

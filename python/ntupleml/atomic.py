@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import re
 import secrets
+import socket
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -14,6 +17,8 @@ from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+log = logging.getLogger(__name__)
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -84,10 +89,12 @@ def replace_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     """
     path = Path(path)
     _refuse_existing(path, overwrite)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    beginning = f".{path.stem}.{host()}-"
+    temporary = path.with_name(f"{beginning}{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
     made = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_left_over(path, beginning, path.suffix)
         temporary.touch(exist_ok=False)
         temporary.unlink()
     except OSError as error:
@@ -118,6 +125,38 @@ def replace_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
             _remove_empty(made)
 
 
+def host() -> str:
+    """Name of this machine, as part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())[:40]
+
+
+def remove_left_over(path: Path, beginning: str, ending: str) -> None:
+    """Remove the unfinished files beside a file whose processes, on this machine, are gone.
+
+    Parameters
+    ----------
+    path : Path
+    beginning, ending : str
+        What stands before the number of the process, `-` and eight digits, and after them.
+    """
+    pattern = re.compile(re.escape(beginning) + r"(\d+)-[0-9a-f]{8}" + re.escape(ending))
+    for name in os.listdir(path.parent):  # noqa: PTH208 - the names alone
+        match = pattern.fullmatch(name)
+        if match and not _is_running(int(match[1])):
+            log.info("%s: removed, left over from a run that was killed", path.with_name(name))
+            path.with_name(name).unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
 def _remove_empty(folders: Iterable[Path]) -> None:
     """Remove folders, the innermost first, as far as nothing is in them."""
     with suppress(OSError):
@@ -128,5 +167,7 @@ def _remove_empty(folders: Iterable[Path]) -> None:
 def _refuse_existing(path: Path, overwrite: bool) -> None:
     if path.is_dir():
         raise NtuplemlError(f"{path}: is a folder; a file is to be written there")
+    if path.exists() and not path.is_file():  # root may rename a file even over /dev/null
+        raise NtuplemlError(f"{path}: is a device or pipe; a file is to be written there")
     if path.exists() and not overwrite:
         raise NtuplemlError(f"{path}: exists already; give --overwrite to replace it")

@@ -172,6 +172,17 @@ def test_nan_stays_nan_and_infinity_is_no_failure() -> None:
     assert result[2, 1] < -5
 
 
+@pytest.mark.parametrize(("end", "infinity"), [(slice(None, 2), -np.inf), (slice(-2, None), np.inf)])
+def test_infinity_beyond_a_flat_end_is_the_least(end: slice, infinity: float) -> None:
+    """0 · ∞ in `PDF::GetVal` is no number, and ROOT's `TMath::Max(a, b)` is b unless a >= b: the smallest content."""
+    histogram = cumulative_histogram(3)
+    contents = histogram.contents.copy()
+    contents[end] = contents[end].mean()
+    flat = (histogram._replace(contents=contents),)
+    result = transformed(np.full((1, 3), infinity, dtype=f32), Cumulative((0,), flat, False))
+    assert result[0, 0] == f32(1e-9)
+
+
 def targets(x: NDArray[Any], target: TargetTransformation, dtype: type[np.generic] = np.float32) -> NDArray[Any]:
     return np.asarray(run(lambda graph: target_nodes(graph, INPUT, target, dtype), x, x.shape[1], dtype))
 

@@ -25,7 +25,11 @@ def descriptor(variable: int, number: int, contents: str = "1 3 4 2", method: in
 
 
 def file_of(
-    *descriptors: str, num_variables: int = 1, classes: tuple[str, ...] = ("Signal", "Background"), output: str = "True"
+    *descriptors: str,
+    num_variables: int = 1,
+    classes: tuple[str, ...] = ("Signal", "Background"),
+    output: str = "True",
+    kind: str = "F",
 ) -> ElementTree.Element:
     listed = "".join(f'<Class Name="{name}" Index="{index}"/>' for index, name in enumerate(classes))
     places = '<Input NInputs="1"><Input Type="Variable" Label="v0" Expression="v0"/></Input>'
@@ -35,7 +39,7 @@ def file_of(
     )
     return ElementTree.fromstring(
         f'<MethodSetup><Options><Option name="TransformOutput">{output}</Option></Options>'
-        f'<Variables><Variable Label="v0" Expression="v0"/></Variables><Classes>{listed}</Classes>'
+        f'<Variables><Variable Label="v0" Expression="v0" Type="{kind}"/></Variables><Classes>{listed}</Classes>'
         '<Transformations NTransformations="1"><Transform Name="Normalize">'
         f"<Selection>{places}{places.replace('Input', 'Output')}</Selection>{ranges}</Transform></Transformations>"
         f'<Weights NVariables="{num_variables}" NClasses="2">{"".join(descriptors)}</Weights></MethodSetup>'
@@ -49,6 +53,14 @@ def test_densities_are_normalized() -> None:
     assert background.histogram.contents == pytest.approx([1, 1, 0, 0])
     assert (signal.histogram.low, signal.histogram.high, signal.interpolated) == (0, 2, False)
     assert likelihood.transform_output
+
+
+@pytest.mark.parametrize(("kind", "interpolated"), [("F", True), ("I", True), ("N", False)])
+def test_densities_of_discrete_variables_are_not_interpolated(kind: str, interpolated: bool) -> None:
+    """TMVA's `MethodLikelihood::GetMvaValue` reads a bin's content where the signal's spline or the type says so."""
+    root = file_of(descriptor(0, 0, method=1), descriptor(0, 1, method=0), kind=kind)
+    likelihood = read_likelihood(root, 1, "x.xml")
+    assert [density.interpolated for density in (*likelihood.signal, *likelihood.background)] == [interpolated] * 2
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def file_of(layers: str = LAYERS, *, num_layers: int = 3, release: str = "4.2.1 
 
 
 def test_weights_by_layer() -> None:
-    network = read_mlp(ElementTree.fromstring(file_of()), "Classification", 2, 1, "x.xml")
+    network = read_mlp(ElementTree.fromstring(file_of(EstimatorType="CE")), "Classification", 2, 1, "x.xml")
     assert [weights.tolist() for weights in network.weights] == [
         [[1, 2, 3], [4, 5, 6], [7, 8, 9]],
         [[np.float32(0.1)], [np.float32(0.2)], [np.float32(0.3)], [np.float32(0.4)]],
@@ -68,11 +68,29 @@ def test_tanh_is_exact_before_4_2_1(release: str, exact: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("analysis", "output"), [("Classification", "sigmoid"), ("Multiclass", "softmax"), ("Regression", "linear")]
+    ("analysis", "estimator", "output"),
+    [
+        ("Classification", "CE", "sigmoid"),
+        ("Classification", "MSE", "linear"),
+        ("Multiclass", "MSE", "softmax"),
+        ("Regression", "MSE", "linear"),
+    ],
 )
-def test_output_follows_the_analysis_whatever_the_estimator(analysis: str, output: str) -> None:
-    text = file_of(EstimatorType="MSE" if analysis == "Classification" else "CE")
+def test_output_follows_the_estimator_of_the_file(analysis: str, estimator: str, output: str) -> None:
+    """`MethodANNBase::BuildNetwork` goes by the option: Reader reads options, but never processes them."""
+    text = file_of(EstimatorType=estimator)
     assert read_mlp(ElementTree.fromstring(text), analysis, 2, 1, "x.xml").output == output  # type: ignore[arg-type]
+
+
+def test_files_older_than_the_estimator_have_linear_outputs() -> None:
+    """TMVA's default where a file, as those before 4.1, names no estimator."""
+    network = read_mlp(ElementTree.fromstring(file_of(release="4.0.7 [262151]")), "Classification", 2, 1, "x.xml")
+    assert network.output == "linear"
+
+
+def test_cross_entropy_of_several_classes_is_refused() -> None:
+    with pytest.raises(NtuplemlError, match="EstimatorType is CE, which a Multiclass network never has"):
+        read_mlp(ElementTree.fromstring(file_of(EstimatorType="CE")), "Multiclass", 2, 1, "x.xml")
 
 
 def test_file_of_tmva(weights_file: Callable[[str], Path]) -> None:

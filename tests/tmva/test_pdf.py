@@ -152,6 +152,19 @@ def test_kernel_density(monkeypatch: pytest.MonkeyPatch, number: int, border: st
     assert density.histogram.contents[-1] == 0
 
 
+def test_adaptive_kernels_far_from_all_events_add_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TMVA makes such kernels infinitely wide: those of the bins with events are all that counts."""
+    monkeypatch.setattr("ntupleml.tmva.pdf.NUM_BINS", 200)
+    contents = [*CONTENTS, *[0.0] * 80]
+    density = read_pdf(pdf_element(contents, method=5, kde=(1, 2, 1, 0.8)), "x.xml", normalize=False)
+    filled = density.histogram.contents
+    assert np.isfinite(filled).all()
+    assert filled[:20].sum() == pytest.approx(sum(CONTENTS), rel=0.1)
+    assert filled[100:].sum() == 0
+    with pytest.raises(NtuplemlError, match="too empty for a KDE"):
+        read_pdf(pdf_element(contents, method=5, kde=(1, 2, 2, 0.8)), "x.xml", normalize=False)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -171,6 +171,16 @@ def test_normalization_of_old_files() -> None:
         read_transformations(file_of(text), 3, "x.xml")
 
 
+def test_other_transformations_of_old_files() -> None:
+    """Before TMVA 4.1.0 they took all variables."""
+    text = '<Transform Name="Decorrelation"><Matrix Rows="2" Columns="2">1 2 3 4</Matrix></Transform>'
+    (one,) = read_transformations(file_of(text, num_variables=2), 2, "x.xml")
+    assert isinstance(one, Linear)
+    assert (one.inputs, one.outputs, one.matrix.tolist()) == ((0, 1), (0, 1), [[1, 2], [3, 4]])
+    with pytest.raises(NtuplemlError, match="Matrix is 2 × 2, where 3 × 3 is needed"):
+        read_transformations(file_of(text), 3, "x.xml")
+
+
 def test_file_of_tmva(weights_file: Callable[[str], Path]) -> None:
     """D_… and then N of three classes: numbers read off the file's last Matrix and Class."""
     root = ElementTree.parse(weights_file("mc_mlp_perclass_tr")).getroot()
@@ -191,7 +201,7 @@ GOOD = normalize(["v0", "v1"], [(0, 1), (2, 3)])
     [
         ('<Transform Name="Normalise"/>', "unknown transformation 'Normalise'; nearest: 'Normalize'"),
         ("<Transform/>", "Transform has no attribute Name"),
-        ('<Transform Name="PCA"/>', "no Selection in Transform"),
+        ('<Transform Name="PCA"/>', "has no Statistics"),
         (GOOD.replace('NInputs="2"', 'NInputs="3"'), "Input has 2 Input, but the file says that there are 3"),
         (GOOD.replace('"v1"', '"v7"').replace("e_v1", "e"), "selects variable 'v7', which the file does not have"),
         (GOOD.replace('"Variable"', '"Variables"', 1), "unknown type 'Variables'; nearest: 'Variable'"),

@@ -49,10 +49,26 @@ def test_what_is_no_plain_xml_is_refused_in_one_line(content: str, reason: str, 
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+def test_texts_in_latin_1_without_a_declaration_are_read(tmp_path: Path) -> None:
+    """As TMVA writes the unit of a variable, byte by byte."""
     path = tmp_path / "x.weights.xml"
-    path.write_bytes(b"<a>\xff</a>")
+    path.write_bytes('<?xml version="1.0"?><a Unit="\u00b5m"/>'.encode("latin-1"))
+    assert read_xml(path).get("Unit") == "\u00b5m"
+    path.write_bytes(b'<a Unit="\xb5m"><b></a>')
+    with pytest.raises(NtuplemlError, match="mismatched tag"):
+        read_xml(path)
+    path.write_bytes(b'<!DOCTYPE a [<!ENTITY b "c">]><a Unit="\xb5m">&b;</a>')
+    with pytest.raises(NtuplemlError, match="declares a document type"):
+        read_xml(path)
+
+
+def test_a_file_that_is_not_in_its_encoding_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.weights.xml"
+    path.write_bytes(b"<a>\x01\xff</a>")
     with pytest.raises(NtuplemlError, match="invalid token"):
+        read_xml(path)
+    path.write_bytes(b"\x00\x01\xb5")
+    with pytest.raises(NtuplemlError, match="not an XML file"):
         read_xml(path)
 
 

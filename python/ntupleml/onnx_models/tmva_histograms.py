@@ -49,7 +49,10 @@ def interpolation_nodes(
     rise = graph.add("Sub", contents, _contents(graph, others, histograms))
     run = graph.add("Sub", centres, _centres(graph, others, lows, widths))
     product = graph.add("Mul", graph.add("Sub", values, centres), rise)
-    return graph.add("Add", contents, graph.add("Div", product, run))
+    result = graph.add("Add", contents, graph.add("Div", product, run))
+    # Infinity times a slope of zero is no number, of which TMVA's TMath::Max makes the least content.
+    undefined = graph.add("And", graph.add("IsNaN", result), graph.add("Not", graph.add("IsNaN", values)))
+    return graph.add("Where", undefined, graph.constant(0.0), result)
 
 
 def content_nodes(graph: GraphBuilder, values: str, histograms: Sequence[Histogram]) -> str:

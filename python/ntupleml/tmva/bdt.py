@@ -14,7 +14,7 @@ import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean, one_line
 from ntupleml.forests import FIRST_OBLIQUE, LEAF, Forest, PreselectionCut
-from ntupleml.tmva.xml_file import children, integer, number
+from ntupleml.tmva.xml_file import boolean_option, children, integer, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,21 +114,6 @@ def read_bdt(
     if boost == "Grad":
         return replace(forest, link="tanh", preselection=preselection)
     return _average(forest, tree_weights, preselection)
-
-
-def boolean_option(options: Mapping[str, str], name: str, default: bool, where: str) -> bool:
-    """Value of an option that is on or off.
-
-    Raises
-    ------
-    NtuplemlError
-        If it is neither.
-    """
-    text = options.get(name, str(default)).strip()
-    values = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
-    if text.lower() not in values:
-        raise NtuplemlError(f"{where}: option {name} is '{one_line(text, 40)}'; True or False is needed")
-    return values[text.lower()]
 
 
 def _add_tree(nodes: _Nodes, tree: Element, rule: _LeafRule, num_variables: int, where: str) -> None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
-from ntupleml.errors import NtuplemlError, did_you_mean, one_line
+from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.tmva.discriminants import read_fisher, read_ld
 from ntupleml.tmva.method import Boosted
-from ntupleml.tmva.xml_file import attribute, child, children, integer, number
+from ntupleml.tmva.xml_file import attribute, child, children, chosen_option, integer, number
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -53,7 +53,10 @@ def read_boost(root: Element, num_inputs: int, where: str) -> Boosted:
     method_weights, cuts, orientations = np.array(numbers).T
     if method_weights.sum() == 0:
         raise NtuplemlError(f"{where}: the weights of its boosted methods add up to 0; there is no mean")
-    return Boosted(tuple(members), method_weights, cuts, orientations, _transform(root, where))
+    transform = chosen_option(root, "Boost_Transform", TRANSFORMS, where)
+    return Boosted(
+        tuple(members), method_weights, cuts, orientations, cast("Literal['step', 'linear', 'log', 'gauss']", transform)
+    )
 
 
 def _read_member(element: Element, num_inputs: int, where: str) -> LinearDiscriminant:
@@ -63,14 +66,3 @@ def _read_member(element: Element, num_inputs: int, where: str) -> LinearDiscrim
     if kind == "LD":
         return read_ld(element, num_inputs, 1, where)
     raise NtuplemlError(f"{where}: it is a '{one_line(kind, 40)}'; only boosted {' and '.join(MEMBERS)} are read")
-
-
-def _transform(root: Element, where: str) -> Literal["step", "linear", "log", "gauss"]:
-    name = "Boost_Transform"
-    for option in root.iterfind("Options/Option"):
-        if option.get("name") == name:
-            value = (option.text or "").strip()
-            if value not in TRANSFORMS:
-                raise NtuplemlError(f"{where}: unknown {name} '{one_line(value, 40)}'{did_you_mean(value, TRANSFORMS)}")
-            return cast("Literal['step', 'linear', 'log', 'gauss']", value)
-    return "step"

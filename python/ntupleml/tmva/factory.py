@@ -8,6 +8,7 @@ whether ROOT has TMVA.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ import pydantic
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.root import import_root
+from ntupleml.tmva.writing import internal_name
 
 #: What TMVA is told on its way, as htt-ml does; colours and progress bars are for terminals.
 FACTORY_OPTIONS = "!V:!Silent:!Color:!DrawProgressBar:Transformations=None:AnalysisType=Multiclass"
+#: Names of branches, and formulas, that TTreeFormula reads as such; in `jet1_b-tag` it sees a difference.
+_PLAIN_NAME = re.compile(r"[A-Za-z_][\w.]*")
 
 
 class FactoryTree(pydantic.BaseModel):
@@ -70,47 +74,94 @@ class FactoryJob(pydantic.BaseModel):
 
 
 class FactoryResult(pydantic.BaseModel):
-    """ROOT's version, and the area under the ROC curve of each method and class, by TMVA's test events."""
+    """What a training tells beside its files.
+
+    Attributes
+    ----------
+    root_version : str
+    roc_integrals : dict of str to dict of str to float
+        Area under the ROC curve by method and class, by TMVA's test events.
+    plain_names : dict of str to str
+        What branches are called in TMVA's files whose names it would take for formulas.
+    """
 
     root_version: str
     roc_integrals: dict[str, dict[str, float]] = {}
+    plain_names: dict[str, str] = {}
 
 
-def run_factory(job: FactoryJob) -> FactoryResult:
-    """Train, test and evaluate the methods of a job with `ROOT.TMVA` in the current folder."""
+def run_factory(job: FactoryJob, result: Path) -> None:
+    """Train, test and evaluate the methods of a job with `ROOT.TMVA` in the current folder.
+
+    Parameters
+    ----------
+    job : FactoryJob
+    result : Path
+        The `FactoryResult` is written here as JSON, before TMVA's objects are taken apart, which has been known to
+        end a process.
+    """
     root = import_root()
     tmva = root.TMVA
     tmva.Tools.Instance()
     output = root.TFile.Open(job.output, "RECREATE")
     factory = tmva.Factory(job.job_name, output, FACTORY_OPTIONS)
     loader = tmva.DataLoader(job.folder)
+    opened = [_open_tree(root, tree) for tree in job.trees]  # the files stay open while TMVA reads
+    trees = [tree for _, tree in opened]
+    weight = [] if job.weight_expression is None else [job.weight_expression]
+    plain = _rename_branches(trees, [*job.variables, *weight])
     for variable in job.variables:
-        loader.AddVariable(variable)
-    opened = [_add_tree(root, loader, tree) for tree in job.trees]
-    if job.weight_expression is not None:
+        loader.AddVariable(plain.get(variable, variable))
+    for tree, source in zip(trees, job.trees, strict=True):
+        loader.AddTree(tree, source.class_name, source.weight)
+    for expression in weight:
         for name in job.classes:
             # Without the class, TMVA would make classes "Signal" and "Background" of it.
-            loader.SetWeightExpression(job.weight_expression, name)
+            loader.SetWeightExpression(plain.get(expression, expression), name)
     loader.PrepareTrainingAndTestTree(root.TCut(""), job.split)
     for method in job.methods:
-        factory.BookMethod(loader, _type(tmva, method), method.name, method.options)
+        if not factory.BookMethod(loader, _type(tmva, method), method.name, method.options):
+            raise NtuplemlError(
+                f"method '{method.name}': {method.type} cannot tell {len(job.classes)} classes apart, as "
+                "AnalysisType=Multiclass asks for; take it out"
+            )
     factory.TrainAllMethods()
     factory.TestAllMethods()
     factory.EvaluateAllMethods()
     integrals = {method.name: _roc_integrals(factory, loader, method.name, job.classes) for method in job.methods}
     output.Close()
-    del opened  # TMVA reads the trees until here
-    return FactoryResult(root_version=str(root.gROOT.GetVersion()), roc_integrals=integrals)
+    found = FactoryResult(
+        root_version=str(root.gROOT.GetVersion()),
+        roc_integrals=integrals,
+        plain_names={name: plain[name] for name in job.variables if name in plain},
+    )
+    result.write_text(json.dumps(found.model_dump()), encoding="utf-8")
 
 
-def _add_tree(root: Any, loader: Any, tree: FactoryTree) -> Any:
-    """Hand a tree to TMVA; the file has to stay open."""
+def _open_tree(root: Any, tree: FactoryTree) -> tuple[Any, Any]:
+    """File and tree, which is there as long as the file."""
     file = root.TFile.Open(tree.path, "READ")
     found = file.Get(tree.tree)
     for friend in tree.friends:
         found.AddFriend(file.Get(friend))
-    loader.AddTree(found, tree.class_name, tree.weight)
     return file, found
+
+
+def _rename_branches(trees: list[Any], names: list[str]) -> dict[str, str]:
+    """Give branches plain names, in memory, where TMVA would take theirs for formulas; the new names by the old."""
+    plain: dict[str, str] = {}
+    for name in names:
+        if _PLAIN_NAME.fullmatch(name) or not all(tree.GetBranch(name) for tree in trees):
+            continue
+        plain[name] = internal_name(name)
+        while plain[name] in names:
+            plain[name] += "_"
+        for tree in trees:
+            branch = tree.GetBranch(name)
+            branch.SetName(plain[name])
+            for leaf in branch.GetListOfLeaves():
+                leaf.SetName(plain[name])
+    return plain
 
 
 def _type(tmva: Any, method: FactoryMethod) -> Any:
@@ -136,11 +187,10 @@ def main(arguments: list[str]) -> int:
         return 0
     job, result = map(Path, arguments)
     try:
-        found = run_factory(FactoryJob.model_validate_json(job.read_text(encoding="utf-8")))
+        run_factory(FactoryJob.model_validate_json(job.read_text(encoding="utf-8")), result)
     except NtuplemlError as error:
         sys.stdout.write(f"--- <FATAL> ntupleml : {error}\n")
         return 1
-    result.write_text(json.dumps(found.model_dump()), encoding="utf-8")
     return 0
 
 

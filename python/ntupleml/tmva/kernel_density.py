@@ -75,9 +75,10 @@ def smear(
         for content in first[:-1]:
             integral = np.float32(float(integral) + float(content) * ((high - low) / contents.size))
         first = (first.astype(np.float64) * (1.0 / float(integral))).astype(np.float32)
-        if not (first[:-1] > 0).all():
+        if not (first[:-1] >= 0).all() or (kernel.border == "renormalize" and not first[:-1].all()):
             return None
-        widths[:-1] = np.float32(kernel.fine_factor) * sigma / np.sqrt(first[:-1].astype(np.float64))
+        with np.errstate(divide="ignore"):  # infinitely wide where there is nothing, not even of the neighbours
+            widths[:-1] = np.float32(kernel.fine_factor) * sigma / np.sqrt(first[:-1].astype(np.float64))
     return _smeared(contents, low, high, num_bins, widths, kernel.border)
 
 

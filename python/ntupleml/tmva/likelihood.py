@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ntupleml.errors import NtuplemlError, one_line
+from ntupleml.errors import NtuplemlError
 from ntupleml.tmva.method import Likelihood
 from ntupleml.tmva.pdf import read_pdf
 from ntupleml.tmva.transformations import read_transformations
-from ntupleml.tmva.xml_file import child, children, integer
+from ntupleml.tmva.xml_file import boolean_option, child, children, integer
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -44,30 +44,24 @@ def read_likelihood(root: Element, num_inputs: int, where: str) -> Likelihood:
         if (integer(element, "VarIndex", place), integer(element, "ClassIndex", place)) != divmod(index, 2):
             raise NtuplemlError(f"{where}: its PDFDescriptors are not in order; the file is damaged")
         densities.append(read_pdf(child(element, "PDF", place), place, normalize=True))
-    signal, background = tuple(densities[::2]), tuple(densities[1::2])
-    background = tuple(
-        density._replace(interpolated=reference.interpolated)  # TMVA asks the signal's density how to read both
-        for density, reference in zip(background, signal, strict=True)
+    discrete = [element.get("Type") == "N" for element in root.iterfind("Variables/Variable")]
+    signal = tuple(
+        density._replace(interpolated=density.interpolated and not is_discrete)
+        for density, is_discrete in zip(densities[::2], discrete, strict=True)
+    )
+    background = tuple(  # TMVA asks the signal's density, and the variable, how to read both
+        density._replace(interpolated=reference.interpolated)
+        for density, reference in zip(densities[1::2], signal, strict=True)
     )
     transformations = tuple(
         read_transformations(root, num_inputs, where, _class_index(root, name, default))
         for name, default in (("Signal", 0), ("Background", 1))
     )
-    return Likelihood(signal, background, (transformations[0], transformations[1]), _transform_output(root, where))
+    options = {element.get("name", ""): element.text or "" for element in root.iterfind("Options/Option")}
+    transform_output = boolean_option(options, "TransformOutput", False, where)
+    return Likelihood(signal, background, (transformations[0], transformations[1]), transform_output)
 
 
 def _class_index(root: Element, name: str, default: int) -> int:
     names = [element.get("Name") for element in root.iterfind("Classes/Class")]
     return names.index(name) if name in names else default
-
-
-def _transform_output(root: Element, where: str) -> bool:
-    for option in root.iterfind("Options/Option"):
-        if option.get("name") == "TransformOutput":
-            text = (option.text or "").strip().lower()
-            if text not in ("true", "t", "1", "false", "f", "0"):
-                raise NtuplemlError(
-                    f"{where}: option TransformOutput is '{one_line(text, 40)}'; True or False is needed"
-                )
-            return text in ("true", "t", "1")
-    return False

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
-from ntupleml.errors import NtuplemlError, did_you_mean, one_line
+from ntupleml.errors import NtuplemlError
 from ntupleml.tmva.method import Mlp
-from ntupleml.tmva.xml_file import child, children, integer, numbers
+from ntupleml.tmva.xml_file import child, children, chosen_option, integer, numbers
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -20,11 +20,8 @@ if TYPE_CHECKING:
 
 _NEURONS = ("sigmoid", "tanh", "ReLU", "radial", "linear")
 _NEURON_INPUTS = ("sum", "sqsum", "abssum")
-_OUTPUTS: dict[str, Literal["sigmoid", "linear", "softmax"]] = {
-    "Classification": "sigmoid",
-    "Multiclass": "softmax",
-    "Regression": "linear",
-}
+#: The default first.
+_ESTIMATORS = ("MSE", "CE")
 #: TMVA 4.2.1, from which on tanh is an approximation, as TMVA writes versions in files: a byte per number.
 _APPROXIMATE_TANH = 4 << 16 | 2 << 8 | 1
 #: A network of this many weights would be a file of a gigabyte.
@@ -34,8 +31,9 @@ _MOST_NEURONS = 1_000_000
 def read_mlp(root: Element, analysis: Analysis, num_inputs: int, num_outputs: int, where: str) -> Mlp:
     """Network of a weights file.
 
-    Whatever estimator the file names, TMVA's Reader puts a sigmoid on the output of a classification and nothing on
-    those of several classes and of regression (`MethodANNBase::ProcessOptions`).
+    The estimator that the file names decides on the outputs: a sigmoid for CE, nothing for MSE, which is also that of
+    old files that name none (`MethodANNBase::BuildNetwork`). Since TMVA 4.2 every classification has CE, everything
+    else MSE.
 
     Parameters
     ----------
@@ -51,8 +49,8 @@ def read_mlp(root: Element, analysis: Analysis, num_inputs: int, num_outputs: in
     NtuplemlError
         If a layer or weight is missing or not a number, counts contradict, or a kind of neuron is unknown.
     """
-    neuron = _option(root, "NeuronType", _NEURONS, where)
-    neuron_input = _option(root, "NeuronInputType", _NEURON_INPUTS, where)
+    neuron = chosen_option(root, "NeuronType", _NEURONS, where)
+    neuron_input = chosen_option(root, "NeuronInputType", _NEURON_INPUTS, where)
     weights = _read_layers(child(root, "Weights", where), where)
     if weights[0].shape[0] != num_inputs + 1 or weights[-1].shape[1] != num_outputs:
         raise NtuplemlError(
@@ -62,10 +60,18 @@ def read_mlp(root: Element, analysis: Analysis, num_inputs: int, num_outputs: in
     return Mlp(
         weights,
         neuron,
-        _OUTPUTS[analysis],
+        _output(root, analysis, where),
         cast("Literal['sum', 'sqsum', 'abssum']", neuron_input),
         exact_tanh=neuron == "tanh" and _training_version(root) < _APPROXIMATE_TANH,
     )
+
+
+def _output(root: Element, analysis: Analysis, where: str) -> Literal["sigmoid", "linear", "softmax"]:
+    if chosen_option(root, "EstimatorType", _ESTIMATORS, where) == "MSE":
+        return "softmax" if analysis == "Multiclass" else "linear"
+    if analysis == "Multiclass":
+        raise NtuplemlError(f"{where}: EstimatorType is CE, which a Multiclass network never has; the file is damaged")
+    return "sigmoid"
 
 
 def _read_layers(weights: Element, where: str) -> tuple[NDArray[np.float32], ...]:
@@ -95,20 +101,10 @@ def _read_layers(weights: Element, where: str) -> tuple[NDArray[np.float32], ...
     return tuple(result)
 
 
-def _option(root: Element, name: str, known: tuple[str, ...], where: str) -> str:
-    """Value of an option; the first known one where the file does not have it."""
-    for option in root.iterfind("Options/Option"):
-        if option.get("name") == name:
-            value = (option.text or "").strip()
-            if value not in known:
-                raise NtuplemlError(f"{where}: unknown {name} '{one_line(value, 40)}'{did_you_mean(value, known)}")
-            return value
-    return known[0]
-
-
 def _training_version(root: Element) -> int:
     """TMVA's number of its version in brackets, as in ``4.2.1 [262657]``; the newest where the file has none."""
     for info in root.iterfind("GeneralInfo/Info"):
-        if info.get("name") == "TMVA Release" and (found := re.search(r"\[(\d{1,9})\]", info.get("value", ""))):
+        found = re.search(r"\[(\d{1,9})\]", info.get("value", ""))
+        if found and info.get("name") in ("TMVA Release", "TMVA"):
             return int(found[1])
     return _APPROXIMATE_TANH

@@ -125,11 +125,13 @@ def _transformations(root: Element, where: str) -> list[tuple[Element, str]]:
 
 
 def _read_selection(element: Element, root: Element, num_variables: int, where: str) -> _Selection:
-    if element.find("Selection") is None and element.get("Name") == "Normalize":
-        # before TMVA 4.1.0: all variables, then all targets
-        num_targets = integer(element, "NTargets", where)
-        if integer(element, "NVariables", where) != num_variables:
-            raise NtuplemlError(f"{where}: its NVariables is not the file's {num_variables}; the file is damaged")
+    if element.find("Selection") is None:
+        # before TMVA 4.1.0: all variables and, for normalization, all targets
+        num_targets = 0
+        if element.get("Name") == "Normalize":
+            num_targets = integer(element, "NTargets", where)
+            if integer(element, "NVariables", where) != num_variables:
+                raise NtuplemlError(f"{where}: its NVariables is not the file's {num_variables}; the file is damaged")
         places = [_Place("Variable", index) for index in range(num_variables)]
         places += [_Place("Target", index) for index in range(num_targets)]
         return _Selection(places, places)

@@ -7,17 +7,20 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from xml.etree.ElementTree import Element
 
     from numpy.typing import NDArray
 
 _CHUNK = 1 << 20
+_INVALID_TOKEN = expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN]
 _GZIP = b"\x1f\x8b"
 _FLOAT = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
 _INTEGER = re.compile(r"\s*[-+]?\d{1,18}\s*", re.ASCII)
@@ -45,8 +48,22 @@ def read_xml(path: str | Path) -> Element:
     NtuplemlError
         If there is no such file, it is no XML, is cut off, or declares a document type.
     """
+    try:
+        return _parse(path)
+    except ElementTree.ParseError as error:
+        if error.code != _INVALID_TOKEN or _is_utf_8(path):
+            raise _damaged(path, error) from None
+    # TMVA writes texts as it gets them and names no encoding: "µm" of a unit may be a single byte.
+    try:
+        return _parse(path, "iso-8859-1")
+    except ElementTree.ParseError as error:
+        raise _damaged(path, error) from None
+
+
+def _parse(path: str | Path, encoding: str | None = None) -> Element:
+    """Root element, by the encoding that the file declares, or by another."""
     # The document type, the only place where entities can be declared, is refused by the builder.
-    parser = ElementTree.XMLParser(target=_Builder())  # noqa: S314
+    parser = ElementTree.XMLParser(target=_Builder(), encoding=encoding)  # noqa: S314
     try:
         with Path(path).open("rb") as file:
             start = file.read(2)
@@ -64,10 +81,23 @@ def read_xml(path: str | Path) -> Element:
         raise NtuplemlError(f"{path}: no such file") from None
     except OSError as error:
         raise NtuplemlError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
-    except (ElementTree.ParseError, LookupError, ValueError) as error:
-        # ValueError and LookupError: an encoding that the parser does not know
-        raise NtuplemlError(f"{path}: not an XML file, or cut off or damaged: {one_line(error)}") from None
+    except (LookupError, ValueError) as error:  # an encoding that the parser does not know
+        raise _damaged(path, error) from None
     return root
+
+
+def _is_utf_8(path: str | Path) -> bool:
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            while file.read(_CHUNK):
+                pass
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _damaged(path: str | Path, error: Exception) -> NtuplemlError:
+    return NtuplemlError(f"{path}: not an XML file, or cut off or damaged: {one_line(error)}")
 
 
 def child(element: Element, tag: str, where: str) -> Element:
@@ -218,3 +248,45 @@ def numbers(text: str | None, count: int, what: str, where: str) -> NDArray[np.f
     if len(words) != count:
         raise NtuplemlError(f"{where}: {what} has {len(words)} numbers, where {count} are needed; the file is damaged")
     return np.array([parse_number(word, what, where) for word in words], dtype=np.float64)
+
+
+def chosen_option(root: Element, name: str, known: Sequence[str], where: str) -> str:
+    """Value of one of the method's options, from those that it can have.
+
+    Parameters
+    ----------
+    root : Element
+        The file's `MethodSetup`.
+    name : str
+    known : sequence of str
+        Its values, of which the first is TMVA's default, where the file does not have the option.
+    where : str
+        Path of the file, for messages.
+
+    Raises
+    ------
+    NtuplemlError
+        If it has another value.
+    """
+    for option in root.iterfind("Options/Option"):
+        if option.get("name") == name:
+            value = (option.text or "").strip()
+            if value not in known:
+                raise NtuplemlError(f"{where}: unknown {name} '{one_line(value, 40)}'{did_you_mean(value, known)}")
+            return value
+    return known[0]
+
+
+def boolean_option(options: Mapping[str, str], name: str, default: bool, where: str) -> bool:
+    """Value of an option that is on or off.
+
+    Raises
+    ------
+    NtuplemlError
+        If it is neither.
+    """
+    text = options.get(name, str(default)).strip()
+    values = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+    if text.lower() not in values:
+        raise NtuplemlError(f"{where}: option {name} is '{one_line(text, 40)}'; True or False is needed")
+    return values[text.lower()]
