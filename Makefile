@@ -32,15 +32,18 @@ example-multiclass: ## the same on the four classes of ROOT's tmva_multiclass_ex
 	echo "figures:     $(TOP)/example/multiclass/fold*_keras_confusion_*.png and fold*_loss.png"
 	echo "scored file: $(TOP)/example/data/tmva_multiclass_example.root (tree TreeS, branches ml_score_*)"
 
-example-higgs: ## the same on ROOT's Higgs_data.root
+example-higgs: ## the same on ROOT's Higgs_data.root, with boosted trees beside the network
 	@$(SETUP)
 	python3 tools/copy_root_data.py example/data Higgs_data.root
 	$(call stages,higgs,example/data/Higgs_data.root,sig_tree)
 	application/keras_application.py configs/higgs/{dataset,training,application}.yaml \
 	    example/data/Higgs_data.root bkg_tree --overwrite
+	training/TMVA_training.py configs/higgs/training.yaml all --method BDT --overwrite
+	training/bdt_training.py configs/higgs/training.yaml all --method xgboost --overwrite
+	testing/compare_methods.py configs/higgs/training.yaml configs/higgs/testing.yaml all --overwrite
 	@echo
 	python3 tools/mean_auc.py example/data/Higgs_data.root sig_tree bkg_tree ml_score_signal
-	echo "figures:     $(TOP)/example/higgs/fold*_keras_confusion_*.png and fold*_loss.png"
+	echo "figures:     $(TOP)/example/higgs/fold*_keras_confusion_*.png, fold*_loss.png and foldall_methods_comparison.png"
 	echo "scored file: $(TOP)/example/data/Higgs_data.root (trees sig_tree and bkg_tree, branches ml_score_*)"
 
 example-htautau: ## the same on simulated collisions: make example-htautau DATA=folder of ggh.root, qqh.root, ...
