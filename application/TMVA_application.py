@@ -1,28 +1,31 @@
 #!/usr/bin/env python3
-"""Score an ntuple with methods of TMVA: those of a training, or any weights files."""
+"""Score ntuples with methods of TMVA: those of a training, or any weights files."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from ntupleml.application import Plan
 
 try:
+    from ntupleml.application_arguments import INPUT_FORMS, add_application_options, application_options
     from ntupleml.command_line import run
 except ModuleNotFoundError:
     sys.stderr.write(f"{sys.argv[0]}: ntupleml is not installed in this environment; source setup.sh first\n")
     sys.exit(2)
 
-USAGE = """%(prog)s [options] CONFIG_DATASET CONFIG_TRAINING CONFIG_APPLICATION INPUT TREE
-       %(prog)s [options] --weights A.xml [B.xml ...] [CONFIG_DATASET CONFIG_APPLICATION] INPUT TREE"""
+USAGE = """%(prog)s [options] CONFIG_DATASET CONFIG_TRAINING CONFIG_APPLICATION INPUT [INPUT ...] TREE
+       %(prog)s [options] --weights A.xml [B.xml ...] [CONFIG_DATASET CONFIG_APPLICATION] INPUT [INPUT ...] TREE"""
 EPILOG = """The variables of weights files are their expressions, computed from the branches of TREE; where TREE lacks a
 branch that an expression needs, but has one called as the variable's label, that one is taken. Events with NaN in a
 variable get -999 in all scores, as from TMVA::Reader, and -1 as max_index, so that no cut on it takes them."""
-CONFIGS = {5: ("dataset", "training", "application"), 4: ("dataset", "application"), 2: ()}
+CONFIGS: dict[int, tuple[str, ...]] = {3: ("dataset", "training", "application"), 2: ("dataset", "application"), 0: ()}
 
 
 class Parser(argparse.ArgumentParser):
@@ -48,53 +51,68 @@ class Parser(argparse.ArgumentParser):
         return arguments
 
     def _check(self, arguments: argparse.Namespace) -> None:
-        number = len(arguments.arguments)
-        if number not in CONFIGS:
-            self.error(f"{number} arguments are no known form: {' '.join(arguments.arguments) or 'none given'}")
-        if arguments.weights is None and (number != 5 or arguments.variables_from_xml):
+        number = number_of_configs(arguments)
+        if number not in CONFIGS or len(arguments.arguments) < number + 2:
+            given = len(arguments.arguments)
+            self.error(f"{given} arguments are no known form: {' '.join(arguments.arguments) or 'none given'}")
+        if arguments.weights is None and (number != 3 or arguments.variables_from_xml):
             self.error("without --weights three configs are needed, and the variables are those of the training config")
-        if arguments.event_branch is not None and number == 5 and not arguments.variables_from_xml:
+        if arguments.event_branch is not None and number == 3 and not arguments.variables_from_xml:
             self.error("--event-branch is for --weights --variables-from-xml; here the dataset config names the branch")
 
 
-def main(arguments: argparse.Namespace) -> int:
-    """Append the scores to one tree of one file, or write them into a friend."""
-    from ntupleml.application import append_planned_scores, make_plan, make_weights_plan, write_planned_friends
+def number_of_configs(arguments: argparse.Namespace) -> int:
+    """Number of configs before the first INPUT: all arguments up to there end in .yaml or .yml.
 
-    *configs, source, tree = arguments.arguments
-    given = dict(zip(CONFIGS[len(arguments.arguments)], configs, strict=True))
-    common = {
-        "engine": arguments.engine,
-        "branch_prefix": arguments.branch_prefix,
-        "output_directory": arguments.output_directory,
-    }
+    Without --weights there are always three, whatever they are called.
+    """
+    texts = arguments.arguments
+    if arguments.weights is None and len(texts) >= 5:
+        return 3
+    are_configs = [text.endswith((".yaml", ".yml")) for text in texts]
+    return are_configs.index(False) if False in are_configs else len(texts)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Append the scores to one tree of each file, or write them into friends."""
+    from ntupleml.application import make_plan, make_weights_plan, score_files
+
+    number = number_of_configs(arguments)
+    configs, (*inputs, tree) = arguments.arguments[:number], arguments.arguments[number:]
+    given = dict(zip(CONFIGS[number], configs, strict=True))
+    make: Callable[[], Plan]
     if "training" in given and not arguments.variables_from_xml:
-        plan = make_plan(*configs, kind="tmva", weights=arguments.weights, **common)
+        make = partial(
+            make_plan,
+            *configs,
+            kind="tmva",
+            weights=arguments.weights,
+            engine=arguments.engine,
+            branch_prefix=arguments.branch_prefix,
+        )
     else:
-        plan = make_weights_plan(
+        make = partial(
+            make_weights_plan,
             arguments.weights,
             dataset_path=given.get("dataset"),
             application_path=given.get("application"),
             event_branch=arguments.event_branch,
-            **common,
+            engine=arguments.engine,
+            branch_prefix=arguments.branch_prefix,
         )
-    if arguments.friend:
-        write_planned_friends(plan, [Path(source)], tree, overwrite=arguments.overwrite)
-    else:
-        append_planned_scores(plan, Path(source), tree, overwrite=arguments.overwrite)
-    return 0
+    return score_files(make, inputs, tree, application_options(arguments))
 
 
 if __name__ == "__main__":
     parser = Parser(description=__doc__, usage=USAGE, epilog=EPILOG)
-    parser.add_argument("arguments", nargs="*", metavar="CONFIG... INPUT TREE", help="configs, ROOT file, tree in it")
-    parser.add_argument("--friend", action="store_true", help="write a friend tree; without it INPUT gets the branches")
+    parser.add_argument(
+        "arguments", nargs="*", metavar="CONFIG... INPUT... TREE", help=f"configs (.yaml); {INPUT_FORMS}; tree in them"
+    )
     parser.add_argument(
         "--engine",
         choices=("onnx", "forest", "tmva"),
         help="what scores: ONNX Runtime, the kernel for BDTs, or ROOT's TMVA::Reader; by default the fastest",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace score branches or a friend tree that exist")
     weights = parser.add_argument_group("with weights files of any TMVA")
     weights.add_argument(
         "--weights",
@@ -109,5 +127,5 @@ if __name__ == "__main__":
     )
     weights.add_argument("--event-branch", metavar="BRANCH", help="branch that decides the fold, else the entry number")
     weights.add_argument("--branch-prefix", metavar="PREFIX", help="beginning of the new branches' names")
-    weights.add_argument("--output-directory", metavar="FOLDER", help="folder of the friends")
+    add_application_options(parser)
     sys.exit(run(main, parser))

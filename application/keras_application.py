@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Score an ntuple with the trained networks and append the scores to its tree as new branches."""
+"""Score ntuples with the trained networks and append the scores to their trees as new branches."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+from functools import partial
 
 try:
+    from ntupleml.application_arguments import add_application_options, add_inputs, application_options
     from ntupleml.command_line import add_configs, run
 except ModuleNotFoundError:
     sys.stderr.write(f"{sys.argv[0]}: ntupleml is not installed in this environment; source setup.sh first\n")
@@ -15,24 +16,16 @@ except ModuleNotFoundError:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Append the scores to one tree of one file."""
-    from ntupleml.application import append_scores
+    """Append the scores to one tree of each file."""
+    from ntupleml.application import make_plan, score_files
 
-    append_scores(
-        arguments.config_dataset,
-        arguments.config_training,
-        arguments.config_application,
-        arguments.input,
-        arguments.tree,
-        overwrite=arguments.overwrite,
-    )
-    return 0
+    configs = (arguments.config_dataset, arguments.config_training, arguments.config_application)
+    return score_files(partial(make_plan, *configs), arguments.inputs, arguments.tree, application_options(arguments))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     add_configs(parser, "dataset", "training", "application")
-    parser.add_argument("input", type=Path, metavar="INPUT", help="ROOT file, which gets the new branches")
-    parser.add_argument("tree", metavar="TREE", help="tree in it, with its folders, e.g. mt_nominal/ntuple")
-    parser.add_argument("--overwrite", action="store_true", help="replace score branches that the tree has already")
+    add_inputs(parser)
+    add_application_options(parser, friend="never")
     sys.exit(run(main, parser))

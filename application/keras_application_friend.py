@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+from functools import partial
 
 try:
+    from ntupleml.application_arguments import add_application_options, add_inputs, application_options
     from ntupleml.command_line import add_configs, run
 except ModuleNotFoundError:
     sys.stderr.write(f"{sys.argv[0]}: ntupleml is not installed in this environment; source setup.sh first\n")
@@ -16,17 +17,10 @@ except ModuleNotFoundError:
 
 def main(arguments: argparse.Namespace) -> int:
     """Write a friend file per input file."""
-    from ntupleml.application import write_friends
+    from ntupleml.application import make_plan, score_files
 
-    write_friends(
-        arguments.config_dataset,
-        arguments.config_training,
-        arguments.config_application,
-        arguments.inputs,
-        arguments.tree,
-        overwrite=arguments.overwrite,
-    )
-    return 0
+    configs = (arguments.config_dataset, arguments.config_training, arguments.config_application)
+    return score_files(partial(make_plan, *configs), arguments.inputs, arguments.tree, application_options(arguments))
 
 
 if __name__ == "__main__":
@@ -35,7 +29,6 @@ if __name__ == "__main__":
         "holds INPUT."
     )
     add_configs(parser, "dataset", "training", "application")
-    parser.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="ROOT files to score")
-    parser.add_argument("tree", metavar="TREE", help="tree in them, with its folders, e.g. mt_nominal/ntuple")
-    parser.add_argument("--overwrite", action="store_true", help="replace friend trees that exist")
+    add_inputs(parser)
+    add_application_options(parser, friend="always")
     sys.exit(run(main, parser))

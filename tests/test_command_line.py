@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,16 +20,10 @@ from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-SCRIPTS = [
-    "dataset/create_training_dataset.py",
-    "dataset/inspect_ntuple.py",
-    "dataset/write_example_dataset.py",
-    "testing/keras_confusion_matrix.py",
-    "application/keras_application.py",
-    "application/keras_application_friend.py",
-]
+STAGES = ["dataset", "training", "testing", "application"]
+PROJECT = Path(__file__).parents[1]
+SCRIPTS = [path.relative_to(PROJECT).as_posix() for stage in STAGES for path in sorted((PROJECT / stage).glob("*.py"))]
 
 
 def status_and_errors(main: Callable[[], int], capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -113,6 +108,17 @@ def test_closed_streams_are_no_place_for_files(tmp_path: Path, project: Path) ->
     assert subprocess.run(command, shell=True, check=False).returncode == 0
     command = f"{sys.executable} {project / 'dataset/inspect_ntuple.py'} {tmp_path / 'example_data.root'} >&- 2>&-"
     assert subprocess.run(command, shell=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_is_there_at_once(script: str, run_script: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = run_script(script, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: ")
+
+
+def test_no_script_is_forgotten() -> None:
+    assert {"training/TMVA_training.py", "training/bdt_training.py", "testing/compare_methods.py"} <= set(SCRIPTS)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

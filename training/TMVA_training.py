@@ -18,9 +18,10 @@ def main(arguments: argparse.Namespace) -> int:
     """Train, compare, and write everything to `fold{f}_training` in the config's output_path."""
     from ntupleml.config import TrainingConfig, load_config
     from ntupleml.folds import chosen_models
-    from ntupleml.testing.tmva_comparison import compare_trained_methods
     from ntupleml.training.tmva_training import train_tmva
+    from ntupleml.xgboost_import import import_xgboost_alone
 
+    import_xgboost_alone()
     config = load_config(arguments.config, TrainingConfig)
     where = str(arguments.config)
     records = train_tmva(
@@ -31,7 +32,10 @@ def main(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
         where=where,
     )
-    compare_trained_methods(config, records, where)
+    if len({record.method for record in records}) > 1:
+        from ntupleml.testing.tmva_comparison import compare_trained_methods
+
+        compare_trained_methods(config, records, where)
     return 0
 
 

@@ -44,9 +44,10 @@ def test_friend(
     paths = [analysis.ntuple("ggh"), analysis.ntuple("ztt", entries=10)]
     finished = run_script(FRIEND, *analysis.configs, *paths, TREE)
     assert (finished.returncode, finished.stdout) == (0, "")
-    last = finished.stderr.splitlines()[-1]
+    *_, second, last = finished.stderr.splitlines()
     friend = analysis.folder / "friends" / "ztt" / "ztt.root"
-    assert last.startswith(f"{friend}: tree '{TREE}': scores of {paths[1]} (10 events, ")
+    assert second.startswith(f"2 of 2: {friend}: 10 events, ")
+    assert last.startswith("2 of 2 files done: 1,010 events, ")
     require_scores(friend, analysis.expected(paths[1]))
 
 

@@ -70,6 +70,26 @@ def test_nested_models(keras_module: Any, shaken: Any, require_same_scores: Any)
     assert [len(layer["bias"]) for layer in content["layers"]] == [5, 4, 5, 4, 6, 3, 2]
 
 
+def test_a_nested_model_of_several_inputs(keras_module: Any, shaken: Any, require_same_scores: Any) -> None:
+    """Keras calls such a model with a mask of None for each input; the order of the inputs matters."""
+    layers = keras_module.layers
+    one, two = keras_module.Input((4,)), keras_module.Input((4,))
+    difference = keras_module.Model([one, two], layers.Dense(2)(layers.Subtract()([one, two])))
+    first, second = keras_module.Input((4,), name="first"), keras_module.Input((4,), name="second")
+    require_same_scores(shaken(keras_module.Model([first, second], difference([second, first]))))
+
+
+@pytest.mark.parametrize("name", ["Activation", "Rescaling", "ReLU"])
+def test_one_layer_on_different_widths(keras_module: Any, shaken: Any, require_same_scores: Any, name: str) -> None:
+    """Layers without weights of their own may get any width each time."""
+    layers = keras_module.layers
+    arguments = {"Activation": ["selu"], "Rescaling": [2.0, 1.0], "ReLU": [0.7]}[name]
+    shared = getattr(layers, name)(*arguments)
+    inputs = keras_module.Input((4,), name="inputs")
+    joined = layers.Concatenate()([shared(layers.Dense(3)(inputs)), shared(layers.Dense(5)(inputs))])
+    require_same_scores(shaken(keras_module.Model(inputs, layers.Dense(2)(joined))))
+
+
 def test_a_residual_block(keras_module: Any, shaken: Any, require_same_scores: Any) -> None:
     layers = keras_module.layers
     inputs = keras_module.Input((4,), name="inputs")

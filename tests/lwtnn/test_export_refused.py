@@ -9,6 +9,7 @@ import pytest
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.lwtnn.export import keras_to_lwtnn
+from ntupleml.lwtnn.network import Variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,11 @@ SEQUENCES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "groups": (lambda k: k.Conv1D(4, 3, groups=2, name="bad"), "groups=2"),
     "normalisation of steps": (lambda k: k.BatchNormalization(axis=1, name="bad"), "along axis 1"),
     "softmax over steps": (lambda k: k.Softmax(axis=1, name="bad"), "along axis 1"),
+    "rescaling of steps": (lambda k: k.Rescaling(np.ones((6, 1)), name="bad"), "shape (6, 1)"),
+    "normalisation that differs from step to step": (
+        lambda k: k.Normalization(axis=1, mean=[1.0] * 6, variance=[1.0] * 6, name="bad"),
+        "shape (1, 6, 1)",
+    ),
     "slopes of steps": (lambda k: k.PReLU(name="bad"), "differ from step to step"),
 }
 
@@ -62,6 +68,41 @@ def test_rows(keras_module: Any, name: str) -> None:
     if name == "not adapted":
         model.layers[0].mean = None
     _require_refused(model, 4, reason)
+
+
+@pytest.mark.parametrize("layer", ["Normalization", "Rescaling"])
+def test_as_many_steps_as_values(keras_module: Any, layer: str) -> None:
+    """A number per step is not one per value, though there are as many."""
+    layers, numbers = keras_module.layers, [1.0, 2.0, 3.0, 4.0]
+    bad = (
+        layers.Rescaling(np.reshape(numbers, (4, 1)), name="bad")
+        if layer == "Rescaling"
+        else layers.Normalization(axis=1, mean=numbers, variance=numbers, name="bad")
+    )
+    inputs = keras_module.Input((4, 4))
+    model = keras_module.Model(inputs, layers.LSTM(2)(bad(inputs)))
+    _require_refused(model, 4, "one per value of a row is needed")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int32"])
+def test_inputs_that_keras_rounds(keras_module: Any, dtype: str) -> None:
+    model = keras_module.Sequential([keras_module.Input((2,), dtype=dtype, name="bad"), keras_module.layers.Dense(1)])
+    with pytest.raises(NtuplemlError, match=f"input 'bad' is of type {dtype}"):
+        keras_to_lwtnn(model, ["x", "y"], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [
+        (Variable("x", float("nan"), 1.0), "variable 'x': its offset is nan"),
+        (Variable("x", 0.0, float("inf")), "variable 'x': its scale is inf"),
+        (Variable("x", 0.0, 1.0, float("nan")), "variable 'x': its default is nan"),
+    ],
+)
+def test_variables_that_json_cannot_hold(keras_module: Any, variable: Variable, message: str) -> None:
+    model = keras_module.Sequential([keras_module.Input((2,)), keras_module.layers.Dense(1)])
+    with pytest.raises(NtuplemlError, match=message):
+        keras_to_lwtnn(model, [variable, "y"], ["a"])
 
 
 @pytest.mark.parametrize("name", SEQUENCES)

@@ -145,8 +145,8 @@ def test_what_is_no_model_is_refused_in_one_line(name: str, content: bytes, reas
 
 
 def test_a_missing_model_and_a_folder_are_named(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.weights.xml", tmp_path):
-        with pytest.raises(NtuplemlError, match=f"{path}: no such file"):
+    for path, reason in ((tmp_path / "none.weights.xml", "no such file"), (tmp_path, "is a folder")):
+        with pytest.raises(NtuplemlError, match=f"{path}: {reason}"):
             convert_file(path, tmp_path / "out.onnx")
 
 

@@ -30,6 +30,14 @@ def test_curves_and_best_epoch(tmp_path: Path, epochs: int) -> None:
     assert [path.suffix for path in paths] == [".png", ".pdf"]
 
 
+def test_rounds_are_called_rounds() -> None:
+    with plot_style(PlotConfig()):
+        figure = draw_loss({"loss": [1, 2, 3], "val_loss": [1, 2, 3]}, 2, PlotConfig(), step="round")
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "round"
+    assert axes.lines[-1].get_label() == "best round, 2"
+
+
 def test_no_best_epoch_is_marked_without_one() -> None:
     with plot_style(PlotConfig()):
         figure = draw_loss({"loss": [1, 2, 3], "val_loss": [1, 2, 3]}, None, PlotConfig())

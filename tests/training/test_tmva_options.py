@@ -59,6 +59,7 @@ def test_ways_to_write_an_option(written: str, name: str, value: str) -> None:
         ("BoostType=Foo", "BoostType=Foo: TMVA has no such value"),
         ("BoostType=Grat", "nearest: 'Grad'"),
         ("NTrees=many", "NTrees=many: not an integer"),
+        ("NTrees=" + 30 * "9", "too large, also for TMVA"),
         ("Shrinkage=big", "Shrinkage=big: not a number"),
         ("Shrinkage=nan", "Shrinkage=nan: not a number"),
         ("H=perhaps", "H=perhaps: neither True nor False"),

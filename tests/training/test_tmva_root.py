@@ -17,7 +17,8 @@ import pytest
 from ntupleml.artifacts import Method, model_files, read_record, record_hash, sha256_of_file
 from ntupleml.errors import NtuplemlError
 from ntupleml.forests import Forest
-from ntupleml.tmva.factory import FACTORY_OPTIONS
+from ntupleml.tmva.factory import FACTORY_OPTIONS, _rename_branches
+from ntupleml.tmva.reading import read_weights
 from ntupleml.tmva.writing import write_weights
 from ntupleml.training.tmva_root import has_tmva
 from ntupleml.training.tmva_training import train_tmva
@@ -111,12 +112,12 @@ def test_tmva_is_asked_for_what_htt_ml_asks_for(home: Path, make_config: Callabl
         ["Open", "fold0_training.root", "RECREATE"],
         ["Factory", "TMVAMulticlass", "fold0_training.root", FACTORY_OPTIONS],
         ["DataLoader", folder],
+        ["Open", "fold0.root", "READ"],
+        ["Open", "fold0.root", "READ"],
         ["AddVariable", "x"],
         ["AddVariable", "y"],
         ["AddVariable", "n"],
-        ["Open", "fold0.root", "READ"],
         ["AddTree", "fold0.root:sig", "sig", 20.0],
-        ["Open", "fold0.root", "READ"],
         ["AddTree", "fold0.root:bkg", "bkg", 5.0],
         ["SetWeightExpression", "weight", "sig"],
         ["SetWeightExpression", "weight", "bkg"],
@@ -131,6 +132,50 @@ def test_tmva_is_asked_for_what_htt_ml_asks_for(home: Path, make_config: Callabl
     ]
     assert "AnalysisType=Multiclass" in FACTORY_OPTIONS
     assert "Transformations=None" in FACTORY_OPTIONS
+
+
+def test_branches_that_root_takes_for_formulas_get_plain_names(
+    home: Path,
+    tmp_path: Path,
+    make_config: Callable[..., TrainingConfig],
+    fold_file: Callable[..., None],
+    columns: Callable[..., dict[str, Any]],
+) -> None:
+    """`TTreeFormula` reads `b-tag` as a difference; the weights file has the variable's own name again."""
+    config = make_config(tmva={"methods": [BDT]}, variables=["x", "b-tag", "n * 2"])
+    for fold in (0, 1):
+        content = {name: columns(fold, index, 300) for index, name in enumerate(["sig", "bkg"])}
+        for values in content.values():
+            values["b-tag"] = values.pop("y")
+        fold_file(tmp_path / f"fold{fold}.root", content)
+    weights = home / "weights.xml"
+    text = weights.read_text()
+    for old, new in (("y", "b_M_tag"), ("n", "n*2")):
+        text = text.replace(f'Expression="{old}" Label="{old}"', f'Expression="{new}" Label="{new}"')
+    weights.write_text(text)
+    (record,) = train_tmva(config, [0], where="t.yaml")
+    made = calls(home)
+    assert [call[1] for call in made if call[0] == "AddVariable"] == ["x", "b_M_tag", "n * 2"]
+    assert [call[1:] for call in made if call[0] == "SetName"] == [["b-tag", "b_M_tag"], ["b_M_tag", "b_M_tag"]] * 2
+    files = model_files(config.output_path, 0, Method("tmva", "BDT", "kBDT"))
+    assert [variable.expression for variable in read_weights(files.model).variables] == ["x", "b-tag", "n*2"]
+    properties = {entry.key: entry.value for entry in onnx.load(files.onnx).metadata_props}
+    assert json.loads(properties["ntupleml"])["variables"] == {"variables": record.variables}
+    assert record.variables == ["x", "b-tag", "n * 2"]
+
+
+def test_root_itself_finds_the_renamed_branch(tmp_path: Path, fold_file: Callable[..., None]) -> None:
+    from ntupleml.root import import_root
+
+    root = import_root()
+    values = np.array([3.0, 5.0], dtype=np.float32)
+    fold_file(tmp_path / "f.root", {"sig": {"b-tag": values, "b_M_tag": values + 1, "a.b": values}})
+    file = root.TFile.Open(str(tmp_path / "f.root"))
+    tree = file.Get("sig")
+    assert _rename_branches([tree], ["b-tag", "b_M_tag", "a.b", "a.b/2", "no-branch"]) == {"b-tag": "b_M_tag_"}
+    formula = root.TTreeFormula("formula", "b_M_tag_ + b_M_tag", tree)
+    tree.LoadTree(1)
+    assert formula.EvalInstance() == 5 + 6
 
 
 def test_all_folds_trained_on_are_added_class_by_class(home: Path, make_config: Callable[..., TrainingConfig]) -> None:
@@ -190,7 +235,10 @@ def test_why_tmva_stops_is_told_in_its_own_words(home: Path, make_config: Callab
     ("type_", "message"),
     [
         ("kNone", "TMVA: ntupleml: method 'M': TMVA has no type 'kNone'; e.g. kBDT, kMLP"),
-        ("kFisher", "tmva method 'M': TMVA wrote no weights for it; kFisher may not be able to tell 2 classes apart"),
+        (
+            "kFisher",
+            "TMVA: ntupleml: method 'M': kFisher cannot tell 2 classes apart, as AnalysisType=Multi",
+        ),
     ],
 )
 def test_methods_that_tmva_does_not_train(

@@ -233,6 +233,31 @@ def test_what_needs_tmva_itself_is_refused_before_the_work(
     assert not Path(config.output_path).exists()
 
 
+def test_mistakes_of_networks_are_found_before_trees_are_trained(make_config: Callable[..., TrainingConfig]) -> None:
+    network = {"name": "PyKeras_fold{fold}", "type": "kPyKeras", "options": "NumEpoch=5"}
+    config = make_config(tmva={"methods": [*method(GRAD)["methods"], network]})
+    with pytest.raises(NtuplemlError, match=r"'PyKeras_fold\{fold\}': no option 'NumEpoch' of kPyKeras; nearest"):
+        train_tmva(config, [0], where="t.yaml")
+    assert not Path(config.output_path, "fold0_training").exists()
+
+
+def test_options_that_cannot_be_followed_do_not_reach_the_weights_file(
+    make_config: Callable[..., TrainingConfig], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Reader would look for the cuts of a preselection, and answer nonsense without them."""
+    options = "NTrees=5:BoostType=AdaBoost:DoPreselection:CreateMVAPdfs:VarTransform=N:SeparationType=SDivSqrtSPlusB"
+    config = make_config(tmva=method(options))
+    with caplog.at_level("INFO", logger="ntupleml"):
+        train_tmva(config, [0], where="t.yaml")
+    assert any("without a meaning here: DoPreselection=True, CreateMVAPdfs=True" in line for line in caplog.messages)
+    assert any("SeparationType=SDivSqrtSPlusB is not known here; GiniIndex is taken" in one for one in caplog.messages)
+    (weights,) = Path(config.output_path, "fold0_training", "weights").glob("*.xml")
+    text = weights.read_text()
+    for written in ('"DoPreselection" modified="No">False<', '"CreateMVAPdfs" modified="No">False<',
+                    '"VarTransform" modified="No">None<'):  # fmt: skip
+        assert written in text
+
+
 def test_options_without_a_meaning_are_listed(
     make_config: Callable[..., TrainingConfig], caplog: pytest.LogCaptureFixture
 ) -> None:

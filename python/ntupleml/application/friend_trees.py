@@ -6,13 +6,15 @@ import logging
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ntupleml.application.inputs import ntuple_name, open_input
+from ntupleml.application.outputs import Job, require_own_outputs
 from ntupleml.application.plan import make_plan
 from ntupleml.application.progress import rate, shown
+from ntupleml.application.resuming import scores_mark
 from ntupleml.application.scores import scored_chunks
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import new_tree_file
@@ -30,14 +32,6 @@ log = logging.getLogger(__name__)
 
 #: Branch of a friend that holds the entry number, where the ntuple has no event branch.
 ENTRY_BRANCH = "entry"
-
-
-class _Job(NamedTuple):
-    """A friend to write: of which file, where, and whether that exists with other trees that stay."""
-
-    input_path: Path
-    output_path: Path
-    extends: bool
 
 
 class _Writable(Protocol):
@@ -88,15 +82,36 @@ def write_planned_friends(
     plan: Plan, input_paths: Sequence[str | Path], tree_path: str, *, overwrite: bool = False
 ) -> list[Path]:
     """Write friends by a plan that is made already; otherwise as `write_friends`."""
-    require_branch_names([*plan.branch_names, event_branch_of_friend(plan.event_branch)], plan.where)
-    require_tree_path(tree_path, "friend trees")
-    jobs = _jobs(plan, input_paths, tree_path, overwrite)
+    require_friends(plan, tree_path)
+    jobs = friend_jobs(plan, list(map(_as_given, input_paths)))
+    for job in jobs:
+        require_new(job, tree_path, overwrite=overwrite)
     for job in jobs:
         with open_input(plan, job.input_path, tree_path):
             pass
     for job in jobs:
-        _write_friend(plan, job, tree_path, overwrite)
+        write_friend(plan, job, tree_path, overwrite=overwrite)
     return [job.output_path for job in jobs]
+
+
+def _as_given(path: str | Path) -> str:
+    return str(path)
+
+
+def require_friends(plan: Plan, tree_path: str) -> None:
+    """Check that friends can be written by a plan, whatever the inputs.
+
+    Raises
+    ------
+    NtuplemlError
+        For names that no branch or tree can have, or no folder to write to.
+    """
+    require_branch_names([*plan.branch_names, event_branch_of_friend(plan.event_branch)], plan.where)
+    require_tree_path(tree_path, "friend trees")
+    if plan.output_directory is None and plan.where == "--weights":
+        raise NtuplemlError("--friend: give --output-directory (or an application config), the folder of the friends")
+    if plan.output_directory is None:
+        raise NtuplemlError(f"{plan.where}: key 'output_directory' is missing; friend files are written there")
 
 
 def event_branch_of_friend(event_branch: str | None) -> str:
@@ -110,53 +125,82 @@ def event_branch_of_friend(event_branch: str | None) -> str:
     return ENTRY_BRANCH if event_branch is None else event_branch.rsplit(".", 1)[-1]
 
 
-def _jobs(plan: Plan, input_paths: Sequence[str | Path], tree_path: str, overwrite: bool) -> list[_Job]:
-    """Outputs of all inputs, checked against each other and what exists."""
-    if plan.output_directory is None and plan.where == "--weights":
-        raise NtuplemlError("--friend: give --output-directory (or an application config), the folder of the friends")
-    if plan.output_directory is None:
-        raise NtuplemlError(f"{plan.where}: key 'output_directory' is missing; friend files are written there")
-    jobs: list[_Job] = []
-    for path in map(Path, input_paths):
+def friend_jobs(plan: Plan, input_paths: Sequence[str], *, keep_names: bool = False) -> list[Job]:
+    """Friend of each input, checked against each other.
+
+    Parameters
+    ----------
+    plan : Plan
+        With an output directory, see `require_friends`.
+    input_paths : sequence of str
+    keep_names : bool, default: False
+        Whether a friend is called as its input, `{output_directory}/{folder}/{file}`.
+
+    Raises
+    ------
+    NtuplemlError
+        If two inputs have one friend, or a friend would be its own ntuple.
+    """
+    folder = Path(plan.output_directory or "")
+    jobs = []
+    for path in input_paths:
         name = ntuple_name(path)
-        output = Path(plan.output_directory) / name / f"{name}.root"
-        for other in jobs:
-            if other.output_path == output:
-                raise NtuplemlError(
-                    f"{path}: its friend would be {output}, and so would that of {other.input_path}, since both lie in "
-                    f"folders called '{name}'; give them in folders of their own"
-                )
-        if output.exists() and path.exists() and output.samefile(path):
-            raise NtuplemlError(f"{path}: its friend would be the file itself; choose another output_directory")
-        jobs.append(_Job(path, output, _has_other_objects(output, tree_path, overwrite)))
+        jobs.append(Job(path, folder / name / (Path(path).name if keep_names else f"{name}.root")))
+    require_own_outputs(jobs, "its friend")
     return jobs
 
 
-def _has_other_objects(output: Path, tree_path: str, overwrite: bool) -> bool:
-    """Whether a friend file exists and holds more than the tree that is to be written."""
-    if not output.exists():
+def require_new(job: Job, tree_path: str, *, overwrite: bool) -> bool:
+    """Whether the friend's file exists and holds more than the tree that is to be written.
+
+    Raises
+    ------
+    NtuplemlError
+        If it holds that tree already, which is not to be replaced.
+    """
+    if not job.output_path.exists():
         return False
-    objects = objects_in(output)
+    objects = objects_in(job.output_path)
     if tree_path in objects and not overwrite:
-        raise NtuplemlError(f"{output}: has a tree '{tree_path}' already; give --overwrite to replace it")
+        raise NtuplemlError(f"{job.output_path}: has a tree '{tree_path}' already; give --overwrite to replace it")
     return bool(objects - {tree_path})
 
 
-def _write_friend(plan: Plan, job: _Job, tree_path: str, overwrite: bool) -> None:
+def write_friend(plan: Plan, job: Job, tree_path: str, *, overwrite: bool = False, level: int = logging.INFO) -> int:
+    """Write one friend; number of its events.
+
+    Parameters
+    ----------
+    plan : Plan
+    job : Job
+    tree_path : str
+    overwrite : bool, default: False
+    level : int, optional
+        Of the line in the log.
+
+    Raises
+    ------
+    NtuplemlError
+        As `write_friends`.
+    """
     start = time.monotonic()
+    extends = require_new(job, tree_path, overwrite=overwrite)
     event_name = event_branch_of_friend(plan.event_branch)
     with open_input(plan, job.input_path, tree_path) as ntuple:
         types = {**dict.fromkeys(plan.branch_names, np.dtype("f4")), event_name: _event_type(plan, ntuple)}
-        with _friend_tree(job, tree_path, types, overwrite) as tree:
-            for chunk in shown(scored_chunks(plan, ntuple), ntuple.num_entries, str(job.input_path)):
+        title = str(scores_mark(plan, job.input_path, tree_path, in_place=False) or "")
+        with _friend_tree(job.output_path, tree_path, types, extends, overwrite, title) as tree:
+            for chunk in shown(scored_chunks(plan, ntuple), ntuple.num_entries, job.input_path):
                 tree.extend({**chunk.columns, event_name: chunk.events})
-        log.info(
+        log.log(
+            level,
             "%s: tree '%s': scores of %s (%s)",
             job.output_path,
             tree_path,
             job.input_path,
             rate(ntuple.num_entries, start),
         )
+        return ntuple.num_entries
 
 
 def _event_type(plan: Plan, ntuple: Ntuple) -> np.dtype[Any]:
@@ -165,11 +209,13 @@ def _event_type(plan: Plan, ntuple: Ntuple) -> np.dtype[Any]:
 
 
 @contextmanager
-def _friend_tree(job: _Job, tree_path: str, types: Mapping[str, np.dtype[Any]], overwrite: bool) -> Iterator[_Writable]:
+def _friend_tree(
+    path: Path, tree_path: str, types: Mapping[str, np.dtype[Any]], extends: bool, overwrite: bool, title: str
+) -> Iterator[_Writable]:
     """The tree to write, in a new file or beside the other trees of the file that exists."""
-    if job.extends:
-        with added_tree(job.output_path, tree_path, types, overwrite=overwrite) as tree:
+    if extends:
+        with added_tree(path, tree_path, types, overwrite=overwrite, title=title) as tree:
             yield tree
         return
-    with new_tree_file(job.output_path, overwrite=overwrite) as file:
-        yield file.tree(tree_path, types)
+    with new_tree_file(path, overwrite=overwrite) as file:
+        yield file.tree(tree_path, types, title)

@@ -11,6 +11,7 @@ import numpy as np
 from ntupleml.application.inputs import branches_to_read, open_input
 from ntupleml.application.plan import branches_as_text, make_plan
 from ntupleml.application.progress import rate, shown
+from ntupleml.application.resuming import scores_mark
 from ntupleml.application.scores import scored_chunks
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.appending import append_branches, require_appendable
@@ -56,9 +57,40 @@ def append_scores(
     return append_planned_scores(plan, input_path, tree_path, overwrite=overwrite)
 
 
-def append_planned_scores(plan: Plan, input_path: str | Path, tree_path: str, *, overwrite: bool = False) -> int:
-    """Append scores by a plan that is made already; otherwise as `append_scores`."""
+def append_planned_scores(
+    plan: Plan,
+    input_path: str | Path,
+    tree_path: str,
+    *,
+    overwrite: bool = False,
+    output_path: Path | None = None,
+    level: int = logging.INFO,
+) -> int:
+    """Append scores by a plan that is made already; otherwise as `append_scores`.
+
+    Parameters
+    ----------
+    plan : Plan
+    input_path, tree_path : path, str
+    overwrite : bool, default: False
+        Whether score branches, and a file in the place of the output, are replaced.
+    output_path : Path, optional
+        Where a copy with the scores is written; the input stays as it is.
+    level : int, optional
+        Of the line in the log.
+
+    Returns
+    -------
+    int
+        Number of events.
+
+    Raises
+    ------
+    NtuplemlError
+        As `append_scores`.
+    """
     require_appendable(input_path, tree_path, plan.branch_names, overwrite=overwrite)
+    mark = scores_mark(plan, input_path, tree_path, in_place=True)
     start = time.monotonic()
     with open_input(plan, input_path, tree_path) as ntuple:
         clash = sorted(set(branches_to_read(plan, ntuple)) & set(plan.branch_names))
@@ -69,10 +101,19 @@ def append_planned_scores(plan: Plan, input_path: str | Path, tree_path: str, *,
             )
         chunks = shown(scored_chunks(plan, ntuple), ntuple.num_entries, str(input_path))
         types = dict.fromkeys(plan.branch_names, np.dtype("f4"))
-        append_branches(input_path, tree_path, types, (chunk.columns for chunk in chunks), overwrite=overwrite)
-        log.info(
-            "%s: tree '%s': scores appended as %s (%s)",
+        append_branches(
             input_path,
+            tree_path,
+            types,
+            (chunk.columns for chunk in chunks),
+            overwrite=overwrite,
+            output_path=output_path,
+            mark=mark,
+        )
+        log.log(
+            level,
+            "%s: tree '%s': scores appended as %s (%s)",
+            output_path or input_path,
             tree_path,
             branches_as_text(plan),
             rate(ntuple.num_entries, start),

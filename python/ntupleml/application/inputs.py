@@ -86,11 +86,11 @@ def open_input(plan: Plan, path: str | Path, tree_path: str) -> Iterator[Ntuple]
 
 
 def _require_event_branch(ntuple: Ntuple, name: str) -> None:
-    ntuple.require([name], f"{ntuple.path}: event_branch of the dataset config")
+    ntuple.require([name], f"{ntuple.path}: event branch (the dataset config's event_branch, or --event-branch)")
     branch = ntuple.branches[name]
     if branch.kind != "scalar":
         raise NtuplemlError(
-            f"{ntuple.path}: event_branch of the dataset config: branch '{name}' is of type {branch.type_name}; one "
+            f"{ntuple.path}: event branch: branch '{name}' is of type {branch.type_name}; one "
             "integer per event is needed"
         )
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from ntupleml.artifacts import default_method_name, methods_by_fold, models_by_fold
-from ntupleml.config import ApplicationConfig, DatasetConfig, TrainingConfig, load_config
+from ntupleml.artifacts import default_method_name, methods_by_fold, models_by_fold, record_hash, sha256_of_file
+from ntupleml.config import ApplicationConfig, ClusterConfig, DatasetConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.appending import require_branch_names
 from ntupleml.scoring import append_condition, load_scorer, score_branch_names
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ntupleml.artifacts import TrainedModel, TrainingRecord
     from ntupleml.scoring import Engine, Scorer
+    from ntupleml.scoring.group_scorer import GroupScorer
 
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,8 @@ class Plan(NamedTuple):
 
     Attributes
     ----------
-    scorer : Scorer
-        The models of all folds.
+    scorer : Scorer or GroupScorer
+        The models of all folds; the latter for models with other inputs than one matrix.
     branch_names : list of str
         New branches: one per score, and with `max_branches` the largest score and the index of its class.
     event_branch : str or None
@@ -48,9 +49,13 @@ class Plan(NamedTuple):
         Whether the last two branches are the largest score and the index of its class.
     labels : mapping of str to str
         Name of a branch that is taken for a variable where the ntuple lacks what its formula needs.
+    models : tuple of str
+        Checksum of each model, by which scores of a run are known again; without them a run is never taken up again.
+    cluster : ClusterConfig
+        What the jobs of a batch system ask for.
     """
 
-    scorer: Scorer
+    scorer: Scorer | GroupScorer
     branch_names: list[str]
     event_branch: str | None
     friend_paths: list[str]
@@ -59,6 +64,8 @@ class Plan(NamedTuple):
     where: str
     max_branches: bool = True
     labels: Mapping[str, str] = MappingProxyType({})
+    models: tuple[str, ...] = ()
+    cluster: ClusterConfig = ClusterConfig()
 
 
 def make_plan(
@@ -113,7 +120,14 @@ def make_plan(
         application.condition,
         output_directory or application.output_directory,
         str(application_path),
+        models=tuple(map(_checksum, models)),
+        cluster=application.cluster,
     )
+
+
+def _checksum(model: TrainedModel) -> str:
+    """What tells a model from all others: its record, and where there is none its file."""
+    return record_hash(model.record) if model.weights is None else sha256_of_file(model.files.model)
 
 
 def _models(

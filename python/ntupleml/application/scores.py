@@ -12,6 +12,7 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.folds import event_numbers, fold_of_events
 from ntupleml.ntuples import columns_to_matrix
 from ntupleml.scoring import NO_ANSWER, append_condition, max_score_and_index
+from ntupleml.scoring.group_scorer import GroupScorer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from ntupleml.application.plan import Plan
     from ntupleml.ntuples import Ntuple
+    from ntupleml.scoring import Scorer
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +66,6 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
     variables = variables_in(plan, ntuple)
     unanswered = np.zeros(len(variables) + 1, dtype=np.int64)
     for start, stop, columns in ntuple.chunks(branches_to_read(plan, ntuple)):
-        matrix = columns_to_matrix(columns, variables, where=where)
-        unanswered += _count_unanswered(plan, matrix)
-        matrix = append_condition(matrix, plan.scorer.conditions, plan.condition, f"{plan.where}: condition")
         events = np.arange(start, stop)
         numbers = events
         if plan.event_branch is not None:
@@ -74,7 +73,10 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
             numbers = event_numbers(events, f"{where}: branch '{plan.event_branch}'")
             for copy in ntuple.copies_in_friends(plan.event_branch):
                 _require_same_events(numbers, columns[copy], start, copy, where)
-        scores = plan.scorer.score(matrix, fold_of_events(numbers, plan.scorer.num_folds), where=where)
+        if isinstance(plan.scorer, GroupScorer):
+            scores = plan.scorer.score(columns, numbers, where=where)
+        else:
+            scores = _scores_of_matrix(plan, plan.scorer, columns, variables, numbers, unanswered, where)
         values = [*np.ascontiguousarray(scores.T), *(max_score_and_index(scores) if plan.max_branches else ())]
         yield ScoredChunk(
             start,
@@ -86,9 +88,25 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
         _warn_of_unanswered(unanswered, variables, ntuple.num_entries, where)
 
 
-def _count_unanswered(plan: Plan, matrix: NDArray[np.float32]) -> NDArray[np.int64] | int:
+def _scores_of_matrix(
+    plan: Plan,
+    scorer: Scorer,
+    columns: dict[str, Any],
+    variables: list[str],
+    numbers: NDArray[np.int64],
+    unanswered: NDArray[np.int64],
+    where: str,
+) -> NDArray[np.float32]:
+    """Scores of models that take one matrix; the events without an answer are added to their counts."""
+    matrix = columns_to_matrix(columns, variables, where=where)
+    unanswered += _count_unanswered(scorer, matrix)
+    matrix = append_condition(matrix, scorer.conditions, plan.condition, f"{plan.where}: condition")
+    return scorer.score(matrix, fold_of_events(numbers, scorer.num_folds), where=where)
+
+
+def _count_unanswered(scorer: Scorer, matrix: NDArray[np.float32]) -> NDArray[np.int64] | int:
     """Number of events with NaN in each variable, and in any."""
-    unanswered = plan.scorer.unanswered(matrix)
+    unanswered = scorer.unanswered(matrix)
     if unanswered is None:
         return 0
     return np.append(np.isnan(matrix).sum(axis=0), unanswered.sum())

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ntupleml.application.plan import Plan
-from ntupleml.artifacts import find_by_checksum, read_foreign_weights
-from ntupleml.config import ApplicationConfig, DatasetConfig, load_config
+from ntupleml.artifacts import find_by_checksum, read_foreign_weights, sha256_of_file
+from ntupleml.config import ApplicationConfig, ClusterConfig, DatasetConfig, load_config
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.appending import require_branch_names
 from ntupleml.scoring import Scorer, score_branch_names, weights_evaluator
@@ -97,6 +97,8 @@ def make_weights_plan(
         str(application_path or "--weights"),
         max_branches,
         {variable.expression: variable.label for variable in first.variables if variable.label != variable.expression},
+        tuple(map(sha256_of_file, weights)),
+        ClusterConfig() if application is None else application.cluster,
     )
 
 

@@ -4,7 +4,7 @@ from ntupleml.artifacts.files import KERAS, TMVA_JOB, Method, ModelFiles, model_
 from ntupleml.artifacts.foreign_weights import read_foreign_weights
 from ntupleml.artifacts.keras_files import check_keras_file, load_keras_model
 from ntupleml.artifacts.listed_files import Found as FoundModel
-from ntupleml.artifacts.listed_files import find_by_checksum
+from ntupleml.artifacts.listed_files import find_by_checksum, find_by_record_hash
 from ntupleml.artifacts.methods import default_method_name, find_method, methods_by_fold, methods_of
 from ntupleml.artifacts.record import (
     ClassContent,
@@ -34,6 +34,7 @@ __all__ = [
     "check_keras_file",
     "default_method_name",
     "find_by_checksum",
+    "find_by_record_hash",
     "find_method",
     "load_keras_model",
     "load_preprocessing",

@@ -97,6 +97,9 @@ def foreign_record(
 
 def _classes(weights: TmvaMethod, classes: Sequence[str] | None) -> list[str]:
     own = list(weights.classes) or ["Signal", "Background"]
+    if weights.analysis == "Classification":
+        # TMVA numbers classes as they were added, but the signal is what is called Signal, and else the first.
+        own.sort(key="Signal".__ne__)
     if weights.analysis == "Classification" and classes is not None and len(classes) == 2 and set(classes) != set(own):
         return list(classes)
     return own

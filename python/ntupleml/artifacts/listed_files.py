@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ntupleml.artifacts.files import KERAS, TMVA_JOB, Method, ModelFiles, model_files, sha256_of_file
 from ntupleml.artifacts.record import TrainingRecord, read_record
+from ntupleml.artifacts.record import record_hash as hash_of_record
 from ntupleml.errors import NtuplemlError, did_you_mean
 
 if TYPE_CHECKING:
@@ -140,6 +141,23 @@ def find_by_checksum(path: Path) -> Found | None:
                 found = _found(candidate, record)
                 key = "onnx" if path.suffix == _ONNX else "model"
                 return found._replace(files=found.files._replace(**{key: path}))
+    return None
+
+
+def find_by_record_hash(record_hash: str, folders: Sequence[Path]) -> Found | None:
+    """The trained model whose record has a hash, which exports carry; None if its record lies in none of the folders.
+
+    Raises
+    ------
+    NtuplemlError
+        If a record there is damaged.
+    """
+    for folder in folders:
+        for pattern in _RECORDS:
+            for candidate in sorted(folder.glob(pattern)):
+                record = read_record(candidate)
+                if hash_of_record(record) == record_hash:
+                    return _found(candidate, record)
     return None
 
 

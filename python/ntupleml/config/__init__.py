@@ -1,8 +1,10 @@
 """The YAML files of the four stages as typed objects, and the messages for what is wrong in them."""
 
 from ntupleml.config.application import ApplicationConfig
+from ntupleml.config.cluster import ClusterConfig
 from ntupleml.config.dataset import DatasetConfig, ProcessConfig
 from ntupleml.config.loading import load_config
+from ntupleml.config.onnx import OnnxConfig, OnnxInputConfig
 from ntupleml.config.plot import PlotConfig
 from ntupleml.config.testing import TestingConfig
 from ntupleml.config.training import (
@@ -18,10 +20,13 @@ from ntupleml.config.training import (
 __all__ = [
     "ApplicationConfig",
     "BoostedTreesConfig",
+    "ClusterConfig",
     "ConditionConfig",
     "DatasetConfig",
     "MissingConfig",
     "ModelConfig",
+    "OnnxConfig",
+    "OnnxInputConfig",
     "PlotConfig",
     "ProcessConfig",
     "TestingConfig",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ntupleml.config.cluster import ClusterConfig
+from ntupleml.config.onnx import OnnxConfig
 from ntupleml.config.schema import FilePath, FilePaths, Name, Names, Schema
 
 
@@ -22,8 +24,12 @@ class ApplicationConfig(Schema):
         Folder of the friend files.
     condition : str, optional
         Condition (e.g. era) of the ntuples, for models trained with conditions.
+    cluster : ClusterConfig
+        What the jobs of a batch system ask for, with `--htcondor`.
     weights, variable_exports, architecture_exports : list of str, optional
         Names of the files of htt-ml's export for lwtnn.
+    onnx : OnnxConfig
+        How ONNX files of other programs are applied.
     """
 
     classifiers: FilePaths | None = None
@@ -32,6 +38,8 @@ class ApplicationConfig(Schema):
     branch_prefix: str = "ml_score_"
     output_directory: FilePath | None = None
     condition: Name | None = None
+    cluster: ClusterConfig = ClusterConfig()
     weights: Names | None = None
     variable_exports: Names | None = None
     architecture_exports: Names | None = None
+    onnx: OnnxConfig = OnnxConfig()

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from ntupleml.config.cluster import ClusterConfig
 from ntupleml.config.schema import (
     BranchName,
     ClassName,
@@ -59,6 +60,8 @@ class DatasetConfig(Schema):
         Which branches are copied.
     variables : list of str, optional
         Branches that `branches: needed` keeps besides those of the event number and the weight.
+    cluster : ClusterConfig
+        What the jobs of a batch system ask for, with `--htcondor`.
     """
 
     output_path: FilePath
@@ -72,6 +75,7 @@ class DatasetConfig(Schema):
     num_folds: int = Field(default=2, ge=2, le=1000)
     branches: Literal["all", "needed"] | Names = "all"
     variables: Names | None = None
+    cluster: ClusterConfig = ClusterConfig()
 
     @field_validator("output_filename")
     @classmethod

@@ -32,7 +32,8 @@ class Schema(BaseModel):
     )
 
 
-def _distinct(names: list[str]) -> list[str]:
+def distinct(names: list[str]) -> list[str]:
+    """Names of which none comes twice."""
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ValueError("named twice: " + ", ".join(f"'{name}'" for name in repeated))
@@ -71,7 +72,7 @@ def _method_name(name: str) -> str:
 def _distinct_paths(paths: list[str]) -> list[str]:
     """Paths of which none comes twice, in whatever spelling."""
     plain = [os.path.normpath(path) for path in paths]
-    _distinct(plain)
+    distinct(plain)
     return paths
 
 
@@ -89,7 +90,7 @@ Name = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
 #: A way to train, part of the names of its files.
 MethodName = Annotated[Name, AfterValidator(_method_name)]
 #: Names in an order that matters, each once.
-Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
+Names = Annotated[list[Name], Field(min_length=1), AfterValidator(distinct)]
 #: A file or folder; `~` is the home folder, as in a shell.
 FilePath = Annotated[Name, AfterValidator(os.path.expanduser)]
 #: A folder, which may be empty text for the current one.
@@ -98,7 +99,7 @@ FilePaths = Annotated[list[FilePath], Field(min_length=1), AfterValidator(_disti
 #: A branch that is written.
 BranchName = Annotated[Name, AfterValidator(_branch_name)]
 ClassName = Annotated[Name, AfterValidator(class_name)]
-ClassNames = Annotated[list[ClassName], Field(min_length=2), AfterValidator(_distinct)]
+ClassNames = Annotated[list[ClassName], Field(min_length=2), AfterValidator(distinct)]
 #: A cut, weight or variable in ROOT's formula syntax; a plain number counts as its text.
 Formula = Annotated[str, BeforeValidator(_number_as_text)]
 #: Marks a mapping whose keys are names, also where they look like numbers.

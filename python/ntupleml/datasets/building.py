@@ -7,7 +7,6 @@ import logging
 import platform
 import uuid
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,9 @@ import numpy as np
 
 from ntupleml import __version__
 from ntupleml.atomic import replace_file
+from ntupleml.datasets.copying import WrittenFold, branch_types, copy_events, finish, new_fold_files
 from ntupleml.datasets.inputs import survey
+from ntupleml.datasets.parts import fill_with_workers
 from ntupleml.datasets.records import (
     DatasetSummary,
     FoldRecord,
@@ -24,27 +25,23 @@ from ntupleml.datasets.records import (
     WeightSums,
     record_path,
 )
-from ntupleml.datasets.selection import select
 from ntupleml.errors import NtuplemlError
-from ntupleml.ntuples import TreeFile, open_ntuple
 from ntupleml.progress import progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
+    from ntupleml.cluster import ClusterOptions
     from ntupleml.config import DatasetConfig
-    from ntupleml.datasets.inputs import InputFile, Process
-    from ntupleml.ntuples import Chunk, Tree
+    from ntupleml.datasets.inputs import Process
+    from ntupleml.ntuples import Tree
 
 log = logging.getLogger(__name__)
 
-#: What all trees that are being written may gather together, in bytes.
-_GATHERED_BYTES = 128_000_000
 
-
-def create_training_dataset(config: DatasetConfig, overwrite: bool = False, *, where: str = "") -> DatasetSummary:
+def create_training_dataset(
+    config: DatasetConfig, overwrite: bool = False, *, where: str = "", cluster: ClusterOptions | None = None
+) -> DatasetSummary:
     """Build the fold files of a dataset config.
 
     Fold k is written to `output_path/fold{k}_{output_filename}`, with a tree per class, and its record to the
@@ -57,6 +54,8 @@ def create_training_dataset(config: DatasetConfig, overwrite: bool = False, *, w
         Whether existing fold files may be replaced.
     where : str, optional
         Path of the config, for messages on what it names.
+    cluster : ClusterOptions, optional
+        Workers that read the inputs; by default this process does.
 
     Returns
     -------
@@ -76,15 +75,13 @@ def create_training_dataset(config: DatasetConfig, overwrite: bool = False, *, w
         with _named(where):
             processes = survey(config)
             _refuse_input_as_output(processes, outputs)
-        cluster_bytes = min(16_000_000, _GATHERED_BYTES // config.num_folds)
-        files = [TreeFile(place, path, cluster_bytes) for place, path in zip(places, outputs, strict=True)]
-        for file in files:
-            stack.callback(file.close)
-        with _named(where):
-            sums = _fill(config, processes, files)
-        for file in files:
-            file.finish()
-        records = _records(config, processes, sums, files)
+            if cluster is None or cluster.is_this_process:
+                folds, sums = _fill(config, processes, places, outputs)
+            else:
+                folds, sums = fill_with_workers(config, processes, places, outputs, cluster)
+            for process in processes:
+                _check_not_empty(process, sums[process.name])
+        records = _records(config, processes, sums, folds)
         for place, record in zip(record_places, records, strict=True):
             place.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
     for path in outputs:
@@ -114,78 +111,26 @@ def _refuse_input_as_output(processes: Sequence[Process], outputs: Sequence[Path
 
 
 def _fill(
-    config: DatasetConfig, processes: Sequence[Process], files: Sequence[TreeFile]
-) -> dict[str, list[WeightSums]]:
-    """Copy the selected events of all processes; per process and fold, what was read and kept."""
+    config: DatasetConfig, processes: Sequence[Process], places: Sequence[Path], outputs: Sequence[Path]
+) -> tuple[list[WrittenFold], dict[str, list[WeightSums]]]:
+    """Copy the selected events of all processes; what was written, and per process and fold what was read and kept."""
     sums: dict[str, list[WeightSums]] = {}
     trees: dict[str, list[Tree]] = {}
     total = sum(file.num_entries for process in processes for file in process.files)
-    with progress_bar(total) as advance:
+    with new_fold_files(config, places, outputs) as files, progress_bar(total) as advance:
         for process in processes:
             if process.class_name not in trees:
-                types = {name: branch.type for name, branch in process.files[0].copied.items()}
-                types[config.training_weight_branch] = np.dtype(np.float32)
+                types = branch_types(config, process)
                 trees[process.class_name] = [file.tree(process.class_name, types) for file in files]
             sums[process.name] = [WeightSums() for _ in files]
-            for file in process.files:
-                _copy(config, process, file, trees[process.class_name], sums[process.name], advance)
+            for input_file in process.files:
+                of_file = copy_events(config, process, input_file, trees[process.class_name], advance)
+                for total_sums, file_sums in zip(sums[process.name], of_file, strict=True):
+                    total_sums.add_sums(file_sums)
             for tree in trees[process.class_name]:
                 tree.flush()
             _check_not_empty(process, sums[process.name])
-    return sums
-
-
-def _copy(
-    config: DatasetConfig,
-    process: Process,
-    file: InputFile,
-    trees: Sequence[Tree],
-    sums: Sequence[WeightSums],
-    advance: Callable[[str, int], None],
-) -> None:
-    """Copy the selected events of one file into the trees of the folds."""
-    needed = {*process.cut.branches, *process.weight.branches, *file.event_copies}
-    if config.event_branch is not None:
-        needed.add(config.event_branch)
-    names = [*needed, *(branch.source for branch in file.copied.values())]
-    bad_weights = _BadWeights()
-    with open_ntuple(file.path, file.tree_path, file.friends, f"processes.{process.name}") as ntuple:
-        for chunk in ntuple.chunks(names):
-            selected = select(chunk, process, file, config.event_branch, config.num_folds)
-            for tree, fold_sums, (events_read, rows, weights) in zip(trees, sums, selected, strict=True):
-                bad_weights.look(chunk, rows, weights)
-                fold_sums.add(events_read, weights)
-                columns = {name: _rows_of(chunk, branch.source, rows) for name, branch in file.copied.items()}
-                tree.extend({**columns, config.training_weight_branch: weights})
-            advance(f"process {process.name}", chunk.stop - chunk.start)
-    if bad_weights.number:
-        raise NtuplemlError(
-            f"processes.{process.name}.weight_string: '{process.weight.text}' is NaN or infinite for "
-            f"{bad_weights.number} of the selected events of {file.path}, first at entry {bad_weights.first_entry}; "
-            "change the weight or cut these events away"
-        )
-    log.debug("read %s", file.path)
-
-
-def _rows_of(chunk: Chunk, name: str, rows: NDArray[np.intp]) -> NDArray[np.generic]:
-    column = chunk.columns[name]
-    taken: NDArray[np.generic] = column.take(rows) if isinstance(column, np.ndarray) else column[rows]
-    return taken
-
-
-@dataclass
-class _BadWeights:
-    """Selected events of a file whose weight is not a finite number."""
-
-    number: int = 0
-    first_entry: int | None = None
-
-    def look(self, chunk: Chunk, rows: NDArray[np.intp], weights: NDArray[np.float32]) -> None:
-        bad = np.flatnonzero(~np.isfinite(weights))
-        if len(bad):
-            entry = chunk.start + int(rows[bad[0]])
-            self.first_entry = entry if self.first_entry is None else min(entry, self.first_entry)
-            self.number += len(bad)
+        return [finish(file) for file in files], sums
 
 
 def _check_not_empty(process: Process, sums: Sequence[WeightSums]) -> None:
@@ -201,7 +146,7 @@ def _records(
     config: DatasetConfig,
     processes: Sequence[Process],
     sums: dict[str, list[WeightSums]],
-    files: Sequence[TreeFile],
+    folds: Sequence[WrittenFold],
 ) -> list[FoldRecord]:
     dataset = str(uuid.uuid4())
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -209,23 +154,20 @@ def _records(
     return [
         FoldRecord(
             dataset=dataset,
-            file=file.final_path.name,
-            uuid=file.uuid,
+            file=written.name,
+            uuid=written.uuid,
             fold=fold,
             num_folds=config.num_folds,
             event_branch=config.event_branch,
             decided_by=decided_by,
             training_weight_branch=config.training_weight_branch,
-            branches={
-                name: {branch: str(kind) for branch, kind in tree.branch_types.items()}
-                for name, tree in file.trees.items()
-            },
+            branches=written.branches,
             processes={process.name: _process_record(process, sums[process.name][fold]) for process in processes},
             config=config.model_dump(mode="json", by_alias=True),
             created=created,
             versions=_versions(),
         )
-        for fold, file in enumerate(files)
+        for fold, written in enumerate(folds)
     ]
 
 

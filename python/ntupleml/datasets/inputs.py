@@ -13,6 +13,8 @@ import numpy as np
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.expressions import parse
 from ntupleml.ntuples import FriendFile, friend_files, open_ntuple
+from ntupleml.ntuples.input_files import expand_inputs
+from ntupleml.ntuples.remote import is_remote, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -78,7 +80,8 @@ def survey(config: DatasetConfig) -> list[Process]:
         same_class = [other for other in config.processes if config.class_of(other) == class_name]
         used = frozenset().union(*(formula.branches for other in same_class for formula in formulas[other]))
         files = tuple(
-            _survey_file(config, name, file, (cut, weight), used, left_out) for file in config.processes[name].files
+            _survey_file(config, name, file, (cut, weight), used, left_out)
+            for file in expand_inputs(config.processes[name].files, config.base_path, f"processes.{name}.files")
         )
         _refuse_repeated(name, files)
         if sum(file.num_entries for file in files) == 0:
@@ -94,12 +97,13 @@ def survey(config: DatasetConfig) -> list[Process]:
 
 
 def _refuse_repeated(name: str, files: Sequence[InputFile]) -> None:
-    """Refuse a file under two names, through links, whose events would count twice."""
-    paths: dict[Path, str] = {}
+    """Refuse a file that comes twice, by wildcards or through links: its events would count twice."""
+    paths: dict[Path, InputFile] = {}
     for file in files:
-        other = paths.setdefault(Path(file.path).resolve(), file.path)
-        if other != file.path:
-            raise NtuplemlError(f"processes.{name}.files: {file.path} is the same file as {other}; list it once")
+        other = paths.setdefault(Path(file.path).resolve(), file)
+        if other is not file:
+            same = "comes twice" if other.path == file.path else f"is the same file as {other.path}"
+            raise NtuplemlError(f"processes.{name}.files: {file.path} {same}; list it once")
 
 
 def _formulas(config: DatasetConfig, name: str) -> tuple[Expression, Expression]:
@@ -120,7 +124,12 @@ def _survey_file(
 ) -> InputFile:
     cut, weight = formulas
     where = f"processes.{name}"
-    path = Path(config.base_path) / file
+    path = joined(config.base_path, file)
+    if is_remote(file) and config.friend_paths:
+        raise NtuplemlError(
+            f"{where}.files: {file} has no place in the folders of friend_paths; give the beginning of the address as "
+            "base_path"
+        )
     tree_path = config.tree_of(name)
     friends = friend_files(config.friend_paths, file, tree_path, where)
     with open_ntuple(path, tree_path, friends, where) as ntuple:
@@ -142,7 +151,7 @@ def _survey_file(
             tuple(friends),
             ntuple.num_entries,
             ntuple.uuid,
-            path.stat().st_size,
+            ntuple.size,
             copied,
             tuple(ntuple.copies_in_friends(config.event_branch) if config.event_branch else ()),
         )

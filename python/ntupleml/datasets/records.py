@@ -238,6 +238,14 @@ class WeightSums:
         self._sum += float(weights.sum())
         self._sum_of_squares += float((weights**2).sum())
 
+    def add_sums(self, other: WeightSums) -> None:
+        """Take over what was counted of other events."""
+        self.events_read += other.events_read
+        self.events_kept += other.events_kept
+        self.negative_events += other.negative_events
+        self._sum += other._sum
+        self._sum_of_squares += other._sum_of_squares
+
     @property
     def sum(self) -> float:
         """Sum of weights."""

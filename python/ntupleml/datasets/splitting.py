@@ -31,16 +31,14 @@ def split_events(num_events: int, training_share: float, seed: int) -> Split:
     NtuplemlError
         If one of the two parts would be empty.
     """
-    from sklearn.model_selection import train_test_split
-
-    if num_events - int(np.ceil((1 - training_share) * num_events)) < 1:
+    num_validation = int(np.ceil((1 - training_share) * num_events))
+    if num_events - num_validation < 1:
         raise NtuplemlError(
             f"train_test_split: {training_share} of {num_events} events leaves none to train on; raise it"
         )
-    training, validation = train_test_split(
-        np.arange(num_events, dtype=np.int64), test_size=1 - training_share, random_state=seed
-    )
-    return Split(training, validation)
+    # Its import takes longer than many a training, so that its `ShuffleSplit` is written out here.
+    order = np.random.RandomState(seed).permutation(num_events)
+    return Split(order[num_validation:], order[:num_validation])
 
 
 def uniform_by_entry(entries: NDArray[np.int64], *stream: int) -> NDArray[np.float64]:

@@ -82,7 +82,7 @@ def save_forest(path: str | Path, forest: Forest, *, overwrite: bool = False) ->
         arrays[name] = arrays[name].reshape(())
     with replace_file(path, overwrite=overwrite) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
-    log.info("%s: %d trees written", path, forest.num_trees)
+    log.debug("%s: %d trees written", path, forest.num_trees)
 
 
 def load_forest(path: str | Path) -> Forest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -57,7 +58,7 @@ def keras_to_lwtnn(
     ------
     NtuplemlError
         If a layer has no exact lwtnn form (naming it, with the reason), the model cannot be written in the form asked
-        for, or the names do not fit the model.
+        for, the names do not fit the model, or an offset, scale or default is not finite.
     ValueError
         If there is no such form.
 
@@ -116,7 +117,11 @@ def _matched(given: Any, names: list[str], single: str, what: str) -> dict[str, 
 
 
 def _variable(one: Variable | str) -> Variable:
-    return Variable(one, 0.0, 1.0) if isinstance(one, str) else one
+    variable = Variable(one, 0.0, 1.0) if isinstance(one, str) else one
+    for key, number in zip(variable._fields[1:], variable[1:], strict=True):
+        if number is not None and not math.isfinite(number):
+            raise NtuplemlError(f"variable '{variable.name}': its {key} is {number}; lwtnn's files hold finite numbers")
+    return variable
 
 
 def _input_values(
@@ -124,6 +129,11 @@ def _input_values(
 ) -> list[Value]:
     values: list[Value] = []
     for tensor, (name, group) in zip(tensors, variables.items(), strict=True):
+        if tensor.dtype not in ("float32", "float64"):
+            raise NtuplemlError(
+                f"input '{tensor.name}' is of type {tensor.dtype}, to which Keras rounds the variables, but lwtnn does "
+                "not; give the Input the dtype float32"
+            )
         shape = tuple(tensor.shape)[1:]
         if len(shape) not in (1, 2) or shape[-1] is None:
             raise NtuplemlError(

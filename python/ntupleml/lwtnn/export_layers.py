@@ -105,8 +105,8 @@ def _rescaling(layer: Any, width: int, _rank: int) -> Converted:
 
 
 def _per_value(layer: Any, values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """One number per value of a row; Keras also admits one for all."""
-    if values.size not in (1, width) or (values.ndim and values.shape[-1] not in (1, width)):
+    """One number per value of a row; Keras also admits one for all, or one per step of a sequence."""
+    if values.ndim and (values.size != values.shape[-1] or values.size not in (1, width)):
         refuse(layer, f"its numbers have the shape {values.shape}; one per value of a row is needed")
     return np.broadcast_to(values.reshape(-1), (width,)).copy()
 

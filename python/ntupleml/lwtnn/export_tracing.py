@@ -26,6 +26,7 @@ _REASONS = {
     "LayerNormalization": "lwtnn has no mean over the values of an event",
     "Masking": "lwtnn has no masks; it is given sequences without padding, so leave the layer out",
     "Multiply": "lwtnn cannot multiply two values of an event",
+    "NotEqual": "lwtnn compares no values; where it comes from a Masking layer, leave that out",
     "UnitNormalization": "lwtnn has no division",
 }
 #: Operations (`keras.ops`) of one input that are one of lwtnn's functions.
@@ -96,8 +97,15 @@ def _refuse_arguments(node: Any) -> None:
     if not hasattr(operation, "trainable_variables"):
         return  # an operation: what it is called with is its parameters
     for key, value in arguments.items():
-        if value is not None and value is not False and key not in ("inputs", "sequence", "sequences"):
+        if key not in ("inputs", "sequence", "sequences") and not _is_default(value):
             refuse(operation, f"it is called with {key}={one_line(value, 60)}")
+
+
+def _is_default(value: Any) -> bool:
+    """Whether an argument says nothing; models of several inputs are called with a mask of None for each."""
+    if isinstance(value, list | tuple):
+        return all(_is_default(one) for one in value)
+    return value is None or value is False
 
 
 def _converted(operation: Any, values: list[Value], builder: NetworkBuilder) -> list[Value]:
@@ -126,7 +134,7 @@ def _single(layer: Any, value: Value, builder: NetworkBuilder) -> Value:
         return _time_distributed(layer, value, builder)
     row = convert_row_layer(layer, value.width, value.rank)
     if row is not None:
-        return builder.chain(value, row.layers, row.width, (layer, value.rank))
+        return builder.chain(value, row.layers, row.width, (layer, value.rank, value.width))
     converted = convert_sequence_layer(layer)
     if converted is None:
         refuse(layer, _REASONS.get(name, "there is no such layer"))

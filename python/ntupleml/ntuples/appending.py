@@ -16,10 +16,11 @@ from ntupleml.ntuples.opening import find_tree, is_rntuple, open_root_file
 from ntupleml.ntuples.verification import checksum_of_branch, require_rest_unchanged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
+    from ntupleml.ntuples.marks import Mark
     from ntupleml.ntuples.root_trees import Extension
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,9 @@ def append_branches(
     branch_types: Mapping[str, DTypeLike],
     chunks: Iterable[Mapping[str, NDArray[Any]]],
     overwrite: bool = False,
+    *,
+    output_path: Path | None = None,
+    mark: Mark | None = None,
 ) -> None:
     """Add branches of numbers to a TTree of a ROOT file.
 
@@ -57,6 +61,10 @@ def append_branches(
     overwrite : bool, default: False
         Whether branches of the same names are replaced. Their space in the file is used again, unless another tree
         or an older cycle of the tree refers to it.
+    output_path : Path, optional
+        Where the file with the branches is written; the one given stays as it is.
+    mark : Mark, optional
+        Left in the tree, see `ntupleml.ntuples.marks`.
 
     Raises
     ------
@@ -79,11 +87,11 @@ def append_branches(
     if unknown:
         raise ValueError(f"{where}: no branch of {branch_types[unknown[0]]} can be written")
     target = Path(path).resolve()
-    with edited_copy(path) as copy:
+    with edited_copy(path, output_path, overwrite=overwrite) as copy:
         layout = read_layout(target)
         key = _newest(layout, tree_path)
         other_trees = [other for other in layout.keys if other.class_name in _TREE_CLASSES and other != key]
-        extension = extend_tree(copy, key, other_trees, branch_types, chunks, where)
+        extension = extend_tree(copy, key, other_trees, branch_types, chunks, where, mark)
         log.debug("%s: extended in the copy %s, which is now checked", where, copy)
         require_rest_unchanged(target, copy, key.path, where, replaced=[key], freed=extension.freed)
         _require_branches(target, copy, tree_path, branch_types, extension, where)
@@ -179,8 +187,8 @@ def _require_branches(
             raise NtuplemlError(
                 f"{where}: its extended copy has other branches or entries than it should; the file was left as it was"
             )
-        old_baskets = _baskets(old, branch_types)
-        new_baskets = _baskets(new, branch_types)
+        old_baskets = basket_list(old, branch_types)
+        new_baskets = basket_list(new, branch_types)
         if old_baskets != new_baskets:
             raise NtuplemlError(f"{where}: branches of its extended copy differ; the file was left as it was")
         added = {branch.name: branch for branch in new.branches if branch.name in branch_types}
@@ -192,8 +200,8 @@ def _require_branches(
                 )
 
 
-def _baskets(tree: Any, but: Iterable[str]) -> list[tuple[Any, ...]]:
-    """Class, name, type, entries and place of all baskets of each branch, in order."""
+def basket_list(tree: Any, but: Container[str]) -> list[tuple[Any, ...]]:
+    """Class, name, type, entries and place of all baskets of each branch but some, in order."""
     members = ("fBasketEntry", "fBasketBytes", "fBasketSeek")
     return [
         (

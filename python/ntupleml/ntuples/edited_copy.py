@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
-import re
 import secrets
 import shutil
-import socket
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ntupleml.atomic import host, remove_left_over, replace_file
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-log = logging.getLogger(__name__)
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LONGEST_NAME = 120
@@ -26,7 +22,7 @@ _BLOCK = 8_000_000
 
 
 @contextmanager
-def edited_copy(path: str | Path) -> Iterator[Path]:
+def edited_copy(path: str | Path, output_path: Path | None = None, *, overwrite: bool = False) -> Iterator[Path]:
     """Copy a file beside itself, and rename the copy over it when the block ends without an exception.
 
     A kill at any moment leaves the old file or the new one. The copy's name starts with a dot and does not end in
@@ -38,6 +34,10 @@ def edited_copy(path: str | Path) -> Iterator[Path]:
     ----------
     path : path
         An existing file.
+    output_path : Path, optional
+        Where the copy goes instead: the file itself stays as it is. The folder is made if need be.
+    overwrite : bool, default: False
+        Whether a file in that place may be replaced.
 
     Yields
     ------
@@ -51,8 +51,13 @@ def edited_copy(path: str | Path) -> Iterator[Path]:
         meanwhile.
     """
     target = Path(path).resolve()
+    if output_path is not None:
+        with replace_file(output_path, overwrite=overwrite) as copy:
+            _copy(target, copy, path)
+            yield copy
+        return
     _require_writable(target, path)
-    _remove_stale_copies(target)
+    remove_left_over(target, _beginning(target), ".partial")
     copy = target.with_name(f"{_beginning(target)}{os.getpid()}-{secrets.token_hex(4)}.partial")
     before = _identity(target)
     try:
@@ -144,28 +149,7 @@ def _force_to_disk(path: Path) -> None:
 
 def _beginning(target: Path) -> str:
     """Beginning of the names of copies that this host makes of a file."""
-    host = re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())[:40]
-    return f".{target.name[:_LONGEST_NAME]}.{host}-"
-
-
-def _remove_stale_copies(target: Path) -> None:
-    """Remove copies whose process, on this host, is gone."""
-    pattern = re.compile(re.escape(_beginning(target)) + r"(\d+)-[0-9a-f]{8}\.partial")
-    for name in os.listdir(target.parent):  # noqa: PTH208 - the names alone
-        match = pattern.fullmatch(name)
-        if match and not _is_running(int(match[1])):
-            log.info("%s: removed, left over from a run that was killed", target.with_name(name))
-            target.with_name(name).unlink(missing_ok=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
+    return f".{target.name[:_LONGEST_NAME]}.{host()}-"
 
 
 def _reason(error: OSError) -> str:

@@ -52,7 +52,7 @@ class AddedTree:
 
 @contextmanager
 def added_tree(
-    path: str | Path, tree_path: str, branch_types: Mapping[str, DTypeLike], overwrite: bool = False
+    path: str | Path, tree_path: str, branch_types: Mapping[str, DTypeLike], overwrite: bool = False, title: str = ""
 ) -> Iterator[AddedTree]:
     """Add a TTree to an existing ROOT file, on a copy that is checked and renamed over the file when complete.
 
@@ -66,6 +66,8 @@ def added_tree(
         Type of each branch (numbers only).
     overwrite : bool, default: False
         Whether a tree of this name is replaced, all its cycles included. The space of its values is lost.
+    title : str, optional
+        Of the tree.
 
     Yields
     ------
@@ -86,7 +88,7 @@ def added_tree(
     with edited_copy(path) as copy:
         with _updated_file(copy, path) as file:
             _delete(file, old)
-            added = AddedTree(_new_tree(file, tree_path, branch_types), branch_types)
+            added = AddedTree(_new_tree(file, tree_path, branch_types, title), branch_types)
             yield added
         require_rest_unchanged(target, copy, tree_path, where, replaced=old)
         with open_root_file(copy) as written_file:
@@ -123,11 +125,11 @@ def _updated_file(copy: Path, path: str | Path) -> Iterator[Any]:
         yield file
 
 
-def _new_tree(file: Any, tree_path: str, branch_types: Mapping[str, DTypeLike]) -> Any:
+def _new_tree(file: Any, tree_path: str, branch_types: Mapping[str, DTypeLike], title: str) -> Any:
     import uproot
 
     types = {name: np.dtype(kind) for name, kind in branch_types.items()}
-    tree = file.mktree(tree_path, types, initial_basket_capacity=50)
+    tree = file.mktree(tree_path, types, title=title, initial_basket_capacity=50)
     tree.compression = uproot.ZSTD(1)  # of this tree: the file's own setting stays
     return tree
 

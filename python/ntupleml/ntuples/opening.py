@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.ntuples.remote import is_remote, remote_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,7 @@ def open_root_file(path: str | Path, where: str = "") -> Iterator[Any]:
     Parameters
     ----------
     path : str or Path
-        A local file.
+        A local file, or the address of one, e.g. root://host//path.
     where : str, optional
         Beginning of the message.
 
@@ -44,6 +45,12 @@ def open_root_file(path: str | Path, where: str = "") -> Iterator[Any]:
         If there is no such file, it is not a ROOT file, or it is truncated or damaged.
     """
     start = f"{where}: " if where else ""
+    if isinstance(path, str) and is_remote(path):
+        with damage_as_error(f"{start}{path}"):
+            remote = remote_call(path, where, lambda: _open_remote(path))
+        with remote:
+            yield remote
+        return
     _check_header(Path(path), start)
     import uproot
 
@@ -54,6 +61,13 @@ def open_root_file(path: str | Path, where: str = "") -> Iterator[Any]:
         file = uproot.open(Path(path).absolute(), object_cache=None, array_cache=None)
     with file:
         yield file
+
+
+def _open_remote(address: str) -> Any:
+    """Open a file behind an address; the dictionary keeps uproot from taking a colon for the end of it."""
+    import uproot
+
+    return uproot.open({address: None}, object_cache=None, array_cache=None)
 
 
 @contextmanager

@@ -52,6 +52,8 @@ class Ntuple:
     num_entries : int
     uuid : str
         Of the ROOT file.
+    size : int
+        Of the ROOT file, in bytes, as its header says.
     kind : {'TTree', 'RNTuple'}
     branches : dict of Branch
         Branches of the tree, then those of its friends: by their own name where no other tree has it, else as
@@ -69,6 +71,7 @@ class Ntuple:
     tree_path: str
     num_entries: int
     uuid: str
+    size: int
     kind: Literal["TTree", "RNTuple"]
     branches: dict[str, Branch]
     main_branches: tuple[str, ...]
@@ -234,6 +237,7 @@ def open_ntuple(
             tree_path=tree_path,
             num_entries=main.num_entries,
             uuid=str(file.file.uuid),
+            size=int(file.file.fEND),
             kind="RNTuple" if is_rntuple(tree) else "TTree",
             branches=branches,
             main_branches=tuple(main.branches),

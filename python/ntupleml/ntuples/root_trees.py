@@ -15,6 +15,7 @@ import numpy as np
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.layout import Key, Range
+from ntupleml.ntuples.marks import MARK_NAME
 from ntupleml.root import import_root
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import DTypeLike, NDArray
+
+    from ntupleml.ntuples.marks import Mark
 
 #: Letter of ROOT's leaf lists for each type of number.
 LEAF_TYPES = {
@@ -111,6 +114,7 @@ def extend_tree(
     branch_types: Mapping[str, DTypeLike],
     chunks: Iterable[Mapping[str, NDArray[Any]]],
     where: str,
+    mark: Mark | None = None,
 ) -> Extension:
     """Add branches to a tree of a ROOT file, in place, and write the tree's header anew.
 
@@ -130,6 +134,8 @@ def extend_tree(
         Values of all new branches for consecutive entries, from the first entry to the last.
     where : str
         Beginning of the message.
+    mark : Mark, optional
+        Left in the tree's user information, where it takes the place of marks of the same branches.
 
     Raises
     ------
@@ -146,6 +152,7 @@ def extend_tree(
             tree = _object(file, key)
             freed = _remove_branches(root, file, tree, list(branch_types), other_trees, where)
             checksums = _fill_branches(root, tree, branch_types, chunks, _compression(file), where)
+            _replace_marks(root, tree, list(branch_types), mark)
             if tree.GetDirectory().WriteTObject(tree, key.name, "Overwrite") <= 0:
                 raise NtuplemlError(f"{where}: ROOT could not write the tree's header")
         finally:
@@ -228,6 +235,20 @@ def _remove_branches(
     tree.GetListOfLeaves().Compress()
     tree.GetListOfBranches().Compress()
     return freed
+
+
+def _replace_marks(root: Any, tree: Any, names: Sequence[str], mark: Mark | None) -> None:
+    """Take away the marks of branches that are written anew, and leave the new one."""
+    notes = tree.GetUserInfo()
+    for note in list(notes):
+        if str(note.GetName()) == MARK_NAME:
+            written = str(note.GetTitle()).removesuffix(";").split(" ")[-1].split(",")
+            if not set(written).isdisjoint(names):
+                notes.Remove(note)
+    if mark is not None:
+        note = root.TNamed(MARK_NAME, str(mark))
+        root.SetOwnership(note, False)  # the list of the tree owns it
+        notes.Add(note)
 
 
 def _shared_branches(root: Any, file: Any, branches: Sequence[Any], other_trees: Sequence[Key]) -> set[str]:

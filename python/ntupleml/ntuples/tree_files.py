@@ -98,7 +98,7 @@ class TreeFile:
         # ZSTD at level 1 packs floats as tightly as ROOT's default (zlib, level 1) in a twentieth of the time.
         self._file = uproot.recreate(path.absolute(), compression=uproot.ZSTD(1))
 
-    def tree(self, tree_path: str, branch_types: Mapping[str, DTypeLike | str]) -> Tree:
+    def tree(self, tree_path: str, branch_types: Mapping[str, DTypeLike | str], title: str = "") -> Tree:
         """Start a tree.
 
         Parameters
@@ -108,6 +108,7 @@ class TreeFile:
         branch_types : mapping
             Type of each branch: a numpy type of numbers or bools, with a shape of one dimension for lists of one
             length (`np.dtype(("f4", (3,)))`), or `"vector of f4"` for lists of any length.
+        title : str, optional
 
         Raises
         ------
@@ -122,6 +123,7 @@ class TreeFile:
             tree_path,
             {name: _type_for_uproot(branch_type) for name, branch_type in branch_types.items()},
             counter_name=lambda name: counters[name],
+            title=title,
         )
         self.trees[tree_path] = Tree(
             writable, branch_types, f"{self.final_path}: tree '{tree_path}'", self._bytes_per_cluster

@@ -89,7 +89,7 @@ def columns_to_matrix(
            [1.5, 2. ]], dtype=float32)
     """
     num_events = len(next(iter(columns.values()))) if columns else 0
-    numbers = [_numbers_of(name, columns, num_events, where) for name in variables]
+    numbers = [variable_values(name, columns, num_events, where) for name in variables]
     matrix = np.empty((num_events, len(numbers)), dtype=np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is infinite, and refused later
         for start in range(0, num_events, _BLOCK):
@@ -99,10 +99,38 @@ def columns_to_matrix(
     return matrix
 
 
-def _numbers_of(name: str, columns: Mapping[str, Any], num_events: int, where: str) -> NDArray[Any]:
+def variable_values(
+    name: str, columns: Mapping[str, Any], num_events: int, where: str, *, vectors: bool = False
+) -> Any:
+    """Values of one variable.
+
+    Parameters
+    ----------
+    name : str
+        Branch or formula.
+    columns : mapping of str to array
+        Branches that it needs.
+    num_events : int
+    where : str
+        File and tree, for messages.
+    vectors : bool, default: False
+        Whether it may have several values per event.
+
+    Returns
+    -------
+    array, shape (n_events,)
+        Of the branch's own type; with `vectors` a jagged awkward array where there are several values per event.
+
+    Raises
+    ------
+    NtuplemlError
+        If it has several values per event and is not to, or is no number.
+    """
     found = columns[name] if name in columns else _formula(name, where, columns).evaluate(columns, num_events)
     values: NDArray[Any] | None = found if isinstance(found, np.ndarray) else _flat(found)
     if values is None or values.ndim != 1:
+        if vectors:
+            return found
         raise NtuplemlError(
             f"{where}: variable '{name}' has several values per event; choose one, e.g. '{name}[0]', or Sum$({name})"
         )

@@ -19,13 +19,22 @@ if TYPE_CHECKING:
 
     from ntupleml.artifacts import TrainingRecord
     from ntupleml.forests import Forest
+    from ntupleml.onnx_models.lwtnn import Replaced
 
 log = logging.getLogger(__name__)
 
 DTYPES: dict[str, type[np.generic]] = {"float32": np.float32, "float64": np.float64}
 
 
-def convert_file(model: str | Path, output: str | Path, *, dtype: str = "float32", overwrite: bool = False) -> None:
+def convert_file(
+    model: str | Path,
+    output: str | Path,
+    *,
+    dtype: str = "float32",
+    overwrite: bool = False,
+    network_output: str | None = None,
+    replaced: Replaced | None = None,
+) -> None:
     """Write the ONNX form of a model file, complete or not at all.
 
     Parameters
@@ -38,6 +47,8 @@ def convert_file(model: str | Path, output: str | Path, *, dtype: str = "float32
         Type of inputs and scores.
     overwrite : bool, default: False
         Whether the output may be replaced.
+    network_output, replaced : optional
+        See `convert`.
 
     Raises
     ------
@@ -48,7 +59,7 @@ def convert_file(model: str | Path, output: str | Path, *, dtype: str = "float32
     if output.exists() and model.exists() and output.samefile(model):
         raise NtuplemlError(f"{output}: is the model itself; choose another path for the ONNX file")
     with replace_file(output, overwrite=overwrite) as temporary:
-        graph = convert(model, DTYPES[dtype])
+        graph = convert(model, DTYPES[dtype], network_output=network_output, replaced=replaced)
         content = graph.SerializeToString()
         _check(content, model)
         temporary.write_bytes(content)
@@ -64,20 +75,42 @@ def convert_file(model: str | Path, output: str | Path, *, dtype: str = "float32
     )
 
 
-def convert(model: Path, dtype: type[np.generic] = np.float32) -> onnx.ModelProto:
+def convert(
+    model: Path,
+    dtype: type[np.generic] = np.float32,
+    *,
+    network_output: str | None = None,
+    replaced: Replaced | None = None,
+) -> onnx.ModelProto:
     """ONNX form of a model file, by its ending or, for JSON, its content.
+
+    Parameters
+    ----------
+    model : Path
+    dtype : type
+        float32 or float64, of inputs and scores.
+    network_output : str, optional
+        For files of lwtnn: the one output that is wanted, of a network with several.
+    replaced : {"nan", "nan_and_infinities", "nothing"}, optional
+        For files of lwtnn: raw values that the defaults stand for; by default NaN.
 
     Raises
     ------
     NtuplemlError
-        If the kind of file is not known, or it cannot be read.
+        If the kind of file is not known, or it cannot be read, or has no such options.
     """
     if not model.is_file():
-        raise NtuplemlError(f"{model}: no such file")
+        raise NtuplemlError(f"{model}: " + ("is a folder" if model.is_dir() else "no such file"))
     if model.suffix not in _CONVERTERS:
         endings = ", ".join(ending for ending in _CONVERTERS if ending not in _NOT_READ)
         raise NtuplemlError(f"{model}: not a kind of model that is converted; the names of those end in {endings}")
-    return _CONVERTERS[model.suffix](model, dtype)
+    if network_output is None and replaced is None:
+        return _CONVERTERS[model.suffix](model, dtype)
+    if model.suffix != ".json" or "layers" not in _read_json(model):
+        raise NtuplemlError(f"{model}: --output and --replaced are for networks of lwtnn; leave them out")
+    from ntupleml.onnx_models.lwtnn import lwtnn_to_onnx
+
+    return lwtnn_to_onnx(model, dtype, network_output, replaced=replaced or "nan")
 
 
 def _convert_tmva(model: Path, dtype: type[np.generic]) -> onnx.ModelProto:

@@ -1,4 +1,4 @@
-"""The loss of a training, epoch by epoch."""
+"""The loss of a training, epoch by epoch or round by round."""
 
 from __future__ import annotations
 
@@ -14,28 +14,32 @@ if TYPE_CHECKING:
     from ntupleml.config import PlotConfig
 
 
-def draw_loss(history: Mapping[str, Sequence[float]], best_epoch: int | None, plot: PlotConfig) -> Figure:
-    """Training and validation loss against the epoch, the best epoch marked.
+def draw_loss(
+    history: Mapping[str, Sequence[float]], best: int | None, plot: PlotConfig, step: str = "epoch"
+) -> Figure:
+    """Training and validation loss against the epoch, the best one marked.
 
     Parameters
     ----------
     history : mapping
         Has `loss` and `val_loss`, one value per epoch.
-    best_epoch : int or None
-        Counted from 1; None marks nothing.
+    best : int or None
+        Best epoch, counted from 1; None marks nothing.
     plot : PlotConfig
         To be used inside `plot_style`.
+    step : str
+        What is counted: epochs of a network, or rounds of boosted trees.
     """
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = new_figure(6.0, 4.5)
-    epochs = range(1, len(history["loss"]) + 1)
-    marker = "." if len(epochs) < 3 else None  # a line of one point cannot be seen
-    axes.plot(epochs, history["loss"], marker=marker, label="training")
-    axes.plot(epochs, history["val_loss"], marker=marker, label="validation")
-    if best_epoch:
-        axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best epoch, {best_epoch}")
-    axes.set_xlabel("epoch")
+    steps = range(1, len(history["loss"]) + 1)
+    marker = "." if len(steps) < 3 else None  # a line of one point cannot be seen
+    axes.plot(steps, history["loss"], marker=marker, label="training")
+    axes.plot(steps, history["val_loss"], marker=marker, label="validation")
+    if best:
+        axes.axvline(best, color="grey", linestyle=":", label=f"best {step}, {best}")
+    axes.set_xlabel(step)
     axes.set_ylabel("loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 Engine = Literal["onnx", "forest", "tmva"]
 
 #: What the one value of TMVA's methods for two classes says.
-_TMVA_BINARY: dict[str, Binary] = {"BDT": "response", "MLP": "first", "Likelihood": "first", "PyKeras": "first"}
+TMVA_BINARY: dict[str, Binary] = {"BDT": "response", "MLP": "first", "Likelihood": "first", "PyKeras": "first"}
 
 
 def model_evaluator(model: TrainedModel, engine: Engine | None = None, threads: int = 1) -> Evaluator:
@@ -72,7 +72,7 @@ def _evaluator_of_xml(model: TrainedModel, engine: Engine | None, threads: int) 
         evaluator = open_graph(model, threads)
     else:
         evaluator = weights_evaluator(method, engine, threads, model.record.missing)
-    return _per_class(evaluator, len(model.record.classes), _TMVA_BINARY.get(method.kind, "discriminant"))
+    return _per_class(evaluator, len(model.record.classes), TMVA_BINARY.get(method.kind, "discriminant"))
 
 
 def weights_evaluator(

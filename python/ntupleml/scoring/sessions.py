@@ -33,13 +33,13 @@ class Evaluator(NamedTuple):
     batch_size: int
 
 
-def open_session(content: bytes, name: object, threads: int) -> Any:
+def open_session(content: bytes | str, name: object, threads: int) -> Any:
     """Session of ONNX Runtime for a graph.
 
     Parameters
     ----------
-    content : bytes
-        The ONNX file.
+    content : bytes or str
+        The ONNX file, or its path.
     name : path
         What to call it in messages.
     threads : int

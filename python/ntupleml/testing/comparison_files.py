@@ -118,7 +118,8 @@ def comparison_table(comparison: Comparison) -> str:
     head = [
         f"Events that the models never saw: {folds}; {weights}.",
         "Each class against the rest, by its score. In parentheses the same for the events that the models were",
-        "fitted on: where these are much better, the method is overtrained.",
+        "fitted on: where these are much better, the method is overtrained. The classes count in the average by their",
+        "sums of weights.",
         "",
     ]
     return "\n".join([*head, *lines, *_notes(comparison)]) + "\n"

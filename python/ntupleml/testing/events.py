@@ -127,14 +127,25 @@ def scored_events(
     """
     with open_ntuple(sample.path, class_name, where=sample.where) as ntuple:
         where = f"{sample.path}: tree '{class_name}'"
-        _refuse_training_file(ntuple, sample, record)
-        _refuse_other_division(ntuple, sample, record)
+        require_unseen(ntuple, sample, record)
         branches = required_branches(scorer.variables, ntuple.branches, where)
         if weight_branch is not None:
             _require_weight(ntuple, weight_branch, weight_key)
             branches = list(dict.fromkeys([*branches, weight_branch]))
         for chunk in ntuple.chunks(branches, entries_per_chunk):
             yield _scored(chunk, sample, scorer, weight_branch, where)
+
+
+def require_unseen(ntuple: Ntuple, sample: HeldOutSample, record: TrainingRecord) -> None:
+    """Refuse a file that holds, or may hold, events that the model was trained on.
+
+    Raises
+    ------
+    NtuplemlError
+        For a file of the training, of another fold, or of folds that were divided otherwise.
+    """
+    _refuse_training_file(ntuple, sample, record)
+    _refuse_other_division(ntuple, sample, record)
 
 
 def _refuse_training_file(ntuple: Ntuple, sample: HeldOutSample, record: TrainingRecord) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     from ntupleml.artifacts import TrainingRecord
     from ntupleml.config import TrainingConfig
+
+log = logging.getLogger(__name__)
 
 
 def compare_trained_methods(config: TrainingConfig, records: Sequence[TrainingRecord], where: str) -> list[Path]:
@@ -39,14 +42,19 @@ def compare_trained_methods(config: TrainingConfig, records: Sequence[TrainingRe
         if len(trained) > 1:
             from ntupleml.testing.comparison import compare_methods
 
+            areas = {record.method: record.network.get("roc_integrals", {}) for record in trained}
+            factory = {method: found for method, found in areas.items() if found}
             written += compare_methods(
                 config,
-                TestingConfig(),
+                TestingConfig(plot=config.plot),
                 str(fold),
                 methods=[record.method for record in trained],
-                factory={record.method: areas for record in trained if (areas := record.network.get("roc_integrals"))},
+                class_weights=bool(factory),  # the numbers of TMVA's factory have them
+                factory=factory,
                 stem=Path(config.output_path) / f"fold{fold}_training" / f"{TMVA_JOB}_comparison",
                 training_path=where,
                 overwrite=True,
             )
+    if written:
+        log.info("written: %s", ", ".join(map(str, written)))
     return written

@@ -30,6 +30,8 @@ _TMVA_RELEASE, _ROOT_RELEASE = "4.2.1 [262657]", "6.40/00 [403456]"
 #: TMVA's `AnalysisType` of the trees: those of gradient boosting answer by their response, the others by their type.
 _RESPONSE_TREES, _TYPE_TREES = 1, 0
 _GRAD_LEAF, _NO_RESPONSE = -99, -99.0
+#: Options that promise parts of the file which are not written; Reader would take them for there.
+_NOT_WRITTEN = ("VarTransform", "CreateMVAPdfs", "DoPreselection")
 #: How TMVA writes what cannot be part of an internal name, in its order (`Tools::ReplaceRegularExpressions`).
 _INTERNAL_NAMES = {
     **dict.fromkeys("$!%^&()'<>?= |[]", "_"),
@@ -89,7 +91,8 @@ def write_weights(
     kinds : sequence of str, optional
         ``"F"`` or ``"I"`` for each variable; all ``"F"`` by default.
     options : mapping of str to str, optional
-        Options that were set, by TMVA's names; the others are written with their defaults.
+        Options that were set, by TMVA's names; the others are written with their defaults, and so are those of
+        transformations, preselection and PDFs, which the file does not have.
     num_training_events : int
     training_time : float
         In seconds.
@@ -111,7 +114,8 @@ def write_weights(
     trees = _trees_in_order(forest, f"{path}")
     kinds = kinds or ["F"] * len(variables)
     boost = {"BoostType": "Grad"} if forest.link != "identity" else {}
-    settings = bdt_option_values({**boost, **(options or {})})
+    given = {name: value for name, value in (options or {}).items() if name not in _NOT_WRITTEN}
+    settings = bdt_option_values({**boost, **given})
     events, time = str(num_training_events), f"{training_time:.8e}"
     info = {
         "TMVA Release": _TMVA_RELEASE,

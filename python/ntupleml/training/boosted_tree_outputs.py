@@ -253,7 +253,6 @@ def _draw(files: ModelFiles, extra: ExtraFiles, record: TrainingRecord, plot: Pl
     from ntupleml.plots.training import draw_loss
 
     with plot_style(plot):
-        figure = draw_loss(record.history, record.best_epoch, plot)
-        figure.axes[0].set_xlabel("boosting round")
+        figure = draw_loss(record.history, record.best_epoch, plot, step="round")
         save_figure(figure, files.loss_png.with_suffix(""))
         save_figure(draw_importance(record.importance, plot), extra.importance)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ntupleml.datasets.loading import load_events
+from ntupleml.datasets.splitting import split_events
 from ntupleml.errors import NtuplemlError
 from ntupleml.training.batches import (
     Group,
@@ -19,7 +20,6 @@ from ntupleml.training.batches import (
     shuffled,
 )
 from ntupleml.training.compiled_epoch import Block
-from ntupleml.training.splitting import split_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

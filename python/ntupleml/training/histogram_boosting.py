@@ -103,7 +103,7 @@ def fit_hist_gradient_boosting(
         For early stopping without validation events.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     if early_stopping is not None and validation is None:
         raise ValueError("early stopping needs validation events")

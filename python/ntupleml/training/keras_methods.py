@@ -31,10 +31,6 @@ _USED = (
 )
 #: Options of MethodPyKeras and MethodBase that have no meaning here.
 _WITHOUT_MEANING = (
-    "H",
-    "V",
-    "Verbose",
-    "VerbosityLevel",
     "CreateMVAPdfs",
     "FilenameTrainedModel",
     "GpuOptions",
@@ -42,6 +38,8 @@ _WITHOUT_MEANING = (
     "TensorBoard",
     "ValidationSize",
 )
+#: Options of how much is printed.
+_SILENT = ("H", "V", "Verbose", "VerbosityLevel")
 #: Options that cannot be followed, and why.
 _REFUSED = {
     "UserCode": "code from a file is never run; write the network as .keras file",
@@ -74,6 +72,8 @@ class PyKerasSettings(NamedTuple):
     learning_rates : dict of int to float
         By the number of the epoch, counted from 0.
     preprocessing : str or None
+    remarks : tuple of str
+        What the user should know about options that are not followed.
     """
 
     model: str | None = None
@@ -83,6 +83,7 @@ class PyKerasSettings(NamedTuple):
     early_stopping: int | None = None
     learning_rates: Mapping[int, float] = {}
     preprocessing: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def train_pykeras_methods(
@@ -127,6 +128,8 @@ def train_pykeras_methods(
         settings.append(pykeras_settings(method.options, fold, place))
     records = []
     for method, wanted in zip(methods, settings, strict=True):
+        for remark in wanted.remarks:
+            log.info("%s: tmva.methods: '%s': %s", where, method.name, remark)
         name = method.name.replace("{fold}", str(fold))
         options = TrainingOptions(
             overwrite=overwrite, initial_model=wanted.model, learning_rates=dict(wanted.learning_rates)
@@ -161,22 +164,29 @@ def pykeras_settings(options: str, fold: int, where: str) -> PyKerasSettings:
         if name in given and given[name].lower() not in (*_FALSE, ""):
             raise NtuplemlError(f"{where}: option {name}: {reason}")
     unused = [name for name in given if name in _WITHOUT_MEANING and given[name].lower() not in _FALSE]
-    if unused:
-        log.info("%s: without a meaning here: %s", where, ", ".join(unused))
+    remarks = [f"without a meaning here: {', '.join(unused)}"] if unused else []
+    model = given.get("FilenameModel", "")
+    if Path(model).suffix in (".h5", ".hdf5"):
+        remarks.append(
+            f"FilenameModel: '{model}' is not loaded, since loading a Keras model in HDF5 can run code; the network of "
+            "the config's model block is trained"
+        )
+        model = ""
     return PyKerasSettings(
-        model=_model_file(given.get("FilenameModel", ""), where),
+        model=_checked(model, where),
         epochs=_whole(given, "NumEpochs", 1, where),
         batch_size=_whole(given, "BatchSize", 1, where),
         save_best_only=None if "SaveBestOnly" not in given else given["SaveBestOnly"].lower() in _TRUE,
         early_stopping=_whole(given, "TriesEarlyStopping", None, where),
         learning_rates=_learning_rates(given.get("LearningRateSchedule", ""), where),
         preprocessing=_preprocessing(given.get("VarTransform"), where),
+        remarks=tuple(remarks),
     )
 
 
 def _split(options: str, where: str) -> dict[str, str]:
     """Options by their proper names; flags have the values true and false."""
-    known = {name.lower(): name for name in (*_USED, *_WITHOUT_MEANING, *_REFUSED)}
+    known = {name.lower(): name for name in (*_USED, *_WITHOUT_MEANING, *_SILENT, *_REFUSED)}
     given = {}
     for part in filter(None, (part.strip() for part in options.split(":"))):
         text, equals, value = part.partition("=")
@@ -242,17 +252,9 @@ def _preprocessing(text: str | None, where: str) -> str | None:
     return _PREPROCESSING[name]
 
 
-def _model_file(path: str, where: str) -> str | None:
-    """Keras file to begin with, checked; a file in HDF5 is left aside."""
+def _checked(path: str, where: str) -> str | None:
+    """Keras file to begin with, if there is one, safe to load."""
     if not path:
-        return None
-    if Path(path).suffix in (".h5", ".hdf5"):
-        log.warning(
-            "%s: FilenameModel: '%s' is not loaded, since loading a Keras model in HDF5 can run code; the network of "
-            "the config's model block is trained",
-            where,
-            path,
-        )
         return None
     try:
         check_keras_file(path)

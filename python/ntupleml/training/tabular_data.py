@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ntupleml.datasets.loading import class_trees, fold_files, load_events
+from ntupleml.datasets.splitting import split_events
 from ntupleml.errors import NtuplemlError
 from ntupleml.training.data import WeightSums, condition_names, one_hot, training_weights
 from ntupleml.training.record_parts import fold_division
-from ntupleml.training.splitting import split_events
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -38,6 +38,7 @@ USED_OPTIONS = {
     "NegWeightTreatment",
     "IgnoreNegWeightsInTraining",
 }
+#: Criteria of scikit-learn's trees for TMVA's; for the others the first is taken.
 _CRITERIA = {"GiniIndex": "gini", "CrossEntropy": "entropy"}
 
 
@@ -83,6 +84,8 @@ def fit_voting_trees(settings: BdtSettings, training: TabularPart, seed: int, wh
     negative weights by the inverse with `InverseBoostNegWeights`; the tree's vote has the weight β ln((1 − ε)/ε)
     (Y. Freund, R. Schapire, J. Comput. Syst. Sci. 55 (1997) 119; `MethodBDT::AdaBoost`).
     """
+    if settings.separation not in _CRITERIA:
+        log.warning("%s: SeparationType=%s is not known here; GiniIndex is taken", where, settings.separation)
     taking_part = training.weights != 0
     inputs = training.inputs[taking_part]
     signal = training.classes[taking_part] == 0

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 _BY_NAME = {option.name.lower(): option for option in BDT_OPTIONS}
 _TRUE, _FALSE = {"1", "true", "ktrue", "t"}, {"0", "false", "kfalse", "f"}
-_INTEGER = re.compile(r"[+-]?\d+")
+_INTEGER, _LARGEST_INTEGER = re.compile(r"[+-]?\d+"), 2**31 - 1
 #: Options that do not change what is trained.
 _SILENT = {"V", "VerbosityLevel", "H"}
 
@@ -116,6 +116,8 @@ def _checked_value(option: BdtOption, value: str, where: str) -> str:
         raise NtuplemlError(f"{key}: neither True nor False")
     if option.kind == "integer" and not _INTEGER.fullmatch(value):
         raise NtuplemlError(f"{key}: not an integer")
+    if option.kind == "integer" and abs(int(value[:20])) > _LARGEST_INTEGER:
+        raise NtuplemlError(f"{key}: too large, also for TMVA")
     if option.kind == "number":
         _number(value, key)
     return value

@@ -11,6 +11,7 @@ import tempfile
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from ntupleml.training.tabular_data import load_tabular_data
 from ntupleml.training.tmva_outputs import check_difference, finish_record, onnx_scores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import onnx
     from numpy.typing import NDArray
@@ -124,6 +125,8 @@ def train_with_tmva(
     with tempfile.TemporaryDirectory(dir=output, prefix=f".fold{fold}-") as name:
         folder = Path(name)
         result = _run(job, folder, where)
+        for path in (folder / job.folder).glob("weights/*.xml"):
+            _restore_names(path, result.plain_names)
         records = [
             _finish_method(config, fold, entry, data, folder, result, where)
             for entry in zip(methods, job.methods, strict=True)
@@ -151,6 +154,16 @@ def _run(job: FactoryJob, folder: Path, where: str) -> FactoryResult:
         for line in text.splitlines()[-30:]:
             log.debug("TMVA: %s", line)
         raise NtuplemlError(f"{where}: TMVA: {_reason(text, ended.returncode)}") from None
+
+
+def _restore_names(path: Path, plain_names: Mapping[str, str]) -> None:
+    """Write the variables' own names into a weights file where the job had to take others, for Reader to know them."""
+    text = path.read_text(encoding="utf-8")
+    for name, plain in plain_names.items():
+        for attribute in ("Expression", "Label", "Title"):
+            text = text.replace(f' {attribute}="{plain}"', f" {attribute}={quoteattr(name)}")
+    if plain_names:
+        path.write_text(text, encoding="utf-8")
 
 
 def _reason(text: str, status: int) -> str:
@@ -221,7 +234,7 @@ def _write_onnx(files: ModelFiles, record: TrainingRecord) -> onnx.ModelProto | 
     except NtuplemlError as error:
         log.warning("%s: no ONNX file is made: %s", record.method, str(error).removeprefix(f"{files.model}: "))
         return None
-    graph = _with_record(tmva_to_onnx(method), record_hash(record))
+    graph = _with_record(tmva_to_onnx(method), record)
     write_onnx(files.onnx, graph)
     return graph
 
@@ -235,14 +248,15 @@ def _split_sizes(config: TrainingConfig, data: TabularData) -> SplitSizes:
     return SplitSizes(training=training, validation=int(sizes.sum()) - training)
 
 
-def _with_record(graph: onnx.ModelProto, digest: str) -> onnx.ModelProto:
-    """The graph with the record's hash in its description."""
+def _with_record(graph: onnx.ModelProto, record: TrainingRecord) -> onnx.ModelProto:
+    """The graph with the record's hash and variables in its description: TMVA takes the blanks out of formulas."""
     from onnx import helper
 
     from ntupleml.onnx_models.contract import PROPERTY
 
+    of_record = {"variables": {"variables": record.variables}, "record_hash": record_hash(record)}
     properties = {entry.key: entry.value for entry in graph.metadata_props}
-    properties[PROPERTY] = json.dumps({**json.loads(properties[PROPERTY]), "record_hash": digest})
+    properties[PROPERTY] = json.dumps({**json.loads(properties[PROPERTY]), **of_record})
     helper.set_model_props(graph, properties)
     return graph
 

@@ -11,6 +11,7 @@ import numpy as np
 from ntupleml.artifacts import Method, SplitSizes, find_method, model_files
 from ntupleml.errors import NtuplemlError
 from ntupleml.training.data import CHECKED_EVENTS
+from ntupleml.training.keras_methods import pykeras_settings, train_pykeras_methods
 from ntupleml.training.negative_weights import treat_negative_weights
 from ntupleml.training.record_parts import (
     check_output_folder,
@@ -86,11 +87,14 @@ def train_tmva(
         )
     chosen = _chosen(config, method, folds[0] if folds else 0, where)
     others = [entry for entry in chosen if entry.type != PYKERAS]
+    keras = [entry for entry in chosen if entry.type == PYKERAS]
     used = _engine(engine, others, where)
     if used == "xgboost":
         _check_methods(config, others, where)
     check_output_folder(config.output_path)
     for fold in folds:
+        for entry in keras:
+            pykeras_settings(entry.options, fold, f"{where}: tmva.methods: '{entry.name}'")
         for entry in chosen:
             refuse_existing(config, fold, _method(entry, fold), overwrite)
     records = []
@@ -98,10 +102,7 @@ def train_tmva(
         if others:
             train = train_with_tmva if used == "tmva" else _train_trees
             records += train(config, fold, others, overwrite=overwrite, where=where)
-        keras = [entry for entry in chosen if entry.type == PYKERAS]
         if keras:
-            from ntupleml.training.keras_methods import train_pykeras_methods
-
             records += train_pykeras_methods(config, fold, keras, overwrite=overwrite, where=where)
     return records
 

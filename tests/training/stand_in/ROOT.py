@@ -27,7 +27,19 @@ class _Named:
         self.name = name
 
 
+class _Branch(_Named):
+    def GetListOfLeaves(self):
+        return [self]
+
+    def SetName(self, name):
+        _note("SetName", self.name, name)
+        self.name = name
+
+
 class _Tree(_Named):
+    def GetBranch(self, name):
+        return None if "*" in name else _Branch(name)
+
     def AddFriend(self, other):
         _note("AddFriend", self, other)
 
@@ -90,8 +102,10 @@ class _Factory:
             text = f"--- <FATAL> {name} : The following options could not be interpreted: 'NoSuchOption'"
             sys.stdout.write(f"\x1b[31m{text}\x1b[0m\n")
             sys.exit(1)
-        if kind != "type of kFisher":
-            self.booked.append((loader, name))
+        if kind == "type of kFisher":
+            return None
+        self.booked.append((loader, name))
+        return _Named(name)
 
     def TrainAllMethods(self):
         _note("TrainAllMethods")

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
+from ntupleml.datasets.splitting import split_events, uniform_by_entry
 from ntupleml.errors import NtuplemlError
-from ntupleml.training.splitting import split_events, uniform_by_entry
 
 
-def test_split_is_that_of_scikit_learn() -> None:
-    expected = train_test_split(np.arange(1003), test_size=0.25, random_state=42)
-    split = split_events(1003, 0.75, 42)
-    assert (split.training == expected[0]).all()
-    assert (split.validation == expected[1]).all()
+@given(num_events=st.integers(2, 3000), share=st.floats(0.01, 0.99), seed=st.integers(0, 2**32 - 1))
+def test_split_is_that_of_scikit_learn(num_events: int, share: float, seed: int) -> None:
+    assume(num_events - np.ceil((1 - share) * num_events) >= 1)
+    training, validation = train_test_split(np.arange(num_events), test_size=1 - share, random_state=seed)
+    split = split_events(num_events, share, seed)
+    assert split.training.tolist() == training.tolist()
+    assert split.validation.tolist() == validation.tolist()
 
 
 def test_a_part_without_events_is_refused() -> None:

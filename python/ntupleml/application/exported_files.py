@@ -1,0 +1,207 @@
+"""Model files that an application config lists as they are: which events each scores, and whether it may."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ntupleml.artifacts import find_by_record_hash
+from ntupleml.errors import NtuplemlError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ntupleml.artifacts import TrainingRecord
+
+log = logging.getLogger(__name__)
+
+
+class Origin(NamedTuple):
+    """The training that a file comes from.
+
+    Attributes
+    ----------
+    held_out_fold : int or None
+        Fold that its model never saw; None for a file with the models of all folds.
+    num_folds : int
+    trained_on : list of int
+    event_branch : str or None
+        Branch that decided the folds; None where the entry number did.
+    folds_recorded : bool
+        Whether that is known for sure.
+    where : str
+        What says so, for messages.
+    conditions : tuple of str
+        Inputs that stand for conditions (eras), after the variables.
+    missing : bool
+        Whether the training replaced NaN and infinite inputs.
+    """
+
+    held_out_fold: int | None
+    num_folds: int
+    trained_on: list[int]
+    event_branch: str | None
+    folds_recorded: bool
+    where: str
+    conditions: tuple[str, ...] = ()
+    missing: bool = False
+
+
+def origin_of_record(record: TrainingRecord, where: object) -> Origin:
+    """What a record says."""
+    return Origin(
+        record.held_out_fold,
+        record.num_folds,
+        list(record.trained_on),
+        record.event_branch,
+        record.folds_recorded,
+        str(where),
+        tuple(record.conditions),
+        record.missing is not None,
+    )
+
+
+def find_origin(path: Path, description: dict[str, Any], output_path: str | None) -> Origin | None:
+    """Training that a file comes from: by its own description, or by a record that has the hash in it.
+
+    Parameters
+    ----------
+    path : Path
+    description : dict
+        What ntupleml wrote into the file; `training` and `record_hash` are looked at.
+    output_path : str or None
+        Folder of the training, where its records are, besides that of the file.
+
+    Raises
+    ------
+    NtuplemlError
+        If a record is damaged.
+    """
+    training = description.get("training")
+    if isinstance(training, dict):
+        try:
+            return Origin(
+                training["held_out_fold"],
+                int(training["num_folds"]),
+                list(training["trained_on"]),
+                training["event_branch"],
+                bool(training["folds_recorded"]),
+                f"the metadata of {path}",
+            )
+        except (KeyError, TypeError, ValueError):
+            raise NtuplemlError(f"{path}: its description of the training is damaged; export it again") from None
+    hash_of_record = description.get("record_hash")
+    if not isinstance(hash_of_record, str) or not hash_of_record:
+        return None
+    folders = [path.parent] + ([Path(output_path)] if output_path is not None else [])
+    found = find_by_record_hash(hash_of_record, folders)
+    if found is None:
+        raise NtuplemlError(
+            f"{path}: was made from a training whose record is neither beside it nor in the output_path of a training "
+            "config, so nobody knows which events it saw; put the file beside the record (fold*_training.json)"
+        )
+    return origin_of_record(found.record, found.files.record)
+
+
+def find_files(listed: Sequence[str], output_path: str | None, where: str) -> list[Path]:
+    """Paths of listed files: relative to the current folder, else to the `output_path` of the training.
+
+    Raises
+    ------
+    NtuplemlError
+        If one is not there.
+    """
+    paths = []
+    for index, text in enumerate(listed):
+        places = [Path(text)] + ([Path(output_path) / text] if output_path is not None else [])
+        found = [place for place in places if place.is_file()]
+        if not found:
+            last = places[-1]
+            existing = sorted(path.name for path in last.parent.glob(f"*{last.suffix}"))
+            raise NtuplemlError(f"{where}: classifiers[{index}]: no file '{last}'{did_you_mean(last.name, existing)}")
+        paths.append(found[0])
+    return paths
+
+
+def require_number_of_files(paths: Sequence[Path], num_folds: int | None, where: str) -> None:
+    """One file scores all events, or there is one per fold.
+
+    Raises
+    ------
+    NtuplemlError
+        If there is another number of them.
+    """
+    if num_folds is not None and len(paths) not in (1, num_folds):
+        raise NtuplemlError(
+            f"{where}: classifiers: {len(paths)} files, but there are {num_folds} folds; list one per fold, or one for "
+            "all events"
+        )
+
+
+def require_safe(
+    path: Path, origin: Origin | None, fold: int, num_files: int, event_branch: str | None, where: str
+) -> None:
+    """Refuse a file that would score events which its model was trained on.
+
+    Parameters
+    ----------
+    path : Path
+    origin : Origin or None
+        None where nothing is known, which is worth a warning.
+    fold : int
+        Fold whose events it is to score: its place in the list.
+    num_files : int
+        1 where it scores all events.
+    event_branch : str or None
+        What decides the folds here.
+    where : str
+        Config that lists the files.
+
+    Raises
+    ------
+    NtuplemlError
+        For files in the wrong order, of other folds, or of folds that were divided otherwise.
+    """
+    if origin is None:
+        which = "all events" if num_files == 1 else f"the events of fold {fold}, by its place in the list"
+        log.warning(
+            "%s: no record of a training goes with it, so it cannot be checked which events it was trained on; it "
+            "scores %s",
+            path,
+            which,
+        )
+        return
+    if origin.held_out_fold is None and num_files > 1:
+        raise NtuplemlError(f"{where}: classifiers: {path} has the models of all folds; list it alone")
+    if origin.held_out_fold is not None and num_files == 1:
+        log.warning(
+            "%s: was trained on folds %s of %d (%s), and now scores all events; list one file per fold where events of "
+            "the training may be among them",
+            path,
+            ", ".join(map(str, origin.trained_on)),
+            origin.num_folds,
+            origin.where,
+        )
+        return
+    if origin.held_out_fold is not None and origin.num_folds != num_files:
+        raise NtuplemlError(
+            f"{where}: classifiers: {num_files} files, but {path} is of a training with {origin.num_folds} folds "
+            f"({origin.where}); list one file per fold"
+        )
+    if origin.held_out_fold is not None and origin.held_out_fold != fold:
+        raise NtuplemlError(
+            f"{where}: classifiers are in the wrong order: element {fold} scores the events of fold {fold}, which "
+            f"{path} was trained on ({origin.where}); it is to score those of fold {origin.held_out_fold}"
+        )
+    if not origin.folds_recorded:
+        log.warning("%s: its training had no record of how events were divided; the dataset config is trusted", path)
+    elif origin.event_branch != event_branch:
+        raise NtuplemlError(
+            f"{where}: {_decides(event_branch)}, but {path} was trained on folds where "
+            f"{_decides(origin.event_branch)} ({origin.where}); give the dataset config of that training"
+        )
+
+
+def _decides(event_branch: str | None) -> str:
+    return "the entry number decides the fold" if event_branch is None else f"branch '{event_branch}' decides the fold"

@@ -1,0 +1,264 @@
+"""Scoring any number of files, here or by workers: what is done is skipped, what fails is told at the end."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ntupleml.application.friend_trees import friend_jobs, require_friends, write_friend
+from ntupleml.application.in_place import append_planned_scores
+from ntupleml.application.inputs import ntuple_name
+from ntupleml.application.outputs import in_place_jobs
+from ntupleml.application.resuming import is_finished, plan_key, scores_mark
+from ntupleml.cluster.running import finished_tasks
+from ntupleml.cluster.starting import started_client
+from ntupleml.errors import NtuplemlError, one_line
+from ntupleml.ntuples.input_files import expand_inputs
+from ntupleml.ntuples.remote import fetch, is_remote
+from ntupleml.progress import duration, files_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ntupleml.application.outputs import Job
+    from ntupleml.application.plan import Plan
+    from ntupleml.application_arguments import ApplicationOptions
+    from ntupleml.progress import FilesProgress
+
+log = logging.getLogger(__name__)
+
+#: Exit status where some files failed and the others are done.
+SOME_FAILED = 1
+
+
+class Task(NamedTuple):
+    """What is done with every file, but for the models.
+
+    Attributes
+    ----------
+    tree_path : str
+    friend : bool
+        Whether scores go into a friend tree.
+    overwrite : bool
+        Whether scores that exist are replaced, finished ones too.
+    """
+
+    tree_path: str
+    friend: bool
+    overwrite: bool
+
+
+class Scored(NamedTuple):
+    """What became of one file.
+
+    Attributes
+    ----------
+    events : int
+        Events scored now.
+    skipped : bool
+        Whether all was done already.
+    seconds : float
+    """
+
+    events: int
+    skipped: bool
+    seconds: float
+
+
+class _Failure(NamedTuple):
+    path: str
+    error: str
+
+
+def score_files(
+    make: Callable[[], Plan], inputs: Sequence[str], tree_path: str, options: ApplicationOptions | None = None
+) -> int:
+    """Score ntuples as the command line of a script says.
+
+    One input, given by its path and scored in this process, is done as ever: its error is raised, and scores that
+    exist are an error. Of several, those that are finished (see `ntupleml.application.resuming`) are skipped, and
+    errors of single files are logged at the end.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the plan, e.g. `functools.partial(make_plan, …)`. Workers call it too, so it must be importable.
+    inputs : sequence of str
+        See `ntupleml.ntuples.input_files.expand_inputs`.
+    tree_path : str
+        Tree in all of them.
+    options : ApplicationOptions, optional
+        From `ntupleml.application_arguments.application_options`; by default scores go into the inputs themselves,
+        computed in this process.
+
+    Returns
+    -------
+    int
+        Exit status: 0, or 1 if some of several files failed.
+
+    Raises
+    ------
+    NtuplemlError
+        For anything wrong with configs, models or the list of inputs, two inputs with one output, workers that
+        cannot be started, and whatever is wrong with a single input.
+    """
+    if options is None:
+        from ntupleml.application_arguments import ApplicationOptions
+
+        options = ApplicationOptions()
+    paths = expand_inputs(inputs)
+    plan = make()
+    if options.output_directory is not None:
+        plan = plan._replace(output_directory=options.output_directory)
+    if options.friend:
+        require_friends(plan, tree_path)
+        jobs = friend_jobs(plan, paths, keep_names=options.keep_names)
+    else:
+        jobs = in_place_jobs(paths, options.output_directory, keep_names=options.keep_names)
+    task = Task(tree_path, options.friend, options.overwrite)
+    if paths == list(inputs) and len(paths) == 1 and options.cluster.is_this_process:
+        _write(plan, jobs[0], task, logging.INFO)
+        return 0
+    start = time.monotonic()
+    with files_progress(len(jobs)) as progress:
+        if options.cluster.is_this_process:
+            failures = _score_here(plan, jobs, task, progress)
+        else:
+            with started_client(options.cluster, plan.cluster) as client:
+                failures = _score_with_workers(client, make, plan, jobs, task, progress)
+    return _summarise(failures, progress, time.monotonic() - start)
+
+
+def score_file(plan: Plan, job: Job, task: Task) -> Scored:
+    """Score one of many files, unless that is done.
+
+    Raises
+    ------
+    NtuplemlError
+        For anything wrong with it; what was there is as it was.
+    """
+    start = time.monotonic()
+    if not task.overwrite and job.output_path.exists():
+        mark = scores_mark(plan, job.input_path, task.tree_path, in_place=not task.friend)
+        if is_finished(mark, job.output_path, task.tree_path):
+            return Scored(0, True, time.monotonic() - start)
+    return Scored(_write(plan, job, task), False, time.monotonic() - start)
+
+
+def _write(plan: Plan, job: Job, task: Task, level: int = logging.DEBUG) -> int:
+    """Score a file, with a line of the log at the end; number of events."""
+    if task.friend:
+        return write_friend(plan, job, task.tree_path, overwrite=task.overwrite, level=level)
+    with _local_file(job) as path:
+        output = None if job.output_path == Path(job.input_path) else job.output_path
+        return append_planned_scores(
+            plan, path, task.tree_path, overwrite=task.overwrite, output_path=output, level=level
+        )
+
+
+@contextmanager
+def _local_file(job: Job) -> Iterator[str]:
+    """The input, or a copy of it beside its output if it lies behind an address."""
+    if not is_remote(job.input_path):
+        yield job.input_path
+        return
+    job.output_path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=job.output_path.parent, prefix=".fetched-") as folder:
+        local = Path(folder) / ntuple_name(job.input_path) / Path(job.input_path).name  # by which it finds its friends
+        local.parent.mkdir()
+        fetch(job.input_path, local)
+        yield str(local)
+
+
+def _score_here(plan: Plan, jobs: Sequence[Job], task: Task, progress: FilesProgress) -> list[_Failure]:
+    """Score one file after the other."""
+    failures = []
+    for job in jobs:
+        try:
+            scored = score_file(plan, job, task)
+        except NtuplemlError as error:
+            failures.append(_note_failure(job, str(error), progress))
+        except OSError as error:
+            failures.append(_note_failure(job, f"{type(error).__name__}: {one_line(error)}", progress))
+        else:
+            progress.file_done(_as_line(job, scored))
+    return failures
+
+
+def _score_with_workers(
+    client: object, make: Callable[[], Plan], plan: Plan, jobs: Sequence[Job], task: Task, progress: FilesProgress
+) -> list[_Failure]:
+    """Let workers score the files."""
+    failures = []
+    key = plan_key(plan)
+    tasks = [(make, key, job, task) for job in jobs]
+    for place, scored, error in finished_tasks(client, score_on_worker, tasks, retries=plan.cluster.retries):
+        if error is not None:
+            failures.append(_note_failure(jobs[place], error, progress))
+            continue
+        progress.add_events(scored.events)
+        progress.file_done(_as_line(jobs[place], scored))
+    order = {job.input_path: index for index, job in enumerate(jobs)}
+    return sorted(failures, key=lambda failure: order[failure.path])
+
+
+#: The plan that this worker made last, by its key.
+_plans: dict[str, Plan] = {}
+
+
+def score_on_worker(make: Callable[[], Plan], key: str, job: Job, task: Task) -> Scored:
+    """Score one file on a worker, which makes the plan once.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the plan.
+    key : str
+        Its `plan_key`, as the process that shares the work out has it.
+    job : Job
+    task : Task
+
+    Raises
+    ------
+    NtuplemlError
+        For anything wrong with the file, and models or configs that have changed meanwhile.
+    """
+    if key not in _plans:
+        plan = make()
+        if plan_key(plan) != key:
+            raise NtuplemlError(f"{plan.where}: models or configs have changed since the call began; call again")
+        _plans.clear()
+        _plans[key] = plan
+    return score_file(_plans[key], job, task)
+
+
+def _as_line(job: Job, scored: Scored) -> str:
+    if scored.skipped:
+        return f"{job.output_path}: done already"
+    rate = scored.events / max(scored.seconds, 1e-9)
+    return f"{job.output_path}: {scored.events:,} events, {rate:,.0f} per second"
+
+
+def _note_failure(job: Job, error: str, progress: FilesProgress) -> _Failure:
+    progress.file_done(f"{job.input_path}: failed")
+    return _Failure(job.input_path, error)
+
+
+def _summarise(failures: Sequence[_Failure], progress: FilesProgress, seconds: float) -> int:
+    """Log what was done and the errors, and return the exit status."""
+    log.info(
+        "%d of %d files done: %s events, %s per second, in %s",
+        progress.total - len(failures),
+        progress.total,
+        f"{progress.events:,}",
+        f"{progress.rate:,.0f}",
+        duration(seconds),
+    )
+    for failure in failures:
+        named = failure.error if failure.path in failure.error else f"{failure.path}: {failure.error}"
+        log.error("%s", one_line(named, 2000))
+    return SOME_FAILED if failures else 0

@@ -1,0 +1,90 @@
+"""What the command lines of all application scripts share: INPUT ... TREE, where scores go, and who computes them.
+
+A script calls `add_inputs` and `add_application_options` for its parser, and in its `main`
+`ntupleml.application.score_files` with `application_options(arguments)`. Nothing heavy is imported
+here: `--help` is fast.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from ntupleml.cluster.options import ClusterOptions, add_cluster_options, cluster_options
+
+if TYPE_CHECKING:
+    import argparse
+
+#: What may stand for INPUT.
+INPUT_FORMS = "ROOT files, quoted wildcards ('ntuples/*/*.root'), @FILE with one such per line, or root:// address"
+_DESTINATION = {
+    "always": "folder of the friends, in place of the config's",
+    "never": "folder for copies with the scores; the inputs stay as they are",
+    "option": "folder of the friends or, without --friend, for copies with the scores; the inputs stay as they are",
+}
+
+
+class ApplicationOptions(NamedTuple):
+    """What the command line says of outputs and workers.
+
+    Attributes
+    ----------
+    friend : bool
+        Whether the scores go into friend trees, not into the tree itself.
+    overwrite : bool
+        Whether scores that exist are replaced.
+    output_directory : str or None
+        Folder of the friends, or of copies with the scores.
+    keep_names : bool
+        Whether an output is called as its input: `{output_directory}/{folder}/{file}`.
+    cluster : ClusterOptions
+    """
+
+    friend: bool = False
+    overwrite: bool = False
+    output_directory: str | None = None
+    keep_names: bool = False
+    cluster: ClusterOptions = ClusterOptions()
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments INPUT [INPUT ...] TREE; they become `inputs` and `tree`."""
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help=f"what to score: {INPUT_FORMS}")
+    parser.add_argument("tree", metavar="TREE", help="tree in them, with its folders, e.g. mt_nominal/ntuple")
+
+
+def add_application_options(
+    parser: argparse.ArgumentParser, *, friend: Literal["always", "never", "option"] = "option"
+) -> None:
+    """Add the options of outputs and workers.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    friend : {"always", "never", "option"}
+        Whether the script writes friends, or appends branches, or does either as `--friend` says.
+    """
+    if friend == "option":
+        parser.add_argument(
+            "--friend", action="store_true", help="write friend trees, and leave the inputs as they are"
+        )
+    else:
+        parser.set_defaults(friend=friend == "always")
+    parser.add_argument("--output-directory", metavar="FOLDER", help=_DESTINATION[friend])
+    parser.add_argument(
+        "--keep-names",
+        action="store_true",
+        help="call an output as its input, FOLDER/its folder/its file: for several inputs of one folder",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace scores that exist")
+    add_cluster_options(parser)
+
+
+def application_options(arguments: argparse.Namespace) -> ApplicationOptions:
+    """The options that `add_application_options` added, as they were given."""
+    return ApplicationOptions(
+        arguments.friend,
+        arguments.overwrite,
+        arguments.output_directory,
+        arguments.keep_names,
+        cluster_options(arguments),
+    )

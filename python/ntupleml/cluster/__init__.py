@@ -1,0 +1,5 @@
+"""The same work over many files: in this process, or by the workers of a Dask cluster."""
+
+from ntupleml.cluster.options import ClusterOptions, add_cluster_options, cluster_options
+
+__all__ = ["ClusterOptions", "add_cluster_options", "cluster_options"]

@@ -1,0 +1,51 @@
+"""Where the work is done: in this process, in workers that are started for it, or on a cluster that exists."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NamedTuple
+
+
+class ClusterOptions(NamedTuple):
+    """What the command line says of workers.
+
+    Attributes
+    ----------
+    workers : int or None
+        Number of local processes, or of jobs.
+    scheduler : str or None
+        Address of a Dask scheduler.
+    htcondor : bool
+        Whether jobs of HTCondor are started.
+    """
+
+    workers: int | None = None
+    scheduler: str | None = None
+    htcondor: bool = False
+
+    @property
+    def is_this_process(self) -> bool:
+        """Whether nothing but this process does the work."""
+        return self == ClusterOptions()
+
+
+def add_cluster_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--workers`, `--scheduler` and `--htcondor`."""
+    group = parser.add_argument_group("several processes (Dask); by default all is done in this one")
+    group.add_argument("--workers", type=_number, metavar="N", help="N processes on this machine, or N jobs")
+    where = group.add_mutually_exclusive_group()
+    where.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster that runs, e.g. tcp://host:8786")
+    where.add_argument(
+        "--htcondor", action="store_true", help="jobs of HTCondor, with what the block 'cluster:' of the config asks"
+    )
+
+
+def cluster_options(arguments: argparse.Namespace) -> ClusterOptions:
+    """The options that `add_cluster_options` added, as they were given."""
+    return ClusterOptions(arguments.workers, arguments.scheduler, arguments.htcondor)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of workers of at least 1")
+    return int(text)

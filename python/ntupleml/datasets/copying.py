@@ -1,0 +1,150 @@
+"""Copying the selected events of an input file into the trees of the folds."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ntupleml.datasets.records import WeightSums
+from ntupleml.datasets.selection import select
+from ntupleml.errors import NtuplemlError
+from ntupleml.ntuples import TreeFile, open_ntuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ntupleml.config import DatasetConfig
+    from ntupleml.datasets.inputs import InputFile, Process
+    from ntupleml.ntuples import Chunk, Tree
+
+log = logging.getLogger(__name__)
+
+#: What all trees that are being written may gather together, in bytes.
+_GATHERED_BYTES = 128_000_000
+
+
+class WrittenFold(NamedTuple):
+    """A fold file that is complete.
+
+    Attributes
+    ----------
+    name, uuid : str
+    branches : dict
+        For each class, its branches and their types.
+    """
+
+    name: str
+    uuid: str
+    branches: dict[str, dict[str, str]]
+
+
+@contextmanager
+def new_fold_files(
+    config: DatasetConfig, places: Sequence[Path], final_paths: Sequence[Path]
+) -> Iterator[list[TreeFile]]:
+    """Files for the folds, written at some places; `finish` completes them."""
+    cluster_bytes = min(16_000_000, _GATHERED_BYTES // config.num_folds)
+    with ExitStack() as stack:
+        files = []
+        for place, path in zip(places, final_paths, strict=True):
+            files.append(TreeFile(place, path, cluster_bytes))
+            stack.callback(files[-1].close)
+        yield files
+
+
+def finish(file: TreeFile) -> WrittenFold:
+    """Complete and check a file."""
+    file.finish()
+    branches = {
+        name: {branch: str(kind) for branch, kind in tree.branch_types.items()} for name, tree in file.trees.items()
+    }
+    return WrittenFold(file.final_path.name, file.uuid, branches)
+
+
+def branch_types(config: DatasetConfig, process: Process) -> dict[str, Any]:
+    """Types of the branches of a process's tree, the weight last."""
+    types: dict[str, Any] = {name: branch.type for name, branch in process.files[0].copied.items()}
+    types[config.training_weight_branch] = np.dtype(np.float32)
+    return types
+
+
+def copy_events(
+    config: DatasetConfig,
+    process: Process,
+    file: InputFile,
+    trees: Sequence[Tree],
+    advance: Callable[[str, int], None],
+) -> list[WeightSums]:
+    """Copy the selected events of one file of a process.
+
+    Parameters
+    ----------
+    config : DatasetConfig
+    process : Process
+    file : InputFile
+    trees : sequence of Tree
+        One for each fold.
+    advance : callable
+        Takes a description and the number of events read since the last call.
+
+    Returns
+    -------
+    list of WeightSums
+        What was read and kept for each fold.
+
+    Raises
+    ------
+    NtuplemlError
+        If the file cannot be read, or a weight is not finite.
+    """
+    sums = [WeightSums() for _ in trees]
+    needed = {*process.cut.branches, *process.weight.branches, *file.event_copies}
+    if config.event_branch is not None:
+        needed.add(config.event_branch)
+    names = [*needed, *(branch.source for branch in file.copied.values())]
+    bad_weights = _BadWeights()
+    with open_ntuple(file.path, file.tree_path, file.friends, f"processes.{process.name}") as ntuple:
+        for chunk in ntuple.chunks(names):
+            selected = select(chunk, process, file, config.event_branch, config.num_folds)
+            for tree, fold_sums, (events_read, rows, weights) in zip(trees, sums, selected, strict=True):
+                bad_weights.look(chunk, rows, weights)
+                fold_sums.add(events_read, weights)
+                columns = {name: _rows_of(chunk, branch.source, rows) for name, branch in file.copied.items()}
+                tree.extend({**columns, config.training_weight_branch: weights})
+            advance(f"process {process.name}", chunk.stop - chunk.start)
+    if bad_weights.number:
+        raise NtuplemlError(
+            f"processes.{process.name}.weight_string: '{process.weight.text}' is NaN or infinite for "
+            f"{bad_weights.number} of the selected events of {file.path}, first at entry {bad_weights.first_entry}; "
+            "change the weight or cut these events away"
+        )
+    log.debug("read %s", file.path)
+    return sums
+
+
+def _rows_of(chunk: Chunk, name: str, rows: NDArray[np.intp]) -> NDArray[np.generic]:
+    column = chunk.columns[name]
+    taken: NDArray[np.generic] = column.take(rows) if isinstance(column, np.ndarray) else column[rows]
+    return taken
+
+
+@dataclass
+class _BadWeights:
+    """Selected events of a file whose weight is not a finite number."""
+
+    number: int = 0
+    first_entry: int | None = None
+
+    def look(self, chunk: Chunk, rows: NDArray[np.intp], weights: NDArray[np.float32]) -> None:
+        bad = np.flatnonzero(~np.isfinite(weights))
+        if len(bad):
+            entry = chunk.start + int(rows[bad[0]])
+            self.first_entry = entry if self.first_entry is None else min(entry, self.first_entry)
+            self.number += len(bad)

@@ -1,0 +1,153 @@
+"""Scores by models that take several named inputs: the counterpart of `Scorer` for anything but one matrix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ntupleml.errors import NtuplemlError
+from ntupleml.folds import fold_of_events
+from ntupleml.scoring.event_inputs import InputGroup, ObjectRows, Rows, read_group
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from ntupleml.scoring.event_inputs import Some
+    from ntupleml.scoring.scorer import NonFinite
+
+
+class GroupEvaluator(NamedTuple):
+    """A model ready to score.
+
+    Attributes
+    ----------
+    evaluate : callable
+        Takes arrays by name: for each group of variables an array of shape (n_events, n_columns), for objects
+        (n_events, n_objects, n_columns) and their number as `{name}_length`; and the event numbers, int64, under the
+        name that the scorer has for them. Gives the scores, shape (n_events, n_scores).
+    batch_size : int
+        Number of events per call at which it is fastest.
+    """
+
+    evaluate: Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]]
+    batch_size: int
+
+
+class GroupScorer:
+    """Scores events from the columns of an ntuple, each by the model for its fold.
+
+    Attributes
+    ----------
+    variables : list of str
+        Raw variables that the models take, each once.
+    groups : list of InputGroup
+    classes : list of str
+        Names of the scores.
+    num_folds : int
+        1 where one model scores all events.
+    conditions : list of str
+        Empty: inputs of conditions (eras) are constants of the groups.
+    non_finite : str
+        As of `Scorer`; "replaced" where the models deal with some such values.
+    event_branch : str or None
+        Branch whose value decides the fold; None where the entry number does.
+    """
+
+    def __init__(
+        self,
+        evaluators: Mapping[int, GroupEvaluator],
+        groups: Sequence[InputGroup],
+        *,
+        num_folds: int,
+        classes: Sequence[str],
+        event_branch: str | None = None,
+        event_input: str | None = None,
+        any_value: bool | Collection[str] = False,
+    ) -> None:
+        """Take the evaluators by the folds whose events they score.
+
+        Parameters
+        ----------
+        evaluators : mapping of int to GroupEvaluator
+        groups : sequence of InputGroup
+        num_folds : int
+        classes : sequence of str
+        event_branch : str, optional
+        event_input : str, optional
+            Name by which the models take the event numbers.
+        any_value : bool or collection of str
+            Variables whose NaN and infinite values the models deal with; True for all.
+        """
+        self.groups = list(groups)
+        self.variables = list(dict.fromkeys(name for group in self.groups for name in group.needed))
+        self.classes = list(classes)
+        self.num_folds = num_folds
+        self.conditions: list[str] = []
+        self.non_finite: NonFinite = "replaced" if any_value else "refused"
+        self.event_branch = event_branch
+        self._event_input = event_input
+        allowed = set(self.variables) if any_value is True else set(any_value or ())
+        self._finite = [name for name in self.variables if name not in allowed]
+        self._evaluators = dict(evaluators)
+
+    def score(
+        self, columns: Mapping[str, Any], events: NDArray[np.int64], *, where: str = "scoring"
+    ) -> NDArray[np.float32]:
+        """Scores of consecutive entries.
+
+        Parameters
+        ----------
+        columns : mapping of str to array
+            Branches that the variables need.
+        events : array of int64, shape (n_events,)
+            Event numbers (or entry numbers).
+        where : str
+            File and tree, for messages.
+
+        Returns
+        -------
+        array of float32, shape (n_events, n_classes)
+
+        Raises
+        ------
+        NtuplemlError
+            If a value cannot be given to the models, or a score is not finite.
+        """
+        values = {group.name: read_group(group, columns, len(events), where, self._finite) for group in self.groups}
+        scores = np.empty((len(events), len(self.classes)), dtype=np.float32)
+        for fold, (evaluate, batch_size) in self._evaluators.items():
+            for batch in self._batches(events, fold, batch_size):
+                scores[batch] = evaluate(self._arrays(values, events, batch))
+        self._require_finite(scores, where)
+        return scores
+
+    def _batches(self, events: NDArray[np.int64], fold: int, size: int) -> Iterator[Some]:
+        """The events of a fold; ranges, which need no copy, where all events are of one."""
+        if self.num_folds == 1:
+            yield from (slice(start, start + size) for start in range(0, len(events), size))
+            return
+        chosen = np.flatnonzero(fold_of_events(events, self.num_folds) == fold)
+        yield from (chosen[start : start + size] for start in range(0, len(chosen), size))
+
+    def _arrays(
+        self, values: Mapping[str, Rows | ObjectRows], events: NDArray[np.int64], batch: Some
+    ) -> dict[str, NDArray[Any]]:
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, group in values.items():
+            arrays[name] = group.take(batch)
+            if isinstance(group, ObjectRows):
+                arrays[f"{name}_length"] = group.lengths(batch)
+        if self._event_input is not None:
+            arrays[self._event_input] = events[batch]
+        return arrays
+
+    def _require_finite(self, scores: NDArray[np.float32], where: str) -> None:
+        bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
+        if len(bad):
+            raise NtuplemlError(
+                f"{where}: the model gives scores that are NaN or infinite for {len(bad)} of {len(scores)} events; cut "
+                "away the events with unusual inputs, or say what the model is given in their place"
+            )

@@ -1,0 +1,255 @@
+"""The same events through every form of a model: how far the scores are from those of its own library, and how fast."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ntupleml.artifacts import default_method_name, find_method, models_by_fold
+from ntupleml.atomic import all_or_none, replace_file
+from ntupleml.config import TestingConfig, TrainingConfig, load_config
+from ntupleml.errors import NtuplemlError
+from ntupleml.folds import chosen_models
+from ntupleml.testing.engines import Form, all_scores, forms_of_model
+from ntupleml.testing.held_out_rows import held_out_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from ntupleml.artifacts import Method, TrainedModel
+
+log = logging.getLogger(__name__)
+
+#: Largest difference of a score, unless told otherwise, and number of events.
+TOLERANCE, NUM_EVENTS = 1e-5, 10_000
+#: Seconds that the speed of a form is measured for, at least.
+_SECONDS = 0.2
+
+
+class EngineResult(NamedTuple):
+    """A form of a model against the reference.
+
+    Attributes
+    ----------
+    largest, mean : float
+        Absolute differences of all scores of all events; NaN where only one of the two is a number.
+    events_per_second : float
+        With one thread.
+    """
+
+    largest: float
+    mean: float
+    events_per_second: float
+
+
+class EngineComparison(NamedTuple):
+    """All forms of one model.
+
+    Attributes
+    ----------
+    model, fold : int
+        Index of the model, and the fold that it never saw.
+    events : int
+        Number of events compared.
+    reference : str
+        Form that the others are compared with.
+    results : dict of str to EngineResult
+        By form, the reference included.
+    absent : dict of str to str
+        Forms that are not there, and why.
+    """
+
+    model: int
+    fold: int
+    events: int
+    reference: str
+    results: dict[str, EngineResult]
+    absent: dict[str, str]
+
+    @property
+    def largest(self) -> float:
+        """Largest difference of any form; infinite where one is not a number."""
+        values = [result.largest for result in self.results.values()]
+        return float("inf") if np.isnan(values).any() else max(values)
+
+
+def compare_engines(
+    training_path: str | Path,
+    fold: str,
+    *,
+    testing_path: str | Path | None = None,
+    method: str | None = None,
+    num_events: int = NUM_EVENTS,
+    tolerance: float = TOLERANCE,
+    overwrite: bool = False,
+) -> tuple[list[EngineComparison], list[Path]]:
+    """Compare all forms of the trained models of a method, and write a table, as text and as YAML.
+
+    Parameters
+    ----------
+    training_path : path
+        Training config.
+    fold : str
+        Index of the model, or `all`.
+    testing_path : path, optional
+        Testing config, for its `method`, `model` and `preprocessing`.
+    method : str, optional
+        Method of the training config, in place of the testing config's; by default its network.
+    num_events : int
+        Largest number of held-out events per model.
+    tolerance : float
+        What the text says to be too large a difference.
+    overwrite : bool, default: False
+        Whether existing results may be replaced.
+
+    Returns
+    -------
+    list of EngineComparison, list of Path
+        One per model; and the files `fold{f}_{method}_engines.txt` and `.yaml`.
+
+    Raises
+    ------
+    NtuplemlError
+        For anything wrong with configs, models and fold files, and results that exist already.
+    """
+    training = load_config(training_path, TrainingConfig)
+    testing = TestingConfig() if testing_path is None else load_config(testing_path, TestingConfig)
+    name = method or testing.method or default_method_name(training, "keras", str(training_path))
+    models = chosen_models(fold, training.num_folds, str(training_path))
+    stem = Path(training.output_path) / f"fold{fold}_{name.replace('{fold}', '')}_engines"
+    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in ("txt", "yaml")]
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise NtuplemlError(f"{path}: exists already; give --overwrite to replace it")
+    comparisons = []
+    for index in models:
+        where = "--method" if method else str(testing_path if testing.method else training_path)
+        trained = _load(
+            training, testing, find_method(training, name, index, where), index, training_path, testing_path
+        )
+        rows = held_out_rows(training, trained.record, num_events, str(training_path))
+        comparisons.append(compared(trained, forms_of_model(trained, training.output_path), rows))
+    with all_or_none():
+        for path, text in zip(paths, (engine_table(comparisons, tolerance), _yaml(comparisons)), strict=True):
+            with replace_file(path, overwrite=overwrite) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+    return comparisons, paths
+
+
+def _load(
+    training: TrainingConfig,
+    testing: TestingConfig,
+    method: Method,
+    index: int,
+    training_path: str | Path,
+    testing_path: str | Path | None,
+) -> TrainedModel:
+    listed = bool(testing.model or testing.preprocessing)
+    return models_by_fold(
+        training.output_path,
+        training.num_folds,
+        only=[index],
+        where=str(testing_path if listed else training_path),
+        variables=training.variables,
+        classes=training.classes,
+        models=testing.model,
+        preprocessing=testing.preprocessing,
+        training_config=str(training_path),
+        method=method,
+    )[0]
+
+
+def compared(model: TrainedModel, forms: Sequence[Form], rows: NDArray[np.float32]) -> EngineComparison:
+    """Compare the forms of a model on some events.
+
+    Parameters
+    ----------
+    model : TrainedModel
+    forms : sequence of Form
+        The first that is there is the reference.
+    rows : array of float32, shape (n_events, n_inputs)
+
+    Raises
+    ------
+    NtuplemlError
+        If there are no events, or no form.
+    """
+    present = [form for form in forms if form.evaluator is not None]
+    if not present or not len(rows):
+        raise NtuplemlError(f"{model.files.model}: there is {'no event' if present else 'no form'} to compare")
+    results: dict[str, EngineResult] = {}
+    expected: NDArray[np.float64] | None = None
+    for form in present:
+        assert form.evaluator is not None
+        scores = all_scores(form.evaluator, rows)
+        expected = scores if expected is None else expected
+        difference = np.abs(scores - expected)
+        results[form.name] = EngineResult(float(difference.max()), float(difference.mean()), _speed(form, rows))
+        log.info("model %d: %s: differs by up to %.2g", model.record.fold, form.name, results[form.name].largest)
+    return EngineComparison(
+        model.record.fold,
+        model.record.held_out_fold,
+        len(rows),
+        present[0].name,
+        results,
+        {form.name: form.absent for form in forms if form.evaluator is None},
+    )
+
+
+def _speed(form: Form, rows: NDArray[np.float32]) -> float:
+    """Events per second, after a first call that is not counted."""
+    assert form.evaluator is not None
+    start, done = time.perf_counter(), 0
+    while True:
+        all_scores(form.evaluator, rows)
+        done += len(rows)
+        seconds = time.perf_counter() - start
+        if seconds > _SECONDS:
+            return done / seconds
+
+
+def engine_table(comparisons: Sequence[EngineComparison], tolerance: float) -> str:
+    """The comparisons as text: for each model a row per form, and below it what is not there."""
+    lines = []
+    for one in comparisons:
+        names = {name: f"{name} (reference)" if name == one.reference else name for name in one.results}
+        width = max(map(len, names.values())) + 2
+        lines += [
+            f"Model {one.model}: {one.events} events of fold {one.fold}, which it never saw; differences from "
+            f"{one.reference}, tolerance {tolerance:g}.",
+            "",
+            f"{'Form':<{width}} {'largest':>10} {'mean':>10} {'events/s':>12}",
+        ]
+        for name, result in one.results.items():
+            mark = "" if result.largest <= tolerance else "  beyond the tolerance"
+            lines.append(
+                f"{names[name]:<{width}} {result.largest:>10.2e} {result.mean:>10.2e} "
+                f"{result.events_per_second:>12,.0f}{mark}"
+            )
+        lines += [f"{name}: not there: {reason}" for name, reason in one.absent.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _yaml(comparisons: Sequence[EngineComparison]) -> str:
+    import yaml
+
+    content = [
+        {
+            "model": one.model,
+            "held_out_fold": one.fold,
+            "events": one.events,
+            "reference": one.reference,
+            "forms": {name: result._asdict() for name, result in one.results.items()},
+            "absent": one.absent,
+        }
+        for one in comparisons
+    ]
+    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+    return text

@@ -1,0 +1,295 @@
+"""Every form of a trained model that can score: its own library, our engines, and the files that were made from it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ntupleml.artifacts import KERAS
+from ntupleml.errors import NtuplemlError
+from ntupleml.scoring import Evaluator, model_evaluator
+from ntupleml.scoring.outputs import class_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from ntupleml.artifacts import TrainedModel
+    from ntupleml.onnx_models.lwtnn import Replaced
+    from ntupleml.scoring.outputs import Binary
+
+#: Events per call of Keras and XGBoost.
+_BATCH_SIZE = 10_000
+
+
+class Form(NamedTuple):
+    """A form of a model.
+
+    Attributes
+    ----------
+    name : str
+    evaluator : Evaluator or None
+        Takes raw inputs and gives one score per class; None where the form is not there.
+    absent : str
+        Why it is not.
+    """
+
+    name: str
+    evaluator: Evaluator | None
+    absent: str = ""
+
+
+def forms_of_model(model: TrainedModel, output_path: str | Path) -> list[Form]:
+    """All forms of a model, the library that it was made with first.
+
+    Parameters
+    ----------
+    model : TrainedModel
+    output_path : path
+        Folder of the training, where exports are looked for.
+    """
+    builders = _own_forms(model)
+    builders["ONNX"] = partial(_onnx_evaluator, model)
+    for name, path in exported_files(model, Path(output_path)).items():
+        builders[name] = partial(_export_evaluator, model, path)
+    if model.method == KERAS:
+        builders["lwtnn JSON"] = partial(_lwtnn_evaluator, model, Path(output_path), "onnx")
+        builders["liblwtnn"] = partial(_lwtnn_evaluator, model, Path(output_path), "liblwtnn")
+    return [_form(name, builder) for name, builder in builders.items()]
+
+
+def exported_files(model: TrainedModel, output_path: Path) -> dict[str, Path]:
+    """Where `application/export_to_onnx.py` writes unless told otherwise."""
+    from ntupleml.onnx_models.export_names import all_folds_path, exported_path
+
+    fold, name = model.record.fold, model.method.name
+    return {
+        "exported ONNX": exported_path(output_path, fold, name),
+        "ONNX of all folds": all_folds_path(output_path, name, fold),
+    }
+
+
+def reference_evaluator(model: TrainedModel) -> Form:
+    """The library that a model was made with; where that is not at hand, the nearest thing to it.
+
+    Raises
+    ------
+    NtuplemlError
+        If there is none.
+    """
+    reasons = []
+    for name, builder in _own_forms(model).items():
+        form = _form(name, builder)
+        if form.evaluator is not None:
+            return form
+        reasons.append(form.absent)
+    raise NtuplemlError(f"{model.files.model}: cannot be evaluated: {reasons[0]}")
+
+
+def _own_forms(model: TrainedModel) -> dict[str, Callable[[], Evaluator]]:
+    """What evaluates the file of the model itself, its own library first."""
+    suffix = model.files.model.suffix
+    if suffix == ".xml":
+        return _tmva_forms(model)
+    if suffix in (".json", ".npz"):
+        return _forest_forms(model)
+    return {"Keras": partial(keras_evaluator, model)}
+
+
+def _form(name: str, build: Callable[[], Evaluator]) -> Form:
+    try:
+        return Form(name, build())
+    except NtuplemlError as error:
+        return Form(name, None, str(error))
+    except ModuleNotFoundError as error:
+        return Form(name, None, f"{error.name} is not installed")
+
+
+def keras_evaluator(model: TrainedModel) -> Evaluator:
+    """Keras itself, with the preprocessing in double precision by scikit-learn. Imports TensorFlow."""
+    from ntupleml.artifacts import load_keras_model, load_preprocessing
+    from ntupleml.onnx_models.comparison import keras_scores
+
+    files, record = model.files, model.record
+    for path in (files.model, files.preprocessing):
+        if path is None or not path.exists():
+            raise NtuplemlError(f"no file '{path}'")
+    assert files.preprocessing is not None
+    scaler = load_preprocessing(files.preprocessing, len(record.variables))
+    network = load_keras_model(files.model, compiled=False)
+    return Evaluator(lambda rows: keras_scores(network, scaler, rows, missing=record.missing), _BATCH_SIZE)
+
+
+def _forest_forms(model: TrainedModel) -> dict[str, Callable[[], Evaluator]]:
+    own: dict[str, Callable[[], Evaluator]] = (
+        {"XGBoost": partial(_xgboost_evaluator, model)}
+        if model.files.model.suffix == ".json"
+        else {"scikit-learn": _no_estimator}
+    )
+    return {**own, "forest kernel": partial(model_evaluator, model, "forest")}
+
+
+def _no_estimator() -> Evaluator:
+    raise NtuplemlError("only the trees of scikit-learn's estimator are kept, not the estimator")
+
+
+def _xgboost_evaluator(model: TrainedModel) -> Evaluator:
+    """XGBoost's own predictor."""
+    import xgboost
+
+    from ntupleml.preprocessing.missing import fill_missing
+
+    path, record = model.files.model, model.record
+    if not path.exists():
+        raise NtuplemlError(f"no file '{path}'")
+    booster = xgboost.Booster()
+    booster.load_model(path)
+    booster.set_param({"nthread": 1})
+
+    def scores(rows: NDArray[np.float32]) -> NDArray[Any]:
+        found = booster.predict(xgboost.DMatrix(fill_missing(rows, record.missing)), validate_features=False)
+        return class_scores(found.reshape(len(rows), -1), len(record.classes), "second")
+
+    return Evaluator(scores, _BATCH_SIZE)
+
+
+def _tmva_forms(model: TrainedModel) -> dict[str, Callable[[], Evaluator]]:
+    return {
+        "TMVA Reader": partial(model_evaluator, model, "tmva"),
+        "weights in double precision": partial(_double_evaluator, model),
+        "forest kernel": partial(model_evaluator, model, "forest"),
+        "weights as ONNX": partial(_weights_as_onnx, model),
+    }
+
+
+def _double_evaluator(model: TrainedModel) -> Evaluator:
+    """TMVA's formulas in double precision, of which its Reader rounds less or more by the method."""
+    return _weights_graph(model, np.float64)
+
+
+def _weights_as_onnx(model: TrainedModel) -> Evaluator:
+    return _weights_graph(model, np.float32)
+
+
+def _weights_graph(model: TrainedModel, dtype: type[np.floating[Any]]) -> Evaluator:
+    from ntupleml.onnx_models.tmva_method import tmva_to_onnx
+    from ntupleml.preprocessing.missing import fill_missing
+    from ntupleml.scoring.engines import TMVA_BINARY, weights_of
+    from ntupleml.scoring.sessions import BATCH_SIZE, open_session
+
+    if not model.files.model.exists():
+        raise NtuplemlError(f"no file '{model.files.model}'")
+    method = weights_of(model)
+    session = open_session(tmva_to_onnx(method, dtype).SerializeToString(), method.path, 1)
+    binary = TMVA_BINARY.get(method.kind, "discriminant")
+
+    def scores(rows: NDArray[np.float32]) -> NDArray[Any]:
+        filled = fill_missing(rows, model.record.missing).astype(dtype)
+        return class_scores(session.run(["scores"], {"variables": filled})[0], len(model.record.classes), binary)
+
+    return Evaluator(scores, BATCH_SIZE)
+
+
+def _onnx_evaluator(model: TrainedModel) -> Evaluator:
+    """The ONNX file of the training."""
+    if not model.files.onnx.exists():
+        raise NtuplemlError(f"no file '{model.files.onnx}'")
+    if model.files.model.suffix == ".xml":
+        from ntupleml.scoring.engines import TMVA_BINARY, weights_of
+        from ntupleml.scoring.onnx_files import open_graph
+
+        method = weights_of(model)
+        evaluator = open_graph(model, 1)
+        binary = TMVA_BINARY.get(method.kind, "discriminant")
+        return evaluator._replace(
+            evaluate=lambda rows: class_scores(evaluator.evaluate(rows), len(model.record.classes), binary)
+        )
+    return model_evaluator(model, "onnx")
+
+
+def _export_evaluator(model: TrainedModel, path: Path) -> Evaluator:
+    """An export, which must be of this training."""
+    if not path.exists():
+        raise NtuplemlError(f"no file '{path}'; application/export_to_onnx.py writes it")
+    return evaluator_of_export(path, model)
+
+
+def evaluator_of_export(path: Path, model: TrainedModel, content: bytes | None = None) -> Evaluator:
+    """Evaluator of an exported file for one model, whose held-out fold all events belong to.
+
+    Parameters
+    ----------
+    path : Path
+    model : TrainedModel
+    content : bytes, optional
+        What is to be at the path.
+
+    Raises
+    ------
+    NtuplemlError
+        If it was made from another training.
+    """
+    from ntupleml.artifacts import record_hash
+    from ntupleml.config import OnnxConfig
+    from ntupleml.scoring.onnx_graphs import choose_output, open_onnx
+    from ntupleml.scoring.onnx_inputs import EVENT, plan_inputs
+    from ntupleml.scoring.onnx_scores import graph_evaluator
+
+    graph = open_onnx(path, content=content)
+    hashes = [graph.description.get("record_hash"), *(graph.description.get("record_hashes") or [])]
+    if record_hash(model.record) not in hashes:
+        raise NtuplemlError(f"{path}: was made from another training; export it again")
+    inputs = plan_inputs(graph, OnnxConfig(), None, str(path))
+    binary: Binary = graph.description.get("one_value") or "second"
+    output = choose_output(graph, None, str(path))
+    evaluate = graph_evaluator(graph, inputs, output, model.record.classes, binary=binary)
+    dtype = inputs.groups[0].dtype
+
+    def scores(rows: NDArray[np.float32]) -> NDArray[Any]:
+        events = np.full(len(rows), model.record.held_out_fold, dtype=np.int64)
+        return evaluate.evaluate({"variables": rows.astype(dtype), EVENT: events})
+
+    return Evaluator(scores, evaluate.batch_size)
+
+
+def _lwtnn_evaluator(model: TrainedModel, output_path: Path, engine: str) -> Evaluator:
+    """The lwtnn file of a Keras model, through ONNX Runtime or the library itself."""
+    from ntupleml.artifacts import record_hash
+    from ntupleml.lwtnn import read_network
+    from ntupleml.lwtnn.export_training import lwtnn_path
+    from ntupleml.lwtnn.json_file import read_json
+    from ntupleml.onnx_models.lwtnn import lwtnn_to_onnx
+    from ntupleml.scoring.lwtnn_library import library_evaluator
+    from ntupleml.scoring.sessions import BATCH_SIZE, open_session
+
+    path = lwtnn_path(output_path, model.record.fold)
+    if not path.exists():
+        raise NtuplemlError(f"no file '{path}'; application/export_keras_to_lwtnn.py writes it")
+    remarks = read_json(path).get("miscellaneous")
+    if not isinstance(remarks, dict) or remarks.get("record_hash") != record_hash(model.record):
+        raise NtuplemlError(f"{path}: was made from another training; export it again")
+    network = read_network(path)
+    (group,) = network.groups
+    names = [*model.record.variables, *model.record.conditions]
+    columns = [names.index(variable.name) for variable in group.variables]
+    replaced: Replaced = "nan" if model.record.missing is None else "nan_and_infinities"
+    if engine == "liblwtnn":
+        library = library_evaluator(network, network.outputs[0], replaced)
+        return Evaluator(lambda rows: library.evaluate({group.name: rows[:, columns]}), library.batch_size)
+    graph = lwtnn_to_onnx(path, replaced=replaced)
+    session = open_session(graph.SerializeToString(), path, 1)
+    return Evaluator(
+        lambda rows: np.asarray(session.run(["scores"], {group.name: rows[:, columns]})[0]),
+        BATCH_SIZE,
+    )
+
+
+def all_scores(evaluator: Evaluator, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Scores of all events, in batches of the evaluator's size."""
+    size = evaluator.batch_size
+    parts = [evaluator.evaluate(np.ascontiguousarray(rows[i : i + size])) for i in range(0, len(rows), size)]
+    return np.concatenate(parts).astype(np.float64)
