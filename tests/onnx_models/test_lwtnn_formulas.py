@@ -464,3 +464,35 @@ def _layer(data: st.DataObject, builder: Builder, kind: str, width: int) -> tupl
     layers = [builder.recurrent(name, width, n_out) for name in ("lstm", "gru", "simplernn")]
     layers.append(builder.conv1d(width, n_out, kernel, padding, dilation, bounded))
     return data.draw(st.sampled_from(layers)), n_out
+
+
+PRODUCTS: dict[str, list[dict[str, Any]]] = {
+    "scale of a single variable": [{"architecture": "dense", "weights": [0.7, -0.3], "bias": [], "activation": "tanh"}],
+    "hard sigmoid without bias": [
+        {"architecture": "normalization", "weights": [1.0], "bias": [0.0]},
+        {"architecture": "dense", "weights": [0.7, -0.3], "bias": [], "activation": "hard_sigmoid"},
+    ],
+    "normalisation of a single value": [
+        {"architecture": "normalization", "weights": [0.3], "bias": [0.1]},
+        {"architecture": "dense", "weights": [1.7, -0.6], "bias": [], "activation": "linear"},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_factors_next_to_matrices_keep_double_precision(name: str, tmp_path: Path) -> None:
+    """ONNX Runtime would join a product with one number and a product of matrices, in single precision."""
+    offset, scale = 0.3, 0.123456789
+    path = tmp_path / "network.json"
+    inputs = [{"name": "x", "offset": offset, "scale": scale}]
+    path.write_text(json.dumps({"inputs": inputs, "layers": PRODUCTS[name], "outputs": ["a", "b"]}))
+    session = onnxruntime.InferenceSession(
+        lwtnn_to_onnx(path, np.float64).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    raw = np.random.default_rng(3).normal(scale=5.0, size=(50, 1))
+    (found,) = session.run(None, {"variables": raw})
+    for x, scores in zip(raw, found, strict=True):
+        expected = (x + offset) * scale
+        for layer in PRODUCTS[name]:
+            expected = row(layer, expected)
+        np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-14)

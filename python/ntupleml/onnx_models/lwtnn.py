@@ -14,7 +14,7 @@ from ntupleml.lwtnn.network import Convolution, Dense, Normalization, Recurrent
 from ntupleml.lwtnn.reading import SCORES
 from ntupleml.onnx_models.contract import GraphInput, contract_model
 from ntupleml.onnx_models.lwtnn_graph import LwtnnGraph, safe_prefix
-from ntupleml.onnx_models.lwtnn_layers import layer_nodes
+from ntupleml.onnx_models.lwtnn_layers import layer_nodes, scaled_nodes
 from ntupleml.onnx_models.lwtnn_sequences import (
     SequenceValue,
     last_nodes,
@@ -189,8 +189,11 @@ def _input(graph: LwtnnGraph, group: InputGroup, precision: type[np.generic], re
     offsets = np.array([one.offset for one in group.variables])
     scales = np.array([one.scale for one in group.variables])
     if group.sequence:
-        value = graph.add("Mul", graph.add("Add", value, graph.constant(offsets)), graph.constant(scales))
+        value = scaled_nodes(graph, graph.add("Add", value, graph.constant(offsets)), scales, np.float64)
         return _Value(None, sequence_input(graph, value, f"{group.name}_length"))
+    if len(scales) == 1:
+        value = scaled_nodes(graph, graph.add("Add", value, graph.constant(offsets)), scales, np.float64)
+        return _Value(value if precision == np.float64 else graph.cast(value, precision), None)
     # One number for a long row of events is much faster in ONNX Runtime than a short row of numbers for each event.
     value = graph.add("Transpose", value, perm=[1, 0])
     value = graph.add("Add", value, graph.constant(offsets[:, np.newaxis]))

@@ -53,10 +53,21 @@ def layer_nodes(
         return activation_nodes(graph, _dense(graph, value, layer, dtype, sequence), layer.activation, dtype)
     if isinstance(layer, Normalization):
         shifted = graph.add("Add", value, constant(graph, layer.bias, dtype))
-        return graph.add("Mul", shifted, constant(graph, layer.weights, dtype))
+        return scaled_nodes(graph, shifted, layer.weights, dtype)
     if isinstance(layer, Maxout):
         return graph.add("Max", *[linear_nodes(graph, value, unit, dtype, sequence) for unit in layer.units])
     return _highway(graph, value, layer, dtype, sequence)
+
+
+def scaled_nodes(graph: GraphBuilder, value: str, factors: NDArray[np.float64], dtype: type[np.generic]) -> str:
+    """Append the product with a factor for each value of the last axis.
+
+    A product with a single number would lose digits in double precision: ONNX Runtime makes it an attribute, in single
+    precision, of the product of matrices that follows (its MatMulScaleFusion). A matrix of one number is left alone.
+    """
+    if len(factors) == 1:
+        return graph.add("MatMul", value, constant(graph, factors.reshape(1, 1), dtype))
+    return graph.add("Mul", value, constant(graph, factors, dtype))
 
 
 def _dense(graph: GraphBuilder, value: str, layer: Dense, dtype: type[np.generic], sequence: bool) -> str:
@@ -120,8 +131,9 @@ def activation_nodes(
     if function == "sigmoid":
         return _sigmoid(graph, value, dtype)
     if function == "hard_sigmoid":
-        line = graph.add("Mul", value, constant(graph, 0.2, dtype))
-        line = graph.add("Add", line, constant(graph, 0.5, dtype))
+        # 0.2 x + 0.5; first the sum, since a product might be joined with a layer before: see scaled_nodes
+        line = graph.add("Add", value, constant(graph, 2.5, dtype))
+        line = graph.add("Mul", line, constant(graph, 0.2, dtype))
         return graph.add("Clip", line, constant(graph, 0.0, dtype), constant(graph, 1.0, dtype))
     if function == "swish":
         scaled = value if alpha == 1 else graph.add("Mul", value, constant(graph, alpha, dtype))

@@ -160,12 +160,13 @@ def _check_methods(config: TrainingConfig, methods: Sequence[TmvaMethodConfig], 
         if settings.boost_type not in ("AdaBoost", "Bagging") or not settings.yes_no_leaf:
             what = settings.boost_type if settings.yes_no_leaf else f"{settings.boost_type} with !UseYesNoLeaf"
             raise NtuplemlError(
-                f"{key}: BoostType={what} needs a ROOT with TMVA; without it Grad, AdaBoost and Bagging can be trained"
+                f"{key}: BoostType={what} cannot be trained (TMVA's multiclass analysis takes Grad alone); use Grad, "
+                "AdaBoost or Bagging"
             )
         if len(config.classes) != 2:
             raise NtuplemlError(
-                f"{key}: BoostType={settings.boost_type} takes two classes, not {len(config.classes)}, in TMVA as "
-                "here; use BoostType=Grad"
+                f"{key}: BoostType={settings.boost_type} takes two classes, not {len(config.classes)}; use "
+                "BoostType=Grad"
             )
 
 
