@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parents[1]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# A shell starts background jobs with interruptions ignored, which the processes of the tests would inherit.
+# A shell starts background jobs with interruptions ignored, and nohup with hang-ups, which the processes of the tests
+# would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

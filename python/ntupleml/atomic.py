@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import socket
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -131,7 +132,7 @@ def host() -> str:
 
 
 def remove_left_over(path: Path, beginning: str, ending: str) -> None:
-    """Remove the unfinished files beside a file whose processes, on this machine, are gone.
+    """Remove the unfinished files and folders beside a file whose processes, on this machine, are gone.
 
     Parameters
     ----------
@@ -144,7 +145,10 @@ def remove_left_over(path: Path, beginning: str, ending: str) -> None:
         match = pattern.fullmatch(name)
         if match and not _is_running(int(match[1])):
             log.info("%s: removed, left over from a run that was killed", path.with_name(name))
-            path.with_name(name).unlink(missing_ok=True)
+            if path.with_name(name).is_dir():
+                shutil.rmtree(path.with_name(name), ignore_errors=True)
+            else:
+                path.with_name(name).unlink(missing_ok=True)
 
 
 def _is_running(process: int) -> bool:

@@ -114,7 +114,7 @@ def test_an_rntuple_is_sent_to_the_friend_script(analysis: Any, tmp_path: Any) -
     path = tmp_path / "rntuple.root"
     with uproot.recreate(path) as file:
         file["ntuple"] = {"x": np.zeros(3), "y": np.zeros(3), "event": np.arange(3)}
-    with pytest.raises(NtuplemlError, match=r"is an RNTuple.*keras_application_friend\.py"):
+    with pytest.raises(NtuplemlError, match=r"is an RNTuple.*\(--friend, or keras_application_friend\.py\)"):
         append_scores(*analysis.configs, path, "ntuple")
 
 
@@ -143,6 +143,28 @@ def test_friends_of_the_input_are_read(analysis: Any, require_scores: Callable[.
         append_scores(*analysis.configs, path, TREE, overwrite=True)
     assert str(friend) in str(caught.value)
     assert str(tmp_path / "extra" / "ggh_2018.root") in str(caught.value)
+
+
+def test_friends_that_keep_the_names_of_their_inputs_are_read(
+    analysis: Any, require_scores: Callable[..., None], tmp_path: Any
+) -> None:
+    """Two inputs in one folder: the friend of each is the one called as it, not the one called as the folder."""
+    first = analysis.ntuple()
+    second = first.rename(first.with_name("second.root"))
+    expected = analysis.expected(second)
+    with uproot.open(second) as file:
+        columns = file[TREE].arrays(library="np")
+    bare = {name: columns[name] for name in ("x", "event")}
+    folder = tmp_path / "extra" / "ggh_2018"
+    folder.mkdir(parents=True)
+    of_first, of_second = {"y": columns["y"] + 1}, {"y": columns["y"]}
+    contents = ((second, bare), (folder / first.name, of_first), (folder / second.name, of_second))
+    for target, content in contents:
+        with uproot.recreate(target) as file:
+            file.mktree(TREE, {key: values.dtype for key, values in content.items()}).extend(content)
+    analysis.change("dataset", {"friend_paths": [str(tmp_path / "extra")]})
+    append_scores(*analysis.configs, second, TREE)
+    require_scores(second, expected)
 
 
 def test_root_is_imported_after_the_inputs_are_checked(analysis: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,6 +204,8 @@ def test_two_inputs_with_one_output_are_refused_before_anything_is_written(analy
     link.symlink_to(first)
     with pytest.raises(NtuplemlError, match=r"link.root: is '.*ggh.root'; list it once"):
         score(analysis, first, link)
+    with pytest.raises(NtuplemlError, match=r"ggh/\.\./ggh/ggh\.root: is '.*ggh\.root'; list it once"):
+        score(analysis, first, f"{first.parent}/../ggh/ggh.root", friend=True)
     with pytest.raises(NtuplemlError, match="its copy would be the file itself"):
         score(analysis, first, second, output_directory=str(first.parent))
     assert not (tmp_path / "friends").exists()

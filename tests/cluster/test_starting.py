@@ -172,6 +172,6 @@ def test_results_errors_retries_and_lost_workers(tmp_path: Any) -> None:
         f"7|{folder}|None",
         "8|8|None",
     ], finished.stderr
-    # Twice, and once more if its result was still on the worker that task 4 killed.
-    assert (folder / "tries2").read_text() in {"xx", "xxx"}
+    # Twice, and again each time that its result was still on a worker that task 4 killed.
+    assert len((folder / "tries2").read_text()) >= 2
     assert "number 5 is odd" in finished.stderr

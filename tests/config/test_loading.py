@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ntupleml.config import ApplicationConfig, DatasetConfig, TestingConfig, TrainingConfig, load_config
+from ntupleml.config.loading import read_yaml
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
@@ -156,6 +159,41 @@ def test_numbers_with_an_exponent_and_no_point_are_numbers(write) -> None:
     """YAML 1.1 reads 1e-5 as text; no physicist does."""
     config = load_config(write(TRAINING + "model: {hidden: [5], l2: 1e-5, learning_rate: 1E-3}\n"), TrainingConfig)
     assert (config.model.l2, config.model.learning_rate) == (1e-5, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e5", 1e5),
+        ("-2E-3", -2e-3),
+        ("+.5e1", 5.0),
+        ("7.e+2", 700.0),
+        ("1.5e-3", 1.5e-3),
+        ("12", 12),
+        ("1.5", 1.5),
+        ("'1e5'", "1e5"),
+        ("1e", "1e"),
+        ("e5", "e5"),
+        ("1e5x", "1e5x"),
+        (".e5", ".e5"),
+        ("1e-5*x", "1e-5*x"),
+        ("1e5_pt", "1e5_pt"),
+    ],
+)
+def test_what_is_a_number_and_what_a_text(write, text: str, value: float | str) -> None:
+    found = read_yaml(write(f"key: {text}\n"))["key"]
+    assert (found, type(found)) == (value, type(value))
+
+
+@given(
+    st.from_regex(r"[-+]?([0-9]{1,4}(\.[0-9]{0,4})?|\.[0-9]{1,4})[eE][-+]?[0-9]{1,2}", fullmatch=True),
+)
+def test_every_number_with_an_exponent_is_what_python_reads(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    path = tmp_path_factory.mktemp("number") / "config.yaml"
+    path.write_text(f"[{text}]\n")
+    assert read_yaml(path) == [float(text)]
 
 
 def test_plain_numbers_are_formulas(write) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -11,11 +13,11 @@ import pytest
 import uproot
 import yaml
 
+from ntupleml.atomic import host
 from ntupleml.datasets import create_training_dataset
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
@@ -70,12 +72,16 @@ def test_workers_build_the_same_folds(
         "num_folds": 3,
         "processes": processes(),
     }
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    left_over = tmp_path / "workers" / f".parts.{host()}-{int(gone.stdout)}-0123abcd"
+    left_over.mkdir(parents=True)
+    (left_over / "fold0_part0.root").write_text("of a build that was killed")
     for name, options in (("here", []), ("workers", ["--workers", 2])):
         config = tmp_path / f"{name}.yaml"
         config.write_text(yaml.safe_dump({**content, "output_path": str(tmp_path / name)}))
         finished = run_script(SCRIPT, config, *options)
         assert finished.returncode == 0, finished.stderr
-        assert "Traceback" not in finished.stderr
+        assert "Traceback" not in finished.stderr, finished.stderr
     names = sorted(path.name for path in (tmp_path / "here").iterdir())
     assert sorted(path.name for path in (tmp_path / "workers").iterdir()) == names
     for fold in range(3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -85,8 +86,8 @@ print(json.dumps(evaluator.evaluate(arrays).tolist()))
 
 
 @pytest.fixture
-def prefix(tmp_path: Path, root_data: Path) -> Path:
-    """What a user has in LWTNN_PREFIX; the library is one of ROOT's own, as the stand-in needs none."""
+def prefix(tmp_path: Path) -> Path:
+    """What a user has in LWTNN_PREFIX; the library is one of Python's own, as the stand-in needs none."""
     for name, text in {
         "config.hh": CONFIG,
         "LightweightNeuralNetwork.hh": NETWORK,
@@ -97,8 +98,10 @@ def prefix(tmp_path: Path, root_data: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (tmp_path / "lib").mkdir()
-    (library,) = root_data.parents[2].glob("lib/libMathCore.so")
-    (tmp_path / "lib" / "liblwtnn.so").symlink_to(library)
+    library = importlib.util.find_spec("_ctypes")
+    assert library is not None
+    assert library.origin is not None
+    (tmp_path / "lib" / "liblwtnn.so").symlink_to(library.origin)
     return tmp_path
 
 

@@ -42,24 +42,25 @@ def friends_of(path: str | Path, tree_path: str, friend_paths: Sequence[str]) ->
     tree_path : str
         Tree in it; that of a friend has the same path.
     friend_paths : sequence of str
-        Folders of friends; the last part of each is the friend's name. A friend is `{folder}/{name}/{name}.root`
-        where name is that of the folder of the input file, or else `{folder}/{file name}`.
+        Folders of friends; the last part of each is the friend's name. A friend is `{folder}/{name}/{file name}`
+        (as `--keep-names` writes it), where name is that of the folder of the input file, or else
+        `{folder}/{name}/{name}.root`, or else `{folder}/{file name}`.
 
     Raises
     ------
     NtuplemlError
-        If a folder has neither, or two folders are called the same.
+        If a folder has none of them, or two folders are called the same.
     """
-    name = ntuple_name(path)
+    name, file_name = ntuple_name(path), Path(path).name
     friends: list[FriendFile] = []
     for folder in friend_paths:
-        candidates = [Path(folder) / name / f"{name}.root", Path(folder) / Path(path).name]
+        own = [Path(folder) / name / file_name, Path(folder) / name / f"{name}.root", Path(folder) / file_name]
+        candidates = list(dict.fromkeys(own))
         found = [candidate for candidate in candidates if candidate.is_file()]
         if not found:
-            raise NtuplemlError(
-                f"{path}: no friend of it in '{folder}' of friend_paths: neither {candidates[0]} nor {candidates[1]} "
-                "is there"
-            )
+            *others, last = map(str, candidates)
+            neither = f"neither {', '.join(others)} nor {last}"
+            raise NtuplemlError(f"{path}: no friend of it in '{folder}' of friend_paths: {neither} is there")
         friend = FriendFile(str(found[0]), tree_path, Path(folder).resolve().name)
         if friend.name in [other.name for other in friends]:
             raise NtuplemlError(

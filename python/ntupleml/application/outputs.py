@@ -79,7 +79,7 @@ def require_own_outputs(jobs: Sequence[Job], what: str | None) -> None:
     for job in jobs:
         output = job.output_path.resolve()
         other = taken.setdefault(output, job)
-        if other is not job and (what is None or other.input_path == job.input_path):
+        if other is not job and (what is None or _is_same_file(job, other)):
             same = f"'{other.input_path}'" if other.input_path != job.input_path else "an input already"
             raise NtuplemlError(f"{job.input_path}: is {same}; list it once")
         if other is not job:
@@ -91,6 +91,12 @@ def require_own_outputs(jobs: Sequence[Job], what: str | None) -> None:
             owner = inputs[output]
             which = "the file itself" if owner.input_path == job.input_path else f"{owner.input_path}, also an input"
             raise NtuplemlError(f"{job.input_path}: {what} would be {which}; choose another output_directory")
+
+
+def _is_same_file(job: Job, other: Job) -> bool:
+    if is_remote(job.input_path) or is_remote(other.input_path):
+        return job.input_path == other.input_path
+    return Path(job.input_path).resolve() == Path(other.input_path).resolve()
 
 
 def _advice(job: Job, other: Job) -> str:

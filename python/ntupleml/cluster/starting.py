@@ -63,9 +63,9 @@ def _require_one_kind(options: ClusterOptions) -> None:
 def _configure() -> None:
     """Settings of Dask, unless the user's own configuration of it says otherwise.
 
-    It logs only what goes wrong: at the level of information it closes its connections with tracebacks. (It sets its
-    loggers when `distributed` is imported.) A worker gets one task at a time, since those that wait in a worker which
-    is lost count as having failed too.
+    It logs only what goes wrong: at the level of information it closes its connections with tracebacks, and workers
+    that are stopped warn of the task that they had. (It sets its loggers when `distributed` is imported.) A worker gets
+    one task at a time, since those that wait in a worker which is lost count as having failed too.
     """
     import dask
 
@@ -74,7 +74,8 @@ def _configure() -> None:
 
     if "logging" not in {*dask.config.config, *dask.config.get("distributed", {})}:
         level = "debug" if log.isEnabledFor(logging.DEBUG) else "warning"
-        dask.config.set({"logging": {"distributed": level, "distributed.http.proxy": "error"}})
+        quiet = dict.fromkeys(("distributed.http.proxy", "distributed.worker.state_machine"), "error")
+        dask.config.set({"logging": {"distributed": level, **quiet}})
 
 
 def _dashboard(client: Any) -> str:

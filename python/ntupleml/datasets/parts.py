@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
+import secrets
+import shutil
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ntupleml.atomic import host, remove_left_over
 from ntupleml.cluster.running import finished_tasks
 from ntupleml.cluster.starting import started_client
 from ntupleml.datasets.copying import WrittenFold, branch_types, copy_events, finish, new_fold_files
@@ -16,7 +19,8 @@ from ntupleml.ntuples import open_ntuple
 from ntupleml.progress import files_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from ntupleml.cluster.options import ClusterOptions
     from ntupleml.config import DatasetConfig
@@ -71,13 +75,13 @@ def fill_with_workers(
         For an input that fails; no other is begun then.
     """
     with (
-        tempfile.TemporaryDirectory(dir=outputs[0].parent, prefix=".parts-", ignore_cleanup_errors=True) as folder,
+        _folder_beside(outputs[0]) as folder,
         started_client(cluster, config.cluster) as client,
     ):
         parts: list[_Part] = []
         for process in processes:
             for file in process.files:
-                paths = [Path(folder) / f"fold{fold}_part{len(parts)}.root" for fold in range(len(places))]
+                paths = [folder / f"fold{fold}_part{len(parts)}.root" for fold in range(len(places))]
                 parts.append(_Part(replace(process, files=(file,)), paths))
         sums = _write_parts(client, config, parts)
         tasks = [
@@ -88,6 +92,19 @@ def fill_with_workers(
         for number, written, error in finished_tasks(client, join_parts, tasks, retries=config.cluster.retries):
             folds[number] = _checked(written, error)
         return [fold for fold in folds if fold is not None], sums
+
+
+@contextmanager
+def _folder_beside(path: Path) -> Iterator[Path]:
+    """A hidden folder that goes away at the end, or else with the next one if this process is killed."""
+    beginning = f".parts.{host()}-"
+    remove_left_over(path, beginning, "")
+    folder = path.with_name(f"{beginning}{os.getpid()}-{secrets.token_hex(4)}")
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_parts(client: Any, config: DatasetConfig, parts: Sequence[_Part]) -> dict[str, list[WeightSums]]:

@@ -123,8 +123,8 @@ def require_appendable(path: str | Path, tree_path: str, names: Sequence[str], o
         tree = find_tree(file, path, tree_path)
         if is_rntuple(tree):
             raise NtuplemlError(
-                f"{path}: '{tree_path}' is an RNTuple, to which no branch can be added; write the scores into a friend "
-                "tree (keras_application_friend.py)"
+                f"{path}: '{tree_path}' is an RNTuple, to which no branch can be added; write a friend tree "
+                "(--friend, or keras_application_friend.py)"
             )
         present = {branch.name for branch in tree.branches}
     taken = [name for name in names if name in present]

@@ -188,7 +188,7 @@ def _require_row(port: Port, number: int, where: str) -> None:
         raise NtuplemlError(f"{where}: input {port} is of more dimensions than events × objects × variables")
     width = port.shape[1] if len(port.shape) == 2 else (1 if len(port.shape) == 1 else None)
     if width is not None and width != number:
-        hint = "; give the length of the array for a vector of objects" if number == 1 else ""
+        hint = "; name all of them, or the length of the array for a vector of objects" if number == 1 else ""
         raise NtuplemlError(
             f"{where}: input {port} takes {width} {'number' if width == 1 else 'numbers'} per event, but {number} "
             f"{'variable is' if number == 1 else 'variables are'} named{hint}"
