@@ -24,8 +24,8 @@ def main(files: int, events: int, tiny_files: int, repetitions: int, folder: Pat
     """Print both figures; 1 if a limit is exceeded."""
     write_models(folder / "models")
     configs = write_configs(folder)
-    write_copies(folder / "large", files, events)
-    write_copies(folder / "tiny", tiny_files, 10)
+    write_links(folder / "large", files, events)
+    write_links(folder / "tiny", tiny_files, 10)
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     ratios = []
     for _ in range(repetitions):
@@ -47,14 +47,14 @@ def time_per_file(folder: Path, configs: list[Path], tiny_files: int, workers: i
     return 1000 * (all_files - few) / (tiny_files - 10)
 
 
-def write_copies(folder: Path, number: int, events: int) -> None:
-    """Write a file and copies of it, each in a folder of its own."""
+def write_links(folder: Path, number: int, events: int) -> None:
+    """Write a file, and links to it, each in a folder of its own."""
     first = folder / "0" / "0.root"
     write_ntuple(first, events)
     for index in range(1, number):
-        copy = folder / str(index) / f"{index}.root"
-        copy.parent.mkdir()
-        shutil.copy(first, copy)
+        link = folder / str(index) / f"{index}.root"
+        link.parent.mkdir()
+        link.hardlink_to(first)
 
 
 def wall_time(folder: Path, configs: list[Path], name: str, workers: int, which: str = "*") -> float:
@@ -67,7 +67,7 @@ def wall_time(folder: Path, configs: list[Path], name: str, workers: int, which:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=20)
-    parser.add_argument("--events", type=int, default=500_000, help="of each of these files")
+    parser.add_argument("--events", type=int, default=1_000_000, help="of each of these files")
     parser.add_argument("--tiny-files", type=int, default=200)
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where the files of the benchmark lie while it runs")
