@@ -331,7 +331,7 @@ def test_damaged_files_are_refused_in_one_line_or_converted(data: st.DataObject,
         for part in above:
             target = target[part]
         if data.draw(st.booleans()):
-            target[key] = data.draw(JUNK)
+            target[key] = copy.deepcopy(data.draw(JUNK))  # lest a later change is one of JUNK itself
         else:
             del target[key]
         if not content:
