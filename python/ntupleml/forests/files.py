@@ -99,6 +99,7 @@ def load_forest(path: str | Path) -> Forest:
             arrays = _read_arrays(archive, path)
     except FileNotFoundError:
         raise NtuplemlError(f"{path}: no such file; there should be a forest (.npz)") from None
+    # The last two are zipfile's own, for unknown compressions and for members that are encrypted.
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise NtuplemlError(f"{path}: cannot be read as a forest (.npz): {one_line(error)}") from None
     if (found := str(arrays["format"])) != _FORMAT:
