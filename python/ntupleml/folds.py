@@ -117,3 +117,14 @@ def chosen_models(text: str, num_folds: int, where: str) -> list[int]:
         return [int(text)]
     known = ", ".join(str(index) for index in range(num_folds))
     raise NtuplemlError(f"fold '{text}': {where} has the folds {known}; give one of them, or 'all'")
+
+
+def what_decides(event_branch: str | None) -> str:
+    """What decides the fold of an event, as part of a sentence.
+
+    Examples
+    --------
+    >>> what_decides("event")
+    "branch 'event' decides the fold"
+    """
+    return "the entry number decides the fold" if event_branch is None else f"branch '{event_branch}' decides the fold"

@@ -234,7 +234,7 @@ def test_records_count_for_weights_on_the_command_line_too(
     )
     make_weights_plan([one, zero], event_branch="event")
     assert warnings(caplog) == []
-    with pytest.raises(NtuplemlError, match="--weights: wrong order: file 0 scores the events of fold 0, which"):
+    with pytest.raises(NtuplemlError, match="--weights: wrong order: element 0 scores the events of fold 0, which"):
         make_weights_plan([zero, one], event_branch="event")
     with pytest.raises(NtuplemlError, match=r"--weights: the entry number decides the fold, but .* trained on folds"):
         make_weights_plan([one, zero])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml.artifacts import find_by_record_hash
 from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.folds import what_decides
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,7 +157,7 @@ def require_safe(
     event_branch : str or None
         What decides the folds here.
     where : str
-        Config that lists the files.
+        Config and key, or option, that lists the files.
 
     Raises
     ------
@@ -173,7 +174,7 @@ def require_safe(
         )
         return
     if origin.held_out_fold is None and num_files > 1:
-        raise NtuplemlError(f"{where}: classifiers: {path} has the models of all folds; list it alone")
+        raise NtuplemlError(f"{where}: {path} has the models of all folds; list it alone")
     if origin.held_out_fold is not None and num_files == 1:
         log.warning(
             "%s: was trained on folds %s of %d (%s), and now scores all events; list one file per fold where events of "
@@ -186,22 +187,18 @@ def require_safe(
         return
     if origin.held_out_fold is not None and origin.num_folds != num_files:
         raise NtuplemlError(
-            f"{where}: classifiers: {num_files} files, but {path} is of a training with {origin.num_folds} folds "
+            f"{where}: {num_files} files, but {path} is of a training with {origin.num_folds} folds "
             f"({origin.where}); list one file per fold"
         )
     if origin.held_out_fold is not None and origin.held_out_fold != fold:
         raise NtuplemlError(
-            f"{where}: classifiers are in the wrong order: element {fold} scores the events of fold {fold}, which "
+            f"{where}: wrong order: element {fold} scores the events of fold {fold}, which "
             f"{path} was trained on ({origin.where}); it is to score those of fold {origin.held_out_fold}"
         )
     if not origin.folds_recorded:
         log.warning("%s: its training had no record of how events were divided; the dataset config is trusted", path)
     elif origin.event_branch != event_branch:
         raise NtuplemlError(
-            f"{where}: {_decides(event_branch)}, but {path} was trained on folds where "
-            f"{_decides(origin.event_branch)} ({origin.where}); give the dataset config of that training"
+            f"{where}: {what_decides(event_branch)}, but {path} was trained on folds where "
+            f"{what_decides(origin.event_branch)} ({origin.where}); give the dataset config of that training"
         )
-
-
-def _decides(event_branch: str | None) -> str:
-    return "the entry number decides the fold" if event_branch is None else f"branch '{event_branch}' decides the fold"

@@ -122,7 +122,7 @@ def _origin(path: Path, fold: int, num_files: int, configs: Configs) -> Origin |
     """Training of a network that ntupleml exported, by the hash of its record; None for others."""
     remarks = read_json(path).get("miscellaneous")
     origin = find_origin(path, remarks if isinstance(remarks, dict) else {}, configs.output_path)
-    require_safe(path, origin, fold, num_files, configs.event_branch, configs.where)
+    require_safe(path, origin, fold, num_files, configs.event_branch, f"{configs.where}: classifiers")
     return origin
 
 

@@ -124,7 +124,7 @@ def _listed(configs: Configs) -> list[OpenFile]:
     for fold, path in enumerate(paths):
         graph = open_onnx(path)
         origin = find_origin(path, graph.description, configs.output_path)
-        require_safe(path, origin, fold, len(paths), configs.event_branch, configs.where)
+        require_safe(path, origin, fold, len(paths), configs.event_branch, f"{configs.where}: classifiers")
         files.append(OpenFile(graph, origin))
     return files
 
@@ -151,7 +151,7 @@ def _trained(configs: Configs) -> list[OpenFile]:
     for fold in range(num_folds):
         model = models[scoring_model(fold, num_folds)]
         origin = origin_of_record(model.record, model.files.record)
-        require_safe(model.files.onnx, origin, fold, num_folds, configs.event_branch, configs.where)
+        require_safe(model.files.onnx, origin, fold, num_folds, configs.event_branch, f"{configs.where}: classifiers")
         files.append(OpenFile(open_onnx(model.files.onnx), origin))
     return files
 

@@ -11,6 +11,7 @@ import numpy as np
 from ntupleml.artifacts import default_method_name, methods_by_fold, models_by_fold, record_hash, sha256_of_file
 from ntupleml.config import ApplicationConfig, ClusterConfig, DatasetConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
+from ntupleml.folds import what_decides
 from ntupleml.ntuples.appending import require_branch_names
 from ntupleml.scoring import append_condition, load_scorer, score_branch_names
 
@@ -165,12 +166,12 @@ def _require_same_folds(dataset: DatasetConfig, record: TrainingRecord, where: s
             "%s: the fold files of the training had no record of how events were divided; trusted is the dataset "
             "config, by which %s",
             record_path,
-            _decides(dataset.event_branch),
+            what_decides(dataset.event_branch),
         )
     elif dataset.event_branch != record.event_branch:
         raise NtuplemlError(
-            f"{where}: event_branch: {_decides(dataset.event_branch)}, but the models were trained on folds where "
-            f"{_decides(record.event_branch)} ({record_path}); use the dataset config of that training"
+            f"{where}: event_branch: {what_decides(dataset.event_branch)}, but the models were trained on folds where "
+            f"{what_decides(record.event_branch)} ({record_path}); use the dataset config of that training"
         )
 
 
@@ -180,10 +181,6 @@ def _require_number_of_folds(dataset: DatasetConfig, record: TrainingRecord, whe
             f"{where}: num_folds is {dataset.num_folds}, but the models were trained on {record.num_folds} folds "
             f"({record_path}); use the dataset config of that training"
         )
-
-
-def _decides(event_branch: str | None) -> str:
-    return "the entry number decides the fold" if event_branch is None else f"branch '{event_branch}' decides the fold"
 
 
 def branches_as_text(plan: Plan) -> str:

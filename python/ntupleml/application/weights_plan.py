@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ntupleml.application.exported_files import origin_of_record, require_safe
 from ntupleml.application.plan import Plan
 from ntupleml.artifacts import find_by_checksum, read_foreign_weights, sha256_of_file
 from ntupleml.config import ApplicationConfig, ClusterConfig, DatasetConfig, load_config
@@ -17,7 +18,6 @@ from ntupleml.scoring import Scorer, score_branch_names, weights_evaluator
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ntupleml.artifacts import FoundModel
     from ntupleml.scoring import Engine
     from ntupleml.tmva.method import TmvaMethod
 
@@ -129,42 +129,8 @@ def _read_one(path: Path, fold: int, num_files: int, event_branch: str | None) -
     found = find_by_checksum(path)
     if found is None:
         return read_foreign_weights(path, fold if num_files > 1 else None)
-    _require_safe(path, found, fold, num_files, event_branch)
+    require_safe(path, origin_of_record(found.record, found.files.record), fold, num_files, event_branch, "--weights")
     return read_weights(path)
-
-
-def _require_safe(path: Path, found: FoundModel, fold: int, num_files: int, event_branch: str | None) -> None:
-    """A file with a record must not score events of the folds that it was trained on."""
-    record = found.record
-    if num_files == 1:
-        log.warning(
-            "%s: was trained on folds %s of %d (%s), and now scores all events; give one file per fold where events of "
-            "the training may be among them",
-            path,
-            ", ".join(map(str, record.trained_on)),
-            record.num_folds,
-            found.files.record,
-        )
-        return
-    if record.num_folds != num_files:
-        raise NtuplemlError(
-            f"--weights: {num_files} files, but {path} is of a training with {record.num_folds} folds "
-            f"({found.files.record}); give one file per fold"
-        )
-    if record.held_out_fold != fold:
-        raise NtuplemlError(
-            f"--weights: wrong order: file {fold} scores the events of fold {fold}, which {path} was trained on "
-            f"({found.files.record}); it is to score those of fold {record.held_out_fold}"
-        )
-    if record.folds_recorded and record.event_branch != event_branch:
-        raise NtuplemlError(
-            f"--weights: {_decides(event_branch)}, but {path} was trained on folds where "
-            f"{_decides(record.event_branch)} ({found.files.record}); give --event-branch or a dataset config like that"
-        )
-
-
-def _decides(event_branch: str | None) -> str:
-    return "the entry number decides the fold" if event_branch is None else f"branch '{event_branch}' decides the fold"
 
 
 def _require_alike(first: TmvaMethod, other: TmvaMethod) -> None:
