@@ -104,20 +104,14 @@ def lwtnn_scores(content: Mapping[str, Any], rows: NDArray[np.float32]) -> NDArr
     content : dict
     rows : array of float32, shape (n_events, n_inputs)
     """
-    import onnxruntime
-
     from ntupleml.onnx_models.lwtnn import lwtnn_to_onnx
+    from ntupleml.onnx_models.sessions import graph_scores
 
     with TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "network.json"
         path.write_text(as_text(content), encoding="utf-8")
         graph = lwtnn_to_onnx(path, np.float64)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    (tensor,) = session.get_inputs()
-    scores: NDArray[np.float64] = session.run(None, {tensor.name: rows.astype(np.float64)})[0]
-    return scores
+    return graph_scores(graph, rows.astype(np.float64))
 
 
 def as_text(content: Mapping[str, Any]) -> str:

@@ -6,9 +6,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.onnx_models.sessions import new_session
 
 if TYPE_CHECKING:
     import onnx
@@ -48,9 +48,7 @@ def check_against_keras(
         If the difference is above 1e-4 of the largest score, or either gives a score that is not finite.
     """
     rows = np.ascontiguousarray(rows, dtype=np.float32)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(onnx_model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = new_session(onnx_model.SerializeToString())
     difference = 0.0
     largest = 0.0
     for start in range(0, len(rows), _BATCH_SIZE):

@@ -244,13 +244,10 @@ _NOT_READ = (".h5", ".hdf5", ".onnx")
 
 def _check(content: bytes, model: Path) -> None:
     """ONNX Runtime must accept what we write."""
-    import onnxruntime
+    from ntupleml.onnx_models.sessions import new_session
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
     try:
-        onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        new_session(content)
     except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
         raise NtuplemlError(
             f"{model}: ONNX Runtime cannot load what it was converted to: {one_line(error)}; please report it"

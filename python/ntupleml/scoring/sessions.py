@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml.errors import NtuplemlError, one_line
+from ntupleml.onnx_models.sessions import new_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,14 +50,8 @@ def open_session(content: bytes | str, name: object, threads: int) -> Any:
     NtuplemlError
         If ONNX Runtime does not take the graph.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # warnings about the hardware say nothing to a user
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return new_session(content, threads)
     except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
         raise NtuplemlError(f"{name}: not an ONNX graph, or damaged: {one_line(error)}") from error
 

@@ -180,13 +180,9 @@ def check_against_library(
     NtuplemlError
         If the difference is above 1e-5.
     """
-    import onnxruntime
+    from ntupleml.onnx_models.sessions import graph_scores
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"variables": np.ascontiguousarray(rows)})
-    difference = float(np.abs(found - predict(rows)).max())
+    difference = float(np.abs(graph_scores(graph, rows) - predict(rows)).max())
     if not difference <= TOLERANCE:
         raise NtuplemlError(
             f"the ONNX graph differs from the trained forest by up to {difference:.2g} on {len(rows)} events; more "

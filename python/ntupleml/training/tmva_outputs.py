@@ -16,7 +16,6 @@ from ntupleml.forests import Forest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import onnx
     from numpy.typing import NDArray
 
     from ntupleml.artifacts import Method, ModelFiles
@@ -26,7 +25,6 @@ log = logging.getLogger(__name__)
 
 #: Largest difference between the files and their source before they count as wrong.
 TOLERANCE = 1e-5
-_BATCH_SIZE = 10_000
 
 
 def refuse_existing(config: TrainingConfig, fold: int, method: Method, overwrite: bool) -> None:
@@ -83,6 +81,7 @@ def write_forest_method(
     """
     from ntupleml.onnx_models.files import write_onnx
     from ntupleml.onnx_models.forest import forest_to_onnx
+    from ntupleml.onnx_models.sessions import graph_scores
     from ntupleml.tmva.reading import read_weights
     from ntupleml.tmva.writing import write_weights
 
@@ -117,7 +116,7 @@ def write_forest_method(
         )
         write_onnx(written.onnx, graph)
         complete = finish_record(
-            record, written, check_difference("weights and ONNX file", onnx_scores(graph, rows), expected)
+            record, written, check_difference("weights and ONNX file", graph_scores(graph, rows), expected)
         )
         _put_in_place(Path(folder), files)
     log.info("written: %s, with ONNX file and record", files.model)
@@ -157,17 +156,3 @@ def check_difference(what: str, found: NDArray[Any], expected: NDArray[np.float6
         )
     log.info("%s and trained method agree within %.2g on %d events", what, difference, len(found))
     return OnnxCheck(events=len(found), largest_difference=difference)
-
-
-def onnx_scores(graph: onnx.ModelProto, rows: NDArray[np.float32]) -> NDArray[Any]:
-    """Scores of a graph, in batches."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    blocks = [
-        session.run(None, {"variables": rows[start : start + _BATCH_SIZE]})[0]
-        for start in range(0, len(rows), _BATCH_SIZE)
-    ]
-    return np.concatenate(blocks)

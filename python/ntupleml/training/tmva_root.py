@@ -21,7 +21,7 @@ from ntupleml.tmva.factory import FactoryJob, FactoryMethod, FactoryResult, Fact
 from ntupleml.training.data import CHECKED_EVENTS
 from ntupleml.training.record_parts import log_contents, log_training, training_record
 from ntupleml.training.tabular_data import load_tabular_data
-from ntupleml.training.tmva_outputs import check_difference, finish_record, onnx_scores
+from ntupleml.training.tmva_outputs import check_difference, finish_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -267,9 +267,10 @@ def _compare(graph: onnx.ModelProto, output: Path, fold: int, name: str, config:
     if answers is None:
         log.info("%s: TMVA's file has no answers to compare the ONNX graph with", name)
         return None
+    from ntupleml.onnx_models.sessions import graph_scores
+
     rows, expected = answers
-    found = onnx_scores(graph, rows)
-    return check_difference("ONNX graph", found, expected)
+    return check_difference("ONNX graph", graph_scores(graph, rows), expected)
 
 
 def _answers_of_tmva(
