@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
 
     from ntupleml.application import Plan
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 try:
     from ntupleml.application_arguments import INPUT_FORMS, add_application_options, application_options
     from ntupleml.command_line import run
+    from ntupleml.config_arguments import IntermixedParser
 except ModuleNotFoundError:
     sys.stderr.write(f"{sys.argv[0]}: ntupleml is not installed in this environment; source setup.sh first\n")
     sys.exit(2)
@@ -28,7 +29,7 @@ variable get -999 in all scores, as from TMVA::Reader, and -1 as max_index, so t
 CONFIGS: dict[int, tuple[str, ...]] = {3: ("dataset", "training", "application"), 2: ("dataset", "application"), 0: ()}
 
 
-class Parser(argparse.ArgumentParser):
+class Parser(IntermixedParser):
     """Options may stand anywhere, and --weights takes only what ends in .xml."""
 
     def parse_args(  # type: ignore[override]
@@ -46,7 +47,7 @@ class Parser(argparse.ArgumentParser):
             else:
                 spelt.append(text)
                 goes_on = text.startswith("--weights=")
-        arguments = self.parse_intermixed_args(spelt, namespace)
+        arguments = super().parse_args(spelt, namespace)
         self._check(arguments)
         return arguments
 

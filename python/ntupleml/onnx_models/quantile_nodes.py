@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntupleml.onnx_models.special_functions import normal_quantile_nodes
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -17,25 +19,6 @@ if TYPE_CHECKING:
 
 #: Scikit-learn's `BOUNDS_THRESHOLD`: values this near to a variable's smallest or largest quantile count as outside.
 BOUNDS_THRESHOLD = 1e-7
-
-# M. J. Wichura, "Algorithm AS 241: The Percentage Points of the Normal Distribution", Appl. Stat. 37 (1988) 477,
-# routine PPND16, relative accuracy 1e-16; lowest power first. Its third region, p below e^-25, cannot occur here.
-_CENTRE_NUMERATOR = (
-    3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3, 1.3731693765509461125e4,
-    4.5921953931549871457e4, 6.7265770927008700853e4, 3.3430575583588128105e4, 2.5090809287301226727e3,
-)  # fmt: skip
-_CENTRE_DENOMINATOR = (
-    1.0, 4.2313330701600911252e1, 6.8718700749205790830e2, 5.3941960214247511077e3,
-    2.1213794301586595867e4, 3.9307895800092710610e4, 2.8729085735721942674e4, 5.2264952788528545610e3,
-)  # fmt: skip
-_TAIL_NUMERATOR = (
-    1.42343711074968357734e0, 4.63033784615654529590e0, 5.76949722146069140550e0, 3.64784832476320460504e0,
-    1.27045825245236838258e0, 2.41780725177450611770e-1, 2.27238449892691845833e-2, 7.74545014278341407640e-4,
-)  # fmt: skip
-_TAIL_DENOMINATOR = (
-    1.0, 2.05319162663775882187e0, 1.67638483018380384940e0, 6.89767334985100004550e-1,
-    1.48103976427480074590e-1, 1.51986665636164571966e-2, 5.47593808499534494600e-4, 1.05075007164441684324e-9,
-)  # fmt: skip
 
 
 def quantile_nodes(graph: GraphBuilder, values: str, scaler: Any) -> str:
@@ -65,7 +48,11 @@ def quantile_nodes(graph: GraphBuilder, values: str, scaler: Any) -> str:
     above = graph.add("Greater", graph.add("Add", values, near), upper)
     below = graph.add("Less", graph.add("Sub", values, near), lower)
     fraction = graph.add("Where", above, one, fraction)
-    return normal_quantile_nodes(graph, graph.add("Where", below, zero, fraction))
+    fraction = graph.add("Where", below, zero, fraction)
+    # cut off as scikit-learn does: the quantiles go from about −5.2 to 5.2
+    smallest = BOUNDS_THRESHOLD - np.spacing(1)
+    fraction = graph.add("Clip", fraction, graph.constant(smallest), graph.constant(1 - smallest))
+    return normal_quantile_nodes(graph, fraction)
 
 
 def _interpolation(
@@ -111,46 +98,3 @@ def _last_not_above(graph: GraphBuilder, values: str, table: str, num_variables:
         position = graph.add("Where", not_above, candidate, position)
         step //= 2
     return position
-
-
-def normal_quantile_nodes(graph: GraphBuilder, fraction: str) -> str:
-    """Append the quantile function of the normal distribution, cut off as scikit-learn does.
-
-    Parameters
-    ----------
-    graph : GraphBuilder
-    fraction : str
-        Name of the fractions from 0 to 1, float64.
-
-    Returns
-    -------
-    str
-        Name of the quantiles, float64, from about −5.2 to 5.2.
-    """
-    smallest = BOUNDS_THRESHOLD - np.spacing(1)
-    one = graph.constant(1.0)
-    fraction = graph.add("Clip", fraction, graph.constant(smallest), graph.constant(1 - smallest))
-    centred = graph.add("Sub", fraction, graph.constant(0.5))
-    square = graph.add("Sub", graph.constant(0.425**2), graph.add("Mul", centred, centred))
-    centre = graph.add("Mul", centred, _ratio(graph, square, _CENTRE_NUMERATOR, _CENTRE_DENOMINATOR))
-
-    tail_fraction = graph.add("Min", fraction, graph.add("Sub", one, fraction))
-    root = graph.add("Sqrt", graph.add("Neg", graph.add("Log", tail_fraction)))
-    distance = graph.add("Sub", root, graph.constant(1.6))
-    tail = _ratio(graph, distance, _TAIL_NUMERATOR, _TAIL_DENOMINATOR)
-    signed_tail = graph.add("Mul", tail, graph.add("Sign", centred))
-    in_centre = graph.add("LessOrEqual", graph.add("Abs", centred), graph.constant(0.425))
-    return graph.add("Where", in_centre, centre, signed_tail)
-
-
-def _ratio(graph: GraphBuilder, value: str, numerator: tuple[float, ...], denominator: tuple[float, ...]) -> str:
-    return graph.add("Div", _polynomial(graph, value, numerator), _polynomial(graph, value, denominator))
-
-
-def _polynomial(graph: GraphBuilder, value: str, coefficients: tuple[float, ...]) -> str:
-    """Horner's scheme; lowest power first."""
-    *lower, highest = coefficients
-    result = graph.constant(highest)
-    for coefficient in reversed(lower):
-        result = graph.add("Add", graph.add("Mul", result, value), graph.constant(coefficient))
-    return result

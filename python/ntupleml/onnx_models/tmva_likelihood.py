@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ntupleml.onnx_models.tmva_functions import columns
 from ntupleml.onnx_models.tmva_histograms import content_nodes, interpolation_nodes
+from ntupleml.onnx_models.tmva_sums import columns
 from ntupleml.onnx_models.tmva_transformations import transformation_nodes
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ntupleml.onnx_models.tmva_functions import columns, ordered_sum
+from ntupleml.onnx_models.tmva_sums import columns, ordered_sum
 from ntupleml.tmva.method import LinearDiscriminant
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from ntupleml.folds import chosen_models, held_out_fold
 from ntupleml.metrics import Measurement, Performance, Undefined, performance
 from ntupleml.scoring import load_scorer
 from ntupleml.testing.comparison_files import comparison_stem, refuse_existing_comparison, write_comparison
-from ntupleml.testing.events import held_out_sample, scored_events
+from ntupleml.testing.events import held_out_sample, scored_events, weights_of
 from ntupleml.testing.training_part import training_events, training_trees
 
 if TYPE_CHECKING:
@@ -171,8 +171,7 @@ def comparison_of_methods(
     """Numbers of `compare_methods`, whose parameters these are; `models` are the indices of the models."""
     samples = [held_out_sample(training, model, condition, str(training_path)) for model in models]
     available, left_out = _trained_methods(training, testing, models, methods, str(training_path))
-    weight_branch = testing.weight_branch or training.event_weights
-    weight_key = f"{testing_path}: weight_branch" if testing.weight_branch else f"{training_path}: event_weights"
+    weight_branch, weight_key = weights_of(training, testing, training_path, testing_path)
     factors = np.ones(len(training.classes))
     if class_weights:
         factors = np.array(list(training.class_weights_of(condition).values()))

@@ -10,7 +10,7 @@ from ntupleml.folds import chosen_models
 from ntupleml.scoring import load_scorer
 from ntupleml.testing.confusion import confusion_of_model, represent, warn_of_undefined
 from ntupleml.testing.confusion_files import confusion_stems, refuse_existing_results, write_confusion
-from ntupleml.testing.events import held_out_sample
+from ntupleml.testing.events import held_out_sample, weights_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,8 +82,7 @@ def confusion_matrices(
     records = {model.record.fold: model.record for model in trained}
     scorer = load_scorer(trained)
     class_weights = list(training.class_weights_of(condition).values())
-    weight_branch = testing.weight_branch or training.event_weights
-    weight_key = f"{testing_path}: weight_branch" if testing.weight_branch else f"{training_path}: event_weights"
+    weight_branch, weight_key = weights_of(training, testing, training_path, testing_path)
     paths = []
     with all_or_none():
         for sample in samples:

@@ -14,11 +14,12 @@ from ntupleml.scoring import append_condition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from ntupleml.artifacts import TrainingRecord
-    from ntupleml.config import TrainingConfig
+    from ntupleml.config import TestingConfig, TrainingConfig
     from ntupleml.ntuples import Chunk, Ntuple
     from ntupleml.scoring import Scorer
 
@@ -90,6 +91,15 @@ def held_out_sample(training: TrainingConfig, model: int, condition: str | None,
     fold = held_out_fold(model, training.num_folds)
     key = f"datasets[{fold}]" if condition is None else f"conditions.{condition}.datasets[{fold}]"
     return HeldOutSample(model, fold, training.datasets_of(condition)[fold], condition, f"{where}: {key}")
+
+
+def weights_of(
+    training: TrainingConfig, testing: TestingConfig, training_path: str | Path, testing_path: str | Path
+) -> tuple[str | None, str]:
+    """Branch of the event weights, None for weights of 1; and the config and key that name it, for messages."""
+    if testing.weight_branch:
+        return testing.weight_branch, f"{testing_path}: weight_branch"
+    return training.event_weights, f"{training_path}: event_weights"
 
 
 def scored_events(
