@@ -60,14 +60,21 @@ def add_testing_options(parser: argparse.ArgumentParser) -> None:
         "--Num_Events",
         "--events-per-chunk",
         dest="num_events",
-        type=_positive,
+        type=positive_number,
         metavar="N",
         help="events read at a time",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
 
 
-def _positive(text: str) -> int:
+def positive_number(text: str) -> int:
+    """Number of events of an option.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If the text is no integer of at least 1.
+    """
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of events of at least 1")
     return int(text)

@@ -6,7 +6,7 @@ from ntupleml.config.dataset import DatasetConfig, ProcessConfig
 from ntupleml.config.loading import load_config
 from ntupleml.config.onnx import OnnxConfig, OnnxInputConfig
 from ntupleml.config.plot import PlotConfig
-from ntupleml.config.testing import TestingConfig
+from ntupleml.config.testing import ExternalModelConfig, SignificanceConfig, TestingConfig
 from ntupleml.config.training import (
     BoostedTreesConfig,
     ConditionConfig,
@@ -23,12 +23,14 @@ __all__ = [
     "ClusterConfig",
     "ConditionConfig",
     "DatasetConfig",
+    "ExternalModelConfig",
     "MissingConfig",
     "ModelConfig",
     "OnnxConfig",
     "OnnxInputConfig",
     "PlotConfig",
     "ProcessConfig",
+    "SignificanceConfig",
     "TestingConfig",
     "TmvaConfig",
     "TmvaMethodConfig",

@@ -2,8 +2,47 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
+from ntupleml.config.onnx import OnnxConfig
 from ntupleml.config.plot import PlotConfig
-from ntupleml.config.schema import FilePaths, Name, Schema
+from ntupleml.config.schema import FilePaths, MethodName, Name, Names, Schema, TextKeys
+
+
+class ExternalModelConfig(Schema):
+    """A model of another program or in another form, tested beside the methods of the training config.
+
+    Attributes
+    ----------
+    files : list of str
+        ONNX files, or networks in lwtnn's JSON formats: element i is model i, which is tested on the fold that model i
+        never saw; a single one is tested on all folds.
+    onnx : OnnxConfig
+        How the inputs of an ONNX file are filled, and which output has the scores.
+    """
+
+    files: FilePaths
+    onnx: OnnxConfig = OnnxConfig()
+
+
+class SignificanceConfig(Schema):
+    """How significances are computed.
+
+    Attributes
+    ----------
+    b_reg : float
+        Regularisation of the approximate median significance, added to the background.
+    background_uncertainty : float
+        Relative systematic uncertainty of the background in the Asimov significance.
+    bins : int
+        Number of bins of the score in which the binned significance is summed up.
+    """
+
+    b_reg: float = Field(default=10.0, ge=0)
+    background_uncertainty: float = Field(default=0.0, ge=0)
+    bins: int = Field(default=20, ge=1, le=10_000)
 
 
 class TestingConfig(Schema):
@@ -15,10 +54,25 @@ class TestingConfig(Schema):
         Files of each fold's model, in the order of the folds, relative to the training's `output_path`; by default
         those that the training wrote.
     method : str, optional
-        Name of the training config's method that is tested: of `boosted_trees` or `tmva: methods`, or `keras`. By
-        default what the script is for.
+        Name of the training config's method that is tested: of `boosted_trees` or `tmva: methods`, or `keras`; or of
+        an external model. By default what the script is for.
+    external : dict of ExternalModelConfig
+        Models of other programs, by the names that they get here.
     weight_branch : str, optional
         Branch of event weights; by default the training's `event_weights`.
+    class_weights : bool
+        Multiply the event weights with the class weights of the training.
+    spectators : list of str
+        Variables (branches of the fold files, or formulas of them) beside the inputs, against which efficiency,
+        purity and the shape of the background are shown, e.g. a mass or the pile-up.
+    data_class : str
+        Tree of recorded data in the fold files, which is drawn as points where it is there.
+    max_events : int
+        Largest number of events that are held in memory; of more, a random sample is taken, as evenly from the
+        classes as their numbers allow, and weighted up.
+    seed : int
+        Of everything random in the testing stage.
+    significance : SignificanceConfig
     plot : PlotConfig
     output_prefix : str
         Key of htt-ml that nothing reads.
@@ -29,6 +83,13 @@ class TestingConfig(Schema):
     model: FilePaths | None = None
     preprocessing: FilePaths | None = None
     method: Name | None = None
+    external: Annotated[dict[MethodName, ExternalModelConfig], TextKeys] = {}
     weight_branch: Name | None = None
+    class_weights: bool = False
+    spectators: Names = []
+    data_class: Name = "data"
+    max_events: int = Field(default=2_000_000, ge=1)
+    seed: int = Field(default=1234, ge=0, lt=2**32)
+    significance: SignificanceConfig = SignificanceConfig()
     plot: PlotConfig = PlotConfig()
     output_prefix: str = ""

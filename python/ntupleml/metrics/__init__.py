@@ -12,12 +12,19 @@ from ntupleml.metrics.confusion import (
     sums_of_weights,
     with_class_weights,
 )
-from ntupleml.metrics.measurement import Measurement, Undefined
+from ntupleml.metrics.histograms import Histogram, add_histograms, histogram
+from ntupleml.metrics.measurement import (
+    Measurement,
+    Undefined,
+    Verdict,
+    as_plain,
+    effective_entries,
+    no_sum_of_weights,
+)
 from ntupleml.metrics.performance import (
     BACKGROUND_EFFICIENCIES,
     ClassPerformance,
     Performance,
-    as_plain,
     performance,
 )
 from ntupleml.metrics.roc import RocCurve, RocPoints, auc_influences, roc_against_rest, roc_curve, roc_of_pair
@@ -27,17 +34,23 @@ __all__ = [
     "BACKGROUND_EFFICIENCIES",
     "ClassPerformance",
     "ConfusionMatrix",
+    "Histogram",
     "Matrix",
     "Measurement",
     "Performance",
     "RocCurve",
     "RocPoints",
     "Undefined",
+    "Verdict",
+    "add_histograms",
     "as_plain",
     "auc_influences",
     "confusion_matrix",
+    "effective_entries",
     "efficiency",
     "efficiency_to_correct",
+    "histogram",
+    "no_sum_of_weights",
     "performance",
     "predicted_class",
     "purity",

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: What is smaller has a square near the end of floating point.
+SMALLEST_SUM = 1e-150
 
 
 class Measurement(NamedTuple):
@@ -20,3 +29,74 @@ class Undefined(NamedTuple):
     def __str__(self) -> str:
         """E.g. `undefined: no events`."""
         return f"undefined: {self.reason}"
+
+
+class Verdict(NamedTuple):
+    """What a result means for the use of a classifier.
+
+    Attributes
+    ----------
+    level : {"good", "attention", "unknown"}
+        Whether it can be used as it is, somebody has to look at it, or nothing can be said.
+    text : str
+        One sentence with the numbers that decide.
+    """
+
+    level: Literal["good", "attention", "unknown"]
+    text: str
+
+
+def as_plain(result: Measurement | Undefined) -> dict[str, float] | str:
+    """A result as value and uncertainty, or as the text that says why there is none: for a YAML or JSON file.
+
+    Examples
+    --------
+    >>> as_plain(Measurement(0.5, 0.1)), as_plain(Undefined("no events"))
+    ({'value': 0.5, 'uncertainty': 0.1}, 'undefined: no events')
+    """
+    if isinstance(result, Undefined):
+        return str(result)
+    return {"value": result.value, "uncertainty": result.uncertainty}
+
+
+def no_sum_of_weights(weights: NDArray[Any], name: str = "") -> Undefined | None:
+    """Why events with these weights cannot be normalised, if so: there are none, or their sum is not positive.
+
+    A sum that differs from zero by no more than rounding is zero: its error is about ε√N Σ|w| ≤ ε N √Σw².
+
+    Parameters
+    ----------
+    weights : array, shape (n_events,)
+    name : str
+        Kind of the events, for the reason, e.g. "signal".
+
+    Examples
+    --------
+    >>> str(no_sum_of_weights(np.array([1.0, -1.0]), "signal"))
+    'undefined: sum of signal weights is zero'
+    """
+    kind = f"{name} " if name else ""
+    if not len(weights):
+        return Undefined(f"no {kind}events")
+    bad = int(np.count_nonzero(~np.isfinite(weights)))
+    if bad:
+        return Undefined(f"{bad} of {len(weights)} {kind}weights are NaN or infinite")
+    values = np.asarray(weights, dtype=np.float64)
+    total = float(values.sum())
+    rounding = np.finfo(np.float64).eps * len(values) * math.sqrt(float(values @ values))
+    if abs(total) <= max(rounding, SMALLEST_SUM):
+        return Undefined(f"sum of {kind}weights is zero")
+    return Undefined(f"sum of {kind}weights is negative") if total < 0 else None
+
+
+def effective_entries(weights: NDArray[Any]) -> float:
+    """Number of events of equal weight that have the same relative uncertainty, (Σw)² / Σw²; 0 without events.
+
+    Examples
+    --------
+    >>> effective_entries(np.array([2.0, 2.0, 2.0]))
+    3.0
+    """
+    values = np.asarray(weights, dtype=np.float64)
+    squares = float(values @ values)
+    return float(values.sum()) ** 2 / squares if squares > 0 else 0.0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.metrics.measurement import Measurement, Undefined
+from ntupleml.metrics.measurement import Measurement, Undefined, as_plain
 from ntupleml.metrics.roc import RocCurve, RocPoints, auc_influences, roc_against_rest
 from ntupleml.metrics.separation import separation
 
@@ -75,13 +75,6 @@ class Performance(NamedTuple):
             "average_auc": as_plain(self.average_auc),
             "classes": {name: result.to_dict() for name, result in self.classes.items()},
         }
-
-
-def as_plain(result: Measurement | Undefined) -> dict[str, float] | str:
-    """A result as value and uncertainty, or as the text that says why there is none."""
-    if isinstance(result, Undefined):
-        return str(result)
-    return {"value": result.value, "uncertainty": result.uncertainty}
 
 
 def performance(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.metrics import Measurement, Undefined
-from ntupleml.plots.style import add_experiment_label, class_labels, plot_style, save_figure
+from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, plot_style, save_figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,8 +31,6 @@ _WIDTH, _HEIGHT, _RATIO_HEIGHT, _BETWEEN, _ASIDE = 6.0, 4.6, 1.6, 0.15, 1.1
 _LONGEST_ROW = 3
 #: Line styles, taken in turn with the colours, so that curves can be told apart in grey.
 _LINES = ("-", "--", "-.", ":")
-#: Colours that people with colour vision deficiencies can tell apart (Petroff, arXiv:2107.02270).
-_COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#94a4a2", "#a96b59", "#e76300", "#717581")
 #: Where the background efficiency is below this, there are too few events for a ratio.
 _LARGEST_RELATIVE_UNCERTAINTY = 0.5
 #: The scale of the ratios follows the curves from this signal efficiency on, up to this ratio.
@@ -197,7 +195,7 @@ def _well_measured(points: RocPoints) -> Any:
 
 
 def _look(index: int) -> dict[str, Any]:
-    return {"color": _COLOURS[index % len(_COLOURS)], "linestyle": _LINES[index % len(_LINES)], "linewidth": 1.8}
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": _LINES[index % len(_LINES)], "linewidth": 1.8}
 
 
 def _literal(name: str) -> str:

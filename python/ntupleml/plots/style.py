@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: What every figure is written as.
 FORMATS = ("png", "pdf")
+#: Colours that people with colour vision deficiencies can tell apart (Petroff, arXiv:2107.02270).
+COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#94a4a2", "#a96b59", "#e76300", "#717581")
 #: Dots per inch of pictures made of pixels.
 PIXELS_PER_INCH = 150
 #: Empty border around figures in inches.

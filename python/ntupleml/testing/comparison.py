@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ntupleml.artifacts import KERAS, methods_of, model_files, models_by_fold
 from ntupleml.atomic import all_or_none
-from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.folds import chosen_models, held_out_fold
 from ntupleml.metrics import Measurement, Performance, Undefined, performance
 from ntupleml.scoring import load_scorer
 from ntupleml.testing.comparison_files import comparison_stem, refuse_existing_comparison, write_comparison
 from ntupleml.testing.events import held_out_sample, scored_events, weights_of
+from ntupleml.testing.methods import load_model, trained_methods
 from ntupleml.testing.training_part import training_events, training_trees
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ntupleml.artifacts import Method, TrainedModel
+    from ntupleml.artifacts import TrainedModel
     from ntupleml.config import TestingConfig, TrainingConfig
     from ntupleml.scoring import Scorer
     from ntupleml.testing.events import HeldOutSample
@@ -170,7 +169,7 @@ def comparison_of_methods(
 ) -> Comparison:
     """Numbers of `compare_methods`, whose parameters these are; `models` are the indices of the models."""
     samples = [held_out_sample(training, model, condition, str(training_path)) for model in models]
-    available, left_out = _trained_methods(training, testing, models, methods, str(training_path))
+    available, left_out = trained_methods(training, testing, models, methods, str(training_path))
     weight_branch, weight_key = weights_of(training, testing, training_path, testing_path)
     factors = np.ones(len(training.classes))
     if class_weights:
@@ -178,7 +177,7 @@ def comparison_of_methods(
     results = {}
     for name, per_model in available.items():
         trained = [
-            _load(training, testing, name, method, model, str(training_path), str(testing_path))
+            load_model(training, testing, name, method, model, str(training_path), str(testing_path))
             for model, method in zip(models, per_model, strict=True)
         ]
         results[name] = _method_result(
@@ -194,87 +193,6 @@ def comparison_of_methods(
         factory={name: dict(areas) for name, areas in (factory or {}).items()},
         class_weights=class_weights,
     )
-
-
-def _trained_methods(
-    training: TrainingConfig, testing: TestingConfig, models: Sequence[int], wanted: Sequence[str] | None, where: str
-) -> tuple[dict[str, list[Method]], dict[str, str]]:
-    """Methods whose models are all there, and why the others are left out."""
-    configured = _configured_methods(training, models)
-    if wanted is not None:
-        configured = _chosen(configured, wanted, models, where)
-    available, left_out = {}, {}
-    for name, per_model in configured.items():
-        listed = testing.model is not None and name == (testing.method or KERAS.name)
-        missing = [
-            str(model)
-            for model, method in zip(models, per_model, strict=True)
-            if not listed and not model_files(training.output_path, model, method).record.exists()
-        ]
-        if missing and wanted is None and _is_default(training, per_model[0]):
-            continue
-        if missing:
-            left_out[name] = f"not trained for fold {', '.join(missing)}"
-            log.info("%s: left out: %s", name, left_out[name])
-        else:
-            available[name] = per_model
-    if left_out and wanted is not None:
-        name, reason = next(iter(left_out.items()))
-        raise NtuplemlError(f"--methods: '{name}': {reason}; train it, or leave it out")
-    if not available:
-        raise NtuplemlError(f"{where}: none of its methods is trained: {', '.join(configured)}; train one")
-    return available, left_out
-
-
-def _is_default(training: TrainingConfig, method: Method) -> bool:
-    """Whether the config has a method only because it does not say which methods of TMVA are wanted."""
-    return method.kind == "tmva" and "tmva" not in training.model_fields_set
-
-
-def _configured_methods(training: TrainingConfig, models: Sequence[int]) -> dict[str, list[Method]]:
-    """Methods of a config, one per model; of several models by the name that the config has, else with the fold."""
-    per_model = [list(methods_of(training, model).values()) for model in models]
-    if len(models) == 1:
-        return {method.name: [method] for method in per_model[0]}
-    names = [KERAS.name, *(one.name for one in training.boosted_trees), *(one.name for one in training.tmva.methods)]
-    return {name: [methods[index] for methods in per_model] for index, name in enumerate(names)}
-
-
-def _chosen(
-    configured: Mapping[str, list[Method]], wanted: Sequence[str], models: Sequence[int], where: str
-) -> dict[str, list[Method]]:
-    chosen = {}
-    for text in wanted:
-        name = text if text in configured else text.replace("{fold}", str(models[0]))
-        if name not in configured:
-            raise NtuplemlError(f"--methods: {where} has no method '{text}'{did_you_mean(text, configured)}")
-        chosen[name] = configured[name]
-    return chosen
-
-
-def _load(
-    training: TrainingConfig,
-    testing: TestingConfig,
-    name: str,
-    method: Method,
-    model: int,
-    training_path: str,
-    testing_path: str,
-) -> TrainedModel:
-    listed = name == (testing.method or KERAS.name)
-    uses_lists = listed and bool(testing.model or testing.preprocessing)
-    return models_by_fold(
-        training.output_path,
-        training.num_folds,
-        only=[model],
-        where=testing_path if uses_lists else training_path,
-        variables=training.variables,
-        classes=training.classes,
-        models=testing.model if listed else None,
-        preprocessing=testing.preprocessing if listed else None,
-        training_config=training_path,
-        method=method,
-    )[0]
 
 
 def _method_result(

@@ -140,7 +140,7 @@ def scored_events(
         require_unseen(ntuple, sample, record)
         branches = required_branches(scorer.variables, ntuple.branches, where)
         if weight_branch is not None:
-            _require_weight(ntuple, weight_branch, weight_key)
+            require_weight(ntuple, weight_branch, weight_key)
             branches = list(dict.fromkeys([*branches, weight_branch]))
         for chunk in ntuple.chunks(branches, entries_per_chunk):
             yield _scored(chunk, sample, scorer, weight_branch, where)
@@ -189,7 +189,14 @@ def _divider(event_branch: str | None) -> str:
     return "entry number" if event_branch is None else f"branch '{event_branch}'"
 
 
-def _require_weight(ntuple: Ntuple, weight_branch: str, weight_key: str) -> None:
+def require_weight(ntuple: Ntuple, weight_branch: str, weight_key: str) -> None:
+    """Check that a tree has the branch of the weights, with one number per event.
+
+    Raises
+    ------
+    NtuplemlError
+        If not.
+    """
     ntuple.require([weight_branch], weight_key)
     if ntuple.branches[weight_branch].kind != "scalar":
         raise NtuplemlError(
@@ -203,15 +210,22 @@ def _scored(chunk: Chunk, sample: HeldOutSample, scorer: Scorer, weight_branch: 
     matrix = columns_to_matrix(chunk.columns, scorer.variables, where=where)
     matrix = append_condition(matrix, scorer.conditions, sample.condition, where)
     scores = scorer.score(matrix, np.full(num_events, sample.fold), where=where)
-    _refuse_non_finite(scores.sum(axis=1), "the scores", chunk, where)
+    require_finite(scores.sum(axis=1), "the scores", chunk, where)
     if weight_branch is None:
         return ScoredEvents(scores, np.ones(num_events))
     weights = np.asarray(chunk.columns[weight_branch], dtype=np.float64)
-    _refuse_non_finite(weights, f"the weights in branch '{weight_branch}'", chunk, where)
+    require_finite(weights, f"the weights in branch '{weight_branch}'", chunk, where)
     return ScoredEvents(scores, weights)
 
 
-def _refuse_non_finite(values: NDArray[Any], what: str, chunk: Chunk, where: str) -> None:
+def require_finite(values: NDArray[Any], what: str, chunk: Chunk, where: str) -> None:
+    """Refuse numbers of a chunk that are NaN or infinite.
+
+    Raises
+    ------
+    NtuplemlError
+        Naming the entries.
+    """
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         raise NtuplemlError(

@@ -1,0 +1,116 @@
+"""Weighted histograms with the variances of their bins, filled by boost-histogram."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+class Histogram(NamedTuple):
+    """Sums of weights in bins, and beyond their ends.
+
+    Histograms of the same edges are added with `add_histograms`.
+
+    Attributes
+    ----------
+    edges : array of float64, shape (n_bins + 1,)
+        Ascending. A bin holds its lower edge and not its upper one, but the last bin holds both.
+    sums : array of float64, shape (n_bins,)
+        Σw of each bin.
+    squares : array of float64, shape (n_bins,)
+        Σw², the variances of the sums.
+    underflow, overflow : (float, float)
+        Σw and Σw² of what is smaller than the first edge or −∞, and of what is larger than the last or +∞.
+    """
+
+    edges: NDArray[np.float64]
+    sums: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    underflow: tuple[float, float] = (0.0, 0.0)
+    overflow: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def uncertainties(self) -> NDArray[np.float64]:
+        """√Σw² of each bin."""
+        roots: NDArray[np.float64] = np.sqrt(self.squares)
+        return roots
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain numbers, for a YAML or JSON file."""
+        return {
+            "edges": self.edges.tolist(),
+            "sums_of_weights": self.sums.tolist(),
+            "uncertainties": self.uncertainties.tolist(),
+            "underflow": {"value": self.underflow[0], "uncertainty": self.underflow[1] ** 0.5},
+            "overflow": {"value": self.overflow[0], "uncertainty": self.overflow[1] ** 0.5},
+        }
+
+
+def histogram(values: NDArray[Any], weights: NDArray[Any] | None, edges: Sequence[float] | NDArray[Any]) -> Histogram:
+    """Histogram of weighted events.
+
+    Parameters
+    ----------
+    values : array, shape (n_events,)
+        NaN counts nowhere.
+    weights : array, shape (n_events,), or None
+        Event weights, negative ones as they are; None for weights of 1.
+    edges : array of float, shape (n_bins + 1,)
+        Strictly ascending. Equidistant edges are filled faster.
+
+    Examples
+    --------
+    >>> counts = histogram(np.array([0.5, 1.0, 2.0, 7.0]), None, [0, 1, 2])
+    >>> counts.sums, counts.overflow
+    (array([1., 2.]), (1.0, 1.0))
+    """
+    import boost_histogram
+
+    edges = np.asarray(edges, dtype=np.float64)
+    num_bins = len(edges) - 1
+    steps = np.diff(edges)
+    equidistant = num_bins > 0 and np.allclose(steps, steps[0], rtol=1e-9, atol=0)
+    axis = (
+        boost_histogram.axis.Regular(num_bins, edges[0], edges[-1])
+        if equidistant
+        else boost_histogram.axis.Variable(edges)
+    )
+    filled = boost_histogram.Histogram(axis, storage=boost_histogram.storage.Weight())
+    values = np.asarray(values)
+    missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=np.bool_)
+    if missing.any():
+        values = values[~missing]
+        weights = None if weights is None else np.asarray(weights)[~missing]
+    if len(values):
+        filled.fill(values, weight=1.0 if weights is None else np.asarray(weights, dtype=np.float64))
+    content: Any = filled.view(flow=True)
+    sums, squares = np.array(content.value), np.array(content.variance)
+    # What equals the last edge belongs to the last bin, as in NumPy.
+    last = values == edges[-1]
+    if last.any():
+        moved = np.ones(np.count_nonzero(last)) if weights is None else np.asarray(weights, dtype=np.float64)[last]
+        for content_of, amount in ((sums, moved.sum()), (squares, moved @ moved)):
+            content_of[-2] += amount
+            content_of[-1] -= amount
+    return Histogram(
+        edges, sums[1:-1], squares[1:-1], (float(sums[0]), float(squares[0])), (float(sums[-1]), float(squares[-1]))
+    )
+
+
+def add_histograms(first: Histogram, second: Histogram) -> Histogram:
+    """Histogram of the events of both, which have the same edges."""
+    if not np.array_equal(first.edges, second.edges):
+        raise ValueError("histograms of different edges cannot be added")
+    return Histogram(
+        first.edges,
+        first.sums + second.sums,
+        first.squares + second.squares,
+        (first.underflow[0] + second.underflow[0], first.underflow[1] + second.underflow[1]),
+        (first.overflow[0] + second.overflow[0], first.overflow[1] + second.overflow[1]),
+    )

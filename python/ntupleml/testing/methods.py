@@ -1,0 +1,182 @@
+"""Which methods of a config can be tested, and their trained models."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ntupleml.artifacts import KERAS, methods_by_fold, methods_of, model_files, models_by_fold
+from ntupleml.errors import NtuplemlError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ntupleml.artifacts import Method, TrainedModel
+    from ntupleml.config import TestingConfig, TrainingConfig
+
+log = logging.getLogger(__name__)
+
+
+def trained_methods(
+    training: TrainingConfig, testing: TestingConfig, models: Sequence[int], wanted: Sequence[str] | None, where: str
+) -> tuple[dict[str, list[Method]], dict[str, str]]:
+    """Methods whose models are all there, and why the others are left out.
+
+    Parameters
+    ----------
+    training, testing : TrainingConfig, TestingConfig
+    models : sequence of int
+        Indices of the models that are needed.
+    wanted : sequence of str, optional
+        Names of the methods, as the config has them or with the fold filled in; by default all that are trained.
+    where : str
+        Path of the training config, for messages.
+
+    Returns
+    -------
+    dict of str to list of Method, dict of str to str
+        By name: the method, once per model; and the reasons.
+
+    Raises
+    ------
+    NtuplemlError
+        If no method is trained, or one that is wanted is not.
+    """
+    configured = _configured_methods(training, models)
+    if wanted is not None:
+        configured = _chosen(configured, wanted, models, where)
+    available, left_out = {}, {}
+    for name, per_model in configured.items():
+        listed = testing.model is not None and name == (testing.method or KERAS.name)
+        missing = [
+            str(model)
+            for model, method in zip(models, per_model, strict=True)
+            if not listed and not model_files(training.output_path, model, method).record.exists()
+        ]
+        if missing and wanted is None and _is_default(training, per_model[0]):
+            continue
+        if missing:
+            left_out[name] = f"not trained for fold {', '.join(missing)}"
+            log.info("%s: left out: %s", name, left_out[name])
+        else:
+            available[name] = per_model
+    if left_out and wanted is not None:
+        name, reason = next(iter(left_out.items()))
+        raise NtuplemlError(f"--methods: '{name}': {reason}; train it, or leave it out")
+    if not available:
+        raise NtuplemlError(f"{where}: none of its methods is trained: {', '.join(configured)}; train one")
+    return available, left_out
+
+
+def wanted_methods(
+    training: TrainingConfig,
+    testing: TestingConfig,
+    models: Sequence[int],
+    wanted: Sequence[str] | None,
+    training_path: str,
+    testing_path: str,
+    *,
+    all_methods: bool = False,
+) -> tuple[dict[str, list[Method]], dict[str, str]]:
+    """Methods that a step of the testing stage is asked for, and why others are left out.
+
+    Parameters
+    ----------
+    training, testing : TrainingConfig, TestingConfig
+    models : sequence of int
+        Indices of the models that are needed.
+    wanted : sequence of str, optional
+        Names of the methods; by default the testing config's `method`, else the Keras network.
+    training_path, testing_path : str
+        Files of the configs, for messages.
+    all_methods : bool, default: False
+        Take all that are trained where none is named.
+
+    Returns
+    -------
+    dict of str to list of Method, dict of str to str
+        As `trained_methods`.
+
+    Raises
+    ------
+    NtuplemlError
+        If a method is not in the config; and if one of those that are wanted by name is not trained.
+    """
+    if wanted is None and all_methods:
+        return trained_methods(training, testing, models, None, training_path)
+    if wanted is None:
+        name = testing.method or KERAS.name
+        methods = methods_by_fold(training, name, f"{testing_path}: method")
+        return {name: [methods[model] for model in models]}, {}
+    found = {name: methods_by_fold(training, name, "--method") for name in wanted}
+    return {name: [methods[model] for model in models] for name, methods in found.items()}, {}
+
+
+def _is_default(training: TrainingConfig, method: Method) -> bool:
+    """Whether the config has a method only because it does not say which methods of TMVA are wanted."""
+    return method.kind == "tmva" and "tmva" not in training.model_fields_set
+
+
+def _configured_methods(training: TrainingConfig, models: Sequence[int]) -> dict[str, list[Method]]:
+    """Methods of a config, one per model; of several models by the name that the config has, else with the fold."""
+    per_model = [list(methods_of(training, model).values()) for model in models]
+    if len(models) == 1:
+        return {method.name: [method] for method in per_model[0]}
+    names = [KERAS.name, *(one.name for one in training.boosted_trees), *(one.name for one in training.tmva.methods)]
+    return {name: [methods[index] for methods in per_model] for index, name in enumerate(names)}
+
+
+def _chosen(
+    configured: Mapping[str, list[Method]], wanted: Sequence[str], models: Sequence[int], where: str
+) -> dict[str, list[Method]]:
+    chosen = {}
+    for text in wanted:
+        name = text if text in configured else text.replace("{fold}", str(models[0]))
+        if name not in configured:
+            raise NtuplemlError(f"--methods: {where} has no method '{text}'{did_you_mean(text, configured)}")
+        chosen[name] = configured[name]
+    return chosen
+
+
+def load_model(
+    training: TrainingConfig,
+    testing: TestingConfig,
+    name: str,
+    method: Method,
+    model: int,
+    training_path: str,
+    testing_path: str,
+) -> TrainedModel:
+    """Trained model of a method, from the lists of the testing config where it has them for this method.
+
+    Parameters
+    ----------
+    training, testing : TrainingConfig, TestingConfig
+    name : str
+        Method, as the configs name it.
+    method : Method
+        The same, for this model.
+    model : int
+        Its index.
+    training_path, testing_path : str
+        Files of the configs, for messages.
+
+    Raises
+    ------
+    NtuplemlError
+        For files that are not there, damaged, of another training or in the wrong order.
+    """
+    listed = name == (testing.method or KERAS.name)
+    uses_lists = listed and bool(testing.model or testing.preprocessing)
+    return models_by_fold(
+        training.output_path,
+        training.num_folds,
+        only=[model],
+        where=testing_path if uses_lists else training_path,
+        variables=training.variables,
+        classes=training.classes,
+        models=testing.model if listed else None,
+        preprocessing=testing.preprocessing if listed else None,
+        training_config=training_path,
+        method=method,
+    )[0]

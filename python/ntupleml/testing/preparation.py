@@ -1,0 +1,195 @@
+"""From configs and FOLD to what a step of the testing stage needs: models, held-out folds, methods, what is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ntupleml.config import TestingConfig, TrainingConfig, load_config
+from ntupleml.folds import chosen_models
+from ntupleml.testing.events import held_out_sample, weights_of
+from ntupleml.testing.methods import load_model, wanted_methods
+from ntupleml.testing.sources import trained_source
+from ntupleml.testing.tested_events import Reading, read_recorded_data, read_tested_events
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ntupleml.artifacts import TrainedModel
+    from ntupleml.metrics import Undefined
+    from ntupleml.testing.events import HeldOutSample
+    from ntupleml.testing.sources import ScoreSource
+    from ntupleml.testing.tested_events import TestedEvents
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Everything that is decided before events are read.
+
+    Attributes
+    ----------
+    training, testing : TrainingConfig, TestingConfig
+    training_path, testing_path : str
+        Files of the configs, for messages.
+    fold : str
+        Index of the model, or `all`.
+    condition : str or None
+        Condition (era) that is tested.
+    models : list of int
+        Indices of the models.
+    samples : list of HeldOutSample
+        Their held-out folds.
+    methods : list of str
+        Methods that are tested, by the names that the config has.
+    trained : dict of str to list of TrainedModel
+        By method, once per model; external models have none.
+    sources : dict of int to list of ScoreSource
+        By model.
+    reading : Reading
+    left_out : dict of str to str
+        Methods of the config that cannot be tested, and why.
+    tolerant : bool
+        Whether a method that cannot score the events is left out, in place of raising its error.
+    """
+
+    training: TrainingConfig
+    testing: TestingConfig
+    training_path: str
+    testing_path: str
+    fold: str
+    condition: str | None
+    models: list[int]
+    samples: list[HeldOutSample]
+    methods: list[str]
+    trained: dict[str, list[TrainedModel]]
+    sources: dict[int, list[ScoreSource]]
+    reading: Reading
+    left_out: dict[str, str] = field(default_factory=dict)
+    tolerant: bool = False
+
+    @property
+    def method(self) -> str:
+        """The method, where there is one; `methods` where there are several."""
+        return self.methods[0] if len(self.methods) == 1 else "methods"
+
+    def stem(self, name: str) -> Path:
+        """Path without ending of a picture, e.g. ``example/fold0_keras_roc_signal``.
+
+        Of several methods together it is ``example/fold0_methods_roc_signal``, and of all folds pooled
+        ``example/foldall_keras_roc_signal``.
+        """
+        method = self.method.replace("_{fold}", "").replace("{fold}", "")
+        suffix = "" if self.condition is None else f"_{self.condition}"
+        return Path(self.training.output_path) / f"fold{self.fold}_{method}_{name}{suffix}"
+
+
+def prepare(
+    training_path: str | Path,
+    testing_path: str | Path,
+    fold: str,
+    *,
+    methods: Sequence[str] | None = None,
+    all_methods: bool = False,
+    condition: str | None = None,
+    class_weights: bool = False,
+    max_events: int | None = None,
+    entries_per_chunk: int | None = None,
+    tolerant: bool = False,
+) -> Preparation:
+    """Read and check the configs, and find the models and the fold files that they are tested on.
+
+    Parameters
+    ----------
+    training_path, testing_path : path
+        The configs.
+    fold : str
+        Index of the model, or `all`: the held-out folds of all models together, each event by the model that never
+        saw it.
+    methods : sequence of str, optional
+        Names of the methods; by default the testing config's `method`, else the Keras network.
+    all_methods : bool, default: False
+        Take all methods that are trained where `methods` are not given.
+    condition : str, optional
+        Condition (era) to test, for trainings with conditions.
+    class_weights : bool, default: False
+        Multiply with class weights also where the testing config does not ask for it.
+    max_events, entries_per_chunk : int, optional
+        Events held in memory, and events read at a time; by default those of the testing config and what fits well.
+    tolerant : bool, default: False
+        Leave out what cannot be tested, in place of raising its error.
+
+    Raises
+    ------
+    NtuplemlError
+        For everything wrong with configs, fold, condition, methods and models.
+    """
+    training = load_config(training_path, TrainingConfig)
+    testing = load_config(testing_path, TestingConfig)
+    models = chosen_models(fold, training.num_folds, str(training_path))
+    samples = [held_out_sample(training, model, condition, str(training_path)) for model in models]
+    available, left_out = wanted_methods(
+        training, testing, models, methods, str(training_path), str(testing_path), all_methods=all_methods
+    )
+    trained = {
+        name: [
+            load_model(training, testing, name, method, model, str(training_path), str(testing_path))
+            for model, method in zip(models, per_model, strict=True)
+        ]
+        for name, per_model in available.items()
+    }
+    weight_branch, weight_key = weights_of(training, testing, training_path, testing_path)
+    return Preparation(
+        training,
+        testing,
+        str(training_path),
+        str(testing_path),
+        fold,
+        condition,
+        models,
+        samples,
+        list(trained),
+        trained,
+        {
+            sample.model: [trained_source(name, sample, per_model[index]) for name, per_model in trained.items()]
+            for index, sample in enumerate(samples)
+        },
+        Reading(
+            list(training.classes),
+            list(training.variables),
+            [name for name in testing.spectators if name not in training.variables],
+            weight_branch,
+            weight_key,
+            training.class_weights_of(condition) if class_weights or testing.class_weights else {},
+            max_events or testing.max_events,
+            testing.seed,
+            entries_per_chunk,
+        ),
+        left_out,
+        tolerant,
+    )
+
+
+def tested_events(preparation: Preparation) -> TestedEvents:
+    """Events of the held-out folds, scored by all methods; see `read_tested_events`."""
+    return read_tested_events(
+        preparation.samples,
+        preparation.sources,
+        preparation.reading,
+        tolerant=preparation.tolerant,
+        left_out=preparation.left_out,
+    )
+
+
+tested_events.__test__ = False  # type: ignore[attr-defined]  # the name begins with "test", but it is none
+
+
+def recorded_data(preparation: Preparation) -> TestedEvents | Undefined:
+    """Recorded data in the held-out folds, scored by all methods; see `read_recorded_data`."""
+    return read_recorded_data(
+        preparation.samples,
+        preparation.sources,
+        preparation.reading,
+        preparation.testing.data_class,
+        tolerant=preparation.tolerant,
+    )

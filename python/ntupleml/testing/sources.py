@@ -1,0 +1,74 @@
+"""What gives the scores of one method for the events that one of its models never saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.ntuples import required_branches
+from ntupleml.scoring import append_condition, load_scorer
+from ntupleml.testing.events import require_unseen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from ntupleml.artifacts import TrainedModel
+    from ntupleml.ntuples import Ntuple
+    from ntupleml.testing.events import HeldOutSample
+
+
+@dataclass(frozen=True)
+class ScoreSource:
+    """Scores of one method for the fold that one of its models never saw.
+
+    Attributes
+    ----------
+    method : str
+        Name of the method.
+    variables : list of str
+        Branches or formulas that its models take.
+    require_unseen : callable
+        Refuses a tree whose events its model was, or may have been, trained on.
+    score : callable
+        ``score(columns, matrix, where)``: scores, float32 of shape (n_events, n_classes), from the branches of some
+        events and, beside them, the training config's variables as a matrix, float32 (n_events, n_variables).
+    """
+
+    method: str
+    variables: list[str]
+    require_unseen: Callable[[Ntuple], None]
+    score: Callable[[Mapping[str, Any], NDArray[np.float32], str], NDArray[np.float32]]
+
+    def branches(self, ntuple: Ntuple) -> list[str]:
+        """Branches that have to be read.
+
+        Raises
+        ------
+        NtuplemlError
+            If one is missing.
+        """
+        return required_branches(self.variables, ntuple.branches, f"{ntuple.path}: tree '{ntuple.tree_path}'")
+
+
+def trained_source(name: str, sample: HeldOutSample, model: TrainedModel) -> ScoreSource:
+    """Scores of a method of the training config.
+
+    Parameters
+    ----------
+    name : str
+        Of the method, as the training config has it.
+    sample : HeldOutSample
+    model : TrainedModel
+        Takes the variables of the training config, in its order.
+    """
+    scorer = load_scorer([model])
+
+    def score(_columns: Mapping[str, Any], matrix: NDArray[np.float32], where: str) -> NDArray[np.float32]:
+        inputs = append_condition(matrix, scorer.conditions, sample.condition, where)
+        return scorer.score(inputs, np.full(len(inputs), sample.fold), where=where)
+
+    return ScoreSource(name, list(scorer.variables), lambda ntuple: require_unseen(ntuple, sample, model.record), score)
