@@ -70,18 +70,18 @@ endef
 
 test: ## all tests
 	@$(DEV)
-	python -m pytest
+	python -m pytest -n 2 --dist loadfile
 
 test-fast: ## the tests that take less than ten seconds each
 	@$(DEV)
-	python -m pytest -m "not slow"
+	python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-lower-bounds: ## all tests with the oldest versions that pyproject.toml admits
 	@python3 -m venv .venv-lower-bounds
 	.venv-lower-bounds/bin/pip install --quiet uv
 	.venv-lower-bounds/bin/uv pip install --python .venv-lower-bounds/bin/python --resolution lowest-direct \
 	    --prerelease if-necessary --editable '.[root,dev]'
-	.venv-lower-bounds/bin/python -m pytest
+	.venv-lower-bounds/bin/python -m pytest -n 2 --dist loadfile
 
 lint: ## formatting, linter and types
 	@$(DEV)
