@@ -105,6 +105,8 @@ def run(
     set_up_logging(arguments.debug)
     # TensorFlow's remarks on the processor and oneDNN say nothing to a user; its errors stay.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if arguments.debug else "2")
+    # NumPy's threads cost several times as much processor time as they save on the short products that occur here.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Threads of boosted trees that wait sleep: on busy cores, waiting awake takes several times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:

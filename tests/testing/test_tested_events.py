@@ -160,4 +160,5 @@ def test_the_stem_names_fold_method_and_condition(analysis: object) -> None:
     assert preparation.stem("roc_signal").name == "fold1_keras_roc_signal"
     several = replace(preparation, methods=["keras", "BDT"], fold="all", condition="2018")
     assert several.stem("roc_signal").name == "foldall_methods_roc_signal_2018"
-    assert replace(preparation, methods=["PyKeras_{fold}"]).stem("roc").name == "fold1_PyKeras_roc"
+    assert replace(preparation, methods=["Py_fold{fold}"]).stem("roc").name == "fold1_Py_fold1_roc"
+    assert replace(preparation, methods=["Py_fold{fold}"], fold="all").stem("roc").name == "foldall_Py_roc"

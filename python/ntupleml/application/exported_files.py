@@ -1,143 +1,20 @@
-"""Model files that an application config lists as they are: which events each scores, and whether it may."""
+"""Whether a model file that an application config lists may score the events of its place in the list."""
 
 from __future__ import annotations
 
 import logging
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from ntupleml.artifacts import find_by_record_hash
-from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.artifacts.origins import doubt_about
+from ntupleml.errors import NtuplemlError
 from ntupleml.folds import what_decides
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
-    from ntupleml.artifacts import TrainingRecord
+    from ntupleml.artifacts.origins import Origin
 
 log = logging.getLogger(__name__)
-
-
-class Origin(NamedTuple):
-    """The training that a file comes from.
-
-    Attributes
-    ----------
-    held_out_fold : int or None
-        Fold that its model never saw; None for a file with the models of all folds.
-    num_folds : int
-    trained_on : list of int
-    event_branch : str or None
-        Branch that decided the folds; None where the entry number did.
-    folds_recorded : bool
-        Whether that is known for sure.
-    where : str
-        What says so, for messages.
-    conditions : tuple of str
-        Inputs that stand for conditions (eras), after the variables.
-    missing : bool
-        Whether the training replaced NaN and infinite inputs.
-    """
-
-    held_out_fold: int | None
-    num_folds: int
-    trained_on: list[int]
-    event_branch: str | None
-    folds_recorded: bool
-    where: str
-    conditions: tuple[str, ...] = ()
-    missing: bool = False
-
-
-def origin_of_record(record: TrainingRecord, where: object) -> Origin:
-    """What a record says."""
-    return Origin(
-        record.held_out_fold,
-        record.num_folds,
-        list(record.trained_on),
-        record.event_branch,
-        record.folds_recorded,
-        str(where),
-        tuple(record.conditions),
-        record.missing is not None,
-    )
-
-
-def find_origin(path: Path, description: dict[str, Any], output_path: str | None) -> Origin | None:
-    """Training that a file comes from: by its own description, or by a record that has the hash in it.
-
-    Parameters
-    ----------
-    path : Path
-    description : dict
-        What ntupleml wrote into the file; `training` and `record_hash` are looked at.
-    output_path : str or None
-        Folder of the training, where its records are, besides that of the file.
-
-    Raises
-    ------
-    NtuplemlError
-        If a record is damaged.
-    """
-    training = description.get("training")
-    if isinstance(training, dict):
-        try:
-            return Origin(
-                training["held_out_fold"],
-                int(training["num_folds"]),
-                list(training["trained_on"]),
-                training["event_branch"],
-                bool(training["folds_recorded"]),
-                f"the metadata of {path}",
-            )
-        except (KeyError, TypeError, ValueError):
-            raise NtuplemlError(f"{path}: its description of the training is damaged; export it again") from None
-    hash_of_record = description.get("record_hash")
-    if not isinstance(hash_of_record, str) or not hash_of_record:
-        return None
-    folders = [path.parent] + ([Path(output_path)] if output_path is not None else [])
-    found = find_by_record_hash(hash_of_record, folders)
-    if found is None:
-        raise NtuplemlError(
-            f"{path}: was made from a training whose record is neither beside it nor in the output_path of a training "
-            "config, so nobody knows which events it saw; put the file beside the record (fold*_training.json)"
-        )
-    return origin_of_record(found.record, found.files.record)
-
-
-def find_files(listed: Sequence[str], output_path: str | None, where: str) -> list[Path]:
-    """Paths of listed files: relative to the current folder, else to the `output_path` of the training.
-
-    Raises
-    ------
-    NtuplemlError
-        If one is not there.
-    """
-    paths = []
-    for index, text in enumerate(listed):
-        places = [Path(text)] + ([Path(output_path) / text] if output_path is not None else [])
-        found = [place for place in places if place.is_file()]
-        if not found:
-            last = places[-1]
-            existing = sorted(path.name for path in last.parent.glob(f"*{last.suffix}"))
-            raise NtuplemlError(f"{where}: classifiers[{index}]: no file '{last}'{did_you_mean(last.name, existing)}")
-        paths.append(found[0])
-    return paths
-
-
-def require_number_of_files(paths: Sequence[Path], num_folds: int | None, where: str) -> None:
-    """One file scores all events, or there is one per fold.
-
-    Raises
-    ------
-    NtuplemlError
-        If there is another number of them.
-    """
-    if num_folds is not None and len(paths) not in (1, num_folds):
-        raise NtuplemlError(
-            f"{where}: classifiers: {len(paths)} files, but there are {num_folds} folds; list one per fold, or one for "
-            "all events"
-        )
 
 
 def require_safe(
@@ -164,6 +41,7 @@ def require_safe(
     NtuplemlError
         For files in the wrong order, of other folds, or of folds that were divided otherwise.
     """
+    doubt = doubt_about(origin, fold, num_files)
     if origin is None:
         which = "all events" if num_files == 1 else f"the events of fold {fold}, by its place in the list"
         log.warning(
@@ -173,9 +51,9 @@ def require_safe(
             which,
         )
         return
-    if origin.held_out_fold is None and num_files > 1:
+    if doubt == "all folds among others":
         raise NtuplemlError(f"{where}: {path} has the models of all folds; list it alone")
-    if origin.held_out_fold is not None and num_files == 1:
+    if doubt == "one for all":
         log.warning(
             "%s: was trained on folds %s of %d (%s), and now scores all events; list one file per fold where events of "
             "the training may be among them",
@@ -185,12 +63,12 @@ def require_safe(
             origin.where,
         )
         return
-    if origin.held_out_fold is not None and origin.num_folds != num_files:
+    if doubt == "other number of folds":
         raise NtuplemlError(
             f"{where}: {num_files} files, but {path} is of a training with {origin.num_folds} folds "
             f"({origin.where}); list one file per fold"
         )
-    if origin.held_out_fold is not None and origin.held_out_fold != fold:
+    if doubt == "wrong order":
         raise NtuplemlError(
             f"{where}: wrong order: element {fold} scores the events of fold {fold}, which "
             f"{path} was trained on ({origin.where}); it is to score those of fold {origin.held_out_fold}"

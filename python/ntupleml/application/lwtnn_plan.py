@@ -6,25 +6,30 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ntupleml.application.exported_files import find_files, find_origin, require_number_of_files, require_safe
-from ntupleml.application.onnx_plan import Configs, OpenFile, finished_plan, load_configs, plan_of_graphs
+from ntupleml.application.exported_files import require_safe
+from ntupleml.application.onnx_plan import Configs, finished_plan, load_configs, plan_of_graphs
+from ntupleml.artifacts.origins import find_files, find_origin, require_number_of_files
 from ntupleml.config import OnnxConfig
-from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.errors import NtuplemlError
 from ntupleml.folds import scoring_model
 from ntupleml.lwtnn import read_network
-from ntupleml.lwtnn.json_file import read_json
-from ntupleml.onnx_models.lwtnn import lwtnn_to_onnx
 from ntupleml.scoring.event_inputs import InputGroup, Objects
 from ntupleml.scoring.group_scorer import GroupScorer
 from ntupleml.scoring.lwtnn_library import library_evaluator
-from ntupleml.scoring.onnx_graphs import open_onnx
+from ntupleml.scoring.model_files import (
+    OpenFile,
+    description_of_lwtnn,
+    open_lwtnn,
+    output_of_lwtnn,
+    variables_with_default,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ntupleml.application.exported_files import Origin
     from ntupleml.application.plan import Plan
+    from ntupleml.artifacts.origins import Origin
     from ntupleml.lwtnn.network import Network, Output
     from ntupleml.onnx_models.lwtnn import Replaced
 
@@ -70,16 +75,14 @@ def make_lwtnn_plan(
     paths = _paths(configs)
     origins = [_origin(path, fold, len(paths), configs) for fold, path in enumerate(paths)]
     networks = [read_network(path) for path in paths]
-    outputs = [_output(network, output) for network in networks]
+    outputs = [output_of_lwtnn(network, output, "--output") for network in networks]
     _require_classes(configs, networks[0], outputs[0])
     as_trained: Replaced = "nan_and_infinities" if origins[0] is not None and origins[0].missing else "nan"
     chosen = as_trained if replaced is None else replaced
-    with_default = _with_default(networks[0]) if chosen != "nothing" else set()
+    with_default = variables_with_default(networks[0]) if chosen != "nothing" else set()
     if engine == "onnx":
-        graphs = [lwtnn_to_onnx(path, np.float32, output, replaced=chosen) for path in paths]
         files = [
-            OpenFile(open_onnx(path, content=graph.SerializeToString()), origin)
-            for path, graph, origin in zip(paths, graphs, origins, strict=True)
+            OpenFile(open_lwtnn(path, output, chosen), origin) for path, origin in zip(paths, origins, strict=True)
         ]
         return plan_of_graphs(configs, files, with_default)
     classes = list(outputs[0].labels) if configs.training is None else list(configs.training.classes)
@@ -100,8 +103,9 @@ def make_lwtnn_plan(
 def _paths(configs: Configs) -> list[Path]:
     """The listed files, or those of the training by the folds that they score."""
     if configs.application.classifiers is not None:
-        paths = find_files(configs.application.classifiers, configs.output_path, configs.where)
-        require_number_of_files(paths, configs.num_folds, configs.where)
+        key = f"{configs.where}: classifiers"
+        paths = find_files(configs.application.classifiers, configs.output_path, key)
+        require_number_of_files(paths, configs.num_folds, key)
         return paths
     if configs.training is None:
         raise NtuplemlError(f"{configs.where}: key 'classifiers' is missing; list the files, or give CONFIG_TRAINING")
@@ -120,19 +124,9 @@ def _paths(configs: Configs) -> list[Path]:
 
 def _origin(path: Path, fold: int, num_files: int, configs: Configs) -> Origin | None:
     """Training of a network that ntupleml exported, by the hash of its record; None for others."""
-    remarks = read_json(path).get("miscellaneous")
-    origin = find_origin(path, remarks if isinstance(remarks, dict) else {}, configs.output_path)
+    origin = find_origin(path, description_of_lwtnn(path), configs.output_path)
     require_safe(path, origin, fold, num_files, configs.event_branch, f"{configs.where}: classifiers")
     return origin
-
-
-def _output(network: Network, name: str | None) -> Output:
-    names = [one.name for one in network.outputs]
-    if name is None and len(names) > 1:
-        raise NtuplemlError(f"{network.path}: has the outputs {', '.join(names)}; choose one with --output")
-    if name is not None and name not in names:
-        raise NtuplemlError(f"--output: {network.path} has no output '{name}'{did_you_mean(name, names)}")
-    return next(one for one in network.outputs if name in (None, one.name))
 
 
 def _require_classes(configs: Configs, network: Network, output: Output) -> None:
@@ -142,10 +136,6 @@ def _require_classes(configs: Configs, network: Network, output: Output) -> None
             f"{network.path}: its labels are {', '.join(output.labels)}, but {configs.training_path} has the classes "
             f"{', '.join(configs.training.classes)}; give a training config like that, or none at all"
         )
-
-
-def _with_default(network: Network) -> set[str]:
-    return {one.name for group in network.groups for one in group.variables if one.default is not None}
 
 
 def _groups(networks: Sequence[Network], origin: Origin | None, configs: Configs) -> list[InputGroup]:

@@ -4,37 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from ntupleml.application.exported_files import (
-    Origin,
-    find_files,
-    find_origin,
-    origin_of_record,
-    require_number_of_files,
-    require_safe,
-)
+from ntupleml.application.exported_files import require_safe
 from ntupleml.application.plan import Plan
 from ntupleml.artifacts import default_method_name, methods_by_fold, models_by_fold, sha256_of_file
+from ntupleml.artifacts.origins import find_files, find_origin, origin_of_record, require_number_of_files
 from ntupleml.config import ApplicationConfig, DatasetConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import scoring_model
 from ntupleml.ntuples.appending import require_branch_names
-from ntupleml.scoring import append_condition, score_branch_names
-from ntupleml.scoring.engines import TMVA_BINARY
-from ntupleml.scoring.group_scorer import GroupScorer
-from ntupleml.scoring.onnx_graphs import OnnxGraph, choose_output, open_onnx
-from ntupleml.scoring.onnx_inputs import EVENT, InputPlan, plan_inputs
-from ntupleml.scoring.onnx_scores import graph_evaluator
+from ntupleml.scoring import score_branch_names
+from ntupleml.scoring.model_files import Filling, OpenFile, names_of_scores, scorer_of_files
+from ntupleml.scoring.onnx_graphs import open_onnx
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
-    from ntupleml.scoring.onnx_graphs import Port
-    from ntupleml.scoring.outputs import Binary
+    from ntupleml.scoring.group_scorer import GroupScorer
+    from ntupleml.scoring.onnx_graphs import OnnxGraph
 
 
 class Configs(NamedTuple):
@@ -60,13 +49,6 @@ class Configs(NamedTuple):
     def event_branch(self) -> str | None:
         """Branch that decides the fold."""
         return None if self.dataset is None else self.dataset.event_branch
-
-
-class OpenFile(NamedTuple):
-    """A model file that is open, and the training that it comes from as far as that is known."""
-
-    graph: OnnxGraph
-    origin: Origin | None
 
 
 def load_configs(
@@ -118,13 +100,14 @@ def make_onnx_plan(
 
 def _listed(configs: Configs) -> list[OpenFile]:
     assert configs.application.classifiers is not None
-    paths = find_files(configs.application.classifiers, configs.output_path, configs.where)
-    require_number_of_files(paths, configs.num_folds, configs.where)
+    key = f"{configs.where}: classifiers"
+    paths = find_files(configs.application.classifiers, configs.output_path, key)
+    require_number_of_files(paths, configs.num_folds, key)
     files = []
     for fold, path in enumerate(paths):
         graph = open_onnx(path)
         origin = find_origin(path, graph.description, configs.output_path)
-        require_safe(path, origin, fold, len(paths), configs.event_branch, f"{configs.where}: classifiers")
+        require_safe(path, origin, fold, len(paths), configs.event_branch, key)
         files.append(OpenFile(graph, origin))
     return files
 
@@ -171,29 +154,14 @@ def plan_of_graphs(configs: Configs, files: Sequence[OpenFile], any_value: Colle
     NtuplemlError
         As `make_onnx_plan`.
     """
-    files = [OpenFile(_with_conditions(file.graph, file.origin), file.origin) for file in files]
-    condition = _condition(configs, files[0].graph)
     classes = class_names(configs, files[0].graph)
-    evaluators = {}
-    plans: list[InputPlan] = []
-    for fold, file in enumerate(files):
-        inputs, output = _bound(configs, file.graph, condition)
-        _require_alike(files[0].graph, plans[0] if plans else inputs, file.graph, inputs)
-        plans.append(inputs)
-        evaluators[fold] = graph_evaluator(
-            file.graph, inputs, output, classes, apply=configs.application.onnx.apply, binary=_binary(file.graph)
-        )
-    first = files[0].graph
-    deals_with_any = configs.application.onnx.missing == "passed" or _replaces_missing(first)
-    scorer = GroupScorer(
-        evaluators,
-        plans[0].groups,
-        num_folds=len(files),
-        classes=classes,
-        event_branch=configs.event_branch,
-        event_input=EVENT if plans[0].takes_event else None,
-        any_value=True if deals_with_any else any_value,
+    filling = Filling(
+        configs.application.onnx,
+        None if configs.training is None else list(configs.training.variables),
+        configs.application.condition,
+        configs.where,
     )
+    scorer = scorer_of_files(files, classes, filling, event_branch=configs.event_branch, any_value=any_value)
     return finished_plan(configs, scorer, classes, [file.graph.path for file in files])
 
 
@@ -224,28 +192,6 @@ def _hash(configs: Configs) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _bound(configs: Configs, graph: OnnxGraph, condition: dict[str, float]) -> tuple[InputPlan, Port]:
-    variables = None if configs.training is None else configs.training.variables
-    inputs = plan_inputs(graph, configs.application.onnx, variables, configs.where, condition)
-    output = choose_output(graph, configs.application.onnx.output, configs.where)
-    return inputs, output
-
-
-def _with_conditions(graph: OnnxGraph, origin: Origin | None) -> OnnxGraph:
-    """The graph, described with the conditions (eras) among its variables that the record of its training has."""
-    if origin is None or not origin.conditions:
-        return graph
-    return graph._replace(description={**graph.description, "conditions": list(origin.conditions)})
-
-
-def _condition(configs: Configs, graph: OnnxGraph) -> dict[str, float]:
-    """Values of the inputs that stand for conditions (eras)."""
-    conditions = [str(name) for name in graph.description.get("conditions") or []]
-    nothing = np.empty((0, 0), np.float32)
-    append_condition(nothing, conditions, configs.application.condition, f"{configs.where}: condition")
-    return {name: float(name == configs.application.condition) for name in conditions}
-
-
 def class_names(configs: Configs, graph: OnnxGraph) -> list[str]:
     """Names of the scores: those of the config, of the training, or of the file itself.
 
@@ -258,45 +204,10 @@ def class_names(configs: Configs, graph: OnnxGraph) -> list[str]:
         return list(configs.application.onnx.classes)
     if configs.training is not None:
         return list(configs.training.classes)
-    output = choose_output(graph, configs.application.onnx.output, configs.where)
-    labels = graph.description.get("labels")
-    for found in (
-        graph.description.get("scores"),
-        labels.get(output.name) if isinstance(labels, dict) else None,
-        graph.description.get("classes"),
-        graph.labels.get(output.name),
-    ):
-        if isinstance(found, list) and found:
-            return [str(name) for name in found]
+    found = names_of_scores(graph, configs.application.onnx, configs.where)
+    if found is not None:
+        return found
     raise NtuplemlError(
         f"{configs.where}: onnx: classes: {graph.path} does not say what its scores are called; name them, or give "
         "CONFIG_TRAINING"
     )
-
-
-def _binary(graph: OnnxGraph) -> Binary:
-    """What one value of a file says, where there are two classes."""
-    stated: Any = graph.description.get("one_value")
-    if stated is not None:
-        chosen: Binary = stated
-        return chosen
-    if graph.description.get("kind") != "tmva":
-        return "second"
-    return TMVA_BINARY.get(str(graph.description.get("method")).split("::")[0], "discriminant")
-
-
-def _replaces_missing(graph: OnnxGraph) -> bool:
-    """Whether NaN is nothing special to a file: it replaces such values, or answers −999 as TMVA."""
-    return graph.description.get("missing") is not None or graph.description.get("kind") == "tmva"
-
-
-def _require_alike(first: OnnxGraph, plan: InputPlan, other: OnnxGraph, other_plan: InputPlan) -> None:
-    if plan.groups != other_plan.groups or plan.takes_event != other_plan.takes_event:
-        raise NtuplemlError(
-            f"{other.path}: takes other inputs than {first.path} ({_inputs(other)}, but {_inputs(first)}); list files "
-            "of one training"
-        )
-
-
-def _inputs(graph: OnnxGraph) -> str:
-    return ", ".join(map(str, graph.inputs.values()))

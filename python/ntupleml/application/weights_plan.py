@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ntupleml.application.exported_files import origin_of_record, require_safe
+from ntupleml.application.exported_files import require_safe
 from ntupleml.application.plan import Plan
 from ntupleml.artifacts import find_by_checksum, read_foreign_weights, sha256_of_file
+from ntupleml.artifacts.origins import origin_of_record
 from ntupleml.config import ApplicationConfig, ClusterConfig, DatasetConfig, load_config
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.appending import require_branch_names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ntupleml.config.onnx import OnnxConfig
 from ntupleml.config.plot import PlotConfig
@@ -20,11 +20,16 @@ class ExternalModelConfig(Schema):
         ONNX files, or networks in lwtnn's JSON formats: element i is model i, which is tested on the fold that model i
         never saw; a single one is tested on all folds.
     onnx : OnnxConfig
-        How the inputs of an ONNX file are filled, and which output has the scores.
+        How the inputs of an ONNX file are filled, which output has the scores, and which classes they are of. For
+        lwtnn files only `output`, `classes` and `apply` have a meaning.
     """
 
     files: FilePaths
     onnx: OnnxConfig = OnnxConfig()
+
+
+#: Words that stand for several methods in options and names of files.
+_SEVERAL = ("all", "methods")
 
 
 class SignificanceConfig(Schema):
@@ -93,3 +98,16 @@ class TestingConfig(Schema):
     significance: SignificanceConfig = SignificanceConfig()
     plot: PlotConfig = PlotConfig()
     output_prefix: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TestingConfig:
+        for name in _SEVERAL:
+            if name in self.external:
+                raise ValueError(f"external: '{name}' stands for several methods; choose another name")
+        listed = [key for key in ("model", "preprocessing") if getattr(self, key) is not None]
+        if self.method in self.external and listed:
+            raise ValueError(
+                f"{listed[0]}: lists files of the method '{self.method}', which is an external model with `files` of "
+                "its own; leave the key out"
+            )
+        return self

@@ -54,6 +54,8 @@ class GroupScorer:
         As of `Scorer`; "replaced" where the models deal with some such values.
     event_branch : str or None
         Branch whose value decides the fold; None where the entry number does.
+    takes_event : bool
+        Whether the event number is an input of the models.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class GroupScorer:
         self.conditions: list[str] = []
         self.non_finite: NonFinite = "replaced" if any_value else "refused"
         self.event_branch = event_branch
+        self.takes_event = event_input is not None
         self._event_input = event_input
         allowed = set(self.variables) if any_value is True else set(any_value or ())
         self._finite = [name for name in self.variables if name not in allowed]

@@ -9,19 +9,16 @@ import numpy as np
 from ntupleml.datasets import read_fold_record
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.folds import held_out_fold
-from ntupleml.ntuples import columns_to_matrix, open_ntuple, required_branches
-from ntupleml.scoring import append_condition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from ntupleml.artifacts import TrainingRecord
+    from ntupleml.artifacts.origins import Origin
     from ntupleml.config import TestingConfig, TrainingConfig
     from ntupleml.ntuples import Chunk, Ntuple
-    from ntupleml.scoring import Scorer
 
 
 class HeldOutSample(NamedTuple):
@@ -46,21 +43,6 @@ class HeldOutSample(NamedTuple):
     path: str
     condition: str | None
     where: str
-
-
-class ScoredEvents(NamedTuple):
-    """Some events of one class.
-
-    Attributes
-    ----------
-    scores : array of float32, shape (n_events, n_classes)
-        All finite.
-    weights : array of float64, shape (n_events,)
-        All finite.
-    """
-
-    scores: NDArray[np.float32]
-    weights: NDArray[np.float64]
 
 
 def held_out_sample(training: TrainingConfig, model: int, condition: str | None, where: str) -> HeldOutSample:
@@ -102,50 +84,6 @@ def weights_of(
     return training.event_weights, f"{training_path}: event_weights"
 
 
-def scored_events(
-    sample: HeldOutSample,
-    class_name: str,
-    scorer: Scorer,
-    record: TrainingRecord,
-    weight_branch: str | None,
-    entries_per_chunk: int | None = None,
-    *,
-    weight_key: str = "weight_branch",
-) -> Iterator[ScoredEvents]:
-    """Events of one class, scored by the model that never saw them, a bounded number at a time.
-
-    Parameters
-    ----------
-    sample : HeldOutSample
-    class_name : str
-        Tree of the fold file.
-    scorer : Scorer
-    record : TrainingRecord
-        That of the model.
-    weight_branch : str or None
-        Branch of event weights of any number type; None for weights of 1.
-    entries_per_chunk : int, optional
-        By default what fits well into memory.
-    weight_key : str
-        Config and key that name the weight branch, for messages.
-
-    Raises
-    ------
-    NtuplemlError
-        For a missing file, tree or branch (with the nearest names), a file that the model was trained on, inputs or
-        weights that are NaN or infinite.
-    """
-    with open_ntuple(sample.path, class_name, where=sample.where) as ntuple:
-        where = f"{sample.path}: tree '{class_name}'"
-        require_unseen(ntuple, sample, record)
-        branches = required_branches(scorer.variables, ntuple.branches, where)
-        if weight_branch is not None:
-            require_weight(ntuple, weight_branch, weight_key)
-            branches = list(dict.fromkeys([*branches, weight_branch]))
-        for chunk in ntuple.chunks(branches, entries_per_chunk):
-            yield _scored(chunk, sample, scorer, weight_branch, where)
-
-
 def require_unseen(ntuple: Ntuple, sample: HeldOutSample, record: TrainingRecord) -> None:
     """Refuse a file that holds, or may hold, events that the model was trained on.
 
@@ -155,7 +93,7 @@ def require_unseen(ntuple: Ntuple, sample: HeldOutSample, record: TrainingRecord
         For a file of the training, of another fold, or of folds that were divided otherwise.
     """
     _refuse_training_file(ntuple, sample, record)
-    _refuse_other_division(ntuple, sample, record)
+    require_same_division(ntuple, sample, record)
 
 
 def _refuse_training_file(ntuple: Ntuple, sample: HeldOutSample, record: TrainingRecord) -> None:
@@ -168,8 +106,14 @@ def _refuse_training_file(ntuple: Ntuple, sample: HeldOutSample, record: Trainin
             )
 
 
-def _refuse_other_division(ntuple: Ntuple, sample: HeldOutSample, record: TrainingRecord) -> None:
-    """A file of another fold, or of folds divided otherwise, may hold events that the model was trained on."""
+def require_same_division(ntuple: Ntuple, sample: HeldOutSample, record: TrainingRecord | Origin) -> None:
+    """Refuse a file of another fold, or of folds divided otherwise: it may hold events that the model was trained on.
+
+    Raises
+    ------
+    NtuplemlError
+        If it is such a file; one without a record is trusted.
+    """
     found = read_fold_record(sample.path, ntuple.uuid)
     if found is None:  # a file of another program
         return
@@ -203,19 +147,6 @@ def require_weight(ntuple: Ntuple, weight_branch: str, weight_key: str) -> None:
             f"{weight_key}: branch '{weight_branch}' in tree '{ntuple.tree_path}' of {ntuple.path} has several values "
             "per event; one is needed"
         )
-
-
-def _scored(chunk: Chunk, sample: HeldOutSample, scorer: Scorer, weight_branch: str | None, where: str) -> ScoredEvents:
-    num_events = chunk.stop - chunk.start
-    matrix = columns_to_matrix(chunk.columns, scorer.variables, where=where)
-    matrix = append_condition(matrix, scorer.conditions, sample.condition, where)
-    scores = scorer.score(matrix, np.full(num_events, sample.fold), where=where)
-    require_finite(scores.sum(axis=1), "the scores", chunk, where)
-    if weight_branch is None:
-        return ScoredEvents(scores, np.ones(num_events))
-    weights = np.asarray(chunk.columns[weight_branch], dtype=np.float64)
-    require_finite(weights, f"the weights in branch '{weight_branch}'", chunk, where)
-    return ScoredEvents(scores, weights)
 
 
 def require_finite(values: NDArray[Any], what: str, chunk: Chunk, where: str) -> None:

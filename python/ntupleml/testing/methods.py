@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ntupleml.artifacts import KERAS, methods_by_fold, methods_of, model_files, models_by_fold
 from ntupleml.errors import NtuplemlError, did_you_mean
@@ -15,6 +15,24 @@ if TYPE_CHECKING:
     from ntupleml.config import TestingConfig, TrainingConfig
 
 log = logging.getLogger(__name__)
+
+
+class WantedMethods(NamedTuple):
+    """Methods that a step of the testing stage is asked for.
+
+    Attributes
+    ----------
+    names : list of str
+        Of all, in order; those that are not `trained` are external models of the testing config.
+    trained : dict of str to list of Method
+        Methods of the training config by their names: the method, once per model.
+    left_out : dict of str to str
+        Methods that cannot be tested, and why.
+    """
+
+    names: list[str]
+    trained: dict[str, list[Method]]
+    left_out: dict[str, str]
 
 
 def trained_methods(
@@ -45,6 +63,24 @@ def trained_methods(
     configured = _configured_methods(training, models)
     if wanted is not None:
         configured = _chosen(configured, wanted, models, where)
+    available, left_out = _available(training, testing, models, configured, skip_defaults=wanted is None)
+    if left_out and wanted is not None:
+        name, reason = next(iter(left_out.items()))
+        raise NtuplemlError(f"--methods: '{name}': {reason}; train it, or leave it out")
+    if not available:
+        raise NtuplemlError(f"{where}: none of its methods is trained: {', '.join(configured)}; train one")
+    return available, left_out
+
+
+def _available(
+    training: TrainingConfig,
+    testing: TestingConfig,
+    models: Sequence[int],
+    configured: Mapping[str, list[Method]],
+    *,
+    skip_defaults: bool,
+) -> tuple[dict[str, list[Method]], dict[str, str]]:
+    """Methods whose models are all there, and why the others are left out."""
     available, left_out = {}, {}
     for name, per_model in configured.items():
         listed = testing.model is not None and name == (testing.method or KERAS.name)
@@ -53,18 +89,13 @@ def trained_methods(
             for model, method in zip(models, per_model, strict=True)
             if not listed and not model_files(training.output_path, model, method).record.exists()
         ]
-        if missing and wanted is None and _is_default(training, per_model[0]):
+        if missing and skip_defaults and _is_default(training, per_model[0]):
             continue
         if missing:
             left_out[name] = f"not trained for fold {', '.join(missing)}"
             log.info("%s: left out: %s", name, left_out[name])
         else:
             available[name] = per_model
-    if left_out and wanted is not None:
-        name, reason = next(iter(left_out.items()))
-        raise NtuplemlError(f"--methods: '{name}': {reason}; train it, or leave it out")
-    if not available:
-        raise NtuplemlError(f"{where}: none of its methods is trained: {', '.join(configured)}; train one")
     return available, left_out
 
 
@@ -77,7 +108,7 @@ def wanted_methods(
     testing_path: str,
     *,
     all_methods: bool = False,
-) -> tuple[dict[str, list[Method]], dict[str, str]]:
+) -> WantedMethods:
     """Methods that a step of the testing stage is asked for, and why others are left out.
 
     Parameters
@@ -86,30 +117,57 @@ def wanted_methods(
     models : sequence of int
         Indices of the models that are needed.
     wanted : sequence of str, optional
-        Names of the methods; by default the testing config's `method`, else the Keras network.
+        Names of the methods, of the training config or external; by default the testing config's `method`, else the
+        Keras network.
     training_path, testing_path : str
         Files of the configs, for messages.
     all_methods : bool, default: False
-        Take all that are trained where none is named.
-
-    Returns
-    -------
-    dict of str to list of Method, dict of str to str
-        As `trained_methods`.
+        Take all that are trained, and all external models, where none is named.
 
     Raises
     ------
     NtuplemlError
-        If a method is not in the config; and if one of those that are wanted by name is not trained.
+        If a method is in no config, an external model is called as a method of the training config, or there is
+        nothing to test.
     """
+    _require_other_names(training, testing, training_path, testing_path)
     if wanted is None and all_methods:
-        return trained_methods(training, testing, models, None, training_path)
-    if wanted is None:
-        name = testing.method or KERAS.name
-        methods = methods_by_fold(training, name, f"{testing_path}: method")
-        return {name: [methods[model] for model in models]}, {}
-    found = {name: methods_by_fold(training, name, "--method") for name in wanted}
-    return {name: [methods[model] for model in models] for name, methods in found.items()}, {}
+        configured = _configured_methods(training, models)
+        available, left_out = _available(training, testing, models, configured, skip_defaults=True)
+        if not available and not testing.external:
+            raise NtuplemlError(f"{training_path}: none of its methods is trained: {', '.join(configured)}; train one")
+        return WantedMethods([*available, *testing.external], available, left_out)
+    names, where = (list(dict.fromkeys(wanted)), "--method") if wanted else ([testing.method or KERAS.name], "")
+    trained = {
+        name: _method(training, testing, name, models, where or f"{testing_path}: method")
+        for name in names
+        if name not in testing.external
+    }
+    return WantedMethods(names, trained, {})
+
+
+def _method(
+    training: TrainingConfig, testing: TestingConfig, name: str, models: Sequence[int], where: str
+) -> list[Method]:
+    """Method of the training config, once per model."""
+    known = {full for fold in range(training.num_folds) for full in methods_of(training, fold)}
+    if testing.external and name.replace("{fold}", "0") not in known:
+        names = [*methods_of(training, 0), *testing.external]
+        raise NtuplemlError(f"{where}: no method or external model '{name}'{did_you_mean(name, names)}")
+    methods = methods_by_fold(training, name, where)
+    return [methods[model] for model in models]
+
+
+def _require_other_names(
+    training: TrainingConfig, testing: TestingConfig, training_path: str, testing_path: str
+) -> None:
+    """An external model must not be called as a method, whose files it would get."""
+    for fold in range(training.num_folds):
+        for name in methods_of(training, fold):
+            if name in testing.external:
+                raise NtuplemlError(
+                    f"{testing_path}: external: {name}: {training_path} has a method of this name; choose another"
+                )
 
 
 def _is_default(training: TrainingConfig, method: Method) -> bool:
@@ -180,3 +238,23 @@ def load_model(
         training_config=training_path,
         method=method,
     )[0]
+
+
+def method_in_files(name: str, fold: str) -> str:
+    """Name of a method in the names of files: with the fold filled in, or without it where all folds are pooled.
+
+    Parameters
+    ----------
+    name : str
+        As the config has it.
+    fold : str
+        Index of the model, or `all`.
+
+    Examples
+    --------
+    >>> method_in_files("PyKeras_fold{fold}", "1"), method_in_files("PyKeras_fold{fold}", "all")
+    ('PyKeras_fold1', 'PyKeras')
+    """
+    if fold != "all":
+        return name.replace("{fold}", fold)
+    return name.replace("_fold{fold}", "").replace("_{fold}", "").replace("{fold}", "") or name

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ntupleml.config import TestingConfig, TrainingConfig, load_config
+from ntupleml.errors import NtuplemlError
 from ntupleml.folds import chosen_models
 from ntupleml.testing.events import held_out_sample, weights_of
-from ntupleml.testing.methods import load_model, wanted_methods
+from ntupleml.testing.external_models import external_sources
+from ntupleml.testing.methods import load_model, method_in_files, wanted_methods
 from ntupleml.testing.sources import trained_source
 from ntupleml.testing.tested_events import Reading, read_recorded_data, read_tested_events
 
@@ -19,8 +22,11 @@ if TYPE_CHECKING:
     from ntupleml.artifacts import TrainedModel
     from ntupleml.metrics import Undefined
     from ntupleml.testing.events import HeldOutSample
+    from ntupleml.testing.methods import WantedMethods
     from ntupleml.testing.sources import ScoreSource
     from ntupleml.testing.tested_events import TestedEvents
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ class Preparation:
         Of several methods together it is ``example/fold0_methods_roc_signal``, and of all folds pooled
         ``example/foldall_keras_roc_signal``.
         """
-        method = self.method.replace("_{fold}", "").replace("{fold}", "")
+        method = method_in_files(self.method, self.fold)
         suffix = "" if self.condition is None else f"_{self.condition}"
         return Path(self.training.output_path) / f"fold{self.fold}_{method}_{name}{suffix}"
 
@@ -107,9 +113,9 @@ def prepare(
         Index of the model, or `all`: the held-out folds of all models together, each event by the model that never
         saw it.
     methods : sequence of str, optional
-        Names of the methods; by default the testing config's `method`, else the Keras network.
+        Names of methods or external models; by default the testing config's `method`, else the Keras network.
     all_methods : bool, default: False
-        Take all methods that are trained where `methods` are not given.
+        Take all methods that are trained, and all external models, where `methods` are not given.
     condition : str, optional
         Condition (era) to test, for trainings with conditions.
     class_weights : bool, default: False
@@ -127,17 +133,42 @@ def prepare(
     training = load_config(training_path, TrainingConfig)
     testing = load_config(testing_path, TestingConfig)
     models = chosen_models(fold, training.num_folds, str(training_path))
-    samples = [held_out_sample(training, model, condition, str(training_path)) for model in models]
-    available, left_out = wanted_methods(
+    wanted = wanted_methods(
         training, testing, models, methods, str(training_path), str(testing_path), all_methods=all_methods
     )
-    trained = {
-        name: [
-            load_model(training, testing, name, method, model, str(training_path), str(testing_path))
-            for model, method in zip(models, per_model, strict=True)
-        ]
-        for name, per_model in available.items()
-    }
+    return prepare_wanted(
+        training,
+        testing,
+        wanted,
+        fold,
+        training_path=training_path,
+        testing_path=testing_path,
+        condition=condition,
+        class_weights=class_weights,
+        max_events=max_events,
+        entries_per_chunk=entries_per_chunk,
+        tolerant=tolerant,
+    )
+
+
+def prepare_wanted(
+    training: TrainingConfig,
+    testing: TestingConfig,
+    wanted: WantedMethods,
+    fold: str,
+    *,
+    training_path: str | Path = "CONFIG_TRAINING",
+    testing_path: str | Path = "CONFIG_TESTING",
+    condition: str | None = None,
+    class_weights: bool = False,
+    max_events: int | None = None,
+    entries_per_chunk: int | None = None,
+    tolerant: bool = False,
+) -> Preparation:
+    """As `prepare`, with configs that are read already and methods that are chosen already."""
+    models = chosen_models(fold, training.num_folds, str(training_path))
+    samples = [held_out_sample(training, model, condition, str(training_path)) for model in models]
+    loaded = _loaded(training, testing, wanted, samples, str(training_path), str(testing_path), tolerant=tolerant)
     weight_branch, weight_key = weights_of(training, testing, training_path, testing_path)
     return Preparation(
         training,
@@ -148,10 +179,10 @@ def prepare(
         condition,
         models,
         samples,
-        list(trained),
-        trained,
+        list(loaded.sources),
+        loaded.trained,
         {
-            sample.model: [trained_source(name, sample, per_model[index]) for name, per_model in trained.items()]
+            sample.model: [per_model[index] for per_model in loaded.sources.values()]
             for index, sample in enumerate(samples)
         },
         Reading(
@@ -165,9 +196,56 @@ def prepare(
             testing.seed,
             entries_per_chunk,
         ),
-        left_out,
+        loaded.left_out,
         tolerant,
     )
+
+
+class _Loaded(NamedTuple):
+    """Sources of scores by method, once per model; models of methods of the training config; what is left out."""
+
+    sources: dict[str, list[ScoreSource]]
+    trained: dict[str, list[TrainedModel]]
+    left_out: dict[str, str]
+
+
+def _loaded(
+    training: TrainingConfig,
+    testing: TestingConfig,
+    wanted: WantedMethods,
+    samples: Sequence[HeldOutSample],
+    training_path: str,
+    testing_path: str,
+    *,
+    tolerant: bool,
+) -> _Loaded:
+    """Load the models of all methods; with `tolerant` those that cannot be loaded are left out."""
+    loaded = _Loaded({}, {}, dict(wanted.left_out))
+    for name in wanted.names:
+        try:
+            if name in wanted.trained:
+                loaded.trained[name] = [
+                    load_model(training, testing, name, method, sample.model, training_path, testing_path)
+                    for sample, method in zip(samples, wanted.trained[name], strict=True)
+                ]
+                loaded.sources[name] = [
+                    trained_source(name, sample, model)
+                    for sample, model in zip(samples, loaded.trained[name], strict=True)
+                ]
+            else:
+                loaded.sources[name] = external_sources(
+                    name, testing.external[name], training, samples, training_path, testing_path
+                )
+        except NtuplemlError as error:
+            if not tolerant:
+                raise
+            loaded.trained.pop(name, None)
+            loaded.left_out[name] = str(error)
+            log.warning("%s: left out: %s", name, error)
+    if not loaded.sources:
+        name, reason = next(iter(loaded.left_out.items()))
+        raise NtuplemlError(f"no method can be tested: {name}: {reason}")
+    return loaded
 
 
 def tested_events(preparation: Preparation) -> TestedEvents:

@@ -35,13 +35,24 @@ class ScoreSource:
         Refuses a tree whose events its model was, or may have been, trained on.
     score : callable
         ``score(columns, matrix, where)``: scores, float32 of shape (n_events, n_classes), from the branches of some
-        events and, beside them, the training config's variables as a matrix, float32 (n_events, n_variables).
+        events and, beside them, the training config's variables as a matrix, float32 (n_events, n_variables). A
+        variable that is among the branches by its own text is taken from there.
+    optional : tuple of str
+        Branches that are read where a tree has them.
+    vectors : tuple of tuples of str
+        Variables that are vectors of the same objects, input by input.
+    remark : str
+        What a reader of the results has to know: that nobody knows which events an external model was trained on, or
+        that it was trained on some of these.
     """
 
     method: str
     variables: list[str]
     require_unseen: Callable[[Ntuple], None]
     score: Callable[[Mapping[str, Any], NDArray[np.float32], str], NDArray[np.float32]]
+    optional: tuple[str, ...] = ()
+    vectors: tuple[tuple[str, ...], ...] = ()
+    remark: str = ""
 
     def branches(self, ntuple: Ntuple) -> list[str]:
         """Branches that have to be read.
@@ -51,7 +62,9 @@ class ScoreSource:
         NtuplemlError
             If one is missing.
         """
-        return required_branches(self.variables, ntuple.branches, f"{ntuple.path}: tree '{ntuple.tree_path}'")
+        where = f"{ntuple.path}: tree '{ntuple.tree_path}'"
+        required = required_branches(self.variables, ntuple.branches, where)
+        return list(dict.fromkeys([*required, *(name for name in self.optional if name in ntuple.branches)]))
 
 
 def trained_source(name: str, sample: HeldOutSample, model: TrainedModel) -> ScoreSource:

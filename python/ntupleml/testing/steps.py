@@ -1,4 +1,7 @@
-"""What all steps of the testing stage share: options of their scripts, and writing their pictures all or none."""
+"""What all steps of the testing stage share: options of their scripts, and writing their pictures all or none.
+
+Importing this costs a script's `--help` next to nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ from typing import TYPE_CHECKING
 
 from ntupleml.atomic import all_or_none
 from ntupleml.command_line import add_testing_options, positive_number
-from ntupleml.plots.pictures import refuse_existing_pictures, write_picture
-from ntupleml.testing.preparation import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,6 +62,8 @@ def _names(text: str) -> list[str]:
 
 def prepared(arguments: argparse.Namespace, *, all_methods: bool = False, tolerant: bool = False) -> Preparation:
     """What `prepare` makes of the arguments of a script with the options of `add_step_options`."""
+    from ntupleml.testing.preparation import prepare
+
     methods = None if arguments.methods == ["all"] else arguments.methods
     return prepare(
         arguments.config_training,
@@ -105,6 +108,8 @@ def write_step(
     NtuplemlError
         If a file exists and must not be overwritten, or cannot be written, and whatever `make` raises.
     """
+    from ntupleml.plots.pictures import refuse_existing_pictures, write_picture
+
     refuse_existing_pictures(map(preparation.stem, names), overwrite=overwrite)
     pictures = make()
     if unexpected := {picture.name for picture in pictures} - set(names):

@@ -1,0 +1,226 @@
+"""Model files of any origin as one scorer: how their inputs are filled, and what their scores are called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.scoring.conditions import append_condition
+from ntupleml.scoring.engines import TMVA_BINARY
+from ntupleml.scoring.group_scorer import GroupScorer
+from ntupleml.scoring.onnx_graphs import OnnxGraph, choose_output, open_onnx
+from ntupleml.scoring.onnx_inputs import EVENT, InputPlan, plan_inputs
+from ntupleml.scoring.onnx_scores import graph_evaluator
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+    from ntupleml.artifacts.origins import Origin
+    from ntupleml.config import OnnxConfig
+    from ntupleml.lwtnn.network import Network, Output
+    from ntupleml.onnx_models.lwtnn import Replaced
+    from ntupleml.scoring.outputs import Binary
+
+
+class OpenFile(NamedTuple):
+    """A model file that is open, and the training that it comes from as far as that is known."""
+
+    graph: OnnxGraph
+    origin: Origin | None
+
+
+class Filling(NamedTuple):
+    """What a config says of model files.
+
+    Attributes
+    ----------
+    onnx : OnnxConfig
+    variables : list of str or None
+        Those of the training config, for the only input of a file that does not say what it takes.
+    condition : str or None
+        Condition (era) of the events.
+    where : str
+        The config, for messages.
+    """
+
+    onnx: OnnxConfig
+    variables: list[str] | None
+    condition: str | None
+    where: str
+
+
+def scorer_of_files(
+    files: Sequence[OpenFile],
+    classes: Sequence[str],
+    filling: Filling,
+    *,
+    event_branch: str | None = None,
+    any_value: Collection[str] = (),
+) -> GroupScorer:
+    """Scorer of files that may score the events of their place in the list.
+
+    Parameters
+    ----------
+    files : sequence of OpenFile
+        Element j scores the events of fold j, a single one all events.
+    classes : sequence of str
+        Names of the scores, in the order of the output's columns.
+    filling : Filling
+    event_branch : str, optional
+        Branch whose value decides the fold; by default the entry number does.
+    any_value : collection of str
+        Variables whose NaN and infinite values the models deal with, besides what the files say themselves.
+
+    Raises
+    ------
+    NtuplemlError
+        For inputs that cannot be filled, an output that is not there, and files that do not take the same.
+    """
+    files = [OpenFile(_with_conditions(file.graph, file.origin), file.origin) for file in files]
+    first = files[0].graph
+    condition = _condition(filling, first)
+    evaluators = {}
+    plans: list[InputPlan] = []
+    for fold, file in enumerate(files):
+        inputs = plan_inputs(file.graph, filling.onnx, filling.variables, filling.where, condition)
+        output = choose_output(file.graph, filling.onnx.output, filling.where)
+        _require_alike(first, plans[0] if plans else inputs, file.graph, inputs)
+        plans.append(inputs)
+        evaluators[fold] = graph_evaluator(
+            file.graph, inputs, output, classes, apply=filling.onnx.apply, binary=_binary(file.graph)
+        )
+    deals_with_any = filling.onnx.missing == "passed" or _replaces_missing(first)
+    return GroupScorer(
+        evaluators,
+        plans[0].groups,
+        num_folds=len(files),
+        classes=classes,
+        event_branch=event_branch,
+        event_input=EVENT if plans[0].takes_event else None,
+        any_value=True if deals_with_any else any_value,
+    )
+
+
+def _with_conditions(graph: OnnxGraph, origin: Origin | None) -> OnnxGraph:
+    """The graph, described with the conditions (eras) among its variables that the record of its training has."""
+    if origin is None or not origin.conditions:
+        return graph
+    return graph._replace(description={**graph.description, "conditions": list(origin.conditions)})
+
+
+def _condition(filling: Filling, graph: OnnxGraph) -> dict[str, float]:
+    """Values of the inputs that stand for conditions (eras)."""
+    conditions = [str(name) for name in graph.description.get("conditions") or []]
+    append_condition(np.empty((0, 0), np.float32), conditions, filling.condition, f"{filling.where}: condition")
+    return {name: float(name == filling.condition) for name in conditions}
+
+
+def names_of_scores(graph: OnnxGraph, onnx: OnnxConfig, where: str) -> list[str] | None:
+    """What a file itself calls its scores; None where it does not say.
+
+    Raises
+    ------
+    NtuplemlError
+        If the output with the scores is not there, or has to be named.
+    """
+    output = choose_output(graph, onnx.output, where)
+    labels = graph.description.get("labels")
+    for found in (
+        graph.description.get("scores"),
+        labels.get(output.name) if isinstance(labels, dict) else None,
+        graph.description.get("classes"),
+        graph.labels.get(output.name),
+    ):
+        if isinstance(found, list) and found:
+            return [str(name) for name in found]
+    return None
+
+
+def _binary(graph: OnnxGraph) -> Binary:
+    """What one value of a file says, where there are two classes."""
+    stated: Any = graph.description.get("one_value")
+    if stated is not None:
+        chosen: Binary = stated
+        return chosen
+    if graph.description.get("kind") != "tmva":
+        return "second"
+    return TMVA_BINARY.get(str(graph.description.get("method")).split("::")[0], "discriminant")
+
+
+def _replaces_missing(graph: OnnxGraph) -> bool:
+    """Whether NaN is nothing special to a file: it replaces such values, or answers −999 as TMVA."""
+    return graph.description.get("missing") is not None or graph.description.get("kind") == "tmva"
+
+
+def _require_alike(first: OnnxGraph, plan: InputPlan, other: OnnxGraph, other_plan: InputPlan) -> None:
+    if plan.groups != other_plan.groups or plan.takes_event != other_plan.takes_event:
+        raise NtuplemlError(
+            f"{other.path}: takes other inputs than {first.path} ({_inputs(other)}, but {_inputs(first)}); list files "
+            "of one training"
+        )
+
+
+def _inputs(graph: OnnxGraph) -> str:
+    return ", ".join(map(str, graph.inputs.values()))
+
+
+def description_of_lwtnn(path: Path) -> dict[str, Any]:
+    """What ntupleml wrote into an lwtnn file; empty for files of others."""
+    from ntupleml.lwtnn.json_file import read_json
+
+    remarks = read_json(path).get("miscellaneous")
+    return remarks if isinstance(remarks, dict) else {}
+
+
+def open_lwtnn(path: Path, output: str | None, replaced: Replaced) -> OnnxGraph:
+    """Open a network in one of lwtnn's JSON formats as a graph for ONNX Runtime.
+
+    Parameters
+    ----------
+    path : Path
+    output : str or None
+        Which output scores, of networks with several.
+    replaced : {"nan", "nan_and_infinities", "nothing"}
+        Raw values that the defaults of the variables stand for.
+
+    Raises
+    ------
+    NtuplemlError
+        If it is no such file, or has no such output.
+    """
+    from ntupleml.onnx_models.lwtnn import lwtnn_to_onnx
+
+    graph = lwtnn_to_onnx(path, np.float32, output, replaced=replaced)
+    return open_onnx(path, content=graph.SerializeToString())
+
+
+def output_of_lwtnn(network: Network, name: str | None, key: str) -> Output:
+    """The output of a network that scores.
+
+    Parameters
+    ----------
+    network : Network
+    name : str or None
+        None for the only one.
+    key : str
+        Option or key that names it, for messages.
+
+    Raises
+    ------
+    NtuplemlError
+        If there is none of that name, or there are several and none is named.
+    """
+    names = [one.name for one in network.outputs]
+    if name is None and len(names) > 1:
+        raise NtuplemlError(f"{network.path}: has the outputs {', '.join(names)}; choose one with {key}")
+    if name is not None and name not in names:
+        raise NtuplemlError(f"{key}: {network.path} has no output '{name}'{did_you_mean(name, names)}")
+    return next(one for one in network.outputs if name in (None, one.name))
+
+
+def variables_with_default(network: Network) -> set[str]:
+    """Variables whose missing values a network replaces."""
+    return {one.name for group in network.groups for one in group.variables if one.default is not None}

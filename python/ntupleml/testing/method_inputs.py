@@ -1,0 +1,219 @@
+"""The inputs of one method, column by column, so that they can be changed and the events be scored again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.ntuples import columns_to_matrix
+from ntupleml.ntuples.variables import variable_values
+from ntupleml.testing.tested_events import read_tested_events
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from ntupleml.testing.preparation import Preparation
+    from ntupleml.testing.sources import ScoreSource
+    from ntupleml.testing.tested_events import TestedEvents
+
+
+@dataclass(frozen=True, eq=False)
+class MethodInputs:
+    """Inputs of a method for some events, and the models that score them.
+
+    Attributes
+    ----------
+    method : str
+    variables : list of str
+        Its inputs, which can be changed.
+    columns : dict of str to array
+        Their values, and event numbers where the method takes these; arrays of shape (n_events,), or awkward arrays
+        for vectors.
+    vectors : tuple of tuples of str
+        Variables that are vectors of the same objects.
+    models : array of int64, shape (n_events,)
+        Index of the model that scores an event.
+    sources : dict of int to ScoreSource
+        By model.
+    of_training : list of str
+        Variables of the training config where the method takes their matrix, else empty.
+    """
+
+    method: str
+    variables: list[str]
+    columns: dict[str, Any]
+    vectors: tuple[tuple[str, ...], ...]
+    models: NDArray[np.int64]
+    sources: dict[int, ScoreSource]
+    of_training: list[str]
+
+    def score(self, columns: Mapping[str, Any], models: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Scores of events with other inputs.
+
+        Parameters
+        ----------
+        columns : mapping of str to array
+            As `columns`, of any number of events.
+        models : array of int64, shape (n_events,)
+            Index of the model that scores each.
+
+        Returns
+        -------
+        array of float32, shape (n_events, n_classes)
+        """
+        where = f"{self.method} with changed inputs"
+        if len(self.sources) == 1:
+            return self._score(next(iter(self.sources.values())), columns, len(models), where)
+        parts: list[tuple[NDArray[np.intp], NDArray[np.float32]]] = []
+        for model, source in self.sources.items():
+            rows = np.flatnonzero(models == model)
+            if len(rows):
+                own = {name: values[rows] for name, values in columns.items()}
+                parts.append((rows, self._score(source, own, len(rows), where)))
+        scores = np.empty((len(models), parts[0][1].shape[1] if parts else 0), np.float32)
+        for rows, found in parts:
+            scores[rows] = found
+        return scores
+
+    def _score(self, source: ScoreSource, columns: Mapping[str, Any], number: int, where: str) -> NDArray[np.float32]:
+        if self.of_training:
+            return source.score(columns, columns_to_matrix(columns, self.of_training, where=where), where)
+        return source.score(columns, np.empty((number, 0), np.float32), where)
+
+    def together(self, names: Sequence[str]) -> list[str]:
+        """Variables with those that are vectors of the same objects and not among them."""
+        found = dict.fromkeys(names)
+        grown = True
+        while grown:
+            missing = [
+                name
+                for group in self.vectors
+                if not set(group).isdisjoint(found)
+                for name in group
+                if name not in found
+            ]
+            grown = bool(missing)
+            found.update(dict.fromkeys(missing))
+        return list(found)
+
+
+def inputs_of_method(events: TestedEvents, preparation: Preparation, method: str) -> MethodInputs | None:
+    """Inputs of a method, as far as the events have them.
+
+    Returns
+    -------
+    MethodInputs or None
+        None for an external model that takes other variables than the training config, or event numbers; see
+        `read_with_inputs`.
+    """
+    sources = {model: _source(preparation, model, method) for model in preparation.models}
+    of_training = list(preparation.training.variables) if method in preparation.trained else []
+    first = next(iter(sources.values()))
+    variables = of_training or first.variables
+    if first.optional or first.vectors or not set(variables) <= set(events.variables):
+        return None
+    columns = {name: events.values_of(name) for name in variables}
+    return MethodInputs(method, list(variables), columns, (), events.models, sources, of_training)
+
+
+def read_with_inputs(preparation: Preparation) -> tuple[TestedEvents, MethodInputs]:
+    """Events of the held-out folds with the inputs of the one method of a preparation, whatever these are.
+
+    Raises
+    ------
+    NtuplemlError
+        As `read_tested_events`.
+    """
+    (method,) = preparation.methods
+    if method in preparation.trained:
+        events = read_tested_events(preparation.samples, preparation.sources, preparation.reading)
+        inputs = inputs_of_method(events, preparation, method)
+        assert inputs is not None, "methods of the training config take its variables"
+        return events, inputs
+    sources = {model: _source(preparation, model, method) for model in preparation.models}
+    read: list[dict[str, Any]] = []
+    recording = {model: [_recorded(source, read)] for model, source in sources.items()}
+    events = read_tested_events(preparation.samples, recording, preparation.reading)
+    first = next(iter(sources.values()))
+    columns = {name: _concatenated([part[name] for part in read]) for name in read[0]} if read else {}
+    if not columns:
+        columns = {name: np.empty(0) for name in first.variables}
+    return events, MethodInputs(method, list(first.variables), columns, first.vectors, events.models, sources, [])
+
+
+def _source(preparation: Preparation, model: int, method: str) -> ScoreSource:
+    return next(source for source in preparation.sources[model] if source.method == method)
+
+
+def _recorded(source: ScoreSource, read: list[dict[str, Any]]) -> ScoreSource:
+    """The same source, which keeps what it is given to score."""
+
+    def score(columns: Mapping[str, Any], matrix: NDArray[np.float32], where: str) -> NDArray[np.float32]:
+        number = len(matrix)
+        kept = {name: variable_values(name, columns, number, where, vectors=True) for name in source.variables}
+        kept |= {name: columns[name] for name in source.optional if name in columns}
+        read.append(kept)
+        return source.score(columns, matrix, where)
+
+    return replace(source, score=score)
+
+
+def _concatenated(parts: Sequence[Any]) -> Any:
+    if all(isinstance(part, np.ndarray) for part in parts):
+        return np.concatenate(parts)
+    import awkward as ak
+
+    return ak.concatenate(parts)
+
+
+def variable_groups(texts: Sequence[str], variables: Sequence[str]) -> dict[str, list[str]]:
+    """Groups of variables that options `NAME=A,B` name.
+
+    Parameters
+    ----------
+    texts : sequence of str
+    variables : sequence of str
+        All that there are.
+
+    Raises
+    ------
+    NtuplemlError
+        For a text of another form, a name that is taken, and an unknown variable (with the nearest names).
+
+    Examples
+    --------
+    >>> variable_groups(["leptons=pt_1,min(pt_1,pt_2)"], ["pt_1", "min(pt_1,pt_2)", "m"])
+    {'leptons': ['pt_1', 'min(pt_1,pt_2)']}
+    """
+    groups: dict[str, list[str]] = {}
+    for text in texts:
+        name, separator, listed = (part.strip() for part in text.partition("="))
+        names = _split(listed)
+        if not (name and separator and names):
+            raise NtuplemlError(f"--group: '{text}': give a name and its variables, e.g. leptons=pt_1,pt_2")
+        if name in groups or name in variables:
+            raise NtuplemlError(f"--group: '{name}' is a variable or a group already; choose another name")
+        for variable in names:
+            if variable not in variables:
+                raise NtuplemlError(
+                    f"--group: '{name}': no variable '{variable}' among the inputs{did_you_mean(variable, variables)}"
+                )
+        groups[name] = list(dict.fromkeys(names))
+    return groups
+
+
+def _split(text: str) -> list[str]:
+    """Names between commas, those inside the brackets of a formula left alone."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "([") - (character in ")]")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]

@@ -1,0 +1,207 @@
+"""Permutation importance of a method's inputs, as a step of the testing stage."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.errors import NtuplemlError
+from ntupleml.metrics.measurement import Measurement
+from ntupleml.metrics.permutation import PermutationImportance, permutation_importance
+from ntupleml.plots.permutation import draw_permutation_importance
+from ntupleml.plots.pictures import Picture, Table
+from ntupleml.testing.method_inputs import inputs_of_method, read_with_inputs, variable_groups
+from ntupleml.testing.steps import write_step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ntupleml.testing.method_inputs import MethodInputs
+    from ntupleml.testing.preparation import Preparation
+    from ntupleml.testing.tested_events import TestedEvents
+
+log = logging.getLogger(__name__)
+
+#: Events that are taken unless more are asked for, and how often each variable is shuffled.
+MOST_EVENTS, REPEATS = 100_000, 5
+
+
+def permutation_names(_preparation: Preparation) -> list[str]:
+    """Names of the pictures that `permutation_pictures` makes."""
+    return ["permutation_importance"]
+
+
+def permutation_files(
+    preparation: Preparation,
+    *,
+    repeats: int = REPEATS,
+    groups: Sequence[str] = (),
+    max_events: int | None = None,
+    overwrite: bool = False,
+) -> tuple[list[Path], PermutationImportance]:
+    """Read the events, and write the permutation importance of the method's inputs.
+
+    Parameters
+    ----------
+    preparation : Preparation
+        With one method.
+    repeats : int, default: 5
+        How often each variable is shuffled.
+    groups : sequence of str
+        Variables that are shuffled together: `NAME=A,B`.
+    max_events : int, optional
+        By default at most 100,000, and never more than the preparation says.
+    overwrite : bool, default: False
+
+    Returns
+    -------
+    list of Path, PermutationImportance
+        The files written, and the numbers.
+
+    Raises
+    ------
+    NtuplemlError
+        For unknown variables, and everything wrong with files and events.
+    """
+    most = min(preparation.reading.max_events, max_events or MOST_EVENTS)
+    preparation = replace(preparation, reading=replace(preparation.reading, max_events=most))
+    results: list[PermutationImportance] = []
+
+    def make() -> list[Picture]:
+        events, inputs = read_with_inputs(preparation)
+        results.append(importance_of_inputs(events, inputs, preparation, repeats=repeats, groups=groups))
+        return [_picture(results[0], events, inputs, preparation, groups)]
+
+    return write_step(preparation, permutation_names(preparation), make, overwrite=overwrite), results[0]
+
+
+def permutation_pictures(
+    events: TestedEvents, preparation: Preparation, method: str, *, repeats: int = REPEATS, groups: Sequence[str] = ()
+) -> list[Picture]:
+    """Permutation importance of one method's inputs for events that were read.
+
+    Parameters
+    ----------
+    events : TestedEvents
+    preparation : Preparation
+        That they were read with.
+    method : str
+    repeats, groups
+        As for `permutation_files`.
+
+    Raises
+    ------
+    NtuplemlError
+        For an external model whose inputs are not among the variables of the events, and for unknown variables.
+    """
+    inputs = inputs_of_method(events, preparation, method)
+    if inputs is None:
+        raise NtuplemlError(
+            f"{method}: takes other inputs than the training config; testing/permutation_importance.py reads them"
+        )
+    result = importance_of_inputs(events, inputs, preparation, repeats=repeats, groups=groups)
+    return [_picture(result, events, inputs, preparation, groups)]
+
+
+def importance_of_inputs(
+    events: TestedEvents,
+    inputs: MethodInputs,
+    preparation: Preparation,
+    *,
+    repeats: int = REPEATS,
+    groups: Sequence[str] = (),
+) -> PermutationImportance:
+    """Permutation importance of the inputs of a method; each event stays with the model that never saw it."""
+    units = {name: [name] for name in inputs.variables} | variable_groups(groups, inputs.variables)
+    log.info("%s: %d inputs are shuffled %d times each, in %d events", inputs.method, len(units), repeats, len(events))
+    return permutation_importance(
+        events.scores[inputs.method],
+        events.truth,
+        events.weights,
+        events.classes,
+        {name: partial(_shuffled_scores, inputs, unit) for name, unit in units.items()},
+        repeats=repeats,
+        seed=preparation.testing.seed,
+        strata={name: _strata(inputs, unit) for name, unit in units.items()},
+    )
+
+
+def _shuffled_scores(inputs: MethodInputs, unit: Sequence[str], donors: NDArray[np.int64]) -> NDArray[np.float32]:
+    return inputs.score(
+        {**inputs.columns, **{name: inputs.columns[name][donors] for name in unit}},
+        inputs.models,
+    )
+
+
+def _strata(inputs: MethodInputs, unit: Sequence[str]) -> NDArray[np.int64]:
+    """Events that may exchange values: of one model, and where vectors of the same objects stay, of one length."""
+    if len(inputs.together(unit)) == len(unit) or not len(inputs.models):
+        return inputs.models
+    import awkward as ak
+
+    vectors = dict.fromkeys(name for group in inputs.vectors for name in group if name in unit)
+    lengths = [np.asarray(ak.num(inputs.columns[name]), dtype=np.int64) for name in vectors]
+    _, strata = np.unique(np.stack([inputs.models, *lengths]), axis=1, return_inverse=True)
+    return np.asarray(strata, dtype=np.int64).ravel()
+
+
+def _picture(
+    result: PermutationImportance,
+    events: TestedEvents,
+    inputs: MethodInputs,
+    preparation: Preparation,
+    groups: Sequence[str],
+) -> Picture:
+    numbers: dict[str, Any] = {
+        "method": inputs.method,
+        "models": list(preparation.models),
+        "seed": preparation.testing.seed,
+        "sampled": events.sampled,
+        "groups": variable_groups(groups, inputs.variables),
+        **result.to_dict(),
+    }
+    sampled = " (a random sample)" if events.sampled else ""
+    caption = (
+        f"Permutation importance of the inputs of {inputs.method}: what is lost of the area under the ROC curve of "
+        f"each class against the rest, and gained in log loss, where the values of an input are shuffled among the "
+        f"events; {len(events)} events{sampled}, {result.repeats} times each. Inputs that are correlated share their "
+        "importance."
+    )
+    draw: Callable[[Any], Any] = partial(draw_permutation_importance, result)
+    return Picture("permutation_importance", caption, draw, numbers, (_table(result),))
+
+
+def _table(result: PermutationImportance) -> Table:
+    classes = [f"AUC of {name}" for name in result.classes]
+    rows = [("none", result.reference), *((name, result.importances[name]) for name in result.ranking())]
+    return Table(
+        ("shuffled", "average AUC", *classes, "log loss"),
+        tuple((name, one.average_auc, *one.auc.values(), one.log_loss) for name, one in rows),
+        "First row: the values with all inputs as they are; others: decrease of the areas, increase of the log loss",
+    )
+
+
+def most_important(result: PermutationImportance, number: int = 3) -> str:
+    """The first variables of the ranking for a line of the log.
+
+    Examples
+    --------
+    >>> from ntupleml.metrics.measurement import Undefined
+    >>> from ntupleml.metrics.permutation import Quality
+    >>> worth = {"x": Measurement(0.1, 0.01), "y": Measurement(0.2, 0.01)}
+    >>> found = {name: Quality({}, value, Undefined("no events")) for name, value in worth.items()}
+    >>> most_important(PermutationImportance([], 100, 5, found["x"], found))
+    'y 0.2000 ± 0.0100, x 0.1000 ± 0.0100'
+    """
+    first = {name: result.importances[name].average_auc for name in result.ranking()[:number]}
+    return ", ".join(
+        f"{name} {value.value:.4f} ± {value.uncertainty:.4f}" if isinstance(value, Measurement) else f"{name} {value}"
+        for name, value in first.items()
+    )
