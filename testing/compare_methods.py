@@ -8,7 +8,7 @@ import logging
 import sys
 
 try:
-    from ntupleml.command_line import add_testing_options, run
+    from ntupleml.command_line import add_testing_options, positive_number, run
 except ModuleNotFoundError:
     sys.stderr.write(f"{sys.argv[0]}: ntupleml is not installed in this environment; source setup.sh first\n")
     sys.exit(2)
@@ -32,6 +32,7 @@ def main(arguments: argparse.Namespace) -> int:
         training_path=arguments.config_training,
         testing_path=arguments.config_testing,
         entries_per_chunk=arguments.num_events,
+        max_events=arguments.max_events,
         overwrite=arguments.overwrite,
     )
     log.info("%s", paths[0].read_text(encoding="utf-8").rstrip())
@@ -51,4 +52,10 @@ if __name__ == "__main__":
     add_testing_options(parser)
     parser.add_argument("--methods", type=_names, metavar="A,B", help="methods to compare; by default all trained ones")
     parser.add_argument("--class-weights", action="store_true", help="multiply with the training's class weights")
+    parser.add_argument(
+        "--max-events",
+        type=positive_number,
+        metavar="N",
+        help="events held in memory, of more a random sample is taken (default: the testing config's, 2000000)",
+    )
     sys.exit(run(main, parser))

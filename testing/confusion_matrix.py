@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 
 try:
@@ -13,28 +12,12 @@ except ModuleNotFoundError:
     sys.stderr.write(f"{sys.argv[0]}: ntupleml is not installed in this environment; source setup.sh first\n")
     sys.exit(2)
 
-log = logging.getLogger("ntupleml.confusion_matrix")
-
 
 def main(arguments: argparse.Namespace) -> int:
     """Write the matrices and say where they are."""
-    from ntupleml.config import TestingConfig, TrainingConfig, load_config
-    from ntupleml.testing import confusion_matrices
+    from ntupleml.testing.confusion_matrices import write_confusion_matrices
 
-    training = load_config(arguments.config_training, TrainingConfig)
-    paths = confusion_matrices(
-        training,
-        load_config(arguments.config_testing, TestingConfig),
-        arguments.fold,
-        arguments.condition,
-        method=arguments.method,
-        training_path=arguments.config_training,
-        testing_path=arguments.config_testing,
-        entries_per_chunk=arguments.num_events,
-        overwrite=arguments.overwrite,
-    )
-    log.info("%d files written to %s", len(paths), training.output_path)
-    return 0
+    return write_confusion_matrices(arguments)
 
 
 if __name__ == "__main__":

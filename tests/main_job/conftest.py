@@ -152,7 +152,7 @@ def new_analysis(tmp_path_factory: pytest.TempPathFactory, run_script: RunScript
 
 @pytest.fixture(scope="session")
 def toy(new_analysis: Callable[[str, str], Analysis], project: Path) -> Analysis:
-    """The commands of `make example`, and a friend; `before.root` is the data file as it was."""
+    """The commands of `make example`, with each fold tested alone, too, and a friend; `before.root` is the old data."""
     analysis = new_analysis("toy", "example")
     shutil.copytree(project / "configs", analysis.folder / "configs")
     configs = [f"configs/toy/{stage}.yaml" for stage in ("dataset", "training", "application")]
@@ -160,7 +160,8 @@ def toy(new_analysis: Callable[[str, str], Analysis], project: Path) -> Analysis
     shutil.copy(analysis.folder / "example" / "example_data.root", analysis.folder / "before.root")
     analysis.run("dataset/create_training_dataset.py", configs[0])
     analysis.run("training/keras_training.py", configs[1], "all")
-    analysis.run("testing/keras_confusion_matrix.py", configs[1], "configs/toy/testing.yaml", "all")
+    for fold in ("0", "1", "all"):
+        analysis.run("testing/keras_confusion_matrix.py", configs[1], "configs/toy/testing.yaml", fold)
     analysis.run("application/keras_application.py", *configs, "example/example_data.root", "ntuple")
     analysis.run("application/keras_application_friend.py", *configs, "example/example_signal.root", "ntuple")
     return analysis

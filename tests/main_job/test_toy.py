@@ -115,9 +115,11 @@ def test_the_friend_is_aligned_and_has_the_same_kind_of_scores(toy: Any, require
     require_scores(friend, CLASSES, toy.held_out_scores(matrix_of(ntuple), ntuple["event"], 2))
 
 
-@pytest.mark.parametrize("model", [0, 1])
-def test_confusion_matrices(toy: Any, model: int) -> None:
-    c, v = toy.confusion(model, f"example/fold{1 - model}_example_dataset.root", CLASSES, matrix_of)
+@pytest.mark.parametrize("fold", ["0", "1", "all"])
+def test_confusion_matrices(toy: Any, fold: str) -> None:
+    models = (0, 1) if fold == "all" else (int(fold),)
+    sums = [toy.confusion(one, f"example/fold{1 - one}_example_dataset.root", CLASSES, matrix_of) for one in models]
+    c, v = (sum(one[index] for one in sums) for index in (0, 1))
     weighted = c * np.array(CLASS_WEIGHTS)[:, None]
     expected = {
         "standard": c,
@@ -132,15 +134,15 @@ def test_confusion_matrices(toy: Any, model: int) -> None:
         "purity_cw2": weighted / weighted.sum(axis=0),
     }
     for name, values in expected.items():
-        found = toy.yaml_matrix(f"fold{model}_keras_confusion_{name}", CLASSES)
+        found = toy.yaml_matrix(f"fold{fold}_keras_confusion_{name}", CLASSES)
         np.testing.assert_allclose(found, values, rtol=1e-9, err_msg=name)
-    uncertainty = toy.yaml_matrix(f"fold{model}_keras_confusion_standard", CLASSES, "uncertainty")
+    uncertainty = toy.yaml_matrix(f"fold{fold}_keras_confusion_standard", CLASSES, "uncertainty")
     np.testing.assert_allclose(uncertainty, np.sqrt(v), rtol=1e-9)
     # All weights of a class are equal here, so the uncertainty of an efficiency is that of a binomial.
     events = v.sum(axis=1) / c.sum(axis=1)  # mean weight of each class
     efficiency = c / c.sum(axis=1, keepdims=True)
     binomial = np.sqrt(efficiency * (1 - efficiency) / (c.sum(axis=1) / events)[:, None])
-    found = toy.yaml_matrix(f"fold{model}_keras_confusion_efficiency2", CLASSES, "uncertainty")
+    found = toy.yaml_matrix(f"fold{fold}_keras_confusion_efficiency2", CLASSES, "uncertainty")
     np.testing.assert_allclose(found, binomial, rtol=1e-6)
 
 

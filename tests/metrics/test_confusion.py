@@ -167,6 +167,15 @@ def test_no_events_at_all() -> None:
     assert all(isinstance(entry, Undefined) for row in purity(matrix) for entry in row)
 
 
+def test_plain_numbers() -> None:
+    matrix = confusion_matrix(np.array([0, 0, 1]), np.array([0, 0, 1]), np.array([3.0, 4.0, -1.0]), 2)
+    assert matrix.to_dict() == {
+        "entries": [[2, 0], [0, 1]],
+        "sums_of_weights": [[7.0, 0.0], [0.0, -1.0]],
+        "uncertainties": [[5.0, 0.0], [0.0, 1.0]],
+    }
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8", "u2", "?", ">f4"])
 def test_weights_of_any_number_type(dtype: str) -> None:
     matrix = confusion_matrix(np.array([0, 1, 1]), np.array([0, 1, 0]), np.array([1, 0, 1], dtype=dtype), 2)

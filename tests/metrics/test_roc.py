@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 from sklearn.metrics import roc_auc_score
@@ -39,11 +39,14 @@ def defined(result: RocCurve | Undefined) -> RocCurve:
 
 
 @given(
-    events=st.lists(st.tuples(st.integers(-5, 5), st.booleans()), min_size=4, max_size=60),
-    scale=st.sampled_from([0.1, 1.0, 1e6]),
+    events=st.lists(st.tuples(st.integers(-5, 5), st.booleans()), min_size=1, max_size=60),
+    scale=st.sampled_from([0.0, 0.1, 1.0, 1e6]),
 )
+@example(events=[(1, True)], scale=1.0)
+@example(events=[(1, True), (0, False)], scale=1.0)
+@example(events=[(1, True), (1, False), (0, True), (2, False)], scale=0.0)
 def test_unit_weights_equal_scikit_learn(events: list[tuple[int, bool]], scale: float) -> None:
-    """Many scores are equal here."""
+    """Many scores are equal here, or all; of less than two events in a sample there are no uncertainties."""
     scores = np.array([score for score, _ in events]) * scale
     is_signal = np.array([signal for _, signal in events])
     curve = roc_curve(scores, is_signal)
@@ -57,6 +60,21 @@ def test_unit_weights_equal_scikit_learn(events: list[tuple[int, bool]], scale: 
     np.testing.assert_array_equal(curve.thresholds, thresholds)
     assert curve.auc.value == pytest.approx(roc_auc_score(is_signal, scores), abs=1e-12)
     assert curve.step_back == 0
+
+
+@given(seed=st.integers(0, 10_000), number=st.integers(4, 200), decimals=st.integers(0, 3))
+def test_positive_weights_and_ties_equal_scikit_learn(seed: int, number: int, decimals: int) -> None:
+    scores, is_signal = sample(seed, number)
+    is_signal[:4] = [True, True, False, False]
+    scores, weights = np.round(scores, decimals), np.random.default_rng(seed).exponential(size=number)
+    background, signal, thresholds = metrics.roc_curve(
+        is_signal, scores, sample_weight=weights, drop_intermediate=False
+    )
+    curve = defined(roc_curve(scores, is_signal, weights))
+    np.testing.assert_allclose(curve.background_efficiency, background, atol=1e-12)
+    np.testing.assert_allclose(curve.signal_efficiency, signal, atol=1e-12)
+    np.testing.assert_array_equal(curve.thresholds, thresholds)
+    assert curve.auc.value == pytest.approx(roc_auc_score(is_signal, scores, sample_weight=weights), abs=1e-12)
 
 
 def test_positive_weights_equal_scikit_learn() -> None:
@@ -110,6 +128,41 @@ def test_all_uncertainties_agree_with_the_bootstrap(negative: float) -> None:
     ]
     found = [number.uncertainty for number in numbers(slice(None))]
     np.testing.assert_allclose(found, np.std(drawn, axis=0), rtol=0.15)
+
+
+@pytest.fixture(scope="module")
+def pulls() -> np.ndarray:
+    """Deviations from the truth in units of the uncertainty, of 500 samples of weighted events: area, ε_B, 1/ε_B.
+
+    Signal is shifted by 1, so the area is Φ(1/√2), and ε_B = Φ(Φ⁻¹(ε_S) − 1). Some weights are negative.
+    """
+    from scipy.stats import norm
+
+    random, levels = np.random.default_rng(21), np.array([0.3, 0.5, 0.8])
+    truth = norm.cdf(norm.ppf(levels) - 1)
+    found = []
+    for _ in range(500):
+        is_signal = np.arange(1500) < 600
+        scores = random.normal(size=1500) + is_signal
+        weights = random.exponential(size=1500) * np.where(random.random(1500) < 0.05, -1, 1)
+        curve = defined(roc_curve(scores, is_signal, weights))
+        values, uncertainties = curve.background_efficiencies_at(levels)
+        area = (curve.auc.value - norm.cdf(1 / math.sqrt(2))) / curve.auc.uncertainty
+        rejection = curve.rejection_at(0.8)
+        assert isinstance(rejection, Measurement)
+        found.append(
+            [area, *(values - truth) / uncertainties, (rejection.value - 1 / truth[2]) / rejection.uncertainty]
+        )
+    return np.array(found)
+
+
+def test_the_uncertainties_cover_the_truth(pulls: np.ndarray) -> None:
+    """Area, band at three signal efficiencies, rejection: 68.3 % within one uncertainty, known to 2.1 %."""
+    covered = (np.abs(pulls) < 1).mean(axis=0)
+    np.testing.assert_allclose(covered, 0.683, atol=4 * 0.021)
+    np.testing.assert_allclose(pulls.std(axis=0), 1, atol=4 / math.sqrt(2 * 500))
+    # The curve is read off at a quantile, whose bias is a small part of its uncertainty.
+    np.testing.assert_allclose(pulls.mean(axis=0), 0, atol=0.15 + 4 / math.sqrt(500))
 
 
 def test_the_uncertainty_of_an_efficiency_is_that_of_a_weighted_ratio() -> None:
@@ -185,7 +238,7 @@ class TestUndefined:
             ([1, 2, 3], [True, False, False], None, "only one signal event"),
             ([1, 2, 3], [True, True, False], None, "only one background event"),
             ([1, 2, 3, math.nan], [True, True, False, False], None, "1 of 4 scores are NaN"),
-            ([1, 2, 3, 4], [True, True, False, False], [1, 1, math.nan, 1], "1 of 4 weights are NaN"),
+            ([1, 2, 3, 4], [True, True, False, False], [1, 1, math.nan, 1], "1 of 4 weights are NaN or infinite"),
             ([1, 2, 3, 4], [True, True, False, False], [1, -1, 1, 1], "sum of signal weights is zero"),
             ([1, 2, 3, 4], [True, True, False, False], [1, 1, -1, -3], "sum of background weights is negative"),
             ([1, 2, 3, 4], [True, True, False, False], [0, 0, 0, 0], "sum of signal weights is zero"),
@@ -264,6 +317,10 @@ def test_a_million_events_cost_at_most_three_times_scikit_learn() -> None:
         function(*arguments)
         return time.process_time() - start
 
-    ours = min(seconds(roc_curve, scores, is_signal) for _ in range(3))
+    def with_band(*arguments: Any) -> None:
+        curve = defined(roc_curve(*arguments))
+        assert len(curve.signal_uncertainty) == len(curve.background_uncertainty)
+
+    ours = min(seconds(with_band, scores, is_signal) for _ in range(3))
     theirs = min(seconds(metrics.roc_curve, is_signal, scores) for _ in range(3))
     assert ours < 3 * theirs

@@ -10,8 +10,9 @@ import pytest
 
 from ntupleml.config import PlotConfig
 from ntupleml.metrics import Measurement, RocPoints, Undefined
+from ntupleml.metrics.class_rocs import RocSummary
 from ntupleml.plots import plot_style
-from ntupleml.plots.roc import draw_roc_curves, save_roc_curves
+from ntupleml.plots.roc import draw_class_roc, draw_pair_rocs, draw_roc_curves, save_roc_curves
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +53,7 @@ def test_classes_stand_side_by_side_and_undefined_curves_are_named() -> None:
         assert len(figure.axes) == 6
         titles = [axes.get_legend().get_title().get_text() for axes in figure.axes if axes.get_legend()]
         assert titles == [f"{name} against the rest\nAUC" for name in curves]
-        assert figure.axes[0].get_legend().get_texts()[0].get_text() == "a: undefined"
+        assert figure.axes[0].get_legend().get_texts()[0].get_text() == "a: undefined: no signal events"
         left = [axes.get_position().x0 for axes in figure.axes if axes.get_legend()]
         assert left == sorted(left)
 
@@ -81,3 +82,71 @@ def test_everything_undefined_still_is_a_picture(tmp_path: Path) -> None:
     nothing = {"a": Undefined("no signal events"), "b": Undefined("no signal events")}
     paths = save_roc_curves({"s": nothing}, {"s": nothing}, tmp_path / "roc", PlotConfig())
     assert all(path.stat().st_size for path in paths)
+
+
+def summary(points: RocPoints, area: str = "a") -> RocSummary:
+    return RocSummary(10, 20, AREAS[area], {}, {}, points, 30, 0.0)
+
+
+class TestOneClass:
+    def test_rejection_factors_stand_between_rejection_and_ratio(self) -> None:
+        config = PlotConfig(class_labels={"s": "Signal"})
+        with plot_style(config):
+            figure = draw_class_roc("s", {"a": summary(SQUARE), "b": summary(CUBE, "b")}, ["s", "x", "y"], config)
+            above, factors, ratio = figure.axes
+            assert above.get_legend().get_title().get_text() == "Signal against the rest\nAUC"
+            assert factors.get_yscale() == "log"
+            x, y = factors.lines[1].get_data()
+            np.testing.assert_allclose(y, x**-3.0)
+            assert (y * 0.001 <= 0.5).all()  # further up, the background efficiency is known too badly
+            assert (factors.get_ylabel(), ratio.get_ylabel()) == ("$1/\\varepsilon_B$", "$1/\\varepsilon_B$ ratio")
+            assert ratio.get_xlabel() == "Signal efficiency"
+            places = [axes.get_position() for axes in figure.axes]
+            assert places[0].y0 > places[1].y1 > places[1].y0 > places[2].y1
+
+    def test_of_two_classes_both_are_named_and_of_one_method_there_is_no_ratio(self) -> None:
+        with plot_style(PlotConfig()):
+            figure = draw_class_roc("s", {"a": summary(SQUARE)}, ["s", "b"], PlotConfig())
+            assert figure.axes[0].get_legend().get_title().get_text() == "s against b\nAUC"
+            assert len(figure.axes) == 2
+
+    def test_ratios_of_very_different_methods_are_on_a_logarithmic_scale(self) -> None:
+        worse, better = (RocPoints(GRID, factor * GRID**2, np.full(51, 1e-6)) for factor in (1.0, 0.01))
+        with plot_style(PlotConfig()):
+            figure = draw_class_roc("s", {"a": summary(worse), "b": summary(better)}, ["s", "b"], PlotConfig())
+            assert figure.axes[2].get_yscale() == "log"
+            assert figure.axes[2].get_ylim()[1] > 100
+
+    def test_everything_undefined_is_said_with_the_reason(self) -> None:
+        with plot_style(PlotConfig()):
+            figure = draw_class_roc("s", {"$a": Undefined("no signal events")}, ["s", "b"], PlotConfig())
+            texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+            assert texts == [r"\$a: undefined: no signal events"]
+            figure.canvas.draw()
+
+
+class TestPairs:
+    def test_each_other_class_has_a_colour_and_each_method_a_line(self) -> None:
+        pairs = {other: {"a": summary(SQUARE), "b": summary(CUBE, "b")} for other in ("x", "y")}
+        with plot_style(PlotConfig()):
+            figure = draw_pair_rocs("s", pairs, PlotConfig(class_labels={"x": "X"}))
+            above, factors = figure.axes
+            texts = [text.get_text().split(":")[0] for text in above.get_legend().get_texts()]
+            assert texts == ["against X, a", "against X, b", "against y, a", "against y, b"]
+            colours, styles = zip(*((line.get_color(), line.get_linestyle()) for line in above.lines[:4]), strict=True)
+            assert colours[0] == colours[1] != colours[2] == colours[3]
+            assert styles[0] == styles[2] != styles[1] == styles[3]
+            assert factors.get_xlabel() == "Signal efficiency"
+
+    def test_of_one_method_its_name_is_not_repeated(self) -> None:
+        with plot_style(PlotConfig()):
+            figure = draw_pair_rocs("s", {"x": {"a": summary(SQUARE)}, "y": {"a": Undefined("no y")}}, PlotConfig())
+            texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+            assert texts == ["against x: 0.6667 ± 0.0100", "against y: undefined: no y"]
+
+    def test_a_long_legend_stands_beside_the_curves(self) -> None:
+        with plot_style(PlotConfig()):
+            figure = draw_pair_rocs("s", {name: {"a": summary(SQUARE)} for name in "bcdefghijk"}, PlotConfig())
+            figure.canvas.draw()
+            axes = figure.axes[0]
+            assert axes.get_legend().get_window_extent().x0 >= axes.get_window_extent().x1

@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 
 from ntupleml.config import TestingConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
-from ntupleml.testing import compare_methods
+from ntupleml.testing.comparison import compare_methods
 
 if TYPE_CHECKING:
     import subprocess
@@ -245,6 +245,29 @@ def test_methods_that_the_config_does_not_name_are_not_missed(analysis: Analysis
     assert run(analysis)["left_out"] == {}
     with pytest.raises(NtuplemlError, match=r"'BDT': not trained for fold 0"):
         run(analysis, methods=["BDT"], overwrite=True)
+
+
+def test_of_many_events_a_sample_is_taken_and_this_is_said(two_methods: Analysis, no_pictures: None) -> None:
+    whole = run(two_methods)["methods"]["Py_fold0"]["test"]["classes"]
+    content = run(two_methods, max_events=300, overwrite=True)
+    sampled = content["methods"]["Py_fold0"]["test"]["classes"]
+    assert content["sampled"] == pytest.approx({"signal": 0.5, "background_1": 100 / 201, "background_2": 100 / 202})
+    for name in CLASSES:
+        assert 60 < sampled[name]["entries"] < 140
+        assert sampled[name]["auc"]["uncertainty"] > whole[name]["auc"]["uncertainty"]
+    table = (two_methods.folder / "out" / "fold0_methods_comparison.txt").read_text()
+    assert "a random sample of the events, weighted up: 0.5 of 'signal'" in table
+
+
+def test_external_models_have_no_training_part(two_methods: Analysis, no_pictures: None) -> None:
+    files = [f"fold{model}_keras_model.onnx" for model in (0, 1)]
+    two_methods.testing["external"] = {"theirs": {"files": files}}
+    content = run(two_methods)["methods"]
+    assert content["theirs"]["engine"] == "external"
+    assert content["theirs"]["test"] == content["keras"]["test"]
+    assert content["theirs"]["training"].startswith("undefined: 'theirs' is a model of another program")
+    assert list(run(two_methods, methods=["theirs"], overwrite=True)["methods"]) == ["theirs"]
+    assert set(run(two_methods, methods=["theirs", "keras"], overwrite=True)["methods"]) == {"keras", "theirs"}
 
 
 class TestRefused:

@@ -15,7 +15,10 @@ import yaml
 
 from ntupleml.config import TestingConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
-from ntupleml.testing import confusion_matrices, uncertainty_key
+from ntupleml.testing.confusion import REPRESENTATIONS, confusion_of_events, confusion_pictures
+from ntupleml.testing.confusion_files import uncertainty_key
+from ntupleml.testing.confusion_matrices import confusion_matrices
+from ntupleml.testing.preparation import prepare, tested_events
 
 if TYPE_CHECKING:
     import subprocess
@@ -123,10 +126,44 @@ def test_weights_of_any_number_type(analysis: Analysis, no_pictures: None, weigh
 
 def test_without_a_weight_branch_each_event_counts_one(analysis: Analysis, no_pictures: None) -> None:
     del analysis.training["event_weights"]
+    run(analysis, "1")
+    assert analysis.matrix("fold1_keras_confusion_standard").sum(axis=1).tolist() == [200, 201, 202]
     run(analysis, "all")
-    for model in (0, 1):
-        matrix = analysis.matrix(f"fold{model}_keras_confusion_standard")
-        assert matrix.sum(axis=1).tolist() == [200, 201, 202]
+    assert analysis.matrix("foldall_keras_confusion_standard").sum(axis=1).tolist() == [400, 402, 404]
+    assert not list((analysis.folder / "out").glob("fold0_*confusion*"))
+
+
+def test_all_are_the_sums_of_all_models(analysis: Analysis, no_pictures: None) -> None:
+    run(analysis, "all", entries_per_chunk=97)
+    sums = analysis.expected(0, "weights") + analysis.expected(1, "weights")
+    np.testing.assert_allclose(analysis.matrix("foldall_keras_confusion_standard"), sums)
+    found = analysis.matrix("foldall_keras_confusion_efficiency2")
+    np.testing.assert_allclose(found, sums / sums.sum(axis=1)[:, None])
+    squares = [
+        (analysis.events[1 - model]["signal"]["weights"][analysis.predicted(model, "signal") == 2] ** 2).sum()
+        for model in (0, 1)
+    ]
+    uncertainty = analysis.result("foldall_keras_confusion_standard")["uncertainty"]["signal"]["background_2"]
+    assert uncertainty == pytest.approx(np.sqrt(sum(squares)))
+
+
+@pytest.mark.parametrize("fold", ["0", "all"])
+def test_pictures_for_the_report_are_those_of_the_script(analysis: Analysis, no_pictures: None, fold: str) -> None:
+    """From events in memory, whose weights may have class weights already, and the same numbers."""
+    run(analysis, fold)
+    preparation = prepare(
+        analysis.folder / "training.yaml", analysis.folder / "testing.yaml", fold, class_weights=fold == "0"
+    )
+    total = confusion_of_events(tested_events(preparation), "keras", preparation.reading.factors)
+    pictures = confusion_pictures(total, CLASSES, list(CLASS_WEIGHTS.values()))
+    assert [picture.name for picture in pictures] == [f"confusion_{name}" for name in REPRESENTATIONS]
+    for picture in pictures:
+        expected = analysis.result(f"fold{fold}_keras_{picture.name}")
+        for matrix, other in ((picture.numbers, expected), (picture.numbers["uncertainty"], expected["uncertainty"])):
+            for true in CLASSES:
+                assert matrix[true] == pytest.approx(other[true], rel=1e-9), picture.name
+        assert picture.tables[0].header == ("True class", *(f"predicted {name}" for name in CLASSES))
+        assert picture.tables[0].rows[1][0] == "background_1"
 
 
 def test_chunks_do_not_show(analysis: Analysis, no_pictures: None) -> None:
@@ -195,10 +232,10 @@ def test_one_event_per_class(analysis: Analysis, no_pictures: None) -> None:
 
 
 def test_existing_results_are_refused_before_anything_is_computed(analysis: Analysis) -> None:
-    last = analysis.folder / "out" / "fold1_keras_confusion_purity_cw2.yaml"
+    last = analysis.folder / "out" / "foldall_keras_confusion_purity_cw2.yaml"
     last.write_text("precious")
     (analysis.folder / "fold0.root").unlink()  # would be the next error
-    with pytest.raises(NtuplemlError, match=r"fold1_keras_confusion_purity_cw2\.yaml: exists already"):
+    with pytest.raises(NtuplemlError, match=r"foldall_keras_confusion_purity_cw2\.yaml: exists already"):
         run(analysis, "all")
     assert last.read_text() == "precious"
     assert not list((analysis.folder / "out").glob("*standard*"))
@@ -376,10 +413,13 @@ class TestOtherMethods:
 
     def test_by_the_testing_config(self, with_method: Analysis, no_pictures: None) -> None:
         with_method.testing["method"] = "Py_fold{fold}"
-        run(with_method, "all")
         for model in (0, 1):
+            run(with_method, str(model))
             found = with_method.matrix(f"fold{model}_Py_fold{model}_confusion_standard")
             np.testing.assert_allclose(found, self.expected(with_method, model))
+        run(with_method, "all")
+        found = with_method.matrix("foldall_Py_confusion_standard")
+        np.testing.assert_allclose(found, self.expected(with_method, 0) + self.expected(with_method, 1))
 
     def test_by_the_script(
         self, with_method: Analysis, run_script: Callable[..., subprocess.CompletedProcess[str]]
@@ -394,6 +434,13 @@ class TestOtherMethods:
         assert unknown.returncode == 2
         assert "--method: the training config has no method 'Pi_fold1'; nearest: 'Py_fold" in unknown.stderr
         assert unknown.stderr.count("\n") == 1
+
+    def test_an_external_model(self, with_method: Analysis, no_pictures: None) -> None:
+        files = [f"fold{model}_keras_model.onnx" for model in (0, 1)]
+        with_method.testing["external"] = {"theirs": {"files": files}}
+        run(with_method, "all", method="theirs")
+        found = with_method.matrix("foldall_theirs_confusion_standard")
+        np.testing.assert_allclose(found, with_method.expected(0, "weights") + with_method.expected(1, "weights"))
 
     def test_without_a_method_it_is_the_network(self, with_method: Analysis, no_pictures: None) -> None:
         run(with_method)

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ntupleml.metrics.measurement import Measurement, Undefined
+from ntupleml.metrics.measurement import SMALLEST_SUM, Measurement, Undefined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-#: What is smaller has a square near the end of floating point.
-_SMALLEST_SUM = 1e-150
 #: Row = true class, column = predicted class.
 Matrix: TypeAlias = "tuple[tuple[Measurement | Undefined, ...], ...]"
 
@@ -44,6 +42,14 @@ class ConfusionMatrix:
     def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
         """Matrix of the events of both."""
         return ConfusionMatrix(self.entries + other.entries, self.sums + other.sums, self.squares + other.squares)
+
+    def to_dict(self) -> dict[str, list[list[float]]]:
+        """As plain numbers, a list for each true class: for a YAML or JSON file."""
+        return {
+            "entries": self.entries.tolist(),
+            "sums_of_weights": self.sums.tolist(),
+            "uncertainties": np.sqrt(self.squares).tolist(),
+        }
 
 
 def predicted_class(scores: NDArray[Any]) -> NDArray[np.int64]:
@@ -185,7 +191,7 @@ def _no_denominator(entries: int, total: float, squares: float) -> Undefined | N
     if entries == 0:
         return Undefined("no events")
     rounding = np.finfo(np.float64).eps * entries * math.sqrt(squares)
-    if abs(total) <= max(rounding, _SMALLEST_SUM):
+    if abs(total) <= max(rounding, SMALLEST_SUM):
         return Undefined("sum of weights is zero")
     if total < 0:
         return Undefined("sum of weights is negative")

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
+from ntupleml.metrics.class_rocs import BACKGROUND_EFFICIENCIES, RocSummary, class_rocs
 from ntupleml.metrics.measurement import Measurement, Undefined, as_plain
-from ntupleml.metrics.roc import RocCurve, RocPoints, auc_influences, roc_against_rest
 from ntupleml.metrics.separation import separation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
-#: Background efficiencies at which the signal efficiency is given, TMVA's.
-BACKGROUND_EFFICIENCIES = (0.01, 0.10, 0.30)
+    from ntupleml.metrics.roc_points import RocPoints
+
+__all__ = ["BACKGROUND_EFFICIENCIES", "ClassPerformance", "Performance", "performance"]
 
 
 class ClassPerformance(NamedTuple):
@@ -92,48 +91,20 @@ def performance(
 
     Notes
     -----
-    The average is what scikit-learn's `roc_auc_score` calls one-vs-rest with weighted mean. Its uncertainty takes
-    into account that the areas of all classes are measured with the same events; the shares of the classes are taken
-    as known.
+    The average and its uncertainty are those of `class_rocs`.
     """
+    rocs = class_rocs(scores, truth, weights, classes, pairs=False)
     results = {}
-    influences = np.zeros(len(truth))
-    areas: dict[str, Measurement | Undefined] = {}
-    shares = _shares(truth, weights, len(classes))
     for index, name in enumerate(classes):
         is_signal = truth == index
-        curve = roc_against_rest(scores, truth, index, weights)
-        results[name] = _class_performance(
-            curve, separation(scores[:, index], is_signal, weights), int(is_signal.sum())
-        )
-        areas[name] = results[name].auc
-        if isinstance(curve, RocCurve):
-            influences += shares[index] * auc_influences(curve, scores[:, index], is_signal, weights)
-    return Performance(results, _average(areas, shares, influences))
+        separated = separation(scores[:, index], is_signal, weights)
+        results[name] = _class_performance(rocs.against_rest[name], separated, int(is_signal.sum()))
+    return Performance(results, rocs.average_auc)
 
 
 def _class_performance(
-    curve: RocCurve | Undefined, separated: Measurement | Undefined, entries: int
+    roc: RocSummary | Undefined, separated: Measurement | Undefined, entries: int
 ) -> ClassPerformance:
-    if isinstance(curve, Undefined):
-        return ClassPerformance(entries, curve, dict.fromkeys(BACKGROUND_EFFICIENCIES, curve), separated, curve, 0.0)
-    efficiencies: dict[float, Measurement | Undefined] = {
-        level: curve.efficiency_at(level) for level in BACKGROUND_EFFICIENCIES
-    }
-    return ClassPerformance(entries, curve.auc, efficiencies, separated, curve.points(), curve.step_back)
-
-
-def _shares(truth: NDArray[np.integer[Any]], weights: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    sums = np.bincount(truth, weights, minlength=size)
-    total = float(sums.sum())
-    return sums / total if total > 0 else np.zeros(size)
-
-
-def _average(
-    areas: Mapping[str, Measurement | Undefined], shares: NDArray[np.float64], influences: NDArray[np.float64]
-) -> Measurement | Undefined:
-    for name, area in areas.items():
-        if isinstance(area, Undefined):
-            return Undefined(f"class '{name}': {area.reason}")
-    values = np.array([area.value for area in areas.values() if isinstance(area, Measurement)])
-    return Measurement(float(shares @ values), math.sqrt(float(influences @ influences)))
+    if isinstance(roc, Undefined):
+        return ClassPerformance(entries, roc, dict.fromkeys(BACKGROUND_EFFICIENCIES, roc), separated, roc, 0.0)
+    return ClassPerformance(entries, roc.auc, roc.efficiencies, separated, roc.points, roc.step_back)

@@ -4,45 +4,86 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.metrics.measurement import Measurement, Undefined
+from ntupleml.metrics.measurement import Measurement, Undefined, no_sum_of_weights
+from ntupleml.metrics.roc_points import RocPoints, levels_of_background, read_off, signal_efficiencies_of_points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-#: What is smaller has a square near the end of floating point.
-_SMALLEST_SUM = 1e-150
-#: Points of a curve in a file.
-_POINTS = 101
+__all__ = ["RocCurve", "RocPoints", "SortedEvents", "auc_influences", "curve_of_sorted", "falling_order"]
+__all__ += ["influences_of_sorted", "roc_against_rest", "roc_curve", "roc_of_pair"]
 
 
-class RocPoints(NamedTuple):
-    """Some points of a ROC curve.
+@dataclass(frozen=True, eq=False)
+class RunningSums:
+    """Sums over the events of one sample that pass each cut of a curve, which begin with 0.
 
     Attributes
     ----------
-    signal_efficiency : array of float64, shape (n_points,)
-        Ascending.
-    background_efficiency, uncertainty : array of float64, shape (n_points,)
-        At these signal efficiencies.
+    entries : int
+        Number of events of the sample.
+    sums, squares : array of float64, shape (n_points,)
+        Σw and Σw² of those that pass.
+    efficiency : array of float64, shape (n_points,)
+        Weighted share that passes.
     """
 
-    signal_efficiency: NDArray[np.float64]
-    background_efficiency: NDArray[np.float64]
-    uncertainty: NDArray[np.float64]
+    entries: int
+    sums: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    efficiency: NDArray[np.float64]
 
-    def to_dict(self) -> dict[str, list[float]]:
-        """As plain numbers, for a YAML or JSON file."""
-        return {
-            "signal_efficiency": self.signal_efficiency.tolist(),
-            "background_efficiency": self.background_efficiency.tolist(),
-            "background_efficiency_uncertainty": self.uncertainty.tolist(),
-        }
+    @classmethod
+    def of(cls, passed: NDArray[np.int64], weights: NDArray[np.float64] | None) -> RunningSums:
+        """From the number of events that pass at each point, and their weights in the order of falling scores."""
+        if weights is None:
+            sums = passed.astype(np.float64)
+            squares = sums
+        else:
+            sums, squares = (_running(values)[passed] for values in (weights, np.square(weights)))
+        return cls(int(passed[-1]), sums, squares, sums / sums[-1])
+
+    @property
+    def effective_entries(self) -> float:
+        """Number of events of equal weight with the same relative uncertainty."""
+        return float(self.sums[-1] ** 2 / self.squares[-1])
+
+    @cached_property
+    def highest(self) -> NDArray[np.float64]:
+        """Largest efficiency up to each point: the efficiency itself, where no weight is negative."""
+        largest: NDArray[np.float64] = np.maximum.accumulate(self.efficiency)
+        return largest
+
+    def uncertainty(self, points: Any = slice(None)) -> NDArray[np.float64]:
+        """Uncertainty of the efficiency at some points, by default all: that of a weighted share, see `roc_curve`."""
+        value, passed = self.efficiency[points], self.squares[points]
+        # In place: on a million points, memory costs more than arithmetic.
+        variance = 1 - value
+        variance *= variance
+        variance *= passed
+        failed = self.squares[-1] - passed
+        failed *= value
+        failed *= value
+        variance += failed
+        np.maximum(variance, 0, out=variance)
+        np.sqrt(variance, out=variance)
+        variance /= self.sums[-1]
+        roots: NDArray[np.float64] = variance
+        return roots
+
+
+def _running(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums of the first 0, 1, 2, … values."""
+    sums = np.zeros(len(values) + 1)
+    np.cumsum(values, out=sums[1:])
+    return sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +94,8 @@ class RocCurve:
     ----------
     thresholds : array of float64, shape (n_points,)
         The scores that occur, descending; the first is infinity, which nothing passes.
-    signal_efficiency, background_efficiency : array of float64, shape (n_points,)
-        Weighted share of each sample that passes. Negative weights count as they are, so that both are unbiased;
-        they may then step back, or leave the range from 0 to 1.
-    signal_uncertainty, background_uncertainty : array of float64, shape (n_points,)
-        Their statistical uncertainties at the fixed threshold.
+    signal, background : RunningSums
+        What passes of each sample.
     auc : Measurement
         Area below the curve: the chance that a signal event has a larger score than a background event.
     step_back : float
@@ -66,12 +104,34 @@ class RocCurve:
     """
 
     thresholds: NDArray[np.float64]
-    signal_efficiency: NDArray[np.float64]
-    background_efficiency: NDArray[np.float64]
-    signal_uncertainty: NDArray[np.float64]
-    background_uncertainty: NDArray[np.float64]
+    signal: RunningSums
+    background: RunningSums
     auc: Measurement
     step_back: float
+
+    @property
+    def signal_efficiency(self) -> NDArray[np.float64]:
+        """Weighted share of the signal that passes, shape (n_points,).
+
+        Negative weights count as they are, so that both efficiencies are unbiased; they may then step back, or leave
+        the range from 0 to 1.
+        """
+        return self.signal.efficiency
+
+    @property
+    def background_efficiency(self) -> NDArray[np.float64]:
+        """Weighted share of the background that passes, shape (n_points,)."""
+        return self.background.efficiency
+
+    @cached_property
+    def signal_uncertainty(self) -> NDArray[np.float64]:
+        """Statistical uncertainty of the signal efficiency at the fixed threshold, shape (n_points,)."""
+        return self.signal.uncertainty()
+
+    @cached_property
+    def background_uncertainty(self) -> NDArray[np.float64]:
+        """Statistical uncertainty of the background efficiency at the fixed threshold, shape (n_points,)."""
+        return self.background.uncertainty()
 
     def efficiency_at(self, background_efficiency: float) -> Measurement:
         """Signal efficiency at a background efficiency, as `efficiencies_at`."""
@@ -101,48 +161,86 @@ class RocCurve:
         sides, squared. This is slope² × variance of the other efficiency (Greenhouse and Mantel, Biometrics 6 (1950)
         399), the slope taken over the distance that matters.
         """
-        return _read_off(
+        return read_off(
             np.asarray(background_efficiencies, dtype=np.float64),
-            (self.background_efficiency, self.background_uncertainty),
-            (self.signal_efficiency, self.signal_uncertainty),
+            self.background,
+            self.signal,
             side="right",
+            falls=self.step_back > 0,
         )
 
     def background_efficiencies_at(
         self, signal_efficiencies: Sequence[float] | NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Background efficiencies at given signal efficiencies, with their uncertainties, as `efficiencies_at`."""
-        return _read_off(
+        return read_off(
             np.asarray(signal_efficiencies, dtype=np.float64),
-            (self.signal_efficiency, self.signal_uncertainty),
-            (self.background_efficiency, self.background_uncertainty),
+            self.signal,
+            self.background,
             side="left",
+            falls=self.step_back > 0,
         )
 
-    def rejection_at(self, signal_efficiency: float) -> Measurement | Undefined:
-        """Background rejection at a signal efficiency: the inverse of the background efficiency there.
+    def rejections_at(
+        self, signal_efficiencies: Sequence[float] | NDArray[np.float64]
+    ) -> list[Measurement | Undefined]:
+        """Background rejections at given signal efficiencies: the inverse of the background efficiency there.
 
         Undefined where the background efficiency is not positive.
         """
-        values, uncertainties = self.background_efficiencies_at([signal_efficiency])
-        if values[0] < 0:
-            return Undefined("the background efficiency is negative")
-        if values[0] == 0:
-            return Undefined("no background event passes")
-        return Measurement(float(1 / values[0]), float(uncertainties[0] / values[0] ** 2))
+        values, uncertainties = self.background_efficiencies_at(signal_efficiencies)
+        return [_rejection(*pair) for pair in zip(values.tolist(), uncertainties.tolist(), strict=True)]
 
-    def points(self, number: int = _POINTS) -> RocPoints:
-        """Some points of the curve, equidistant in the signal efficiency: for a picture or a file."""
-        grid = np.linspace(0, 1, number)
+    def rejection_at(self, signal_efficiency: float) -> Measurement | Undefined:
+        """Background rejection at a signal efficiency, as `rejections_at`."""
+        return self.rejections_at([signal_efficiency])[0]
+
+    def points(self) -> RocPoints:
+        """At most 185 points that show the curve, also where it is steep and at its corners: for a picture or a file.
+
+        The signal efficiencies are 0, 0.01, … 1; some that are 10⁻⁴ to 10⁻² away from 0 and from 1; and those at
+        background efficiencies in equal factors from one (effective) event up to 1.
+        """
+        levels = levels_of_background(self.background.effective_entries)
+        grid = signal_efficiencies_of_points(self.efficiencies_at(levels)[0])
         return RocPoints(grid, *self.background_efficiencies_at(grid))
 
-    def to_dict(self, number: int = _POINTS) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Area and points of the curve as plain numbers, for a YAML or JSON file."""
         return {
             "auc": {"value": self.auc.value, "uncertainty": self.auc.uncertainty},
             "step_back": self.step_back,
-            **self.points(number).to_dict(),
+            **self.points().to_dict(),
         }
+
+
+def _rejection(background_efficiency: float, uncertainty: float) -> Measurement | Undefined:
+    if background_efficiency < 0:
+        return Undefined("the background efficiency is negative")
+    if background_efficiency == 0:
+        return Undefined("no background event passes")
+    return Measurement(1 / background_efficiency, uncertainty / background_efficiency**2)
+
+
+class SortedEvents(NamedTuple):
+    """Events in the order of falling scores.
+
+    Attributes
+    ----------
+    scores : array, shape (n_events,)
+    is_signal : array of bool, shape (n_events,)
+    weights : array of float64, shape (n_events,), or None
+        None for weights of 1.
+    """
+
+    scores: NDArray[Any]
+    is_signal: NDArray[np.bool_]
+    weights: NDArray[np.float64] | None
+
+
+def falling_order(scores: NDArray[Any]) -> NDArray[np.int64]:
+    """Positions of the events in the order of falling scores; NaN comes first."""
+    return np.argsort(scores)[::-1]
 
 
 def roc_curve(
@@ -178,28 +276,37 @@ def roc_curve(
     >>> curve.auc.value, curve.efficiency_at(0.5).value
     (0.75, 1.0)
     """
-    scores, is_signal = np.asarray(scores), np.asarray(is_signal, dtype=np.bool_)
-    weights = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=np.float64)
-    if undefined := _no_curve(scores, is_signal, weights):
+    order = falling_order(scores := np.asarray(scores))
+    weights = None if weights is None else np.asarray(weights, dtype=np.float64)[order]
+    return curve_of_sorted(SortedEvents(scores[order], np.asarray(is_signal, dtype=np.bool_)[order], weights))
+
+
+def curve_of_sorted(events: SortedEvents) -> RocCurve | Undefined:
+    """ROC curve of sorted events, as `roc_curve`."""
+    scores, is_signal, weights = events
+    num_events, num_signal = len(scores), int(np.count_nonzero(is_signal))
+    if undefined := _no_curve(scores, weights, num_signal):
         return undefined
-    order = np.argsort(scores)[::-1]
-    sorted_scores = scores[order]
     # Events of equal score pass a cut together.
-    last = np.flatnonzero(np.append(sorted_scores[1:] != sorted_scores[:-1], True))
-    passing, weights = is_signal[order], weights[order]
-    signal = _Sample.of(np.where(passing, weights, 0.0), last, int(np.count_nonzero(passing)))
-    background = _Sample.of(np.where(passing, 0.0, weights), last, len(scores) - signal.entries)
-    signal_efficiency, signal_uncertainty = signal.efficiency()
-    background_efficiency, background_uncertainty = background.efficiency()
-    has_negative = bool(weights.min() < 0)
+    last = np.append(np.flatnonzero(scores[1:] != scores[:-1]), num_events - 1)
+    signal_passed = np.zeros(len(last) + 1, dtype=np.int64)
+    np.take(np.cumsum(is_signal, dtype=np.int64), last, out=signal_passed[1:])
+    background_passed = np.append(0, last + 1) - signal_passed
+    samples = []
+    for name, passed, chosen in (("signal", signal_passed, is_signal), ("background", background_passed, ~is_signal)):
+        own = None if weights is None else weights[chosen]
+        if own is not None and (undefined := no_sum_of_weights(own, name)):
+            return undefined
+        samples.append(RunningSums.of(passed, own))
+    signal, background = samples
+    thresholds = np.empty(len(last) + 1)
+    thresholds[0], thresholds[1:] = np.inf, scores[last]
     return RocCurve(
-        thresholds=np.append(np.inf, sorted_scores[last].astype(np.float64)),
-        signal_efficiency=signal_efficiency,
-        background_efficiency=background_efficiency,
-        signal_uncertainty=signal_uncertainty,
-        background_uncertainty=background_uncertainty,
-        auc=_area(signal, background, signal_efficiency, background_efficiency),
-        step_back=max(map(_step_back, (signal_efficiency, background_efficiency))) if has_negative else 0.0,
+        thresholds,
+        signal,
+        background,
+        _area(signal, background),
+        max(map(_step_back, samples)) if weights is not None and weights.min() < 0 else 0.0,
     )
 
 
@@ -237,30 +344,6 @@ def roc_of_pair(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Sample:
-    """Running sums of one sample at the points of a curve, which begin with 0."""
-
-    entries: int
-    sums: NDArray[np.float64]
-    squares: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, weights: NDArray[np.float64], last: NDArray[np.int64], entries: int) -> _Sample:
-        """From weights in the order of falling scores, 0 for events of the other sample."""
-        sums, squares = np.zeros(len(last) + 1), np.zeros(len(last) + 1)
-        np.take(np.cumsum(weights), last, out=sums[1:])
-        np.take(np.cumsum(np.square(weights)), last, out=squares[1:])
-        return cls(entries, sums, squares)
-
-    def efficiency(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Share that passes, and its uncertainty."""
-        total, passed = self.sums[-1], self.squares
-        value = self.sums / total
-        variance = np.square(1 - value) * passed + np.square(value) * (passed[-1] - passed)
-        return value, np.sqrt(np.maximum(variance, 0)) / total
-
-
 def auc_influences(
     curve: RocCurve, scores: NDArray[Any], is_signal: NDArray[np.bool_], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -280,13 +363,30 @@ def auc_influences(
     -------
     array of float64, shape (n_events,)
     """
+    order = falling_order(scores := np.asarray(scores))
+    events = SortedEvents(scores[order], is_signal[order], np.asarray(weights, dtype=np.float64)[order])
+    influences = np.empty(len(scores))
+    influences[order] = influences_of_sorted(curve, events)
+    return influences
+
+
+def influences_of_sorted(curve: RocCurve, events: SortedEvents) -> NDArray[np.float64]:
+    """`auc_influences` of sorted events, in their order."""
+    scores, is_signal, weights = events
     below, above = _placements(curve.signal_efficiency, curve.background_efficiency)
-    # Position of each event's score among the falling thresholds.
-    point = len(below) - 1 - np.searchsorted(curve.thresholds[:0:-1], np.asarray(scores, dtype=np.float64))
-    influences = weights * (np.where(is_signal, below[point], above[point]) - curve.auc.value)
-    for chosen in (is_signal, ~is_signal):
-        entries = np.count_nonzero(chosen)
-        influences[chosen] *= math.sqrt(entries / (entries - 1)) / weights[chosen].sum()
+    if len(below) < len(scores):  # of events with equal scores there is but one point
+        point = np.append(0, np.cumsum(scores[1:] != scores[:-1]))
+        below, above = below[point], above[point]
+    influences = np.where(is_signal, below, above)
+    influences -= curve.auc.value
+    if weights is not None:
+        influences *= weights
+    factors = []
+    for chosen in (~is_signal, is_signal):
+        entries = int(np.count_nonzero(chosen))
+        total = float(entries if weights is None else weights[chosen].sum())
+        factors.append(math.sqrt(entries / (entries - 1)) / total)
+    influences *= np.array(factors)[is_signal.astype(np.intp)]
     return influences
 
 
@@ -294,98 +394,38 @@ def _placements(
     signal_efficiency: NDArray[np.float64], background_efficiency: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Shares of background below, and of signal above each threshold; of equal scores one half."""
-    below = 1 - 0.5 * (background_efficiency[1:] + background_efficiency[:-1])
-    above = 0.5 * (signal_efficiency[1:] + signal_efficiency[:-1])
+    below, above = (values[1:] + values[:-1] for values in (background_efficiency, signal_efficiency))
+    below *= -0.5
+    below += 1
+    above *= 0.5
     return below, above
 
 
-def _area(
-    signal: _Sample,
-    background: _Sample,
-    signal_efficiency: NDArray[np.float64],
-    background_efficiency: NDArray[np.float64],
-) -> Measurement:
+def _area(signal: RunningSums, background: RunningSums) -> Measurement:
     """Area and its uncertainty, from the placement of each point's events in the other sample."""
-    below, above = _placements(signal_efficiency, background_efficiency)
+    below, above = _placements(signal.efficiency, background.efficiency)
     value = float(np.diff(signal.sums) @ below / signal.sums[-1])
     variance = 0.0
     for sample, placement in ((signal, below), (background, above)):
-        spread = float(np.diff(sample.squares) @ np.square(placement - value)) / sample.sums[-1] ** 2
+        placement -= value
+        placement *= placement
+        spread = float(np.diff(sample.squares) @ placement) / sample.sums[-1] ** 2
         variance += spread * sample.entries / (sample.entries - 1)
     return Measurement(value, math.sqrt(max(variance, 0.0)))
 
 
-def _no_curve(scores: NDArray[Any], is_signal: NDArray[np.bool_], weights: NDArray[np.float64]) -> Undefined | None:
-    """Why there is no curve, if so."""
-    for values, name in ((scores, "scores"), (weights, "weights")):
-        bad = int(np.count_nonzero(np.isnan(values)))
-        if bad:
-            return Undefined(f"{bad} of {len(values)} {name} are NaN")
-    for chosen, name in ((is_signal, "signal"), (~is_signal, "background")):
-        entries = int(np.count_nonzero(chosen))
+def _no_curve(scores: NDArray[Any], weights: NDArray[np.float64] | None, num_signal: int) -> Undefined | None:
+    """Why there is no curve, if so, whatever the sums of weights are."""
+    # NaN comes first in the falling order.
+    if len(scores) and scores[0] != scores[0]:
+        return Undefined(f"{np.count_nonzero(np.isnan(scores))} of {len(scores)} scores are NaN")
+    if weights is not None and (bad := len(weights) - np.count_nonzero(np.isfinite(weights))):
+        return Undefined(f"{bad} of {len(weights)} weights are NaN or infinite")
+    for entries, name in ((num_signal, "signal"), (len(scores) - num_signal, "background")):
         if entries < 2:
             return Undefined(f"no {name} events" if entries == 0 else f"only one {name} event")
-        total = float(weights @ chosen)
-        # A sum that differs from zero by no more than rounding is zero.
-        rounding = np.finfo(np.float64).eps * entries * math.sqrt(float(np.square(weights) @ chosen))
-        if abs(total) <= max(rounding, _SMALLEST_SUM):
-            return Undefined(f"sum of {name} weights is zero")
-        if total < 0:
-            return Undefined(f"sum of {name} weights is negative")
     return None
 
 
-def _step_back(efficiency: NDArray[np.float64]) -> float:
-    return float(np.max(np.maximum.accumulate(efficiency) - efficiency))
-
-
-def _read_off(
-    positions: NDArray[np.float64],
-    along: tuple[NDArray[np.float64], NDArray[np.float64]],
-    wanted: tuple[NDArray[np.float64], NDArray[np.float64]],
-    *,
-    side: str,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """One efficiency where the other has given values, with its uncertainty; see `RocCurve.efficiencies_at`."""
-    # Never falls, so that a position is found where the efficiency reaches it for the first time.
-    reached = np.maximum.accumulate(along[0])
-    value, low, share = _interpolate(positions, along[0], reached, wanted[0], side)
-    shift = _between(along[1], low, share)
-    own = _between(wanted[1], low, share)
-    lower, upper = np.maximum(positions - shift, 0.0), np.minimum(positions + shift, 1.0)
-    change = (
-        _interpolate(upper, along[0], reached, wanted[0], side)[0]
-        - _interpolate(lower, along[0], reached, wanted[0], side)[0]
-    )
-    width = upper - lower
-    threshold = np.divide(change * shift, width, out=np.zeros_like(change), where=width > 0)
-    return value, np.hypot(own, threshold)
-
-
-def _interpolate(
-    positions: NDArray[np.float64],
-    along: NDArray[np.float64],
-    reached: NDArray[np.float64],
-    wanted: NDArray[np.float64],
-    side: str,
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
-    """Values between the points before and after each position, the point before, and the share of the way to the next.
-
-    With the side "right" a position that several points have gives the last of them (the loosest cut), else the first.
-    """
-    if side == "right":
-        low = np.searchsorted(reached, positions, side="right") - 1
-    else:
-        low = np.searchsorted(reached, positions, side="left")
-        low = np.where(reached[np.minimum(low, len(reached) - 1)] == positions, low, low - 1)
-    low = np.clip(low, 0, len(along) - 1)
-    high = np.minimum(low + 1, len(along) - 1)
-    distance = along[high] - along[low]
-    share = np.divide(positions - along[low], distance, out=np.zeros_like(positions), where=distance > 0)
-    share = np.clip(share, 0.0, 1.0)
-    return (1 - share) * wanted[low] + share * wanted[high], low, share
-
-
-def _between(values: NDArray[np.float64], low: NDArray[np.int64], share: NDArray[np.float64]) -> NDArray[np.float64]:
-    high = np.minimum(low + 1, len(values) - 1)
-    return (1 - share) * values[low] + share * values[high]
+def _step_back(sample: RunningSums) -> float:
+    return float(np.max(sample.highest - sample.efficiency))

@@ -27,11 +27,14 @@ _FONT_SIZE = 16
 _PARAMETERS = {"font.size": _FONT_SIZE} | dict.fromkeys(
     ("axes.labelsize", "xtick.labelsize", "ytick.labelsize"), _FONT_SIZE
 )
-_UNCERTAINTY_SIZE = 0.7 * _FONT_SIZE
+#: Size of the uncertainties, relative to that of the values.
+_UNCERTAINTY_SIZE = 0.7
 #: Smallest cell, and smallest side of the whole matrix, in inches.
 _CELL_WIDTH, _CELL_HEIGHT, _SMALLEST_SIDE = 1.15, 0.85, 6.0
-#: Light everywhere, so that black text can be read on it.
+#: Light everywhere, so that dark text can be read on it.
 _COLOUR_MAP = "Wistia"
+#: Of the text on the cells, which are light on a dark page, too. It is not black, which would follow the page.
+_TEXT_COLOUR = "#101010"
 
 
 def save_confusion_matrix(
@@ -121,19 +124,21 @@ def _needs_powers(values: Any) -> bool:
 
 
 def _draw_entry(axes: Axes, true: int, predicted: int, entry: Measurement | Undefined, powers: bool) -> None:
+    import matplotlib as mpl
     from matplotlib.patches import Rectangle
 
     centre = (true + 0.5, predicted + 0.5)
-    options: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center"}
+    options: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center", "color": _TEXT_COLOUR}
+    size = float(mpl.rcParams["font.size"])
     if isinstance(entry, Undefined):
         cell = Rectangle((true, predicted), 1, 1, facecolor="0.93", edgecolor="0.8", hatch="//", linewidth=0)
         axes.add_patch(cell)
-        axes.annotate("undefined", centre, (0, 0), fontsize=_UNCERTAINTY_SIZE, **options)
+        axes.annotate("undefined", centre, (0, 0), fontsize=_UNCERTAINTY_SIZE * size, **options)
         return
     value, uncertainty = format_measurement(entry, powers=powers)
-    shift = 0.5 * _FONT_SIZE if uncertainty else 0.0
+    shift = 0.5 * size if uncertainty else 0.0
     axes.annotate(value, centre, (0, shift), **options)
-    axes.annotate(uncertainty, centre, (0, -shift), fontsize=_UNCERTAINTY_SIZE, **options)
+    axes.annotate(uncertainty, centre, (0, -shift), fontsize=_UNCERTAINTY_SIZE * size, **options)
 
 
 def format_measurement(entry: Measurement, *, powers: bool = False) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Measurement, Undefined
-from ntupleml.plots.style import FORMATS, figure_paths, plot_style, save_figure
+from ntupleml.plots.style import FORMATS, figure_paths, plot_style, save_figure, visible_box
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -113,6 +113,35 @@ def write_picture(picture: Picture, stem: str | Path, plot: PlotConfig, *, overw
     with plot_style(plot, PARAMETERS):
         paths = save_figure(picture.draw(plot), stem, overwrite=overwrite)
     return [*paths, write_numbers(picture.numbers, figure_paths(stem, ["yaml"])[0], overwrite=overwrite)]
+
+
+def write_picture_and_svg(
+    picture: Picture, stem: str | Path, plot: PlotConfig, prefix: str, *, overwrite: bool = False
+) -> tuple[list[Path], str]:
+    """Draw a picture once, write it as `write_picture` does, and give it as an SVG element for a page.
+
+    Glyphs in the PDF are outlines (Type 3), which takes a tenth of the time of subsets of TrueType fonts.
+
+    Parameters
+    ----------
+    picture, stem, plot, overwrite
+        As for `write_picture`.
+    prefix : str
+        Of the ids in the element; unique on the page.
+
+    Returns
+    -------
+    list of Path, str
+        The files written, and the element.
+    """
+    from ntupleml.plots.svg import figure_svg
+
+    with plot_style(plot, {**PARAMETERS, "pdf.fonttype": 3}):
+        figure = picture.draw(plot)
+        box = visible_box(figure)
+        paths = save_figure(figure, stem, overwrite=overwrite, box=box)
+        element = figure_svg(figure, prefix, picture.caption, box)
+    return [*paths, write_numbers(picture.numbers, figure_paths(stem, ["yaml"])[0], overwrite=overwrite)], element
 
 
 def write_numbers(numbers: Mapping[str, Any], path: Path, *, overwrite: bool = False) -> Path:

@@ -1,40 +1,114 @@
-"""ROC curves of several methods as one picture: background rejection against signal efficiency, and their ratio."""
+"""ROC curves as pictures: background rejection against signal efficiency, rejection factors, and their ratio."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ntupleml.metrics import Measurement, Undefined
+from ntupleml.metrics.roc_points import rejection_ratio
+from ntupleml.plots.pictures import PARAMETERS
 from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, plot_style, save_figure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from ntupleml.config import PlotConfig
     from ntupleml.metrics import RocPoints
+    from ntupleml.metrics.class_rocs import RocSummary
 
-#: Size of the text in points; the experiments' own sizes are made for larger pictures.
-_FONT_SIZE = 14
-_PARAMETERS = {"font.size": _FONT_SIZE, "legend.fontsize": 0.8 * _FONT_SIZE} | dict.fromkeys(
-    ("axes.labelsize", "xtick.labelsize", "ytick.labelsize"), _FONT_SIZE
-)
-#: Size of the panels of one class in inches, and of what is between them.
-_WIDTH, _HEIGHT, _RATIO_HEIGHT, _BETWEEN, _ASIDE = 6.0, 4.6, 1.6, 0.15, 1.1
-#: Classes that stand side by side.
+#: Size of the panels of one block in inches, and of what is between them.
+_WIDTH, _HEIGHT, _FACTOR_HEIGHT, _RATIO_HEIGHT, _BETWEEN, _ASIDE = 6.0, 4.6, 2.8, 1.6, 0.15, 1.1
+#: Blocks that stand side by side.
 _LONGEST_ROW = 3
+#: Curves whose legend fits below them; that of more stands beside the panel.
+_LONGEST_LEGEND = 8
 #: Line styles, taken in turn with the colours, so that curves can be told apart in grey.
 _LINES = ("-", "--", "-.", ":")
 #: Where the background efficiency is below this, there are too few events for a ratio.
 _LARGEST_RELATIVE_UNCERTAINTY = 0.5
-#: The scale of the ratios follows the curves from this signal efficiency on, up to this ratio.
+#: The scale of the ratios follows the curves from this signal efficiency on, up to this ratio; it is logarithmic where
+#: most of a curve is above.
 _SMALLEST_EFFICIENCY, _LARGEST_RATIO = 0.1, 3.0
+
+
+class _Block(NamedTuple):
+    """Curves that are drawn into the same panels, and their areas, by their labels.
+
+    The n-th curve has the n-th colour and the n-th style of lines; with `lines_per_colour`, as many as that follow each
+    other with the same colour and different styles.
+    """
+
+    title: str
+    curves: Mapping[str, RocPoints | Undefined]
+    areas: Mapping[str, Measurement | Undefined]
+    lines_per_colour: int = 0
+
+
+def draw_class_roc(
+    signal: str, results: Mapping[str, RocSummary | Undefined], classes: Sequence[str], config: PlotConfig
+) -> Figure:
+    """Draw the ROC curves of one class against the rest; call it inside `plot_style`.
+
+    Above: background rejection 1 − ε_B against signal efficiency ε_S, with bands of one standard deviation. Below
+    that, rejection factors 1 / ε_B, where they are known to better than 50 %, and, of several methods, their ratio to
+    those of the first.
+
+    Parameters
+    ----------
+    signal : str
+        The class.
+    results : mapping of str to RocSummary or Undefined
+        By method.
+    classes : sequence of str
+        All classes.
+    config : PlotConfig
+    """
+    labels = dict(zip(classes, class_labels(classes, config), strict=True))
+    rest = [label for name, label in labels.items() if name != signal]
+    other = rest[0] if len(rest) == 1 else "the rest"
+    block = _Block(f"{labels[signal]} against {other}", *_points_and_areas(_literal_keys(results)))
+    return _draw_blocks([block], config, factors=True)
+
+
+def draw_pair_rocs(
+    signal: str, results: Mapping[str, Mapping[str, RocSummary | Undefined]], config: PlotConfig
+) -> Figure:
+    """Draw the ROC curves of one class against each other class, as `draw_class_roc`; there is no ratio.
+
+    Other classes have different colours, methods different styles of lines.
+
+    Parameters
+    ----------
+    signal : str
+    results : mapping
+        By the other class and, within it, by method.
+    config : PlotConfig
+    """
+    label = class_labels([signal], config)[0]
+    num_methods = max(map(len, results.values()))
+    found = {
+        f"against {other}" + (f", {method}" if num_methods > 1 else ""): one
+        for other, methods in zip(class_labels(results, config), results.values(), strict=True)
+        for method, one in _literal_keys(methods).items()
+    }
+    block = _Block(label, *_points_and_areas(found), num_methods if num_methods > 1 else 0)
+    return _draw_blocks([block], config, factors=True, compared=False)
+
+
+def _points_and_areas(
+    results: Mapping[str, RocSummary | Undefined],
+) -> tuple[dict[str, RocPoints | Undefined], dict[str, Measurement | Undefined]]:
+    points = {name: one if isinstance(one, Undefined) else one.points for name, one in results.items()}
+    areas = {name: one if isinstance(one, Undefined) else one.auc for name, one in results.items()}
+    return points, areas
 
 
 def save_roc_curves(
@@ -63,7 +137,7 @@ def save_roc_curves(
     list of Path
         The files written.
     """
-    with plot_style(config, _PARAMETERS):
+    with plot_style(config, PARAMETERS):
         return save_figure(draw_roc_curves(curves, areas, config), stem, overwrite=overwrite)
 
 
@@ -72,7 +146,7 @@ def draw_roc_curves(
     areas: Mapping[str, Mapping[str, Measurement | Undefined]],
     config: PlotConfig,
 ) -> Figure:
-    """Draw ROC curves; call it inside `plot_style`.
+    """Draw the ROC curves of several classes and methods as one picture; call it inside `plot_style`.
 
     Above: background rejection 1 − ε_B against signal efficiency ε_S, with bands of one standard deviation. Below:
     rejection factors 1 / ε_B as ratio to those of the first method. Classes stand side by side, more than three of
@@ -83,32 +157,50 @@ def draw_roc_curves(
     curves, areas, config
         As for `save_roc_curves`.
     """
+    blocks = [
+        _Block(
+            f"{label} against the rest" if len(curves) > 1 else "",
+            _literal_keys(curves[name]),
+            _literal_keys(areas[name]),
+        )
+        for name, label in zip(curves, class_labels(curves, config), strict=True)
+    ]
+    return _draw_blocks(blocks, config)
+
+
+def _draw_blocks(
+    blocks: Sequence[_Block], config: PlotConfig, *, factors: bool = False, compared: bool | None = None
+) -> Figure:
+    """Draw blocks of panels one above the other, with a common signal efficiency; blocks stand side by side."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    compared = max(len(methods) for methods in curves.values()) > 1
-    block = _HEIGHT + (_BETWEEN + _RATIO_HEIGHT if compared else 0.0)
-    columns = len(curves) if len(curves) <= _LONGEST_ROW else math.ceil(math.sqrt(len(curves)))
-    rows = math.ceil(len(curves) / columns)
-    width = columns * _WIDTH + (columns - 1) * _ASIDE
-    height = rows * block + (rows - 1) * _ASIDE
-    figure = Figure(figsize=(width, height))
+    if compared is None:
+        compared = max(len(block.curves) for block in blocks) > 1
+    panels: list[tuple[float, Callable[[Axes, _Block], None]]] = [(_HEIGHT, _draw_curves)]
+    panels += [(_FACTOR_HEIGHT, _draw_factors)] if factors else []
+    panels += [(_RATIO_HEIGHT, _draw_ratios)] if compared else []
+    block_height = sum(height for height, _ in panels) + _BETWEEN * (len(panels) - 1)
+    columns = len(blocks) if len(blocks) <= _LONGEST_ROW else math.ceil(math.sqrt(len(blocks)))
+    rows = math.ceil(len(blocks) / columns)
+    height = rows * block_height + (rows - 1) * _ASIDE
+    figure = Figure(figsize=(columns * _WIDTH + (columns - 1) * _ASIDE, height))
     FigureCanvasAgg(figure)
-    labels = class_labels(curves, config)
-    for index, (class_name, label) in enumerate(zip(curves, labels, strict=True)):
+    for index, block in enumerate(blocks):
         left = index % columns * (_WIDTH + _ASIDE)
-        bottom = height - block - index // columns * (block + _ASIDE)
-        above = _axes(figure, left, bottom + block - _HEIGHT, _HEIGHT)
-        title = f"{label} against the rest" if len(curves) > 1 else ""
-        _draw_curves(above, curves[class_name], areas[class_name], title)
-        if compared:
-            above.tick_params(labelbottom=False)
-            below = _axes(figure, left, bottom, _RATIO_HEIGHT)
-            _draw_ratios(below, curves[class_name])
-        lowest = below if compared else above
-        lowest.set_xlabel("Signal efficiency", loc="right")
-        if index == 0:
-            add_experiment_label(above, config)
+        top = height - index // columns * (block_height + _ASIDE)
+        for number, (panel_height, draw) in enumerate(panels):
+            axes = _axes(figure, left, top - panel_height, panel_height)
+            top -= panel_height + _BETWEEN
+            draw(axes, block)
+            axes.set_xlim(0, 1)
+            axes.minorticks_off()  # they would take half of the time of drawing
+            if number < len(panels) - 1:
+                axes.tick_params(labelbottom=False)
+            else:
+                axes.set_xlabel("Signal efficiency", loc="right")
+            if index == number == 0:
+                add_experiment_label(axes, config)
     return figure
 
 
@@ -119,85 +211,103 @@ def _axes(figure: Figure, left: float, bottom: float, panel_height: float) -> Ax
     return axes
 
 
-def _draw_curves(
-    axes: Axes,
-    curves: Mapping[str, RocPoints | Undefined],
-    areas: Mapping[str, Measurement | Undefined],
-    title: str,
-) -> None:
-    for index, (name, points) in enumerate(curves.items()):
-        area = areas[name]
+def _known(block: _Block) -> list[tuple[int, RocPoints]]:
+    """Curves that exist, with their places, which decide on their looks."""
+    return [(index, points) for index, points in enumerate(block.curves.values()) if not isinstance(points, Undefined)]
+
+
+def _draw_band(axes: Axes, look: dict[str, Any], x: Any, values: Sequence[Any], label: str | None = None) -> None:
+    """Draw a line and its band: value, lower and upper end."""
+    axes.plot(x, values[0], **look, label=label)
+    axes.fill_between(x, *values[1:], color=look["color"], alpha=0.3, linewidth=0)
+
+
+def _draw_curves(axes: Axes, block: _Block) -> None:
+    import matplotlib as mpl
+
+    for index, (name, points) in enumerate(block.curves.items()):
+        area = block.areas[name]
         if isinstance(points, Undefined) or isinstance(area, Undefined):
-            axes.plot([], [], color="none", label=f"{_literal(name)}: undefined")
+            reason = points if isinstance(points, Undefined) else area
+            axes.plot([], [], color="none", label=f"{name}: {reason}")
             continue
         rejection = 1 - points.background_efficiency
-        axes.plot(
-            points.signal_efficiency,
-            rejection,
-            **_look(index),
-            label=f"{_literal(name)}: {area.value:.4f} ± {area.uncertainty:.4f}",
-        )
-        axes.fill_between(
-            points.signal_efficiency,
-            rejection - points.uncertainty,
-            rejection + points.uncertainty,
-            color=_look(index)["color"],
-            alpha=0.3,
-            linewidth=0,
-        )
+        band = (rejection, rejection - points.uncertainty, rejection + points.uncertainty)
+        label = f"{name}: {area.value:.4f} ± {area.uncertainty:.4f}"
+        _draw_band(axes, _look(block, index), points.signal_efficiency, band, label)
     axes.plot([0, 1], [1, 0], color="grey", linewidth=0.8, linestyle=":")
-    axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     axes.set_ylabel("Background rejection", loc="top")
-    title = f"{title}\nAUC" if title else "AUC"
-    legend = axes.legend(loc="lower left", title=title, frameon=False, alignment="left", borderaxespad=1.2)
-    legend.get_title().set_fontsize(0.8 * _FONT_SIZE)
+    title = f"{block.title}\nAUC" if block.title else "AUC"
+    place: dict[str, Any] = {"loc": "lower left", "borderaxespad": 1.2}
+    if len(block.curves) > _LONGEST_LEGEND:
+        place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+    legend = axes.legend(title=title, frameon=False, alignment="left", **place)
+    legend.get_title().set_fontsize(mpl.rcParams["legend.fontsize"])
 
 
-def _draw_ratios(axes: Axes, curves: Mapping[str, RocPoints | Undefined]) -> None:
+def _draw_factors(axes: Axes, block: _Block) -> None:
+    """Rejection factors 1 / ε_B on a logarithmic scale, where they are known well enough."""
+    axes.set_yscale("log")
+    highest = 1.0
+    for index, points in _known(block):
+        shown = _well_measured(points)
+        if not shown.any():
+            continue
+        background, uncertainty = points.background_efficiency[shown], points.uncertainty[shown]
+        highest = max(highest, float(1 / background.min()))
+        band = (1 / background, 1 / (background + uncertainty), 1 / (background - uncertainty))
+        _draw_band(axes, _look(block, index), points.signal_efficiency[shown], band)
+    grid = np.geomspace(1e-3, 1, 50)
+    axes.plot(grid, 1 / grid, color="grey", linewidth=0.8, linestyle=":")
+    axes.set_ylim(0.8, 3 * max(highest, 3.0))
+    axes.set_ylabel("$1/\\varepsilon_B$")
+
+
+def _draw_ratios(axes: Axes, block: _Block) -> None:
     """Rejection factors relative to the first method that has a curve."""
     from matplotlib.ticker import MaxNLocator
 
-    known = [(index, points) for index, points in enumerate(curves.values()) if not isinstance(points, Undefined)]
+    known = _known(block)
     limits = [0.98, 1.02]
+    far_apart = False
     for index, points in known:
         reference = known[0][1]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = reference.background_efficiency / points.background_efficiency
-            band = ratio * points.uncertainty / points.background_efficiency
-        shown = _well_measured(points) & _well_measured(reference)
-        range_of_interest = points.signal_efficiency >= _SMALLEST_EFFICIENCY
-        ratio, band = np.where(shown, ratio, np.nan), np.where(shown, band, np.nan)
-        axes.plot(points.signal_efficiency, ratio, **_look(index))
-        axes.fill_between(
-            points.signal_efficiency,
-            ratio - band,
-            ratio + band,
-            color=_look(index)["color"],
-            alpha=0.3,
-            linewidth=0,
-        )
-        limits += [*(ratio - band)[shown & range_of_interest], *(ratio + band)[shown & range_of_interest]]
-    axes.set_xlim(0, 1)
-    low, high = min(limits), min(max(limits), _LARGEST_RATIO)
+        ratio, uncertainty = rejection_ratio(points, reference)
+        measured = _well_measured(reference).astype(np.float64)
+        both = np.interp(points.signal_efficiency, reference.signal_efficiency, measured) == 1
+        shown = _well_measured(points) & both
+        band = [np.where(shown, ratio + sign * uncertainty, np.nan) for sign in (0, -1, 1)]
+        _draw_band(axes, _look(block, index), points.signal_efficiency, band)
+        of_interest = shown & (points.signal_efficiency >= _SMALLEST_EFFICIENCY)
+        limits += [*band[1][of_interest], *band[2][of_interest]]
+        far_apart |= bool(np.count_nonzero(band[0][of_interest] > _LARGEST_RATIO) > of_interest.sum() / 2)
+    axes.set_ylabel("$1/\\varepsilon_B$ ratio")
+    low, high = min(limits), max(limits)
+    if far_apart:
+        axes.set_yscale("log")
+        axes.set_ylim(max(low, 1e-2) / 1.2, min(high, 1e3) * 1.2)
+        return
+    high = min(high, _LARGEST_RATIO)
     margin = 0.1 * (high - low)
     axes.set_ylim(low - margin, high + margin)
     # The ticks at the edges would run into those of the panel above.
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], prune="both"))
-    axes.set_ylabel("$1/\\varepsilon_B$ ratio")
 
 
-def _well_measured(points: RocPoints) -> Any:
+def _well_measured(points: RocPoints) -> NDArray[np.bool_]:
     """Where the background efficiency is known well enough for a ratio."""
-    return (points.background_efficiency > 0) & (
+    measured: NDArray[np.bool_] = (points.background_efficiency > 0) & (
         points.uncertainty <= _LARGEST_RELATIVE_UNCERTAINTY * points.background_efficiency
     )
+    return measured
 
 
-def _look(index: int) -> dict[str, Any]:
-    return {"color": COLOURS[index % len(COLOURS)], "linestyle": _LINES[index % len(_LINES)], "linewidth": 1.8}
+def _look(block: _Block, index: int) -> dict[str, Any]:
+    colour, line = divmod(index, block.lines_per_colour) if block.lines_per_colour else (index, index)
+    return {"color": COLOURS[colour % len(COLOURS)], "linestyle": _LINES[line % len(_LINES)], "linewidth": 1.8}
 
 
-def _literal(name: str) -> str:
-    """A name whose dollar signs do not begin a formula."""
-    return name.replace("$", r"\$")
+def _literal_keys(by_name: Mapping[str, Any]) -> dict[str, Any]:
+    """By names whose dollar signs do not begin a formula."""
+    return {name.replace("$", r"\$"): value for name, value in by_name.items()}

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
     from matplotlib.text import Text
+    from matplotlib.transforms import BboxBase
 
     from ntupleml.config import PlotConfig
 
@@ -30,6 +31,11 @@ COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#94a4a2", "#a96b59", "#e
 PIXELS_PER_INCH = 150
 #: Empty border around figures in inches.
 MARGIN = 0.1
+#: How files are written: PDFs without their date, PNGs with a quick compression, a few per cent larger than the best.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "png": {"pil_kwargs": {"compress_level": 3}},
+    "pdf": {"metadata": {"CreationDate": None}},
+}
 _PARAMETERS_OF_ALL_STYLES = {
     # The size of the axes is known before anything is drawn; what is around them is taken in when saving.
     "figure.autolayout": False,
@@ -130,12 +136,26 @@ def _write_label(axes: Axes, config: PlotConfig, size: float) -> tuple[list[Text
     # "data" keeps mplhep from putting "Simulation" in front of the label, which says that itself if it is so.
     options = {"ax": axes, "loc": 0, "data": True, "fontsize": size, "scilocator_adjust": False}
     options |= {"text": config.label, "lumi": _number(config.lumi), "com": _number(config.com)}
-    if config.style == "plain":
-        texts = mplhep.label.exp_label(exp="", fontstyle=("normal",) * 4, **options)
-    else:
-        texts = getattr(mplhep, config.style.lower()).label(rlabel=None, **options)
+    with _nothing_to_draw(axes.figure):
+        if config.style == "plain":
+            texts = mplhep.label.exp_label(exp="", fontstyle=("normal",) * 4, **options)
+        else:
+            texts = getattr(mplhep, config.style.lower()).label(rlabel=None, **options)
     experiment, label, luminosity, _ = texts
     return [text for text in (experiment, label) if text.get_text()], [luminosity] if luminosity is not None else []
+
+
+@contextmanager
+def _nothing_to_draw(figure: Figure | SubFigure) -> Iterator[None]:
+    """Hide everything: mplhep draws the whole figure before it measures a text, which takes as long as saving it."""
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    for axes in shown:
+        axes.set_visible(False)
+    try:
+        yield
+    finally:
+        for axes in shown:
+            axes.set_visible(True)
 
 
 def _extent(texts: Sequence[Text]) -> float:
@@ -167,8 +187,18 @@ def figure_paths(stem: str | Path, formats: Sequence[str] = FORMATS) -> list[Pat
     return [stem.with_name(f"{stem.name}.{file_format}") for file_format in formats]
 
 
+def visible_box(figure: Figure) -> BboxBase:
+    """What is to be saved of a figure, in inches: all that is on it, and a margin."""
+    return figure.get_tightbbox().padded(MARGIN)
+
+
 def save_figure(
-    figure: Figure, stem: str | Path, formats: Sequence[str] = FORMATS, *, overwrite: bool = False
+    figure: Figure,
+    stem: str | Path,
+    formats: Sequence[str] = FORMATS,
+    *,
+    overwrite: bool = False,
+    box: BboxBase | None = None,
 ) -> list[Path]:
     """Write a figure in each format, every file complete or not at all.
 
@@ -183,6 +213,8 @@ def save_figure(
     formats : sequence of str, default: png and pdf
     overwrite : bool, default: False
         Whether existing files may be replaced.
+    box : matplotlib.transforms.BboxBase, optional
+        That of `visible_box`, where it is known already.
 
     Returns
     -------
@@ -195,9 +227,8 @@ def save_figure(
         If a file exists and must not be overwritten, or the folder cannot be written to.
     """
     paths = figure_paths(stem, formats)
-    box = figure.get_tightbbox().padded(MARGIN)  # as "tight", which would draw the figure once more for each format
+    box = visible_box(figure) if box is None else box  # "tight" would draw the figure once more for each format
     for path, file_format in zip(paths, formats, strict=True):
         with replace_file(path, overwrite=overwrite) as temporary:
-            metadata = {"CreationDate": None} if file_format == "pdf" else None
-            figure.savefig(temporary, format=file_format, bbox_inches=box, metadata=metadata)
+            figure.savefig(temporary, format=file_format, bbox_inches=box, **_OPTIONS.get(file_format, {}))
     return paths

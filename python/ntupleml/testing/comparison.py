@@ -5,29 +5,26 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from ntupleml.atomic import all_or_none
 from ntupleml.folds import chosen_models, held_out_fold
 from ntupleml.metrics import Measurement, Performance, Undefined, performance
-from ntupleml.scoring import load_scorer
 from ntupleml.testing.comparison_files import comparison_stem, refuse_existing_comparison, write_comparison
-from ntupleml.testing.events import held_out_sample, scored_events, weights_of
-from ntupleml.testing.methods import load_model, trained_methods
-from ntupleml.testing.training_part import training_events, training_trees
+from ntupleml.testing.methods import WantedMethods, trained_methods, wanted_methods
+from ntupleml.testing.preparation import prepare_wanted, tested_events
+from ntupleml.testing.training_sample import training_part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from ntupleml.artifacts import TrainedModel
     from ntupleml.config import TestingConfig, TrainingConfig
-    from ntupleml.scoring import Scorer
-    from ntupleml.testing.events import HeldOutSample
+    from ntupleml.testing.preparation import Preparation
+    from ntupleml.testing.tested_events import TestedEvents
 
 log = logging.getLogger(__name__)
+
+#: In place of an engine, for models of other programs.
+EXTERNAL = "external"
 
 
 class MethodResult(NamedTuple):
@@ -36,7 +33,7 @@ class MethodResult(NamedTuple):
     Attributes
     ----------
     engine : str
-        What trained it, as its record has it.
+        What trained it, as its record has it; `external` for models of other programs.
     test : Performance
         On the held-out folds.
     training : Performance or Undefined
@@ -64,6 +61,8 @@ class Comparison(NamedTuple):
         Areas per class that TMVA found with its own test part, by method.
     class_weights : bool
         Whether events have the class weights of the training, too.
+    sampled : dict of str to float
+        Share of the held-out events of each class that were taken, where it is less than 1.
     """
 
     classes: list[str]
@@ -73,14 +72,7 @@ class Comparison(NamedTuple):
     left_out: dict[str, str]
     factory: dict[str, dict[str, float]]
     class_weights: bool
-
-
-class _Events(NamedTuple):
-    """Scored events of all classes."""
-
-    scores: NDArray[np.float32]
-    truth: NDArray[np.int64]
-    weights: NDArray[np.float64]
+    sampled: dict[str, float]
 
 
 def compare_methods(
@@ -96,6 +88,7 @@ def compare_methods(
     training_path: str | Path = "CONFIG_TRAINING",
     testing_path: str | Path = "CONFIG_TESTING",
     entries_per_chunk: int | None = None,
+    max_events: int | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
     """Compare the trained methods of a config: write one table and one picture of their ROC curves.
@@ -108,11 +101,13 @@ def compare_methods(
         Index of the model, or `all`: the held-out folds of all models together, each event by the model that never
         saw it.
     methods : sequence of str, optional
-        Names of the methods, as the config has them or with the fold filled in; by default all that are trained.
+        Names of the methods, as the config has them or with the fold filled in, and of external models; by default
+        all that are trained, and all external models.
     condition : str, optional
         Condition (era) to test, for trainings with conditions.
     class_weights : bool
-        Multiply the event weights with the class weights of the training, as TMVA's factory does.
+        Multiply the event weights with the class weights of the training, as TMVA's factory does; by default what the
+        testing config says.
     factory : mapping, optional
         Areas per class that TMVA's factory found with its own test part, by method: rows of the table.
     stem : path, optional
@@ -121,6 +116,8 @@ def compare_methods(
         Files of the configs, for messages.
     entries_per_chunk : int, optional
         Events read at a time.
+    max_events : int, optional
+        Events held in memory; of more, a random sample is taken. By default that of the testing config.
     overwrite : bool, default: False
         Whether existing results may be replaced.
 
@@ -138,127 +135,79 @@ def compare_methods(
     stem = comparison_stem(training.output_path, fold, condition) if stem is None else stem
     models = chosen_models(fold, training.num_folds, str(training_path))
     refuse_existing_comparison(stem, overwrite=overwrite)
-    comparison = comparison_of_methods(
+    preparation = prepare_wanted(
         training,
         testing,
-        models,
-        methods=methods,
-        condition=condition,
-        class_weights=class_weights,
-        factory=factory,
+        _wanted(training, testing, models, methods, str(training_path), str(testing_path)),
+        fold,
         training_path=training_path,
         testing_path=testing_path,
+        condition=condition,
+        class_weights=class_weights,
+        max_events=max_events,
         entries_per_chunk=entries_per_chunk,
     )
+    comparison = comparison_of_methods(preparation, tested_events(preparation), factory=factory)
     with all_or_none():
         return write_comparison(comparison, stem, testing.plot, overwrite=overwrite)
 
 
-def comparison_of_methods(
+def _wanted(
     training: TrainingConfig,
     testing: TestingConfig,
     models: Sequence[int],
-    *,
-    methods: Sequence[str] | None = None,
-    condition: str | None = None,
-    class_weights: bool = False,
-    factory: Mapping[str, Mapping[str, float]] | None = None,
-    training_path: str | Path = "CONFIG_TRAINING",
-    testing_path: str | Path = "CONFIG_TESTING",
-    entries_per_chunk: int | None = None,
+    methods: Sequence[str] | None,
+    training_path: str,
+    testing_path: str,
+) -> WantedMethods:
+    if methods is None:
+        return wanted_methods(training, testing, models, None, training_path, testing_path, all_methods=True)
+    external = [name for name in methods if name in testing.external]
+    if len(external) == len(methods):
+        return WantedMethods(external, {}, {})
+    others = [name for name in methods if name not in external]
+    trained, left_out = trained_methods(training, testing, models, others, training_path)
+    return WantedMethods([*trained, *external], trained, left_out)
+
+
+def comparison_of_methods(
+    preparation: Preparation, events: TestedEvents, *, factory: Mapping[str, Mapping[str, float]] | None = None
 ) -> Comparison:
-    """Numbers of `compare_methods`, whose parameters these are; `models` are the indices of the models."""
-    samples = [held_out_sample(training, model, condition, str(training_path)) for model in models]
-    available, left_out = trained_methods(training, testing, models, methods, str(training_path))
-    weight_branch, weight_key = weights_of(training, testing, training_path, testing_path)
-    factors = np.ones(len(training.classes))
-    if class_weights:
-        factors = np.array(list(training.class_weights_of(condition).values()))
+    """Numbers of a comparison.
+
+    Parameters
+    ----------
+    preparation : Preparation
+    events : TestedEvents
+        Those of the held-out folds, scored by all its methods.
+    factory : mapping, optional
+        Areas per class that TMVA's factory found, as for `compare_methods`.
+    """
     results = {}
-    for name, per_model in available.items():
-        trained = [
-            load_model(training, testing, name, method, model, str(training_path), str(testing_path))
-            for model, method in zip(models, per_model, strict=True)
-        ]
-        results[name] = _method_result(
-            training, samples, trained, weight_branch, weight_key, factors, condition, entries_per_chunk
-        )
-        log.info("%s: AUC %s", name, _short(results[name].test.average_auc))
+    for name, scores in events.scores.items():
+        test = performance(scores, events.truth, events.weights, events.classes)
+        trained = preparation.trained.get(name)
+        engine = trained[0].record.engine if trained else EXTERNAL
+        results[name] = MethodResult(engine, test, _training_performance(preparation, name))
+        log.info("%s: AUC %s", name, _short(test.average_auc))
+    num_folds = preparation.training.num_folds
     return Comparison(
-        classes=list(training.classes),
-        models=list(models),
-        folds=[held_out_fold(model, training.num_folds) for model in models],
+        classes=events.classes,
+        models=preparation.models,
+        folds=[held_out_fold(model, num_folds) for model in preparation.models],
         results=dict(sorted(results.items(), key=lambda item: -_area(item[1].test))),
-        left_out=left_out,
+        left_out=events.left_out,
         factory={name: dict(areas) for name, areas in (factory or {}).items()},
-        class_weights=class_weights,
+        class_weights=bool(preparation.reading.factors),
+        sampled=events.sampled,
     )
 
 
-def _method_result(
-    training: TrainingConfig,
-    samples: Sequence[HeldOutSample],
-    trained: Sequence[TrainedModel],
-    weight_branch: str | None,
-    weight_key: str,
-    factors: NDArray[np.float64],
-    condition: str | None,
-    entries_per_chunk: int | None,
-) -> MethodResult:
-    """Performance of the models of one method, their events pooled."""
-    scorers = [load_scorer([model]) for model in trained]
-    parts = (
-        part
-        for sample, model, scorer in zip(samples, trained, scorers, strict=True)
-        for part in _test_parts(sample, model, scorer, weight_branch, weight_key, entries_per_chunk)
-    )
-    test = _pooled(parts, len(factors))
-    on_test = performance(test.scores, test.truth, test.weights * factors[test.truth], training.classes)
-    del test  # so that only one part is in memory at a time
-    on_training = _training_performance(training, trained, scorers, weight_branch, factors, condition)
-    return MethodResult(trained[0].record.engine, on_test, on_training)
-
-
-def _training_performance(
-    training: TrainingConfig,
-    trained: Sequence[TrainedModel],
-    scorers: Sequence[Scorer],
-    weight_branch: str | None,
-    factors: NDArray[np.float64],
-    condition: str | None,
-) -> Performance | Undefined:
-    parts = []
-    for model, scorer in zip(trained, scorers, strict=True):
-        trees = training_trees(training, model.record)
-        if isinstance(trees, Undefined):
-            log.warning("%s: no numbers of its training part: %s", model.files.model, trees)
-            return trees
-        for scores, weights, index in training_events(training, model.record, trees, scorer, weight_branch, condition):
-            parts.append(_Events(scores, np.full(len(scores), index), weights))
-    events = _pooled(parts, len(factors))
-    return performance(events.scores, events.truth, events.weights * factors[events.truth], training.classes)
-
-
-def _test_parts(
-    sample: HeldOutSample,
-    model: TrainedModel,
-    scorer: Scorer,
-    weight_branch: str | None,
-    weight_key: str,
-    entries_per_chunk: int | None,
-) -> Iterable[_Events]:
-    for index, name in enumerate(scorer.classes):
-        for scores, weights in scored_events(
-            sample, name, scorer, model.record, weight_branch, entries_per_chunk, weight_key=weight_key
-        ):
-            yield _Events(scores, np.full(len(scores), index), weights)
-
-
-def _pooled(parts: Iterable[_Events], num_classes: int) -> _Events:
-    found = list(parts)
-    if not found:
-        return _Events(np.zeros((0, num_classes), np.float32), np.zeros(0, np.int64), np.zeros(0))
-    return _Events(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+def _training_performance(preparation: Preparation, method: str) -> Performance | Undefined:
+    events = training_part(preparation, method, preparation.reading.max_events)
+    if isinstance(events, Undefined):
+        return events
+    return performance(events.scores[method], events.truth, events.weights, events.classes)
 
 
 def _area(result: Performance) -> float:

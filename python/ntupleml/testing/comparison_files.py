@@ -88,6 +88,7 @@ def comparison_content(comparison: Comparison) -> dict[str, Any]:
         "models": comparison.models,
         "held_out_folds": comparison.folds,
         "class_weights": comparison.class_weights,
+        **({"sampled": comparison.sampled} if comparison.sampled else {}),
         "methods": {
             name: {
                 "engine": result.engine,
@@ -190,6 +191,9 @@ def _notes(comparison: Comparison) -> list[str]:
                 f"{name}: negative weights make an efficiency step back by up to {step:.3f} as the cut is loosened; "
                 "the tightest cut of an efficiency counts"
             )
+    if comparison.sampled:
+        shares = ", ".join(f"{share:.3g} of '{name}'" for name, share in comparison.sampled.items())
+        notes.append(f"a random sample of the events, weighted up: {shares}; --max-events takes more")
     notes += [f"{name}: left out: {reason}" for name, reason in comparison.left_out.items()]
     return ["", *notes] if notes else []
 

@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ntupleml.artifacts import KERAS
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError
-from ntupleml.metrics import Measurement
 from ntupleml.plots import FORMATS, figure_paths, save_confusion_matrix
-from ntupleml.testing.confusion import REPRESENTATIONS
+from ntupleml.testing.confusion import REPRESENTATIONS, matrix_content, uncertainty_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ntupleml.config import PlotConfig
     from ntupleml.metrics import Matrix
 
-#: Beside the classes in the YAML files.
-_UNCERTAINTY_KEY = "uncertainty"
+__all__ = ["confusion_stems", "refuse_existing_results", "uncertainty_key", "write_confusion", "write_yaml"]
 
 
 def confusion_stems(
-    output_path: str | Path, model: int, condition: str | None, method: str = KERAS.name
+    output_path: str | Path, fold: int | str, condition: str | None, method: str = KERAS.name
 ) -> dict[str, Path]:
-    """Paths without ending of a model's confusion matrices, by their names.
+    """Paths without ending of the confusion matrices of a model, or of `all` together, by their names.
 
     Examples
     --------
+    >>> confusion_stems("example", "all", None, "BDT")["standard"].as_posix()
+    'example/foldall_BDT_confusion_standard'
     >>> confusion_stems("example", 0, "2018")["purity2"].as_posix()
     'example/fold0_keras_confusion_purity2_2018'
     """
     suffix = "" if condition is None else f"_{condition}"
-    return {name: Path(output_path) / f"fold{model}_{method}_confusion_{name}{suffix}" for name in REPRESENTATIONS}
+    return {name: Path(output_path) / f"fold{fold}_{method}_confusion_{name}{suffix}" for name in REPRESENTATIONS}
 
 
 def refuse_existing_results(stems: Mapping[str, Path], *, overwrite: bool) -> None:
@@ -78,10 +78,7 @@ def write_confusion(
 
 
 def write_yaml(matrix: Matrix, classes: Sequence[str], path: Path, *, overwrite: bool = False) -> Path:
-    """Write a matrix as YAML: the true class, below it the predicted class, below it the value, as htt-ml does.
-
-    The key `uncertainty` stands beside the classes and has the same layout. An entry that does not exist is a text,
-    e.g. `undefined: no events`.
+    """Write the numbers of `matrix_content` as YAML.
 
     Raises
     ------
@@ -90,33 +87,8 @@ def write_yaml(matrix: Matrix, classes: Sequence[str], path: Path, *, overwrite:
     """
     import yaml
 
-    content: dict[str, Any] = _nested(matrix, classes, lambda entry: entry.value)
-    content[uncertainty_key(classes)] = _nested(matrix, classes, lambda entry: entry.uncertainty)
+    content = matrix_content(matrix, classes)
     with replace_file(path, overwrite=overwrite) as temporary:
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
         temporary.write_text(f"# true class: predicted class: value; then the same for its uncertainty\n{text}")
     return path
-
-
-def uncertainty_key(classes: Sequence[str]) -> str:
-    """Key of the uncertainties in the YAML files: `uncertainty`, with underscores while a class is called so.
-
-    Examples
-    --------
-    >>> uncertainty_key(["signal", "background"])
-    'uncertainty'
-    """
-    key = _UNCERTAINTY_KEY
-    while key in classes:
-        key += "_"
-    return key
-
-
-def _nested(matrix: Matrix, classes: Sequence[str], number: Callable[[Measurement], float]) -> dict[str, Any]:
-    return {
-        true: {
-            predicted: number(entry) if isinstance(entry, Measurement) else str(entry)
-            for predicted, entry in zip(classes, row, strict=True)
-        }
-        for true, row in zip(classes, matrix, strict=True)
-    }

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
-from ntupleml.artifacts import KERAS, methods_by_fold, models_by_fold
 from ntupleml.atomic import all_or_none
+from ntupleml.config import TestingConfig, TrainingConfig, load_config
 from ntupleml.folds import chosen_models
-from ntupleml.scoring import load_scorer
 from ntupleml.testing.confusion import confusion_of_model, represent, warn_of_undefined
 from ntupleml.testing.confusion_files import confusion_stems, refuse_existing_results, write_confusion
-from ntupleml.testing.events import held_out_sample, weights_of
+from ntupleml.testing.events import held_out_sample
+from ntupleml.testing.methods import method_in_files, wanted_methods
+from ntupleml.testing.preparation import prepare_wanted
 
 if TYPE_CHECKING:
+    import argparse
     from pathlib import Path
 
-    from ntupleml.config import TestingConfig, TrainingConfig
+log = logging.getLogger(__name__)
+
+#: The fold of all models together.
+_ALL = "all"
+
+
+def write_confusion_matrices(arguments: argparse.Namespace) -> int:
+    """What the scripts do with their arguments: write the matrices, and say where they are."""
+    training = load_config(arguments.config_training, TrainingConfig)
+    paths = confusion_matrices(
+        training,
+        load_config(arguments.config_testing, TestingConfig),
+        arguments.fold,
+        arguments.condition,
+        method=arguments.method,
+        training_path=arguments.config_training,
+        testing_path=arguments.config_testing,
+        entries_per_chunk=arguments.num_events,
+        overwrite=arguments.overwrite,
+    )
+    log.info("%d files written to %s", len(paths), training.output_path)
+    return 0
 
 
 def confusion_matrices(
@@ -30,17 +54,20 @@ def confusion_matrices(
     entries_per_chunk: int | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Write the ten confusion matrices of one fold's model, or of all models; all files or, if anything fails, none.
+    """Write the ten confusion matrices of one fold's model, or of all models together.
+
+    All files are written or, if anything fails, none.
 
     Parameters
     ----------
     training, testing : TrainingConfig, TestingConfig
     fold : str
-        Index of the model, or `all`.
+        Index of the model, or `all`: the sums of all models, each event by the model that never saw it.
     condition : str, optional
         Condition (era) to test, for trainings with conditions.
     method : str, optional
-        Name of the method in the training config; by default the testing config's `method`, else the Keras network.
+        Name of the method in the training config, or of an external model of the testing config; by default the
+        testing config's `method`, else the Keras network.
     training_path, testing_path : path
         Files of the configs, for messages.
     entries_per_chunk : int, optional
@@ -60,35 +87,28 @@ def confusion_matrices(
         method, models, fold files and their branches.
     """
     models = chosen_models(fold, training.num_folds, str(training_path))
-    samples = [held_out_sample(training, model, condition, str(training_path)) for model in models]
-    name_key = f"{testing_path}: method" if method is None else "--method"
-    methods = methods_by_fold(training, method or testing.method or KERAS.name, name_key)
-    stems = {model: confusion_stems(training.output_path, model, condition, methods[model].name) for model in models}
-    for model in models:
-        refuse_existing_results(stems[model], overwrite=overwrite)
-    trained = models_by_fold(
-        training.output_path,
-        training.num_folds,
-        only=models,
-        where=str(testing_path if testing.model or testing.preprocessing else training_path),
-        variables=training.variables,
-        classes=training.classes,
-        models=testing.model,
-        preprocessing=testing.preprocessing,
-        order="straight",
-        training_config=str(training_path),
-        method=methods,
+    for model in models:  # so that a condition that is not there is the first thing to be said
+        held_out_sample(training, model, condition, str(training_path))
+    wanted = wanted_methods(
+        training, testing, models, None if method is None else [method], str(training_path), str(testing_path)
     )
-    records = {model.record.fold: model.record for model in trained}
-    scorer = load_scorer(trained)
-    class_weights = list(training.class_weights_of(condition).values())
-    weight_branch, weight_key = weights_of(training, testing, training_path, testing_path)
-    paths = []
+    stems = confusion_stems(training.output_path, fold, condition, method_in_files(wanted.names[0], fold))
+    refuse_existing_results(stems, overwrite=overwrite)
+    preparation = prepare_wanted(
+        training,
+        testing,
+        wanted,
+        fold,
+        training_path=training_path,
+        testing_path=testing_path,
+        condition=condition,
+        entries_per_chunk=entries_per_chunk,
+    )
+    first, *others = [
+        confusion_of_model(sample, preparation.sources[sample.model][0], preparation.reading)
+        for sample in preparation.samples
+    ]
+    matrices = represent(sum(others, first), list(training.class_weights_of(condition).values()))
+    warn_of_undefined(matrices, training.classes, "all models" if fold == _ALL else f"model {fold}")
     with all_or_none():
-        for sample in samples:
-            record = records[sample.model]
-            total = confusion_of_model(sample, scorer, record, weight_branch, entries_per_chunk, weight_key=weight_key)
-            matrices = represent(total, class_weights)
-            warn_of_undefined(matrices, scorer.classes, sample.model)
-            paths += write_confusion(matrices, scorer.classes, stems[sample.model], testing.plot, overwrite=overwrite)
-    return paths
+        return write_confusion(matrices, training.classes, stems, testing.plot, overwrite=overwrite)
