@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,22 @@ if TYPE_CHECKING:
     from ntupleml.scoring import Scorer
 
 _ENTRIES_PER_CHUNK = 100_000
+#: Distinguishes the random numbers of the sampling from those of other purposes.
+_SAMPLING_STREAM = 8
+
+
+class Sampling(NamedTuple):
+    """A random sample of the training part, in place of all of it.
+
+    Attributes
+    ----------
+    shares : list of float
+        Share of the events that are taken, by the index of the class.
+    seed : int
+    """
+
+    shares: list[float]
+    seed: int
 
 
 class TrainingEvents(NamedTuple):
@@ -59,6 +76,7 @@ def training_events(
     scorer: Scorer,
     weight_branch: str | None,
     condition: str | None = None,
+    sampling: Sampling | None = None,
 ) -> Iterator[TrainingEvents]:
     """Events that a model was fitted on, with its scores, a bounded number at a time.
 
@@ -77,26 +95,56 @@ def training_events(
         Branch of event weights; None for weights of 1.
     condition : str, optional
         Leave out the events of other conditions (eras).
+    sampling : Sampling, optional
+        Score a random sample only, whose weights are divided by its share.
     """
     config = training.model_copy(update={"event_weights": weight_branch})
     for index, chosen in _chosen_entries(record, trees):
         tree = trees[index]
-        if condition is not None and tree.file.condition not in (None, condition):
+        if not _is_of(tree, condition):
             continue
         start = 0
         for rows in checked_chunks(tree, config, _ENTRIES_PER_CHUNK):
-            kept = np.flatnonzero(chosen(start, start + len(rows.weights)))
-            start += len(rows.weights)
+            stop = start + len(rows.weights)
+            mask = chosen(start, stop)
+            share = 1.0 if sampling is None else sampling.shares[tree.class_index]
+            if sampling is not None and share < 1:
+                stream = (sampling.seed, record.fold, index, _SAMPLING_STREAM)
+                mask &= uniform_by_entry(np.arange(start, stop), *stream) < share
+            kept = np.flatnonzero(mask)
+            start = stop
             inputs = append_condition(rows.inputs[kept], scorer.conditions, tree.file.condition, tree.where)
             # The scorer has but this model, which it knows by the fold that it is held out from.
             scores = scorer.score(inputs, np.full(len(kept), record.held_out_fold), where=tree.where)
-            yield TrainingEvents(scores, rows.weights[kept], tree.class_index)
+            yield TrainingEvents(scores, rows.weights[kept] / share, tree.class_index)
+
+
+def training_numbers(
+    record: TrainingRecord, trees: Sequence[ClassTree], num_classes: int, condition: str | None = None
+) -> list[int]:
+    """About how many events of each class a model was fitted on; parameters as for `training_events`."""
+    share = _training_share(record)
+    numbers = [0.0] * num_classes
+    for tree in trees:
+        if _is_of(tree, condition):
+            numbers[tree.class_index] += share * tree.num_entries
+    return [math.ceil(number) for number in numbers]
+
+
+def _is_of(tree: ClassTree, condition: str | None) -> bool:
+    return condition is None or tree.file.condition in (None, condition)
+
+
+def _training_share(record: TrainingRecord) -> float:
+    """Share of the events that a model was fitted on; TMVA chooses its own events, so that all count."""
+    share = float(record.config.get("train_test_split", 1.0))
+    return 1.0 if record.engine == "tmva" else min(share, 1.0)
 
 
 def _chosen_entries(record: TrainingRecord, trees: Sequence[ClassTree]) -> Iterator[tuple[int, Any]]:
     """For each tree with events: its index, and a function from a range of entries to whether they trained."""
-    share = float(record.config.get("train_test_split", 1.0))
-    if record.engine == "tmva" or share >= 1:
+    share = _training_share(record)
+    if share >= 1:
         yield from ((index, _everything) for index in range(len(trees)))
     elif record.engine == "keras" and record.config.get("stream"):
         filled = [index for index, tree in enumerate(trees) if tree.num_entries]
@@ -125,6 +173,6 @@ def _streamed(stream: tuple[int, ...], share: float) -> Any:
 
 def _slice_of(trained: NDArray[np.bool_]) -> Any:
     def chosen(start: int, stop: int) -> NDArray[np.bool_]:
-        return trained[start:stop]
+        return trained[start:stop].copy()
 
     return chosen

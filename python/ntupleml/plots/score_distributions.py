@@ -1,0 +1,295 @@
+"""Distributions of the score of a class: unseen events against the training part, and stacked with recorded data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.metrics.measurement import Undefined
+from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, new_figure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from ntupleml.config import PlotConfig
+    from ntupleml.metrics.score_distributions import Density, ScoreStack
+
+#: Size of the axes in inches.
+_WIDTH, _HEIGHT, _RATIO_HEIGHT, _BETWEEN = 6.0, 4.2, 1.3, 0.12
+#: Where the largest bin is this many times the median one, the scale is logarithmic.
+_LOG_SCALE_FROM = 20.0
+#: Decades that a logarithmic scale shows at most.
+_MOST_DECADES = 5.0
+#: Share of the height that one line of the legend takes.
+_LEGEND_LINE = 0.055
+#: Classes in one column of the legend of a stack.
+_LONGEST_COLUMN = 3
+#: Line styles, taken in turn where there are more classes than colours.
+_LINES = ("-", "--", ":", "-.")
+_UNDEFINED_PLACE: dict[str, Any] = {"x": 0.5, "y": 0.5, "ha": "center", "va": "center"}
+
+
+def draw_score_distributions(
+    name: str,
+    test: Mapping[str, Density | Undefined],
+    training: Mapping[str, Density | Undefined],
+    p_values: Mapping[str, tuple[float | Undefined, float | Undefined]],
+    config: PlotConfig,
+) -> Figure:
+    """Draw the score of a class for the events of each true class; call it inside `plot_style`.
+
+    Lines with bands are unseen events, that of the class itself filled; points are the training part.
+
+    Parameters
+    ----------
+    name : str
+        Class of the score.
+    test, training : mapping of str to Density or Undefined
+        By true class; `training` is empty where there is no training part.
+    p_values : mapping of str to (float or Undefined, float or Undefined)
+        K-S and χ² p-value of training part against unseen events by true class; the legend shows them.
+    config : PlotConfig
+    """
+    figure, axes = new_figure(_WIDTH, _HEIGHT)
+    axes.set_position((0, 0, 1, 1))
+    add_experiment_label(axes, config)  # draws all that is there, so that now it costs least
+    labels = dict(zip(test, class_labels(test, config), strict=True))
+    for index, (true_class, found) in enumerate(test.items()):
+        text = _with_p_values(labels[true_class], p_values.get(true_class))
+        if isinstance(found, Undefined):
+            axes.plot([], [], color="none", label=f"{labels[true_class]}: {found}")
+            continue
+        _draw_density(axes, found, index, text, filled=true_class == name)
+        fitted = training.get(true_class)
+        if fitted is not None and not isinstance(fitted, Undefined):
+            _draw_points(axes, fitted, index)
+    shown = [one for one in [*test.values(), *training.values()] if not isinstance(one, Undefined)]
+    if shown:
+        axes.set_xlim(shown[0].edges[0], shown[0].edges[-1])
+    else:
+        axes.text(s="no events", transform=axes.transAxes, **_UNDEFINED_PLACE)
+    if training:
+        axes.errorbar([], [], [], fmt=".", color="grey", label="points: training part")
+    lines = len(test) + bool(training) + 1
+    _set_scale(axes, [one.values for one in shown], lines)
+    title = "Unseen events" + (" (p-values against training part: K-S, $\\chi^2$)" if p_values else "")
+    legend = axes.legend(
+        loc="upper left", title=title, alignment="left", frameon=False, labelspacing=0.3, borderaxespad=1.0
+    )
+    legend.get_title().set_fontsize(legend.get_texts()[0].get_fontsize())
+    axes.set_xlabel(f"Score of {class_labels([name], config)[0]}", loc="right")
+    axes.set_ylabel("Probability density", loc="top")
+    return figure
+
+
+def _with_p_values(label: str, p_values: tuple[float | Undefined, float | Undefined] | None) -> str:
+    if p_values is None:
+        return label
+    texts = ["undefined" if isinstance(value, Undefined) else f"{value:.2g}" for value in p_values]
+    return f"{label} ({texts[0]}, {texts[1]})"
+
+
+def _draw_density(axes: Axes, found: Density, index: int, label: str, *, filled: bool) -> None:
+    colour = COLOURS[index % len(COLOURS)]
+    if filled:
+        axes.stairs(found.values, found.edges, fill=True, color=colour, alpha=0.25, linewidth=0)
+    axes.stairs(
+        found.values + found.uncertainties,
+        found.edges,
+        baseline=found.values - found.uncertainties,
+        fill=True,
+        color=colour,
+        alpha=0.35,
+        linewidth=0,
+    )
+    axes.stairs(
+        found.values, found.edges, color=colour, linestyle=_line(index), linewidth=1.6, label=label, baseline=None
+    )
+
+
+def _line(index: int) -> str:
+    return _LINES[index // len(COLOURS) % len(_LINES)]
+
+
+def _draw_points(axes: Axes, fitted: Density, index: int) -> None:
+    filled = (fitted.values != 0) | (fitted.uncertainties != 0)
+    centres = (fitted.edges[1:] + fitted.edges[:-1]) / 2
+    axes.errorbar(
+        centres[filled],
+        fitted.values[filled],
+        fitted.uncertainties[filled],
+        fmt=".",
+        markersize=5,
+        elinewidth=1,
+        color=COLOURS[index % len(COLOURS)],
+    )
+
+
+def draw_score_stack(name: str, stack: ScoreStack, config: PlotConfig) -> Figure:
+    """Draw the stacked true classes in bins of the score of one; call it inside `plot_style`.
+
+    The class itself is on top. Points are recorded data; below is their ratio to the sum of the classes, with the
+    statistical uncertainty of the latter as band. The legend says so where the classes are scaled to the data.
+
+    Parameters
+    ----------
+    name : str
+        Class of the score.
+    stack : ScoreStack
+    config : PlotConfig
+    """
+    with_data = not isinstance(stack.data, Undefined)
+    height = _HEIGHT + (_RATIO_HEIGHT + _BETWEEN if with_data else 0.0)
+    figure, axes = new_figure(_WIDTH, height)
+    axes.set_position((0, 1 - _HEIGHT / height, 1, _HEIGHT / height))
+    add_experiment_label(axes, config)  # draws all that is there, so that now it costs least
+    lowest = axes
+    _draw_stack(axes, name, stack, config)
+    if with_data:
+        lowest = figure.add_axes((0, 0, 1, _RATIO_HEIGHT / height), sharex=axes)
+        axes.tick_params(labelbottom=False)
+        _draw_ratio(lowest, stack)
+    axes.set_xlim(stack.total.edges[0], stack.total.edges[-1])
+    axes.set_ylabel("Sum of weights", loc="top")
+    axes.yaxis.get_offset_text().set(x=-0.02, horizontalalignment="right")  # a power of ten, beside the label
+    lowest.set_xlabel(f"Score of {class_labels([name], config)[0]}", loc="right")
+    return figure
+
+
+def _draw_stack(axes: Axes, name: str, stack: ScoreStack, config: PlotConfig) -> None:
+    import mplhep
+
+    names = [other for other in stack.classes if other != name] + [name]
+    colours = dict(zip(stack.classes, _many_colours(len(stack.classes)), strict=True))
+    edges = stack.total.edges
+    sums, uncertainties = stack.scale * stack.total.sums, stack.scale * stack.total.uncertainties
+    mplhep.histplot(
+        [stack.scale * stack.classes[other].sums for other in names],
+        bins=edges,
+        stack=True,
+        histtype="fill",
+        color=[colours[other] for other in names],
+        label=class_labels(names, config),
+        ax=axes,
+        edges=False,
+    )
+    axes.stairs(
+        sums + uncertainties,
+        edges,
+        baseline=sums - uncertainties,
+        fill=True,
+        facecolor="none",
+        edgecolor=_text_colour(),
+        hatch="//////",
+        linewidth=0,
+        label="stat. uncertainty",
+    )
+    drawn = [sums]
+    if not isinstance(stack.data, Undefined):
+        filled = (stack.data.sums != 0) | (stack.data.squares != 0)
+        centres = (edges[1:] + edges[:-1]) / 2
+        axes.errorbar(
+            centres[filled],
+            stack.data.sums[filled],
+            stack.data.uncertainties[filled],
+            fmt="o",
+            markersize=4,
+            elinewidth=1,
+            color=_text_colour(),
+            label="data",
+        )
+        drawn.append(stack.data.sums)
+    title = "" if stack.scale == 1 else f"simulation scaled by {stack.scale:.3g}"
+    _draw_legend_of_stack(axes, class_labels(names[::-1], config), title)
+    _set_scale(axes, drawn, min(len(names) + 2, _LONGEST_COLUMN) + bool(title))
+
+
+def _draw_legend_of_stack(axes: Axes, labels: Sequence[str], title: str) -> None:
+    """Data, uncertainty, then the classes from top to bottom."""
+    handles, texts = axes.get_legend_handles_labels()
+    by_text = dict(zip(texts, handles, strict=True))
+    others = [text for text in texts if text not in labels]
+    order = [*others[::-1], *dict.fromkeys(labels)]
+    columns = min(1 + (len(order) - 1) // _LONGEST_COLUMN, 3)
+    legend = axes.legend(
+        [by_text[text] for text in order],
+        order,
+        title=title,
+        alignment="left",
+        loc="upper right",
+        ncols=columns,
+        frameon=False,
+        labelspacing=0.3,
+        borderaxespad=1.0,
+    )
+    legend.get_title().set_fontsize(legend.get_texts()[0].get_fontsize())
+
+
+def _many_colours(number: int) -> list[str]:
+    return [COLOURS[index % len(COLOURS)] for index in range(number)]
+
+
+def _text_colour() -> str:
+    import matplotlib as mpl
+
+    return str(mpl.rcParams["text.color"])
+
+
+def _draw_ratio(axes: Axes, stack: ScoreStack) -> None:
+    edges, known = stack.total.edges, stack.ratio_known
+    band = np.where(known, stack.band, 0.0)
+    axes.stairs(
+        1 + band,
+        edges,
+        baseline=1 - band,
+        fill=True,
+        facecolor="none",
+        edgecolor=_text_colour(),
+        hatch="//////",
+        linewidth=0,
+    )
+    axes.axhline(1, color="grey", linewidth=0.8)
+    ratio, uncertainties = stack.ratio / stack.scale, stack.ratio_uncertainties / stack.scale
+    shown = known & ((stack.ratio != 0) | (stack.ratio_uncertainties != 0))
+    centres = (edges[1:] + edges[:-1]) / 2
+    axes.errorbar(
+        centres[shown],
+        ratio[shown],
+        uncertainties[shown],
+        fmt="o",
+        markersize=4,
+        elinewidth=1,
+        color=_text_colour(),
+    )
+    half = _half_range(ratio[shown], uncertainties[shown])
+    axes.set_ylim(1 - half, 1 + half)
+    axes.set_ylabel("Data / sim.")
+
+
+def _half_range(ratio: NDArray[np.float64], uncertainties: NDArray[np.float64]) -> float:
+    """So that the well measured points are seen, between 0.1 and 1."""
+    measured = uncertainties < 0.5
+    deviations = np.abs(ratio[measured] - 1) + uncertainties[measured]
+    return float(np.clip(1.1 * deviations.max(initial=0.0), 0.1, 1.0))
+
+
+def _set_scale(axes: Axes, drawn: Sequence[NDArray[np.float64]], lines: int) -> None:
+    """Choose between a linear and a logarithmic scale, and leave room for the legend above."""
+    contents = np.concatenate([*drawn, np.zeros(0)])
+    positive = contents[contents > 0]
+    head = min(_LEGEND_LINE * (lines + 0.5), 0.6)
+    if not len(positive):
+        return
+    highest = float(positive.max())
+    if contents.min() < 0 or highest < _LOG_SCALE_FROM * float(np.median(positive)):
+        low = min(float(contents.min()), 0.0)
+        axes.set_ylim(1.1 * low, low + (1.05 * highest - low) / (1 - head))
+        return
+    axes.set_yscale("log")
+    decades = min(float(np.log10(highest / positive.min())) + 0.3, _MOST_DECADES)
+    axes.set_ylim(highest / 10**decades, highest * 10 ** (decades * head / (1 - head) + 0.05))

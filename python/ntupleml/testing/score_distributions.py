@@ -1,0 +1,288 @@
+"""The step of the score distributions: training part against unseen events, and stacked classes with recorded data."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.metrics import Undefined, histogram
+from ntupleml.metrics.overtraining import Overtraining, ScoredSample, no_overtraining
+from ntupleml.metrics.overtraining import overtraining as compare_samples
+from ntupleml.metrics.score_distributions import density, score_edges, score_stack, sum_of_weights
+from ntupleml.metrics.two_samples import TwoSampleTest
+from ntupleml.plots.pictures import Picture, Table
+from ntupleml.plots.score_distributions import draw_score_distributions, draw_score_stack
+from ntupleml.testing.preparation import recorded_data, tested_events
+from ntupleml.testing.steps import write_step
+from ntupleml.testing.training_sample import training_part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from ntupleml.config import PlotConfig
+    from ntupleml.metrics import Histogram
+    from ntupleml.metrics.overtraining import ClassOvertraining
+    from ntupleml.metrics.score_distributions import Density, ScoreStack
+    from ntupleml.plots.pictures import Cell
+    from ntupleml.testing.preparation import Preparation
+    from ntupleml.testing.tested_events import TestedEvents
+
+log = logging.getLogger(__name__)
+
+
+def score_distribution_names(preparation: Preparation) -> list[str]:
+    """Names of the pictures of `score_distribution_pictures`."""
+    return [f"{kind}_{name}" for name in preparation.training.classes for kind in ("scores", "stack")]
+
+
+def overtraining(test: TestedEvents, training: TestedEvents | Undefined, method: str) -> Overtraining:
+    """Compare the events that the models of a method were fitted on with those that they never saw.
+
+    Parameters
+    ----------
+    test : TestedEvents
+    training : TestedEvents or Undefined
+        From `training_part`; where it is undefined, so is the result, with the reason in its verdict.
+    method : str
+    """
+    if isinstance(training, Undefined):
+        return no_overtraining(training)
+    return compare_samples(
+        _sample(test, method), _sample(training, method), test.classes, _edges(test, training, None, method)
+    )
+
+
+def score_distribution_pictures(
+    test: TestedEvents,
+    training: TestedEvents | Undefined,
+    data: TestedEvents | Undefined,
+    method: str,
+    result: Overtraining | None = None,
+) -> list[Picture]:
+    """Distributions of the scores of all classes.
+
+    Parameters
+    ----------
+    test : TestedEvents
+        Unseen events.
+    training : TestedEvents or Undefined
+        From `training_part`.
+    data : TestedEvents or Undefined
+        From `recorded_data`.
+    method : str
+    result : Overtraining, optional
+        From `overtraining`, if it is there already.
+
+    Returns
+    -------
+    list of Picture
+        Of each class `scores_{class}` and `stack_{class}`.
+    """
+    result = overtraining(test, training, method) if result is None else result
+    edges = _edges(test, training, data, method)
+    unseen = _histograms(test, method, edges)
+    fitted = {} if isinstance(training, Undefined) else _histograms(training, method, edges)
+    pictures = []
+    for index, name in enumerate(test.classes):
+        pictures.append(_distributions(name, unseen[name], fitted.get(name, {}), result, _sampling(test, training)))
+        recorded: Histogram | Undefined = (
+            data if isinstance(data, Undefined) else histogram(data.scores[method][:, index], data.weights, edges[name])
+        )
+        pictures.append(_stack(name, score_stack(unseen[name], recorded)))
+    return pictures
+
+
+def score_distribution_files(preparation: Preparation, *, overwrite: bool = False) -> list[Path]:
+    """Read and score the events of one method, and write the distributions of its scores.
+
+    Parameters
+    ----------
+    preparation : Preparation
+        Of one method.
+    overwrite : bool, default: False
+        Whether existing files may be replaced.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    NtuplemlError
+        For existing files, and everything wrong with fold files and their branches.
+    """
+    (method,) = preparation.methods
+
+    def make() -> list[Picture]:
+        test, training = tested_events(preparation), training_part(preparation, method)
+        result = overtraining(test, training, method)
+        log.info("%s: %s", method, result.verdict.text)
+        return score_distribution_pictures(test, training, recorded_data(preparation), method, result)
+
+    return write_step(preparation, score_distribution_names(preparation), make, overwrite=overwrite)
+
+
+def _sample(events: TestedEvents, method: str) -> ScoredSample:
+    return ScoredSample(events.scores[method], events.truth, events.weights, events.models)
+
+
+def _edges(
+    test: TestedEvents, training: TestedEvents | Undefined, data: TestedEvents | Undefined | None, method: str
+) -> dict[str, NDArray[np.float64]]:
+    """Bins by the class of the score, wide enough for all events."""
+    samples = [
+        one.scores[method] for one in (test, training, data) if one is not None and not isinstance(one, Undefined)
+    ]
+    return {name: score_edges([scores[:, index] for scores in samples]) for index, name in enumerate(test.classes)}
+
+
+def _histograms(
+    events: TestedEvents, method: str, edges: Mapping[str, NDArray[np.float64]]
+) -> dict[str, dict[str, Histogram]]:
+    """By class of the score and true class."""
+    found: dict[str, dict[str, Histogram]] = {name: {} for name in events.classes}
+    for true_index, true_class in enumerate(events.classes):
+        chosen = np.flatnonzero(events.truth == true_index)
+        scores, weights = events.scores[method][chosen], events.weights[chosen]
+        for index, name in enumerate(events.classes):
+            found[name][true_class] = histogram(scores[:, index], weights, edges[name])
+    return found
+
+
+def _distributions(
+    name: str,
+    unseen: Mapping[str, Histogram],
+    fitted: Mapping[str, Histogram],
+    result: Overtraining,
+    sampling: str,
+) -> Picture:
+    test = {true_class: density(one) for true_class, one in unseen.items()}
+    training = {true_class: density(one) for true_class, one in fitted.items()}
+    p_values = {true_class: result.p_values(name, true_class) for true_class in unseen} if result.models else {}
+
+    def draw(plot: PlotConfig) -> Figure:
+        return draw_score_distributions(name, test, training, p_values, plot)
+
+    compared = "points: the events that the models were fitted on" if fitted else result.verdict.text.rstrip(".")
+    tables = (_table_of_areas(name, result), _table_of_tests(name, result)) if result.models else ()
+    return Picture(
+        f"scores_{name}",
+        f"Score of '{name}' for the events of each true class, each normalised to 1. Lines: unseen events; {compared}."
+        f"{sampling}",
+        draw,
+        {
+            "score": name,
+            "unseen": {true_class: _plain(one) for true_class, one in test.items()},
+            "training_part": {true_class: _plain(one) for true_class, one in training.items()},
+            "overtraining": _numbers_of_class(name, result),
+        },
+        (_table_of_events(unseen, fitted), *tables),
+    )
+
+
+def _plain(one: Density | Undefined) -> dict[str, Any] | str:
+    return str(one) if isinstance(one, Undefined) else one.to_dict()
+
+
+def _numbers_of_class(name: str, result: Overtraining) -> dict[str, Any]:
+    """The verdict on all classes, and the numbers of this one."""
+    numbers = result.to_dict()
+    if not result.models:
+        return {"verdict": numbers["verdict"]}
+    return {
+        "verdict": numbers["verdict"],
+        "average_difference": numbers["average_difference"][name],
+        "models": {model: classes[name] for model, classes in numbers["models"].items()},
+    }
+
+
+def _table_of_events(unseen: Mapping[str, Histogram], fitted: Mapping[str, Histogram]) -> Table:
+    header = ("True class", "Unseen events", *(("Training part",) if fitted else ()))
+    rows = [
+        (true_class, sum_of_weights(one), *((sum_of_weights(fitted[true_class]),) if fitted else ()))
+        for true_class, one in unseen.items()
+    ]
+    return Table(header, tuple(rows), "Sums of weights")
+
+
+def _table_of_areas(name: str, result: Overtraining) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (f"model {model}", classes[name].training_auc, classes[name].test_auc, classes[name].difference)
+        for model, classes in result.models.items()
+    ]
+    if len(rows) > 1:
+        rows.append(("average", "", "", result.average[name]))
+    return Table(("", "Training part", "Unseen events", "Difference"), tuple(rows), f"AUC of '{name}' against the rest")
+
+
+def _table_of_tests(name: str, result: Overtraining) -> Table:
+    rows = [row for model, classes in result.models.items() for row in _rows_of_tests(model, classes[name])]
+    if len(result.models) > 1:
+        for true_class in result.average:
+            kolmogorov_smirnov, chi_square = result.p_values(name, true_class)
+            rows.append((true_class, "all, corrected", "", kolmogorov_smirnov, "", "", chi_square))
+    header = ("True class", "Model", "K-S distance", "K-S p-value", "χ²", "Degrees of freedom", "χ² p-value")
+    return Table(header, tuple(rows), "Training part against unseen events")
+
+
+def _rows_of_tests(model: int, result: ClassOvertraining) -> Iterator[tuple[Cell, ...]]:
+    for true_class, (distance, chi) in result.shapes.items():
+        cells: list[Cell] = [true_class, model]
+        cells += [distance.statistic, distance.p_value] if isinstance(distance, TwoSampleTest) else [distance, distance]
+        if isinstance(chi, TwoSampleTest):
+            cells += [chi.statistic, chi.degrees_of_freedom or 0, chi.p_value]
+        else:
+            cells += [chi, "", chi]
+        yield tuple(cells)
+
+
+def _sampling(test: TestedEvents, training: TestedEvents | Undefined) -> str:
+    """What is said of samples that were taken."""
+    texts = [_share(test.sampled, "the unseen events")]
+    if not isinstance(training, Undefined):
+        texts.append(_share(training.sampled, "the training part"))
+    return "".join(texts)
+
+
+def _share(sampled: Mapping[str, float], what: str) -> str:
+    if not sampled:
+        return ""
+    shares = ", ".join(f"{share:.3g} of '{name}'" for name, share in sampled.items())
+    return f" Of {what} a random sample was taken and weighted up: {shares}."
+
+
+def _stack(name: str, stack: ScoreStack) -> Picture:
+    def draw(plot: PlotConfig) -> Figure:
+        return draw_score_stack(name, stack, plot)
+
+    if isinstance(stack.data, Undefined):
+        points = f"recorded data are not shown ({stack.data.reason})"
+    else:
+        points = "points: recorded data, below their ratio to the sum"
+        if stack.scale != 1:
+            points += f", which is scaled by {stack.scale:.3g} to the data"
+    return Picture(
+        f"stack_{name}",
+        f"Sums of weights of all true classes in bins of the score of '{name}', unseen events, with the statistical "
+        f"uncertainty of the sum; {points}.",
+        draw,
+        {"score": name, **stack.to_dict()},
+        _tables_of_stack(stack),
+    )
+
+
+def _tables_of_stack(stack: ScoreStack) -> tuple[Table, ...]:
+    rows: list[tuple[Cell, ...]] = [(name, sum_of_weights(one)) for name, one in stack.classes.items()]
+    rows.append(("all classes", sum_of_weights(stack.total)))
+    if not isinstance(stack.data, Undefined):
+        rows += [("data", sum_of_weights(stack.data)), ("data / all classes", stack.normalisation)]
+        shape = stack.shape if isinstance(stack.shape, Undefined) else stack.shape.p_value
+        rows.append(("p-value of the shapes (χ²)", shape))
+    return (Table(("", "Sum of weights"), tuple(rows)),)
