@@ -1,0 +1,188 @@
+"""Picture of a scan: efficiencies above, significances against the cut below, with the best cuts marked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.metrics.measurement import Measurement, Undefined
+from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ntupleml.config import PlotConfig
+    from ntupleml.metrics.significance_bins import BinnedSignificance
+    from ntupleml.metrics.significance_scan import BestCut, SignificanceScan
+
+#: Size of the panels in inches, and of what is between them.
+_WIDTH, _ABOVE, _BELOW, _BETWEEN = 7.5, 2.4, 4.6, 0.12
+#: Where the scale of the significances ends: this much above the largest, so that the legend has room.
+_HEADROOM = 1.65
+#: Formulas whose best significances differ by more than this factor need a logarithmic scale.
+_LARGEST_RATIO = 6.0
+#: Numbers are written with powers of ten beyond these.
+_MOST_DECIMALS, _LARGEST_IN_FULL = 7, 1e6
+#: Line styles, taken with the colours, so that curves can be told apart in grey.
+_LINES = ("-", "--", "-.", ":")
+
+
+def formula_labels(scan: SignificanceScan) -> dict[str, str]:
+    """Texts of the formulas in pictures."""
+    # As text, not as formulas, whose fonts take long to embed and lack the root in the experiments' styles.
+    spread = f" ({100 * scan.background_uncertainty:g}% on B)" if scan.background_uncertainty else ""
+    return {
+        "asimov": f"Asimov Z{spread}",
+        "ams": f"AMS (b_reg = {scan.b_reg:g})",
+        "s_over_sqrt_b": "S/√B",
+        "s_over_sqrt_s_plus_b": "S/√(S+B)",
+    }
+
+
+def draw_significance(
+    scan: SignificanceScan | Undefined, binned: BinnedSignificance | Undefined, class_name: str, config: PlotConfig
+) -> Figure:
+    """Draw the scan of one class; call it inside `plot_style`.
+
+    Above: efficiencies of signal and background. Below: significances by the four formulas, pale where a cut leaves
+    too little background to be chosen, with points at the best cuts, and as a line the significance of all bins.
+
+    Parameters
+    ----------
+    scan : SignificanceScan or Undefined
+    binned : BinnedSignificance or Undefined
+    class_name : str
+        The signal.
+    config : PlotConfig
+    """
+    height = _ABOVE + _BETWEEN + _BELOW
+    figure, above = new_figure(_WIDTH, height)
+    above.set_position((0, (_BELOW + _BETWEEN) / height, 1, _ABOVE / height))
+    below = figure.add_axes((0, 0, 1, _BELOW / height), sharex=above)
+    # mplhep draws what is there already to find the place of its label, so it comes first.
+    add_experiment_label(above, config)
+    label = class_labels([class_name], config)[0]
+    below.set_xlabel(f"Cut on the score of {label}", loc="right")
+    above.set_ylabel("Efficiency", loc="top")
+    below.set_ylabel("Significance", loc="top")
+    above.tick_params(labelbottom=False)
+    if isinstance(scan, Undefined):
+        for axes in (above, below):
+            axes.text(0.5, 0.5, str(scan), transform=axes.transAxes, ha="center", va="center")
+    else:
+        _draw_efficiencies(above, scan, label)
+        _draw_significances(below, scan, binned)
+    return figure
+
+
+def _draw_efficiencies(axes: Axes, scan: SignificanceScan, label: str) -> None:
+    lowest = 1.0
+    for index, (name, (values, uncertainties)) in enumerate(
+        ((label, scan.signal_efficiency), ("all others", scan.background_efficiency))
+    ):
+        # A logarithmic scale has no place for what is not positive, as negative weights may leave it.
+        positive = np.where(values > 0, values, np.nan)
+        lower = np.maximum(positive - uncertainties, 0.1 * positive)
+        axes.plot(scan.cuts, positive, **_look(index), label=name)
+        _draw_band(axes, scan.cuts, lower, positive + uncertainties, index)
+        shown = positive[scan.enough_background]
+        lowest = min(lowest, float(np.nanmin(shown, initial=lowest)))
+    axes.set_yscale("log")
+    axes.set_ylim(min(lowest / 2, 0.05), 1.6)
+    axes.legend(loc="lower left", frameon=False)
+
+
+def _draw_significances(axes: Axes, scan: SignificanceScan, binned: BinnedSignificance | Undefined) -> None:
+    labels = formula_labels(scan)
+    for index, (name, curve) in enumerate(scan.curves.items()):
+        values = np.where(curve.exists, curve.values, np.nan)
+        preferable = np.where(scan.enough_background, values, np.nan)
+        axes.plot(scan.cuts, values, **_look(index) | {"linewidth": 0.9}, alpha=0.4)
+        axes.plot(scan.cuts, preferable, **_look(index), label=f"{labels[name]}: {_best_text(scan.best[name])}")
+        lower, upper = preferable - curve.uncertainties, preferable + curve.uncertainties
+        _draw_band(axes, scan.cuts, lower, upper, index)
+        _mark(axes, scan.best[name], index)
+    if not isinstance(binned, Undefined):
+        total = binned.totals["asimov"].significance
+        text = f"{labels['asimov']}, {len(binned.edges) - 1} bins: {measurement_text(total)}"
+        axes.axhline(total.value, color=COLOURS[0], linewidth=0.9, dashes=(8, 4), label=text)
+    _set_scale(axes, scan, binned)
+    legend = axes.legend(loc="upper left", frameon=False, title="Largest significance", alignment="left")
+    legend.get_title().set_fontsize(legend.get_texts()[0].get_fontsize())
+
+
+def _best_text(best: BestCut | Undefined) -> str:
+    if isinstance(best, Undefined):
+        return "undefined"
+    return f"{measurement_text(best.significance)} at {measurement_text(best.cut)}"
+
+
+def _mark(axes: Axes, best: BestCut | Undefined, index: int) -> None:
+    """A point at the best cut, with the interval of the cut, which need not be symmetric."""
+    if isinstance(best, Undefined):
+        return
+    lower, upper = best.interval
+    below, above = max(best.cut.value - lower, 0.0), max(upper - best.cut.value, 0.0)
+    axes.errorbar(
+        best.cut.value,
+        best.significance.value,
+        xerr=[[below], [above]],
+        yerr=best.significance.uncertainty,
+        color=COLOURS[index],
+        marker="o",
+        markersize=6,
+        capsize=2,
+    )
+
+
+def _set_scale(axes: Axes, scan: SignificanceScan, binned: BinnedSignificance | Undefined) -> None:
+    """A scale that the curves fill up to where the legend begins; logarithmic where formulas differ much."""
+    axes.set_xlim(*_limits(scan))
+    largest = {
+        name: float(curve.values.max()) if isinstance(best, Undefined) else best.significance.value
+        for (name, curve), best in zip(scan.curves.items(), scan.best.values(), strict=True)
+    }
+    in_bins = [] if isinstance(binned, Undefined) else [binned.totals["asimov"].significance.value]
+    top = max(*largest.values(), *in_bins)
+    # A large regularisation makes the AMS small, whatever the others are.
+    smallest = min(value for name, value in largest.items() if name != "ams")
+    if top <= 0:
+        return
+    if smallest <= 0 or top <= _LARGEST_RATIO * smallest:
+        axes.set_ylim(0, _HEADROOM * top)
+        return
+    bottom = smallest / 10
+    axes.set_yscale("log")
+    axes.set_ylim(bottom, top * (top / bottom) ** (_HEADROOM - 1))
+
+
+def _limits(scan: SignificanceScan) -> tuple[float, float]:
+    margin = 0.02 * (scan.cuts[-1] - scan.cuts[0])
+    return float(scan.cuts[0] - margin), float(scan.cuts[-1] + margin)
+
+
+def measurement_text(result: Measurement) -> str:
+    """A number with as many digits as its uncertainty gives meaning.
+
+    Examples
+    --------
+    >>> measurement_text(Measurement(0.00387842, 0.00011061)), measurement_text(Measurement(1234.6, 78.9))
+    ('0.00388 ± 0.00011', '1235 ± 79')
+    """
+    value, uncertainty = result
+    if not 0 < uncertainty < np.inf:
+        return f"{value:.4g}"
+    decimals = 1 - int(np.floor(np.log10(uncertainty)))
+    if decimals > _MOST_DECIMALS or max(abs(value), uncertainty) >= _LARGEST_IN_FULL:
+        return f"{value:.4g} ± {uncertainty:.2g}"
+    return f"{value:.{max(decimals, 0)}f} ± {uncertainty:.{max(decimals, 0)}f}"
+
+
+def _draw_band(axes: Axes, cuts: Any, lower: Any, upper: Any, index: int) -> None:
+    axes.fill_between(cuts, lower, upper, color=COLOURS[index], alpha=0.3, linewidth=0)
+
+
+def _look(index: int) -> dict[str, Any]:
+    return {"color": COLOURS[index], "linestyle": _LINES[index], "linewidth": 1.8}

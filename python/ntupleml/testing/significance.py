@@ -1,0 +1,147 @@
+"""The step that scans significances: for each class as signal, all cuts on its score and the bins of its score."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ntupleml.metrics.measurement import Undefined
+from ntupleml.metrics.significance_bins import SMALLEST_BACKGROUND, BinnedSignificance, binned_significance
+from ntupleml.metrics.significance_scan import SignificanceScan, scan_significance
+from ntupleml.plots.pictures import Picture, Table
+from ntupleml.plots.significance import draw_significance
+from ntupleml.testing.preparation import tested_events
+from ntupleml.testing.steps import write_step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ntupleml.config import TestingConfig
+    from ntupleml.plots.pictures import Cell
+    from ntupleml.testing.preparation import Preparation
+    from ntupleml.testing.tested_events import TestedEvents
+
+log = logging.getLogger(__name__)
+
+#: Formulas in tables.
+FORMULA_NAMES = {
+    "asimov": "Asimov Z",
+    "ams": "AMS",
+    "s_over_sqrt_b": "S/√B",
+    "s_over_sqrt_s_plus_b": "S/√(S+B)",
+}
+#: Distinguishes the random numbers of the bootstrap from those of other purposes.
+_BOOTSTRAP_STREAM = 11
+
+
+def significance_names(preparation: Preparation) -> list[str]:
+    """Names of the pictures that `significance_pictures` makes."""
+    return [f"significance_{name}" for name in preparation.training.classes]
+
+
+def significance_pictures(events: TestedEvents, testing: TestingConfig, method: str | None = None) -> list[Picture]:
+    """One picture for each class as signal, with all other classes as background.
+
+    Parameters
+    ----------
+    events : TestedEvents
+    testing : TestingConfig
+        For `significance` and `seed`.
+    method : str, optional
+        Whose scores; by default the first method of the events.
+    """
+    method = method or next(iter(events.scores))
+    return [_picture(events, testing, method, index) for index in range(len(events.classes))]
+
+
+def significance_files(preparation: Preparation, *, overwrite: bool = False) -> list[Path]:
+    """Read the events, scan the significances and write the pictures; see `write_step`."""
+    return write_step(
+        preparation,
+        significance_names(preparation),
+        lambda: significance_pictures(tested_events(preparation), preparation.testing),
+        overwrite=overwrite,
+    )
+
+
+def _picture(events: TestedEvents, testing: TestingConfig, method: str, index: int) -> Picture:
+    name = events.classes[index]
+    scores, is_signal, config = events.scores[method][:, index], events.truth == index, testing.significance
+    scan = scan_significance(
+        scores,
+        is_signal,
+        events.weights,
+        b_reg=config.b_reg,
+        background_uncertainty=config.background_uncertainty,
+        seed=[testing.seed, index, _BOOTSTRAP_STREAM],
+    )
+    binned = binned_significance(
+        scores, is_signal, events.weights, config.bins, background_uncertainty=config.background_uncertainty
+    )
+    _report(name, scan)
+    numbers: dict[str, Any] = {"class": name, "method": method, "events": len(events)}
+    numbers["smallest_number_of_effective_background_events"] = SMALLEST_BACKGROUND
+    numbers["scan"] = str(scan) if isinstance(scan, Undefined) else scan.to_dict()
+    numbers["binned"] = str(binned) if isinstance(binned, Undefined) else binned.to_dict()
+    return Picture(
+        f"significance_{name}",
+        _caption(name, method, events, binned),
+        partial(draw_significance, scan, binned, name),
+        numbers,
+        _tables(scan, binned),
+    )
+
+
+def _report(name: str, scan: SignificanceScan | Undefined) -> None:
+    best = scan if isinstance(scan, Undefined) else scan.best["asimov"]
+    if isinstance(best, Undefined):
+        log.warning("class '%s': significance %s", name, best)
+        return
+    log.info(
+        "class '%s': largest Asimov significance %.4g ± %.2g (bias %.2g) for scores above %.4g ± %.2g",
+        name,
+        *best.significance,
+        best.bias.value,
+        *best.cut,
+    )
+
+
+def _caption(name: str, method: str, events: TestedEvents, binned: BinnedSignificance | Undefined) -> str:
+    merged = ""
+    if not isinstance(binned, Undefined) and len(binned.edges) - 1 < binned.wanted:
+        merged = f" ({len(binned.edges) - 1} of {binned.wanted} bins are left after merging those with less)"
+    return (
+        f"Efficiencies and expected significances of {name} against all other classes, for cuts on its score by "
+        f"{method}; points are the best cuts among those with at least {SMALLEST_BACKGROUND:g} effective background "
+        f"events{merged}. Yields are sums of weights of the {len(events)} tested events, not scaled to any luminosity."
+    )
+
+
+def _tables(scan: SignificanceScan | Undefined, binned: BinnedSignificance | Undefined) -> tuple[Table, ...]:
+    if isinstance(scan, Undefined):
+        return (Table(("Significance",), ((scan,),)),)
+    significances: list[tuple[Cell, ...]] = []
+    yields: list[tuple[Cell, ...]] = []
+    for key, label in FORMULA_NAMES.items():
+        best = scan.best[key]
+        without = scan.curves[key].at(0)
+        if isinstance(best, Undefined):
+            significances.append((label, without, best, best, best, _in_bins(binned, key)))
+            yields.append((label, best, best, best, best))
+            continue
+        significances.append((label, without, best.cut, best.significance, best.bias, _in_bins(binned, key)))
+        yields.append((label, best.signal, best.background, best.signal_efficiency, best.background_efficiency))
+    bins = "in bins" if isinstance(binned, Undefined) else f"in {len(binned.edges) - 1} bins"
+    header = ("Formula", "without a cut", "best cut", "at the best cut", "bias of the choice", bins)
+    at_best = ("Formula", "S", "B", "signal efficiency", "background efficiency")
+    return (
+        Table(header, tuple(significances), "Significances"),
+        Table(at_best, tuple(yields), "Events above the best cut"),
+    )
+
+
+def _in_bins(binned: BinnedSignificance | Undefined, key: str) -> Cell:
+    if isinstance(binned, Undefined):
+        return binned
+    return binned.totals[key].significance if key in binned.totals else "–"
