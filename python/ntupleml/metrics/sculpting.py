@@ -1,0 +1,335 @@
+"""Does a cut on the score change the shape of the background in a variable? Slices of the score, and their shapes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ntupleml.metrics.distance_correlation import LARGEST_SAMPLE, distance_correlation, distances, weighted_sample
+from ntupleml.metrics.divergence import Divergence, divergence, no_total
+from ntupleml.metrics.measurement import Undefined, no_sum_of_weights
+from ntupleml.metrics.two_samples import TwoSampleTest
+from ntupleml.metrics.variable_bins import Sums, sums_in_bins
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ntupleml.metrics.distance_correlation import DistanceCorrelation, Distances, WeightedSample
+    from ntupleml.metrics.divergence import Divergence
+    from ntupleml.metrics.variable_bins import VariableBins
+
+#: Slices of the score, with about equal shares of the background.
+NUM_SLICES = 5
+#: Events from which the borders of the slices are read off; taken at equal distances.
+_SAMPLE = 100_000
+#: Bins of the Jensen-Shannon divergence, and the effective entries that the smallest slice has in them on average.
+_MOST_BINS, _ENTRIES_PER_BIN = 20, 10
+
+
+class ScoreSlices(NamedTuple):
+    """Slices of a score.
+
+    Attributes
+    ----------
+    edges : array of float64, shape (n_slices + 1,)
+        The first and last are the smallest and largest score of the background.
+    of_event : array of intp, shape (n_events,)
+        Slice of each background event, from the smallest scores on; n_slices for other events.
+    shares : tuple of (float, float)
+        Range of each slice as shares of the background, e.g. (0.8, 1.0), where it is ordered by the score.
+    """
+
+    edges: NDArray[np.float64]
+    of_event: NDArray[np.intp]
+    shares: tuple[tuple[float, float], ...]
+
+    @property
+    def number(self) -> int:
+        """Number of slices."""
+        return len(self.shares)
+
+
+class SliceShape(NamedTuple):
+    """How the shape of the background in one slice of the score differs from that in all others.
+
+    Attributes
+    ----------
+    scores : (float, float)
+        Range of the score.
+    shares : (float, float)
+        The same as shares of the background.
+    effective_entries : float
+    kolmogorov_smirnov : TwoSampleTest or Undefined
+    jensen_shannon : Divergence or Undefined
+    """
+
+    scores: tuple[float, float]
+    shares: tuple[float, float]
+    effective_entries: float
+    kolmogorov_smirnov: TwoSampleTest | Undefined
+    jensen_shannon: Divergence | Undefined
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain numbers, for a YAML or JSON file."""
+        tests = {"kolmogorov_smirnov": self.kolmogorov_smirnov, "jensen_shannon": self.jensen_shannon}
+        return {
+            "scores": list(self.scores),
+            "shares_of_background": list(self.shares),
+            "effective_entries": self.effective_entries,
+            **{name: str(one) if isinstance(one, Undefined) else one.to_dict() for name, one in tests.items()},
+        }
+
+
+class Sculpting(NamedTuple):
+    """What a score does to the shape of the background in one variable.
+
+    Attributes
+    ----------
+    slices : tuple of SliceShape
+        By rising score.
+    distance_correlation : DistanceCorrelation or Undefined
+        Of score and variable.
+    missing : int
+        Background events without a finite value, which do not count.
+    """
+
+    slices: tuple[SliceShape, ...]
+    distance_correlation: DistanceCorrelation | Undefined
+    missing: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain numbers, for a YAML or JSON file."""
+        correlation = self.distance_correlation
+        return {
+            "slices": [one.to_dict() for one in self.slices],
+            "distance_correlation": str(correlation) if isinstance(correlation, Undefined) else correlation.to_dict(),
+            "events_missing": self.missing,
+        }
+
+
+def score_slices(
+    scores: NDArray[Any], is_background: NDArray[np.bool_], weights: NDArray[np.float64], number: int = NUM_SLICES
+) -> ScoreSlices | Undefined:
+    """Slices of the score with about equal shares of the background.
+
+    Parameters
+    ----------
+    scores : array, shape (n_events,)
+    is_background : array of bool, shape (n_events,)
+    weights : array of float64, shape (n_events,)
+        Shares are those of Σ|w|, which negative weights do not make ambiguous; more than 100,000 events are sampled
+        for this. Equal scores are in the same slice, so that there may be fewer slices, of other shares.
+    number : int, default: 5
+
+    Returns
+    -------
+    ScoreSlices or Undefined
+        Undefined where there is no background, its sum of weights is not positive or its scores are all equal.
+    """
+    positions = np.flatnonzero(is_background)
+    if reason := no_sum_of_weights(weights[positions], "background"):
+        return reason
+    sample = positions[:: max(1, math.ceil(len(positions) / _SAMPLE))]
+    order = sample[np.argsort(scores[sample], kind="stable")]
+    ordered = scores[order]
+    cumulated = np.cumsum(np.abs(weights[order]))
+    wanted = np.arange(1, number) / number * cumulated[-1]
+    inner = np.unique(ordered[np.minimum(np.searchsorted(cumulated, wanted, side="right"), len(order) - 1)])
+    inner = inner[inner > ordered[0]]
+    if not len(inner):
+        # One score may have nearly all events.
+        inner = np.unique(ordered[ordered > ordered[0]])[:1]
+    if not len(inner):
+        return Undefined(f"the score of all background events is {float(ordered[0]):.6g}")
+    index = np.zeros(len(scores), dtype=np.intp)
+    for edge in inner:
+        index += scores >= edge
+    index[~is_background] = len(inner) + 1
+    below = np.concatenate([[0.0], cumulated])[np.searchsorted(ordered, inner)] / cumulated[-1]
+    borders = [0.0, *below.tolist(), 1.0]
+    of_background = scores[positions]
+    edges = np.concatenate([[of_background.min()], inner, [of_background.max()]]).astype(np.float64)
+    return ScoreSlices(edges, index, tuple(itertools.pairwise(borders)))
+
+
+def slice_shapes(
+    slices: ScoreSlices,
+    bins: VariableBins,
+    weights: NDArray[np.float64],
+    squares: NDArray[np.float64] | None = None,
+) -> tuple[SliceShape, ...]:
+    """Tests of the shape of the background in each slice against that in all other slices.
+
+    Parameters
+    ----------
+    slices : ScoreSlices
+    bins : VariableBins
+        Of the same events: many bins with about equal numbers of events, of `quantile_bins`.
+    weights, squares : array of float64, shape (n_events,)
+        Event weights, negative ones as they are; and, optionally, their squares.
+
+    Notes
+    -----
+    Slice and rest have no event in common, so that the tests are those of two independent samples. Kolmogorov-Smirnov:
+    D = max |F₁ − F₂| at the borders of the bins (of all values, where there are fewer than bins); bins make it somewhat
+    smaller, never larger. Its p-value is that of Kolmogorov's distribution with the effective entries, see
+    `kolmogorov_factor`. For Jensen-Shannon see `divergence`.
+    """
+    filled = sums_in_bins(slices.of_event, slices.number, bins, weights, squares)
+    rest = Sums(*(array.sum(axis=0) - array for array in filled))
+    tests = _kolmogorov_smirnov(filled, rest)
+    entries = [_entries(*one) for one in zip(*filled, strict=True)]
+    groups = _groups(filled.squares.sum(axis=0), entries)
+    shapes = []
+    for number, shares in enumerate(slices.shares):
+        compared = [Sums(*(np.add.reduceat(array[number], groups) for array in sample)) for sample in (filled, rest)]
+        shapes.append(
+            SliceShape(
+                (float(slices.edges[number]), float(slices.edges[number + 1])),
+                shares,
+                entries[number],
+                tests[number],
+                divergence(*compared),
+            )
+        )
+    return tuple(shapes)
+
+
+def _entries(sums: NDArray[np.float64], squares: NDArray[np.float64]) -> float:
+    total = float(squares.sum())
+    return float(sums.sum()) ** 2 / total if total > 0 else 0.0
+
+
+def _kolmogorov_smirnov(filled: Sums, rest: Sums) -> list[TwoSampleTest | Undefined]:
+    from scipy.special import kolmogorov
+
+    results: list[TwoSampleTest | Undefined] = []
+    for sums, squares, rest_sums, rest_squares in zip(*filled, *rest, strict=True):
+        if reason := no_total(sums, squares):
+            results.append(Undefined(f"slice: {reason.reason}"))
+            continue
+        if reason := no_total(rest_sums, rest_squares):
+            results.append(Undefined(f"other slices: {reason.reason}"))
+            continue
+        distance = np.max(np.abs(np.cumsum(sums) / sums.sum() - np.cumsum(rest_sums) / rest_sums.sum()))
+        entries, others = _entries(sums, squares), _entries(rest_sums, rest_squares)
+        p_value = float(kolmogorov(distance * kolmogorov_factor(entries, others)))
+        results.append(TwoSampleTest(float(distance), p_value))
+    return results
+
+
+def kolmogorov_factor(entries: float, others: float) -> float:
+    """Factor by which a distance is multiplied for Kolmogorov's limiting distribution to hold for few entries too.
+
+    √n + 0.12 + 0.11/√n for n = n₁n₂ / (n₁ + n₂) effective entries (Stephens, J. R. Stat. Soc. B 32 (1970) 115).
+    """
+    root = math.sqrt(entries * others / (entries + others))
+    return root + 0.12 + 0.11 / root
+
+
+def _groups(contents: NDArray[np.float64], entries: list[float]) -> NDArray[np.intp]:
+    """First bins of groups with about equal contents, so few that the smallest slice has entries in them."""
+    number = min(max(int(min(entries) / _ENTRIES_PER_BIN), 2), _MOST_BINS)
+    total = float(contents.sum())
+    if not total > 0:
+        return np.array([0])
+    middle = (np.cumsum(contents) - 0.5 * contents) / total
+    return np.unique(np.minimum((middle * number).astype(np.intp), number - 1), return_index=True)[1]
+
+
+class SlicedScore(NamedTuple):
+    """A score of the background, ready to be compared with many variables.
+
+    Attributes
+    ----------
+    slices : ScoreSlices
+    sample : WeightedSample
+        Background events for the distance correlation.
+    scores : array, shape (n_sample,)
+    distances : Distances or Undefined
+        Those between the sample's scores.
+    """
+
+    slices: ScoreSlices
+    sample: WeightedSample
+    scores: NDArray[Any]
+    distances: Distances | Undefined
+
+
+def sliced_score(
+    scores: NDArray[Any],
+    is_background: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+    seed: int = 0,
+    largest_sample: int = LARGEST_SAMPLE,
+) -> SlicedScore | Undefined:
+    """Slice a score, and draw the sample of the background for the distance correlation.
+
+    Parameters
+    ----------
+    scores : array, shape (n_events,)
+    is_background : array of bool, shape (n_events,)
+    weights : array of float64, shape (n_events,)
+        Event weights, negative ones as they are.
+    seed : int, default: 0
+        Of the sample.
+    largest_sample : int, default: 2000
+        Background events that the distance correlation takes; its time grows with their square.
+
+    Returns
+    -------
+    SlicedScore or Undefined
+        Undefined as `score_slices`.
+    """
+    slices = score_slices(scores, is_background, weights)
+    if isinstance(slices, Undefined):
+        return slices
+    positions = np.flatnonzero(is_background)
+    sample = weighted_sample(positions, weights[positions], seed, largest_sample)
+    of_sample = scores[sample.positions]
+    return SlicedScore(slices, sample, of_sample, distances(of_sample, sample.weights))
+
+
+def sculpting(
+    score: SlicedScore,
+    values: NDArray[Any],
+    bins: VariableBins,
+    weights: NDArray[np.float64],
+    squares: NDArray[np.float64] | None = None,
+) -> Sculpting:
+    """What a score does to the shape of the background in a variable.
+
+    Parameters
+    ----------
+    score : SlicedScore
+    values : array, shape (n_events,)
+        The variable, of the same events; those with NaN or infinite values do not count.
+    bins : VariableBins
+        Of these values, by `quantile_bins`.
+    weights, squares : array of float64, shape (n_events,)
+        Event weights and, optionally, their squares.
+    """
+    missing = score.slices.of_event[bins.of_event == bins.number] if bins.missing else np.zeros(0, np.intp)
+    return Sculpting(
+        slice_shapes(score.slices, bins, weights, squares),
+        _distance_correlation(score, values[score.sample.positions]),
+        int(np.count_nonzero(missing < score.slices.number)),
+    )
+
+
+def _distance_correlation(score: SlicedScore, values: NDArray[Any]) -> DistanceCorrelation | Undefined:
+    known = np.isfinite(values)
+    of_score = score.distances
+    weights = score.sample.weights
+    if not known.all():
+        weights = weights[known]
+        of_score = distances(score.scores[known], weights)
+    if isinstance(of_score, Undefined):
+        return Undefined(f"score: {of_score.reason}")
+    of_variable = distances(values[known], weights)
+    if isinstance(of_variable, Undefined):
+        return Undefined(f"variable: {of_variable.reason}")
+    return distance_correlation(of_score, of_variable)

@@ -1,0 +1,188 @@
+"""The step that asks whether scores are probabilities: reliability curves, Brier scores and calibration errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.metrics.brier import multiclass_brier_score
+from ntupleml.metrics.calibration import Calibration, calibration
+from ntupleml.metrics.calibration_verdict import calibration_verdict
+from ntupleml.metrics.measurement import Measurement, Undefined, Verdict, as_plain
+from ntupleml.plots.calibration import draw_calibration
+from ntupleml.plots.pictures import Picture, Table
+from ntupleml.testing.preparation import tested_events
+from ntupleml.testing.sculpting_summary import scores_of
+from ntupleml.testing.steps import write_step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ntupleml.plots.pictures import Cell
+    from ntupleml.testing.preparation import Preparation
+    from ntupleml.testing.tested_events import TestedEvents
+
+#: How the events are weighted.
+PLAIN, WITH_CLASS_WEIGHTS = "event weights", "with class weights"
+
+
+@dataclass(frozen=True)
+class CalibrationSummary:
+    """Calibration of one method.
+
+    Attributes
+    ----------
+    method : str
+    classes : dict of str to dict of str to Calibration or Undefined
+        By class and, within it, by mixture (how the events are weighted).
+    brier : dict of str to Measurement or Undefined
+        Brier scores of all classes together, by mixture.
+    verdict : Verdict
+        For the last mixture, that with class weights where there are any: the one that the training saw.
+    """
+
+    method: str
+    classes: dict[str, dict[str, Calibration | Undefined]]
+    brier: dict[str, Measurement | Undefined]
+    verdict: Verdict
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain numbers, for a YAML or JSON file."""
+        return {
+            "method": self.method,
+            "verdict": self.verdict.level,
+            "text": self.verdict.text,
+            "multiclass_brier_score": {mixture: as_plain(one) for mixture, one in self.brier.items()},
+            "classes": {
+                name: {
+                    mixture: str(one) if isinstance(one, Undefined) else one.to_dict()
+                    for mixture, one in by_mixture.items()
+                }
+                for name, by_mixture in self.classes.items()
+            },
+        }
+
+
+def calibration_names(_preparation: Preparation) -> list[str]:
+    """Names of the pictures that `calibration_pictures` makes."""
+    return ["calibration"]
+
+
+def calibration_summary(
+    events: TestedEvents,
+    method: str | None = None,
+    class_weights: Mapping[str, float] | None = None,
+    *,
+    included: bool = False,
+) -> CalibrationSummary:
+    """Calibration of the scores of all classes.
+
+    Parameters
+    ----------
+    events : TestedEvents
+    method : str, optional
+        By default the first method of the events.
+    class_weights : mapping of str to float, optional
+        Those of the training. Scores of a training with class weights are probabilities in the mixture of classes that
+        it saw, which is not that of the event weights alone; so both are made where the class weights differ.
+    included : bool, default: False
+        Whether the weights of the events have the class weights already; then only this mixture is made.
+
+    Raises
+    ------
+    NtuplemlError
+        For a method that the events do not have.
+    """
+    scores = scores_of(events, method)
+    method = method or next(iter(events.scores))
+    mixtures = _mixtures(events, {} if class_weights is None else class_weights, included=included)
+    classes = {
+        name: {
+            mixture: calibration(scores[:, index], events.truth == index, weights)
+            for mixture, weights in mixtures.items()
+        }
+        for index, name in enumerate(events.classes)
+    }
+    brier = {mixture: multiclass_brier_score(scores, events.truth, weights) for mixture, weights in mixtures.items()}
+    last = list(mixtures)[-1]
+    judged = {name: by_mixture[last] for name, by_mixture in classes.items()}
+    return CalibrationSummary(method, classes, brier, calibration_verdict(judged, last))
+
+
+def _mixtures(
+    events: TestedEvents, class_weights: Mapping[str, float], *, included: bool
+) -> dict[str, NDArray[np.float64]]:
+    if included:
+        return {WITH_CLASS_WEIGHTS: events.weights}
+    factors = np.array([class_weights.get(name, 1.0) for name in events.classes])
+    if np.all(factors == factors[0]):
+        return {PLAIN: events.weights}
+    return {PLAIN: events.weights, WITH_CLASS_WEIGHTS: events.weights * factors[events.truth]}
+
+
+def calibration_pictures(events: TestedEvents, summary: CalibrationSummary) -> list[Picture]:
+    """One picture with the reliability curves of all classes.
+
+    Parameters
+    ----------
+    events : TestedEvents
+    summary : CalibrationSummary
+        Of these events.
+    """
+    mixtures = " and ".join(summary.brier)
+    sampled = "".join(f", of {name} a sample of {share:.3g}" for name, share in events.sampled.items())
+    return [
+        Picture(
+            "calibration",
+            f"Share of each class in bins of its score by {summary.method}, against the mean score ({mixtures}): on "
+            "the dashed line scores are probabilities. Below, the sums of weights. ECE is the expected calibration "
+            f"error. Of {len(events)} tested events{sampled}.",
+            partial(draw_calibration, summary.classes),
+            {"events": len(events), **summary.to_dict()},
+            _tables(summary),
+        )
+    ]
+
+
+def calibration_files(preparation: Preparation, *, overwrite: bool = False) -> tuple[list[Path], CalibrationSummary]:
+    """Read the events, and write the picture of their calibration; see `write_step`."""
+    made: list[CalibrationSummary] = []
+
+    def make() -> list[Picture]:
+        events = tested_events(preparation)
+        made.append(calibration_summary(events, None, **class_weights_of(preparation)))
+        return calibration_pictures(events, made[0])
+
+    paths = write_step(preparation, calibration_names(preparation), make, overwrite=overwrite)
+    return paths, made[0]
+
+
+def class_weights_of(preparation: Preparation) -> dict[str, Any]:
+    """Arguments `class_weights` and `included` of `calibration_summary`."""
+    return {
+        "class_weights": preparation.training.class_weights_of(preparation.condition),
+        "included": bool(preparation.reading.factors),
+    }
+
+
+def _tables(summary: CalibrationSummary) -> tuple[Table, ...]:
+    header = ("Class", "Weights", "Brier score", "Reliability", "Resolution", "Uncertainty", "ECE", "ECE if calibrated")
+    lines: list[tuple[Cell, ...]] = []
+    for name, by_mixture in summary.classes.items():
+        for mixture, one in by_mixture.items():
+            if isinstance(one, Undefined):
+                lines.append((name, mixture, one, "", "", "", "", ""))
+                continue
+            parts = one.decomposition
+            numbers = (parts.reliability, parts.resolution, parts.uncertainty)
+            lines.append((name, mixture, one.brier, *numbers, one.error.value, one.error.expected))
+    return (
+        Table(header, tuple(lines), "Each class against the rest"),
+        Table(("Weights", "Brier score"), tuple(summary.brier.items()), "All classes together"),
+    )
