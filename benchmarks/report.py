@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Cost of the whole report of 1,000,000 events, 5 classes and 30 variables, against that of scoring these events."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from support.measuring import median_costs, table
+from support.report_setup import HIDDEN, TOP, TREE, write_analysis
+
+#: What the report may cost at most, relative to scoring its events.
+LIMIT = 3.0
+#: The events read and scored by the testing stage, and nothing else.
+SCORING = Path(__file__).parent / "support" / "score_events.py"
+
+
+def main(events: int, repetitions: int, folder: Path) -> int:
+    """Print the table; 1 if the limit is exceeded."""
+    configs = write_analysis(folder, events)
+    scoring, friends, report = "testing stage, scoring alone", "keras_application_friend.py", "report.py"
+    ntuple = folder / "ntuples" / "data" / "data.root"
+    stages = [configs[stage] for stage in ("dataset", "training", "application")]
+    costs = median_costs(
+        {
+            scoring: [sys.executable, SCORING, configs["training"], configs["testing"]],
+            friends: [
+                sys.executable, TOP / "application" / "keras_application_friend.py", *stages, ntuple, TREE,
+                "--overwrite",
+            ],
+            report: [
+                sys.executable, TOP / "testing" / "report.py", configs["training"], configs["testing"], "--overwrite",
+            ],
+        },
+        repetitions,
+    )  # fmt: skip
+    page = folder / "output" / "foldall_report.html"
+    pictures = len(list(page.with_suffix("").glob("*.yaml")))
+    print(f"report, {events:,} events, network 30-{'-'.join(map(str, HIDDEN))}-5, medians of {repetitions}")
+    print(table(costs, scoring))
+    print(f"{pictures} pictures in three formats; the page has {page.stat().st_size / 1e6:.1f} MB")
+    ratio = costs[report].cpu / costs[scoring].cpu
+    print(f"report / scoring: {ratio:.2f} (limit {LIMIT})")
+    return int(ratio > LIMIT)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help="where the files of the benchmark lie while it runs")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
+        sys.exit(main(arguments.events, arguments.repetitions, Path(temporary)))

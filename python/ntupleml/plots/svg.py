@@ -1,0 +1,141 @@
+"""A figure as an SVG element for a page: its text stays text, and it follows the page's light or dark look."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+from ntupleml.plots.style import visible_box
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+    from matplotlib.transforms import BboxBase
+
+#: Parameters of matplotlib that `figure_svg` needs while it writes.
+_PARAMETERS: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ntupleml",
+    "path.simplify": True,
+    "path.simplify_threshold": 0.3,
+}
+#: Black and white that must not follow the page, e.g. numbers on coloured cells; the eye sees no difference.
+_FIXED = {"#000000": "#010101", "#ffffff": "#fefefe"}
+#: Of a page, in a point.
+_PIXELS = 4 / 3
+#: Stands for the colour of the page while matplotlib writes.
+_PAPER = "#fcfdfe"
+#: Collections of matplotlib that are matrices of coloured cells.
+_CELLS = {"QuadMesh", "PolyQuadMesh"}
+#: What an inline element must not have: the file's head, metadata, style rules for the whole page, comments.
+_NOT_INLINE = re.compile(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", re.DOTALL)
+#: Numbers of places, of which two decimals are kept, and those of paths, of which one is: 1/720 inch.
+_PLACE = re.compile(r' (?:x|y|x1|x2|y1|y2|width|height|transform)="[^"]*"')
+_PATH = re.compile(r' d="[^"]*"')
+_SECOND_DECIMAL, _THIRD_DECIMAL = re.compile(r"(\.\d)\d+"), re.compile(r"(\.\d\d)\d+")
+_SPACE_IN_PATH = re.compile(r"\s*([A-Za-z])\s*")
+_UNUSED_ID = re.compile(r' id="[A-Za-z]+[A-Za-z0-9]*_\d+"')
+_BLACK = re.compile(r"(fill|stroke): #000000")
+_TURN_BY_NOTHING = re.compile(r' transform="rotate\(-?0 [^"]*\)"')
+_REFERENCE = re.compile(r'( id="|url\(#|xlink:href="#)')
+_HEAD = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"[^>]*>')
+#: What a browser takes where a font of the figure is not installed; of much the same width.
+_FALLBACK_FONTS = {"DejaVu Sans": "'DejaVu Sans', Verdana, sans-serif"}
+_FONT_FAMILY = re.compile(r"font-family: ([^;\"]+)")
+_FONT_SHORTHAND = re.compile(r"(font: [^;\"]*?)('[^;\"]+)")
+
+
+def figure_svg(figure: Figure, prefix: str, title: str, box: BboxBase | None = None) -> str:
+    """Write a figure as an SVG element that can stand in a page beside others.
+
+    Black becomes the colour of the page's text (`currentColor`) and the background is left out, so that the figure
+    can be read on light and dark pages; texts upon images and coloured cells keep their colours. All ids begin with the
+    prefix. The figure is changed and is not to be used afterwards. Call it inside the block of `plot_style` that
+    the figure was made in.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    prefix : str
+        Unique on the page: letters, digits and hyphens.
+    title : str
+        What the figure shows, for those who cannot see it.
+    box : matplotlib.transforms.BboxBase, optional
+        That of `visible_box`, where it is known already.
+
+    Returns
+    -------
+    str
+        ``<svg …>…</svg>``. The page must define the colour ``--paper`` for what hides things below, e.g. legends.
+    """
+    import matplotlib as mpl
+
+    box = visible_box(figure) if box is None else box
+    written = io.StringIO()
+    _prepare_for_pages(figure)
+    with mpl.rc_context(_PARAMETERS):
+        figure.savefig(written, format="svg", bbox_inches=box, transparent=False, facecolor="none", edgecolor="none")
+    return inline_svg(written.getvalue(), prefix, title)
+
+
+def _prepare_for_pages(figure: Figure) -> None:
+    """Take the backgrounds away, and give what must keep its colour another black and white."""
+    from matplotlib.legend import Legend
+
+    for axes in figure.axes:
+        axes.patch.set_visible(False)
+        for text in axes.texts:
+            _keep_colour_on_cells(text, axes)
+    for legend in figure.findobj(Legend):
+        legend.get_frame().set_facecolor(_PAPER)
+
+
+def _keep_colour_on_cells(text: Text, axes: Axes) -> None:
+    """Numbers on the cells of a matrix are black or white because of the cell, not of the page."""
+    from matplotlib.colors import to_hex
+
+    has_cells = bool(axes.images) or any(type(one).__name__ in _CELLS for one in axes.collections)
+    colour = to_hex(text.get_color())
+    if has_cells and text.get_transform() == axes.transData and colour in _FIXED:
+        text.set_color(_FIXED[colour])
+
+
+def inline_svg(document: str, prefix: str, title: str) -> str:
+    """Turn an SVG file of matplotlib into an element of a page; see `figure_svg`."""
+    head = _HEAD.search(document)
+    if head is None:
+        raise ValueError("not an SVG file of matplotlib")
+    width, height = float(head[1]), float(head[2])
+    body = _NOT_INLINE.sub("", document[head.end() :])
+    body = _UNUSED_ID.sub("", body)
+    body = _TURN_BY_NOTHING.sub("", body)
+    body = _PLACE.sub(lambda match: _THIRD_DECIMAL.sub(r"\1", match[0]), body)
+    body = _PATH.sub(_shorter_path, body)
+    body = _REFERENCE.sub(rf"\g<1>{prefix}-", body)
+    body = _FONT_FAMILY.sub(lambda match: f"font-family: {_with_fallback(match[1])}", body)
+    body = _FONT_SHORTHAND.sub(lambda match: f"{match[1]}{_with_fallback(match[2])}", body)
+    body = _BLACK.sub(r"\1: currentColor", body).replace(_PAPER, "var(--paper)")
+    body = re.sub(r"\n\s*", "\n", body).strip()
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="0 0 {width:g} {height:g}" width="{width * _PIXELS:.0f}" height="{height * _PIXELS:.0f}" role="img" '
+        f'aria-labelledby="{prefix}-title">\n<title id="{prefix}-title">{_escaped(title)}</title>\n{body}'
+    )
+
+
+def _shorter_path(match: re.Match[str]) -> str:
+    path = _SPACE_IN_PATH.sub(r"\1", _SECOND_DECIMAL.sub(r"\1", match[0][4:-1])).strip()
+    return f' d="{path}"'
+
+
+def _with_fallback(family: str) -> str:
+    first = family.split(",")[0].strip().strip("'")
+    if first in _FALLBACK_FONTS:
+        return _FALLBACK_FONTS[first]
+    return family if family.rstrip().endswith("sans-serif") else f"{family}, Helvetica, Arial, sans-serif"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

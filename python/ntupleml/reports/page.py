@@ -1,0 +1,181 @@
+"""What a page is made of, and the page as one HTML file through Jinja's template."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ntupleml.metrics import Measurement, Undefined
+from ntupleml.reports.formatting import cell_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ntupleml.metrics import Verdict
+    from ntupleml.plots.pictures import Cell, Picture, Table
+
+#: Rows of a table that are shown; longer ones are folded up.
+_ROWS_SHOWN = 12
+#: Pixels; wider figures take the whole width of the page.
+_WIDE_FIGURE = 900
+
+
+class Group(NamedTuple):
+    """Pictures and tables under one heading.
+
+    Attributes
+    ----------
+    title : str
+        Heading; empty for none.
+    notes : tuple of str
+        Sentences above.
+    tables : tuple of Table
+    pictures : tuple of Picture
+    method : str or None
+        Method that the files of the pictures are named after; None for several together.
+    is_open : bool
+        Whether it is unfolded when the page is opened.
+    texts : tuple of (str, str)
+        Titles and contents of files to be shown as they are.
+    verdicts : tuple of (str, Verdict)
+        Below the tables; as those of a section.
+    """
+
+    title: str
+    notes: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    method: str | None = None
+    is_open: bool = True
+    texts: tuple[tuple[str, str], ...] = ()
+    verdicts: tuple[tuple[str, Verdict], ...] = ()
+
+
+class Section(NamedTuple):
+    """A section of the page.
+
+    Attributes
+    ----------
+    anchor : str
+        Letters and hyphens, for links.
+    title : str
+    introduction : str
+        What is shown, of which events, and how it is read.
+    groups : tuple of Group
+    verdicts : tuple of (str, Verdict)
+        What it means, by the name of the method or of whatever is judged.
+    """
+
+    anchor: str
+    title: str
+    introduction: str
+    groups: tuple[Group, ...] = ()
+    verdicts: tuple[tuple[str, Verdict], ...] = ()
+
+
+class Page(NamedTuple):
+    """The whole report.
+
+    Attributes
+    ----------
+    title, subtitle : str
+    sections : tuple of Section
+    footer : str
+    """
+
+    title: str
+    subtitle: str
+    sections: tuple[Section, ...]
+    footer: str
+
+
+class Drawn(NamedTuple):
+    """A picture that has been drawn: its SVG element, and its files relative to the page."""
+
+    svg: str
+    files: tuple[str, ...] = ()
+
+
+def render(page: Page, drawn: dict[tuple[str, int, int], Drawn]) -> str:
+    """Write a page as HTML.
+
+    Parameters
+    ----------
+    page : Page
+    drawn : dict
+        The pictures of the page, by the anchor of their section and their numbers of group and picture in it.
+
+    Returns
+    -------
+    str
+        A page that requests nothing: styles, figures and the script are inside, and a Content-Security-Policy forbids
+        everything else. All text is escaped.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("ntupleml.reports", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    script = _file("page.js")
+    environment.globals.update(
+        cell=_cell, rows_shown=_ROWS_SHOWN, signs=SIGNS, markup=Markup, is_wide=_is_wide, numeric=_numeric
+    )
+    return environment.get_template("page.html.j2").render(
+        page=page,
+        drawn=drawn,
+        style=Markup(_file("page.css")),  # noqa: S704 - a file of the package
+        script=Markup(script),  # noqa: S704 - a file of the package
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+#: Sign and word of a verdict: neither needs colours.
+SIGNS = {"good": ("✓", "fine"), "attention": ("▲", "look at this"), "unknown": ("?", "not known")}
+
+
+def _file(name: str) -> str:
+    return resources.files("ntupleml.reports").joinpath(name).read_text(encoding="utf-8").strip()
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    """Text of a cell, its number in full precision for copying, and its class."""
+    text = cell_text(cell)
+    if isinstance(cell, Measurement):
+        return {
+            "text": text,
+            "value": repr(float(cell.value)),
+            "uncertainty": repr(float(cell.uncertainty)),
+            "kind": "number",
+        }
+    if isinstance(cell, Undefined):
+        return {"text": text, "value": None, "uncertainty": None, "kind": "undefined"}
+    if isinstance(cell, int | float) and not isinstance(cell, bool):
+        return {"text": text, "value": repr(cell), "uncertainty": None, "kind": "number"}
+    return {"text": text, "value": None, "uncertainty": None, "kind": "text"}
+
+
+def _numeric(table: Table) -> list[bool]:
+    """Whether a column has nothing but numbers, and what stands where there is none."""
+    return [
+        any(not isinstance(row[column], str) for row in table.rows)
+        and all(not isinstance(row[column], str) or row[column] in ("", "–") for row in table.rows)
+        for column in range(len(table.header))
+    ]
+
+
+def _is_wide(svg: str) -> bool:
+    head = svg[: svg.index(">")]
+    return float(head.split(' width="')[1].split('"')[0]) > _WIDE_FIGURE
+
+
+def pictures_of(section: Section) -> Sequence[tuple[int, int, Group, Picture]]:
+    """All pictures of a section: numbers of group and picture, the group and the picture."""
+    return [
+        (index, number, group, picture)
+        for index, group in enumerate(section.groups)
+        for number, picture in enumerate(group.pictures)
+    ]

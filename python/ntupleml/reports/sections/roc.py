@@ -1,0 +1,25 @@
+"""ROC curves of all methods together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ntupleml.reports.material import POOLED
+from ntupleml.reports.page import Group, Section
+from ntupleml.testing.roc import roc_pictures
+
+if TYPE_CHECKING:
+    from ntupleml.reports.material import Material
+
+
+def section(material: Material) -> Section:
+    """Each class against the rest and, of three or more classes, against each other class."""
+    rocs = {method: material.rocs[method][POOLED] for method in material.methods}
+    pictures = roc_pictures(material.events, rocs)
+    rest = tuple(picture for picture in pictures if not picture.name.startswith("roc_pairs_"))
+    pairs = tuple(picture for picture in pictures if picture.name.startswith("roc_pairs_"))
+    groups = [Group("Each class against the rest", (), (), rest)]
+    if pairs:
+        groups.append(Group("Each class against each other class", (), (), pairs))
+    introduction = "Events that the models never saw, by the score of the class. Higher curves are better."
+    return Section("roc", "ROC curves", introduction, tuple(groups))

@@ -1,0 +1,138 @@
+"""The summary: how well every method does on every fold, and whether it can be used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ntupleml.metrics import Measurement, Undefined, effective_entries
+from ntupleml.plots.pictures import Table
+from ntupleml.reports.material import POOLED
+from ntupleml.reports.page import SIGNS, Group, Section
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ntupleml.metrics import Verdict
+    from ntupleml.metrics.class_rocs import RocSummary
+    from ntupleml.plots.pictures import Cell
+    from ntupleml.reports.material import Material
+
+
+def section(material: Material, verdicts: Sequence[tuple[str, Verdict]]) -> Section:
+    """AUC of all methods and folds, the verdicts of all sections, the events, and what is left out."""
+    groups = [
+        Group("Area under the ROC curve", (_AREAS,), (auc_table(material),)),
+        _at_a_glance(verdicts, material.methods),
+        Group("Tested events", tuple(_sampling(material)), (events_table(material),)),
+    ]
+    if material.events.left_out:
+        rows = tuple(material.events.left_out.items())
+        groups.append(Group("Left out", (), (Table(("Method", "Reason"), rows),)))
+    return Section("summary", "Summary", _introduction(material), tuple(groups))
+
+
+def _at_a_glance(verdicts: Sequence[tuple[str, Verdict]], methods: Sequence[str]) -> Group:
+    """A sign for each method and question, and the sentences of what has to be looked at."""
+    found: dict[str, dict[str, str]] = {}
+    questions: dict[str, None] = {}
+    for name, verdict in verdicts:
+        method = next((one for one in methods if name.endswith(f" {one}")), None)
+        if method is None:
+            continue
+        # Those of a second training begin with its letter.
+        training, mark, question = name.removesuffix(f" {method}").rpartition(": ")
+        question = question.rstrip(":") or training
+        questions[question] = None
+        found.setdefault(f"{training}{mark}{method}", {})[question] = " ".join(SIGNS[verdict.level])
+    rows = tuple((method, *(answers.get(one, "–") for one in questions)) for method, answers in found.items())
+    remarkable = tuple((name, verdict) for name, verdict in verdicts if verdict.level == "attention")
+    text = "The sections below say why." if not remarkable else "What to look at is below, all else in its section."
+    tables = (Table(("Method", *questions), rows),) if rows else ()
+    return Group("Can it be used?", (text,), tables, verdicts=remarkable)
+
+
+#: Areas that differ by less are shown alike.
+_SAME_AREA = 1e-5
+_AREAS = (
+    "Each class against the rest, by its score; 1 is perfect, ½ is chance. The average is weighted with the classes' "
+    "sums of weights. Uncertainties are statistical, one standard deviation."
+)
+
+
+def _introduction(material: Material) -> str:
+    models = material.preparation.models
+    folds = ", ".join(f"model {sample.model} on fold {sample.fold}" for sample in material.preparation.samples)
+    weights = material.preparation.reading.weight_branch
+    weighted = f"weighted with {weights}" if weights else "of weight 1"
+    if material.preparation.reading.factors:
+        weighted += " times the class weights"
+    together = (
+        "Every event is scored by the model that did not see it" if len(models) > 1 else "Events that it never saw"
+    )
+    return f"{together}: {folds}; {len(material.events)} events, {weighted}."
+
+
+def auc_table(material: Material) -> Table:
+    """Rows: methods on each fold and on all together; columns: average and classes.
+
+    Of two classes whose scores add up to 1 there is but one area.
+    """
+    found = [
+        (method, key, material.rocs[method][key])
+        for method in material.methods
+        for key in [*(key for key in material.rocs[method] if key != POOLED), POOLED]
+    ]
+    areas = [[_area(one) for one in rocs.against_rest.values()] for _, _, rocs in found]
+    if len(material.events.classes) == 2 and all(_are_equal(*both) for both in areas):
+        single = tuple(
+            (method, _events_of(material, key), both[0]) for (method, key, _), both in zip(found, areas, strict=True)
+        )
+        return Table(("Method", "Events of", "AUC"), single)
+    rows = tuple(
+        (method, _events_of(material, key), rocs.average_auc, *of_classes)
+        for (method, key, rocs), of_classes in zip(found, areas, strict=True)
+    )
+    return Table(("Method", "Events of", "Average", *material.events.classes), rows)
+
+
+def _area(result: RocSummary | Undefined) -> Measurement | Undefined:
+    return result if isinstance(result, Undefined) else result.auc
+
+
+def _are_equal(first: Measurement | Undefined, second: Measurement | Undefined) -> bool:
+    if isinstance(first, Undefined) or isinstance(second, Undefined):
+        return isinstance(first, Undefined) and isinstance(second, Undefined)
+    return abs(first.value - second.value) < _SAME_AREA
+
+
+def _events_of(material: Material, key: str) -> str:
+    folds = {str(sample.model): sample.fold for sample in material.preparation.samples}
+    if key != POOLED:
+        return f"fold {folds[key]}"
+    return "all folds" if len(folds) > 1 else f"fold {next(iter(folds.values()))}"
+
+
+def events_table(material: Material) -> Table:
+    """Events, sums of weights and effective events of each class, and of recorded data."""
+    events, rows = material.events, []
+    for index, name in enumerate(events.classes):
+        rows.append(_event_row(name, events.weights[events.truth == index]))
+    if not isinstance(material.data, Undefined):
+        rows.append(_event_row("recorded data", material.data.weights))
+    return Table(("Class", "Events", "Σw", "Negative weights", "Effective events"), tuple(rows))
+
+
+def _event_row(name: str, weights: np.ndarray) -> tuple[Cell, ...]:
+    total = Measurement(float(weights.sum()), float(np.sqrt(weights @ weights)))
+    negative = f"{np.mean(weights < 0):.2%}" if len(weights) else "–"
+    return name, len(weights), total, negative, round(effective_entries(weights), 1)
+
+
+def _sampling(material: Material) -> list[str]:
+    shares = material.events.sampled
+    if not shares:
+        return []
+    texts = ", ".join(f"{share:.3g} of {name}" for name, share in shares.items())
+    return [f"A random sample of the events is tested, weighted up (max_events of the testing config): {texts}."]

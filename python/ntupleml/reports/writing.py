@@ -1,0 +1,195 @@
+"""The report of a training: every section made, every picture drawn once, one page and the files of its pictures."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ntupleml.atomic import all_or_none, replace_file
+from ntupleml.errors import NtuplemlError
+from ntupleml.metrics import Undefined
+from ntupleml.plots.pictures import write_picture_and_svg
+from ntupleml.reports.material import attempt, gather
+from ntupleml.reports.page import Drawn, Page, Section, pictures_of, render
+from ntupleml.reports.sections import (
+    calibration,
+    comparison,
+    confusion,
+    efficiency,
+    engines,
+    inputs,
+    ranking,
+    record,
+    roc,
+    scores,
+    significance,
+    summary,
+    training,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ntupleml.metrics import Verdict
+    from ntupleml.reports.material import Material
+    from ntupleml.testing.preparation import Preparation
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a report holds beside what it always holds, and where it goes.
+
+    Attributes
+    ----------
+    output : Path or None
+        The page; by default ``fold{f}_report.html`` in the training's `output_path`.
+    compare : Preparation or None
+        A second training that is shown beside the first one.
+    taylor, permutation : bool
+        Compute these rankings, in place of showing what is on disk.
+    command : str
+        What the user typed.
+    overwrite : bool
+        Whether existing results may be replaced.
+    """
+
+    output: Path | None = None
+    compare: Preparation | None = None
+    taylor: bool = False
+    permutation: bool = False
+    command: str = ""
+    overwrite: bool = False
+
+
+def write_report(preparation: Preparation, options: ReportOptions) -> tuple[list[Path], list[tuple[str, Verdict]]]:
+    """Write the report of a training: one page, and its pictures as files in a folder beside it.
+
+    What cannot be made is said in its place, with the reason, and the rest is made.
+
+    Parameters
+    ----------
+    preparation : Preparation
+        Of all methods that are to be shown; a tolerant one leaves out those that cannot be read.
+    options : ReportOptions
+
+    Returns
+    -------
+    list of Path, list of (str, Verdict)
+        The files, the page first; and the verdicts of the summary.
+
+    Raises
+    ------
+    NtuplemlError
+        If results exist and must not be overwritten, nothing can be tested, or files cannot be written.
+    """
+    page_path, folder = report_paths(preparation, options.output)
+    _refuse_existing(page_path, folder, overwrite=options.overwrite)
+    created = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    material = gather(preparation)
+    preparation = replace(preparation, methods=material.methods)  # names of files are those of what is there
+    sections = make_sections(material, options, created)
+    verdicts = [verdict for section in sections for verdict in section.verdicts]
+    page = Page(
+        f"Report of {preparation.training.output_path}",
+        _subtitle(preparation, created),
+        (summary.section(material, verdicts), *sections),
+        f"Made by ntupleml on {created}. This file needs no other one and no network.",
+    )
+    del material
+    with all_or_none():
+        drawn, paths = _draw(page, preparation, folder, options.overwrite)
+        with replace_file(page_path, overwrite=options.overwrite) as temporary:
+            temporary.write_text(render(page, drawn), encoding="utf-8")
+    log.info("%s: %d pictures, and their files in %s", page_path, len(drawn), folder)
+    return [page_path, *paths], verdicts
+
+
+def report_paths(preparation: Preparation, output: Path | None) -> tuple[Path, Path]:
+    """The page, and the folder of its pictures' files: its name without the ending.
+
+    Raises
+    ------
+    NtuplemlError
+        If the name that is given does not end with .html.
+    """
+    if output is not None and output.suffix.lower() not in (".html", ".htm"):
+        raise NtuplemlError(f"--output {output}: a page is written; give it a name that ends with .html")
+    suffix = "" if preparation.condition is None else f"_{preparation.condition}"
+    default = Path(preparation.training.output_path) / f"fold{preparation.fold}_report{suffix}.html"
+    page = default if output is None else output
+    return page, page.with_suffix("")
+
+
+def _refuse_existing(page: Path, folder: Path, *, overwrite: bool) -> None:
+    if overwrite:
+        return
+    if page.exists():
+        raise NtuplemlError(f"{page}: exists already; give --overwrite to replace it")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise NtuplemlError(f"{folder}: holds files already; give --overwrite to replace those of the report")
+
+
+def _subtitle(preparation: Preparation, created: str) -> str:
+    era = f", {preparation.condition}" if preparation.condition else ""
+    fold = "all folds" if preparation.fold == "all" else f"model {preparation.fold}"
+    return f"{preparation.training_path}, {preparation.testing_path}; {fold}{era}; {created}"
+
+
+def make_sections(material: Material, options: ReportOptions, created: str) -> list[Section]:
+    """All sections but the summary; one that cannot be made says why."""
+    makers: list[tuple[str, str, Callable[[], Section]]] = [
+        ("inputs", "Inputs", lambda: inputs.section(material)),
+        ("training", "Training", lambda: training.section(material)),
+        ("roc", "ROC curves", lambda: roc.section(material)),
+        ("scores", "Scores", lambda: scores.section(material)),
+        ("confusion", "Confusion", lambda: confusion.section(material)),
+        ("significance", "Significance", lambda: significance.section(material)),
+        ("efficiency", "Efficiency and shape", lambda: efficiency.section(material)),
+        ("calibration", "Calibration", lambda: calibration.section(material)),
+        ("ranking", "Ranking", lambda: ranking.section(material, options.taylor, options.permutation)),
+        ("engines", "Engines", lambda: engines.section(material)),
+        ("record", "Record", lambda: record.section(material, options.command, created)),
+    ]
+    other = options.compare
+    if other is not None:
+        makers.insert(0, ("comparison", "Two trainings", lambda: comparison.section(material, other)))
+    return [_contained(anchor, title, make) for anchor, title, make in makers]
+
+
+def _contained(anchor: str, title: str, make: Callable[[], Section]) -> Section:
+    made = attempt(make, title)
+    return Section(anchor, title, f"Not made: {made.reason}") if isinstance(made, Undefined) else made
+
+
+def _draw(
+    page: Page, preparation: Preparation, folder: Path, overwrite: bool
+) -> tuple[dict[tuple[str, int, int], Drawn], list[Path]]:
+    """Draw every picture once: SVG for the page, and files."""
+    drawn: dict[tuple[str, int, int], Drawn] = {}
+    paths: list[Path] = []
+    for section in page.sections:
+        for index, number, group, picture in pictures_of(section):
+            stem = folder / _file_name(preparation, group.method, picture.name)
+            prefix = f"{section.anchor}{index}-{number}"
+            written, element = write_picture_and_svg(
+                picture, stem, preparation.testing.plot, prefix, overwrite=overwrite
+            )
+            paths += written
+            drawn[(section.anchor, index, number)] = Drawn(element, (f"{folder.name}/{stem.name}",))
+    return drawn, paths
+
+
+def _file_name(preparation: Preparation, method: str | None, name: str) -> str:
+    """Name of a picture's files: as a step of the testing stage would call them."""
+    name = re.sub(r"[^\w.+-]", "_", name)  # names of classes may hold anything
+    if method == "":
+        suffix = "" if preparation.condition is None else f"_{preparation.condition}"
+        return f"fold{preparation.fold}_{name}{suffix}"
+    chosen = preparation if method is None else replace(preparation, methods=[method])
+    return chosen.stem(name).name

@@ -1,0 +1,233 @@
+"""The page itself, with made-up pictures and nasty names, in a real browser."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from ntupleml.config import PlotConfig
+from ntupleml.metrics import Measurement, Undefined, Verdict
+from ntupleml.plots.pictures import Picture, Table, write_picture_and_svg
+from ntupleml.plots.style import add_experiment_label, new_figure
+from ntupleml.reports.page import Drawn, Group, Page, Section, pictures_of, render
+
+from .checks import require_no_overflow, require_self_contained, require_sound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NASTY = "<script>alert(1)</script> & \"q\" 'a' $x$ ü \\frac"
+HEADER = (NASTY, "AUC", "events")
+SHORT = Table(
+    HEADER, ((NASTY, Measurement(0.81234, 0.00123), 3), ("b", Undefined("no <events>"), 4), ("c", 0.5, 10)), NASTY
+)
+LONG = Table(("a",) * 30, tuple((f"{index}",) * 30 for index in range(40)), "long")
+
+
+def _curves(plot: PlotConfig) -> Any:
+    figure, axes = new_figure(6.0, 4.5)
+    axes.plot([0, 0.5, 1], [0, 0.9, 1], label=NASTY.replace("$", r"\$").replace("\\frac", ""))
+    axes.errorbar([0.2, 0.8], [0.3, 0.7], [0.1, 0.1], fmt="o", color="black", label=r"$Z\to\tau\tau$")
+    axes.legend()
+    add_experiment_label(axes, plot)
+    return figure
+
+
+def _matrix(plot: PlotConfig) -> Any:
+    figure, axes = new_figure(13.0, 4.5)
+    axes.pcolormesh(np.arange(4.0).reshape(2, 2))
+    axes.text(1.5, 1.5, "on a bright cell", color="black")
+    axes.text(0.5, 0.5, "on a dark cell", color="white")
+    return figure
+
+
+PICTURES = tuple(
+    Picture(f"picture_{index}", f"Picture of {NASTY}", draw, {"a": 1.0}, (SHORT, LONG))
+    for index, draw in enumerate((_curves, _curves, _matrix))
+)
+SECTIONS = (
+    Section(
+        "summary",
+        "Summary",
+        f"Introduction {NASTY}",
+        (Group("Numbers", ("A note.",), (SHORT, LONG)), Group("Files", texts=(("config.yaml", f"a: {NASTY}\n" * 30),))),
+        (
+            ("overtrained", Verdict("good", "no")),
+            (NASTY, Verdict("attention", NASTY)),
+            ("calibrated", Verdict("unknown", "x" * 300)),
+        ),
+    ),
+    Section("roc", "ROC", "", (Group("", pictures=PICTURES), Group("other", pictures=PICTURES[:2], is_open=False))),
+)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int, int], Drawn]:
+    folder = tmp_path_factory.mktemp("figures")
+    plot = PlotConfig(style="CMS", label="Simulation", lumi=59.7, com=13)
+    return {
+        (section.anchor, index, number): Drawn(
+            write_picture_and_svg(picture, folder / f"{index}{number}", plot, f"{section.anchor}{index}-{number}")[1]
+        )
+        for section in SECTIONS
+        for index, number, _, picture in pictures_of(section)
+    }
+
+
+@pytest.fixture(scope="module")
+def path(drawn: dict[tuple[str, int, int], Drawn], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    written = tmp_path_factory.mktemp("page") / "page.html"
+    written.write_text(render(Page(f"Report {NASTY}", NASTY, SECTIONS, "end"), drawn), encoding="utf-8")
+    return written
+
+
+def test_names_are_text_everywhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert "<script>alert" not in text
+    assert text.count("<script") == 1
+    assert not re.search(r'(?:src|href)="(?!#|data:)', text)
+
+
+def test_elements_are_well_formed(drawn: dict[tuple[str, int, int], Drawn]) -> None:
+    for (anchor, index, number), one in drawn.items():
+        element = ET.fromstring(one.svg)
+        assert element.tag == "{http://www.w3.org/2000/svg}svg"
+        ids = [node.get("id") for node in element.iter() if node.get("id")]
+        assert all(name.startswith(f"{anchor}{index}-{number}-") for name in ids)
+        assert len(ids) == len(set(ids))
+        assert not list(element.iter("{http://www.w3.org/2000/svg}style"))  # would hold for the whole page
+
+
+def test_page_is_self_contained_and_sound(path: Path, open_page: Callable[..., Any]) -> None:
+    opened = open_page(path)
+    require_self_contained(opened, path)
+    require_sound(opened)
+    assert opened.page.title() == f"Report {NASTY}"
+    assert opened.page.locator("html").get_attribute("lang") == "en"
+    assert opened.page.locator("figure svg").count() == 5
+
+
+def test_page_forbids_requests_and_foreign_scripts(path: Path, open_page: Callable[..., Any], tmp_path: Path) -> None:
+    """Whatever gets into the page, its policy stops it: proven with a page that was tampered with."""
+    tampered = tmp_path / "tampered.html"
+    intruder = "<script>document.title = 'taken'</script><img src='http://127.0.0.1:9/x.png'>"
+    tampered.write_text(path.read_text(encoding="utf-8").replace("<main>", f"<main>{intruder}"), encoding="utf-8")
+    opened = open_page(tampered)
+    assert opened.page.title() == f"Report {NASTY}"
+    assert sum("Content Security Policy" in text for text in opened.complaints) == 2
+
+
+def test_phone(path: Path, open_page: Callable[..., Any]) -> None:
+    require_no_overflow(open_page, path)
+
+
+def test_dark_page_has_light_figures(path: Path, open_page: Callable[..., Any]) -> None:
+    def colours(scheme: str) -> list[str]:
+        page = open_page(path, color_scheme=scheme).page
+        of_text = "all => all.map(one => getComputedStyle(one).fill)"
+        of_line = "all => all.map(one => getComputedStyle(one).stroke)"
+        return [
+            page.eval_on_selector_all("figure svg text", of_text)[0],
+            page.eval_on_selector("figure svg [style*='stroke: currentColor']", "one => getComputedStyle(one).stroke"),
+            *page.eval_on_selector_all("figure.wide svg text", of_text)[-2:],
+            page.eval_on_selector_all("figure svg [style*='stroke: #5790fc']", of_line)[0],
+            page.evaluate("getComputedStyle(document.body).backgroundColor"),
+        ]
+
+    light, dark = colours("light"), colours("dark")
+    assert light[0] == light[1] == "rgb(27, 32, 38)"
+    assert dark[0] == dark[1] == "rgb(228, 232, 236)"
+    # Numbers on cells and the colours of the data stay.
+    assert light[2:5] == dark[2:5] == ["rgb(1, 1, 1)", "rgb(254, 254, 254)", "rgb(87, 144, 252)"]
+    assert (light[5], dark[5]) == ("rgb(255, 255, 255)", "rgb(20, 24, 29)")
+
+
+def _luminance(colour: str) -> float:
+    channels = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast(path: Path, open_page: Callable[..., Any], scheme: str) -> None:
+    """The ratio of luminances that WCAG 2 asks for, level AA, on the page and on its panels."""
+    page = open_page(path, color_scheme=scheme).page
+    used = page.evaluate("""() => {
+        const style = getComputedStyle(document.documentElement);
+        return Object.fromEntries(["paper", "panel", "ink", "soft", "link", "good", "attention", "unknown"]
+            .map(name => [name, style.getPropertyValue("--" + name).trim()]));
+    }""")
+    values = {name: _luminance(str([int(hexa[i : i + 2], 16) for i in (1, 3, 5)])) for name, hexa in used.items()}
+    for background in ("paper", "panel"):
+        for name in ("ink", "soft", "link", "good", "attention", "unknown"):
+            bright, dim = sorted((values[name], values[background]), reverse=True)
+            assert (bright + 0.05) / (dim + 0.05) >= 4.5, (name, background)
+
+
+def test_print_shows_everything(path: Path, open_page: Callable[..., Any], tmp_path: Path) -> None:
+    page = open_page(path).page
+    last = page.locator("details.numbers tbody tr").last
+    assert not last.is_visible()
+    page.evaluate(
+        "addEventListener('beforeprint', () => { window.shown = "
+        "[...document.querySelectorAll('details')].map(one => one.open); })"
+    )
+    content = page.pdf()
+    assert content.startswith(b"%PDF")
+    assert page.evaluate("window.shown.every(Boolean)")
+    assert len(re.findall(rb"/Type\s*/Page\b", content)) >= 4
+    assert page.locator("details[open]").count() == 0
+    # Where scripts do not run, the style unfolds them.
+    silent = open_page(path, java_script_enabled=False).page
+    silent.emulate_media(media="print")
+    assert silent.locator("nav").is_hidden()
+    assert silent.locator("details.numbers tbody tr").last.is_visible()
+
+
+def test_copied_table_is_tab_separated(path: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page(path, permissions=["clipboard-read", "clipboard-write"]).page
+    page.locator("button.copy").first.click()
+    page.wait_for_function("document.querySelector('button.copy').textContent === 'Copied'")
+    assert page.evaluate("navigator.clipboard.readText()").split("\n") == [
+        "\t".join((NASTY, "AUC", "AUC uncertainty", "events")),
+        "\t".join((NASTY, "0.81234", "0.00123", "3")),
+        "b\tundefined: no <events>\t\t4",
+        "c\t0.5\t\t10",
+    ]
+
+
+def test_copying_without_permission_selects_the_table(path: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page(path).page
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    page.locator("button.copy").first.click()
+    page.wait_for_function("['Copied', 'Selected'].includes(document.querySelector('button.copy').textContent)")
+    assert "0.8123 ± 0.0012" in page.evaluate("getSelection().toString()")
+
+
+def test_tables_are_sorted_by_number(path: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page(path).page
+    table = page.locator("table").first
+    table.locator("thead button").nth(2).click()
+    table.locator("thead button").nth(2).click()
+    assert table.locator("tbody td:last-child").all_inner_texts() == ["10", "4", "3"]
+    assert table.locator("thead th").nth(2).get_attribute("aria-sort") == "descending"
+
+
+def test_link_into_something_folded_unfolds_it(path: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page(path).page
+    assert not page.locator("#roc-1-0").is_visible()
+    page.evaluate("location.hash = '#roc-1-0'")
+    page.wait_for_selector("#roc-1-0", state="visible")
+
+
+def test_page_is_read_without_scripts(path: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page(path, java_script_enabled=False).page
+    assert page.locator("button.copy").first.is_hidden()
+    assert page.locator("table").first.is_visible()
+    page.locator("details.numbers > summary").first.click()
+    assert page.locator("details.numbers tbody tr").first.is_visible()
