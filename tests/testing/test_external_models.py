@@ -189,6 +189,19 @@ def test_what_cannot_be_loaded_is_left_out_where_that_is_wanted(analysis: Any) -
         prepared(analysis, all_methods=True)
 
 
+def test_what_cannot_be_filled_is_left_out_where_that_is_wanted(analysis: Any) -> None:
+    """A branch that the file wants is not in the fold files: the network is tested all the same."""
+    write_linear(analysis.folder / "out" / "m.onnx")
+    block = {"files": ["m.onnx"], "onnx": {"inputs": {"features": ["x", "no_such_branch"]}}}
+    analysis.testing["external"] = {"stranger": block}
+    analysis.write_configs()
+    with pytest.raises(NtuplemlError, match="no_such_branch"):
+        tested_events(prepared(analysis, all_methods=True))
+    events = tested_events(prepared(analysis, all_methods=True, tolerant=True))
+    assert list(events.scores) == ["keras"]
+    assert "no_such_branch" in events.left_out["stranger"]
+
+
 def test_exports_in_the_wrong_order_are_refused(analysis: Any) -> None:
     for model in range(2):
         write_linear(analysis.folder / "out" / f"{model}.onnx", metadata=of_training(model))

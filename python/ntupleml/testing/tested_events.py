@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ntupleml.ntuples import Chunk
+    from ntupleml.ntuples import Chunk, Ntuple
     from ntupleml.testing.events import HeldOutSample
     from ntupleml.testing.sources import ScoreSource
 
@@ -256,9 +256,7 @@ def _parts(
         weight_branch = reading.weight_branch if is_class or reading.weight_branch in ntuple.branches else None
         branches = required_branches(reading.variables, ntuple.branches, where)
         branches += required_branches(reading.spectators, ntuple.branches, f"{where}: spectators")
-        branches += [branch for source in _active(sources, failed) for branch in source.branches(ntuple)]
-        for source in _active(sources, failed):
-            source.require_unseen(ntuple)
+        branches += _branches_of_sources(sources, ntuple, failed)
         if weight_branch is not None:
             require_weight(ntuple, weight_branch, reading.weight_key)
             branches.append(weight_branch)
@@ -281,6 +279,26 @@ def _parts(
 
 def _active(sources: Sequence[ScoreSource], failed: Mapping[str, str] | None) -> list[ScoreSource]:
     return [source for source in sources if source.method not in (failed or {})]
+
+
+def _branches_of_sources(sources: Sequence[ScoreSource], ntuple: Ntuple, failed: dict[str, str] | None) -> list[str]:
+    """Branches that the methods need, of those that may score this tree."""
+    branches = []
+    for source in _active(sources, failed):
+        try:
+            source.require_unseen(ntuple)
+            branches += source.branches(ntuple)
+        except NtuplemlError as error:
+            _leave_out(source, error, failed)
+    return branches
+
+
+def _leave_out(source: ScoreSource, error: NtuplemlError, failed: dict[str, str] | None) -> None:
+    """Note why a method has no scores, or raise the error where that is not to be tolerated."""
+    if failed is None:
+        raise error
+    failed[source.method] = str(error)
+    log.warning("%s: left out: %s", source.method, error)
 
 
 def _weights(
@@ -307,10 +325,7 @@ def _scores(
             scores = source.score(columns, np.ascontiguousarray(inputs), where)
             require_finite(scores.sum(axis=1), f"the scores of '{source.method}'", chunk, where)
         except NtuplemlError as error:
-            if failed is None:
-                raise
-            failed[source.method] = str(error)
-            log.warning("%s: left out: %s", source.method, error)
+            _leave_out(source, error, failed)
             continue
         found[source.method] = scores
     return found
