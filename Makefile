@@ -16,20 +16,22 @@ help:
 setup: ## install everything that the commands need
 	@$(SETUP)
 
-example: ## the main job on the toy data: files, folds, training, confusion matrices, scores
+example: ## the main job on the toy data: files, folds, training, confusion matrices, scores, report
 	@$(SETUP)
 	dataset/write_example_dataset.py example --overwrite
 	$(call stages,toy,example/example_data.root,ntuple)
+	$(call report,toy)
 	@echo
-	echo "figures:     $(TOP)/example/fold*_keras_confusion_*.png and fold*_loss.png"
+	echo "report:      $(TOP)/example/foldall_report.html, its figures in foldall_report"
 	echo "scored file: $(TOP)/example/example_data.root (tree ntuple, branches ml_score_*)"
 
 example-multiclass: ## the same on the four classes of ROOT's tmva_multiclass_example.root
 	@$(SETUP)
 	python3 tools/copy_root_data.py example/data tmva_multiclass_example.root
 	$(call stages,multiclass,example/data/tmva_multiclass_example.root,TreeS)
+	$(call report,multiclass)
 	@echo
-	echo "figures:     $(TOP)/example/multiclass/fold*_keras_confusion_*.png and fold*_loss.png"
+	echo "report:      $(TOP)/example/multiclass/foldall_report.html, its figures in foldall_report"
 	echo "scored file: $(TOP)/example/data/tmva_multiclass_example.root (tree TreeS, branches ml_score_*)"
 
 example-higgs: ## the same on ROOT's Higgs_data.root, with boosted trees beside the network
@@ -41,9 +43,10 @@ example-higgs: ## the same on ROOT's Higgs_data.root, with boosted trees beside 
 	training/TMVA_training.py configs/higgs/training.yaml all --method BDT --overwrite
 	training/bdt_training.py configs/higgs/training.yaml all --method xgboost --overwrite
 	testing/compare_methods.py configs/higgs/training.yaml configs/higgs/testing.yaml all --overwrite
+	$(call report,higgs)
 	@echo
 	python3 tools/mean_auc.py example/data/Higgs_data.root sig_tree bkg_tree ml_score_signal
-	echo "figures:     $(TOP)/example/higgs/fold*_keras_confusion_*.png, fold*_loss.png and foldall_methods_comparison.png"
+	echo "report:      $(TOP)/example/higgs/foldall_report.html, its figures in foldall_report"
 	echo "scored file: $(TOP)/example/data/Higgs_data.root (trees sig_tree and bkg_tree, branches ml_score_*)"
 
 example-htautau: ## the same on simulated collisions: make example-htautau DATA=folder of ggh.root, qqh.root, ...
@@ -56,9 +59,15 @@ example-htautau: ## the same on simulated collisions: make example-htautau DATA=
 	    application/keras_application.py configs/htautau/{dataset,training,application}.yaml \
 	        example/data/htautau/$$process.root ntuple --overwrite
 	done
+	$(call report,htautau)
 	@echo
-	echo "figures:      $(TOP)/example/htautau/fold*_keras_confusion_*.png and fold*_loss.png"
+	echo "report:       $(TOP)/example/htautau/foldall_report.html, its figures in foldall_report"
 	echo "scored files: $(TOP)/example/data/htautau/*.root (tree ntuple, branches ml_score_*)"
+
+# Everything about the trainings of a folder's configs on one page.
+define report
+testing/report.py configs/$(1)/training.yaml configs/$(1)/testing.yaml --overwrite
+endef
 
 # The four stages with the configs of a folder, the scores going into a tree of a file.
 define stages
