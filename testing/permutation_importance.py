@@ -8,7 +8,7 @@ import logging
 import sys
 
 try:
-    from ntupleml.command_line import positive_number, run
+    from ntupleml.command_line import run
     from ntupleml.testing.steps import add_step_options, prepared
 except ModuleNotFoundError:
     sys.stderr.write(f"{sys.argv[0]}: ntupleml is not installed in this environment; source setup.sh first\n")
@@ -34,10 +34,9 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _repeats(text: str) -> int:
-    number = positive_number(text)
-    if number < 2:
-        raise argparse.ArgumentTypeError("at least 2 are needed, for the uncertainty")
-    return number
+    if not (text.isascii() and text.isdigit() and int(text) >= 2):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of at least 2, which the uncertainty needs")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -107,6 +107,8 @@ def test_dataset_config_mistakes(write, text: str, message: str) -> None:
         (TRAINING.replace("[signal, background]", "[signal, max_index]"), "classes[1]: 'max_index' cannot be a class"),
         (TRAINING.replace("fold1.root", "./fold0.root"), "datasets: named twice: 'fold0.root'"),
         (TRAINING + "plot: {style: CSM}\n", "plot.style: found 'CSM', but 'plain', 'CMS'"),
+        (TRAINING + "plot: {label: '$H_{$'}\n", r"plot.label: '$H_{$' is no formula that matplotlib can draw: "),
+        (TRAINING + r"plot: {class_labels: {a: '$\taau$'}}", r"plot.class_labels: a: '$\taau$' is no formula"),
         (TRAINING.replace("[x, y]", "[x, x]"), "variables: named twice: 'x'"),
         (TRAINING.replace("[fold0.root, fold1.root]", "[fold0.root]"), "datasets: one fold file; at least two"),
         (TRAINING + "conditions: {2016: {datasets: [a, b, c]}}\n", "conditions.2016.datasets: 3 fold files"),

@@ -48,6 +48,16 @@ def test_of_equal_parents_the_p_value_is_uniform_and_the_bias_is_gone(negative: 
     assert kstest([result.p_value for result in known], "uniform").pvalue > 1e-3
 
 
+def test_sparse_bins_do_not_make_small_p_values() -> None:
+    """A bin that has few events of the smaller sample by chance is not known any better for that."""
+    random = np.random.default_rng(8)
+    shares = [0.05] * 20
+    results = [divergence(filled(random, shares, 100), filled(random, shares, 400)) for _ in range(1000)]
+    p_values = np.array([result.p_value for result in results if isinstance(result, Divergence)])
+    assert len(p_values) > 900
+    assert np.mean(p_values < 0.1) < 0.13
+
+
 def test_pulls_of_different_parents() -> None:
     random = np.random.default_rng(7)
     first, second = [0.4, 0.3, 0.2, 0.1], [0.2, 0.3, 0.3, 0.2]
@@ -62,8 +72,8 @@ def test_pulls_of_different_parents() -> None:
 
 
 def test_undefined_says_why() -> None:
-    nothing, some = Sums(np.zeros(2), np.zeros(2)), Sums(np.ones(2), np.ones(2))
+    nothing, some = Sums(np.zeros(2), np.zeros(2)), Sums(np.full(2, 50.0), np.full(2, 50.0))
     assert str(divergence(nothing, some)) == "undefined: slice: no events"
     assert str(divergence(some, Sums(-np.ones(2), np.ones(2)))) == "undefined: other slices: sum of weights is negative"
-    one_bin = Sums(np.array([3.0, 0.0]), np.array([3.0, 0.0]))
+    one_bin = Sums(np.array([50.0, 0.0]), np.array([50.0, 0.0]))
     assert isinstance(divergence(one_bin, one_bin), Undefined)

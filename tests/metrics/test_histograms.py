@@ -39,3 +39,14 @@ def test_histograms_add_and_refuse_other_edges() -> None:
     assert add_histograms(first, second).to_dict() == histogram(np.array([0.5, 0.2, 3.0]), None, [0, 1]).to_dict()
     with pytest.raises(ValueError, match="different edges"):
         add_histograms(first, histogram(np.array([0.5]), None, [0, 2]))
+
+
+@pytest.mark.parametrize("edges", [np.linspace(0, 1, 31), np.array([0.0, 0.3, 1.0])])
+def test_scores_of_exactly_one_leave_no_rounding_in_the_overflow(edges: np.ndarray) -> None:
+    """Such a rounding error may be negative, and then has no root."""
+    for seed in range(20):
+        weights = np.random.default_rng(seed).exponential(size=200)
+        found = histogram(np.ones(200, dtype=np.float32), weights, edges)
+        assert found.overflow == (0.0, 0.0)
+        assert found.sums[-1] == pytest.approx(weights.sum())
+        assert found.to_dict()["overflow"] == {"value": 0.0, "uncertainty": 0.0}

@@ -51,6 +51,7 @@ def test_each_class_is_in_the_range() -> None:
         (NORMAL, -10.0),
         (np.abs(NORMAL) * 100 + 20, -1.0),  # negative before what is never negative
         (RANDOM.exponential(300, 5000), -999.0),
+        (RANDOM.exponential(300, 5000) + 10, -10.0),  # close to what there is, compared with its long tail
         (RANDOM.random(5000), -9.0),
         (RANDOM.normal(size=5000), 9999.0),
         (RANDOM.poisson(3, 5000), -99.0),

@@ -84,6 +84,19 @@ def test_numbers_of_each_model() -> None:
     assert average.uncertainty == pytest.approx(np.linalg.norm([one.uncertainty for one in differences]) / 2)
 
 
+def test_areas_that_are_known_are_not_computed_again() -> None:
+    random = np.random.default_rng(3)
+    test, training = draw(random, 900, models=(0, 1)), draw(random, 900, models=(0, 1))
+    edges = dict.fromkeys(CLASSES, np.linspace(0, 1, 11))
+    known = {0: {"signal": Measurement(0.25, 0.5), "background": Undefined("nobody asked")}}
+    found, expected = overtraining(test, training, CLASSES, edges, known), overtraining(test, training, CLASSES, edges)
+    signal, computed = found.models[0]["signal"], expected.models[0]["signal"]
+    assert signal.test_auc == Measurement(0.25, 0.5)
+    assert measured(signal.difference).value == measured(computed.training_auc).value - 0.25
+    assert found.models[0]["background"].difference == Undefined("unseen events: nobody asked")
+    assert found.models[1] == expected.models[1]
+
+
 def test_p_values_of_all_models_together_are_corrected_for_their_number() -> None:
     random = np.random.default_rng(2)
     found = compared(draw(random, 3000, models=(0, 1, 2)), draw(random, 3000, models=(0, 1, 2)))
@@ -169,6 +182,15 @@ def test_unknown_with_the_sensitivity_where_the_samples_are_small() -> None:
     assert found.verdict.level == "unknown"
     assert f"by up to {max(limits.values()):.3f} for" in found.verdict.text
     assert "95 % confidence" in found.verdict.text
+
+
+def test_small_samples_whose_training_part_is_worse_by_chance_are_not_good() -> None:
+    """Nothing is excluded by a fluctuation to the other side: good needs the same number of events."""
+    levels = []
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        levels.append(compared(draw(random, 300), draw(random, 300)).verdict.level)
+    assert "good" not in levels
 
 
 def test_a_class_without_events_is_named_and_the_others_are_judged() -> None:

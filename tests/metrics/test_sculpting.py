@@ -182,13 +182,27 @@ def test_few_events_are_not_enough_to_tell() -> None:
 
 def test_one_event_and_constant_variables_are_no_problem() -> None:
     assert str(sliced_score(np.array([0.5]), np.array([True]), np.ones(1))).startswith("undefined")
-    result = result_of(np.linspace(0, 1, 50), np.full(50, 3.0), np.ones(50))
+    result = result_of(np.linspace(0, 1, 500), np.full(500, 3.0), np.ones(500))
     assert "all values are equal" in str(result.distance_correlation)
     assert "all values are in one bin" in str(result.slices[0].jensen_shannon)
     assert sculpting_verdict(result, "a", "x").level == "unknown"
+    few = result_of(np.linspace(0, 1, 45), np.linspace(0, 1, 45), np.ones(45)).slices[0]
+    assert "slice: only 9 effective entries" in str(few.kolmogorov_smirnov)
+    assert "slice: only 9 effective entries" in str(few.jensen_shannon)
     two = result_of(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.ones(2))
     assert "effective events" in str(two.distance_correlation)
     assert sculpting_verdict(two, "a", "x").level == "unknown"
+
+
+@pytest.mark.parametrize(("number", "negative"), [(100, 0.0), (100, 0.15), (500, 0.15), (2000, 0.15)])
+def test_small_samples_do_not_cry_wolf(number: int, negative: float) -> None:
+    """Of 100 independent samples, with weights of both signs or not, about one is called sculpted."""
+    random, levels = np.random.default_rng(21), []
+    for _ in range(100):
+        weights = random.exponential(size=number) * np.where(random.random(number) < negative, -1, 1)
+        values = random.exponential(50, number)
+        levels.append(sculpting_verdict(result_of(random.random(number), values, weights), "a", "mass").level)
+    assert levels.count("attention") <= 4
 
 
 def test_missing_values_are_counted_and_left_out() -> None:

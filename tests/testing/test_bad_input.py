@@ -1,8 +1,9 @@
-"""Every step of the testing stage with events that spoil it: no error, no warning, no NaN, and a reason in its place."""
+"""Every step of the testing stage with events that spoil it: no error, no warning, no NaN, but a reason."""
 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pytest
 import yaml
+from onnx import TensorProto, helper, numpy_helper
 
 from ntupleml.config import PlotConfig
 from ntupleml.config.testing import TestingConfig
@@ -40,6 +42,7 @@ from ntupleml.testing.tested_events import NO_CLASS, TestedEvents
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from subprocess import CompletedProcess
 
     from numpy.typing import NDArray
 
@@ -136,20 +139,20 @@ CASES: dict[str, Callable[[TestedEvents], TestedEvents]] = {
     "one event of huge negative weight": lambda events: dominated(events, -1e9),
 }
 
-#: Drawing takes most of the time, so that each step draws but some cases: three of all that the steps together draw.
-ALL_DRAW = ["a class without events", "no events", "negative sum of a class"]
+#: Drawing takes most of the time, so that each step draws but some cases, and of many pictures but some.
 DRAWN = {
-    "roc": ["one event in a class", "perfect separation"],
-    "confusion": ["one event dominates"],
-    "scores": ["huge weights", "constant score"],
-    "significance": ["perfect separation", "negative sum of all"],
-    "sculpting": ["NaN inputs", "constant score"],
-    "calibration": ["responses of a BDT", "one event in all"],
-    "inputs": ["infinite inputs", "constant inputs"],
-    "permutation": ["one event in a class"],
-    "taylor": ["tiny weights"],
+    "roc": ["no events", "one event in a class", "perfect separation"],
+    "confusion": ["a class without events", "one event dominates"],
+    "scores": ["negative sum of a class", "huge weights", "constant score"],
+    "significance": ["no events", "perfect separation", "negative sum of a class"],
+    "sculpting": ["a class without events", "NaN inputs", "constant score"],
+    "calibration": ["no events", "negative sum of a class", "one event in each class"],
+    "inputs": ["no events", "infinite inputs", "negative sum of a class"],
+    "permutation": ["no events", "one event in a class"],
+    "taylor": ["a class without events", "tiny weights"],
     "numbers": [],
 }
+MOST_DRAWN = 5
 
 
 def _roc(events: TestedEvents) -> list[Picture]:
@@ -169,7 +172,9 @@ def _scores(events: TestedEvents) -> list[Picture]:
     if len(events.classes) == 2:
         training = two_classes(training)
     pictures = score_distribution_pictures(events, training, Undefined("no tree 'data'"), METHOD)
-    pictures += score_distribution_pictures(training, events, replace(events, truth=events.truth * 0 + NO_CLASS), METHOD)
+    pictures += score_distribution_pictures(
+        training, events, replace(events, truth=events.truth * 0 + NO_CLASS), METHOD
+    )
     half = events.chosen(np.arange(0, len(events), 2)), events.chosen(np.arange(1, len(events), 2))
     pictures += score_distribution_pictures(*half, Undefined("no tree 'data'"), METHOD)
     pictures += score_distribution_pictures(events, Undefined("nobody knows"), Undefined("no tree 'data'"), METHOD)
@@ -282,7 +287,7 @@ def leaves(content: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def bad_leaves(content: Any) -> list[str]:
-    """What must stand nowhere: NaN, infinite and negative uncertainties, values of numpy, reasons without a text."""
+    """What must stand nowhere: NaN, infinity, negative uncertainties, numbers of numpy, and reasons without a text."""
     found = []
     for place, one in leaves(content):
         if isinstance(one, Measurement):
@@ -290,7 +295,7 @@ def bad_leaves(content: Any) -> list[str]:
         elif isinstance(one, Undefined):
             good = len(one.reason) > 4 and "nan" not in one.reason
         elif isinstance(one, str):
-            good = bool(one.strip()) and "nan" not in one.split() and "inf" not in one.split()
+            good = "nan" not in one.split() and "inf" not in one.split()
         elif isinstance(one, float):
             good = math.isfinite(one) and not (place.endswith("/uncertainty") and one < 0)
         else:
@@ -310,10 +315,73 @@ def test_no_step_fails(step: str, case: str, tmp_path: Path) -> None:
         content = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         assert content == picture.numbers  # what is NaN differs from itself
         assert not bad_leaves(content), picture.name
-        assert not bad_leaves([picture.caption, picture.tables]), picture.name
+        assert not bad_leaves([picture.caption, *((table.header, table.rows) for table in picture.tables)]), (
+            picture.name
+        )
         for table in picture.tables:
             assert {len(row) for row in table.rows} <= {len(table.header)}, picture.name
-        if case in [*ALL_DRAW, *DRAWN[step]] and step != "numbers":
-            config = PlotConfig()
-            with plot_style(config, PARAMETERS):
+    if case in DRAWN[step]:
+        config = PlotConfig()
+        with plot_style(config, PARAMETERS):
+            for picture in pictures[:: math.ceil(len(pictures) / MOST_DRAWN)]:
                 picture.draw(config).canvas.draw()
+
+
+def add_logarithm(analysis: Any) -> None:
+    """An external model beside the network whose scores are the logarithms of its inputs, NaN for negative ones."""
+    nodes = [
+        helper.make_node("MatMul", ["features", "slopes"], ["sums"]),
+        helper.make_node("Log", ["sums"], ["scores"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "logarithm",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", 2])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 3])],
+        [numpy_helper.from_array(np.ones((2, 3), "f4"), "slopes")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (analysis.folder / "out" / "logarithm.onnx").write_bytes(model.SerializeToString())
+    analysis.testing["external"] = {"logarithm": {"files": ["logarithm.onnx"]}}
+    analysis.write_configs()
+
+
+@pytest.mark.slow
+def test_the_report_leaves_out_a_method_whose_scores_are_nan(
+    analysis: Any, run_script: Callable[..., CompletedProcess[str]]
+) -> None:
+    add_logarithm(analysis)
+    result = run_script("testing/report.py", "training.yaml", "testing.yaml", "all", cwd=analysis.folder)
+    assert result.returncode == 0, result.stderr
+    assert "logarithm: left out: " in result.stderr
+    (page,) = analysis.folder.glob("out/*.html")
+    text = page.read_text(encoding="utf-8")
+    assert re.search(r">logarithm</th>\s*<td>[^<]*scores that are NaN or infinite for 168 of 200 events", text)
+    assert "undefined: nan" not in text.lower()
+    assert list(analysis.folder.rglob("foldall_keras_roc*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("testing/roc_curves.py", "all", "--method", "keras,logarithm"),
+            "gives scores that are NaN or infinite for 168 of 200",
+        ),
+        (("testing/keras_check_performance.py", "0", "signol", "0.5"), "has no class 'signol'; nearest: 'signal'"),
+        (("testing/sculpting.py", "all", "--variable", "weight"), "no branch 'weight'"),
+        (("testing/permutation_importance.py", "all", "--group", "both=x,z"), "no variable 'z' among the inputs"),
+        (("testing/calibration.py", "all", "--method", "kerass"), "'kerass'"),
+        (("testing/significance_scan.py", "7"), "7"),
+    ],
+)
+def test_what_cannot_be_tested_is_one_line(
+    arguments: tuple[str, ...], message: str, analysis: Any, run_script: Callable[..., CompletedProcess[str]]
+) -> None:
+    add_logarithm(analysis)
+    script, *options = arguments
+    result = run_script(script, "training.yaml", "testing.yaml", *options, cwd=analysis.folder)
+    assert result.returncode == 2, result.stderr
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(analysis.folder.glob("out/*.yaml"))

@@ -264,7 +264,7 @@ def test_verdicts() -> None:
     assert inputs_verdict(good).level == "good"
     values[:, 1] = 0
     bad = summary_of(values, np.arange(400) % 2, np.ones(400), ["s", "b"], ["x", "y"])
-    assert inputs_verdict(bad).text == "Inputs: constant, so of no use: y."
+    assert inputs_verdict(bad).text == "Constant, so of no use: y."
     nothing = summary_of(values[:0], [], [], ["s", "b"], ["x", "y"])
     assert inputs_verdict(nothing).level == "unknown"
 

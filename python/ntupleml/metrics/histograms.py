@@ -87,17 +87,14 @@ def histogram(values: NDArray[Any], weights: NDArray[Any] | None, edges: Sequenc
     if missing.any():
         values = values[~missing]
         weights = None if weights is None else np.asarray(weights)[~missing]
+    # What equals the last edge belongs to the last bin, as in NumPy.
+    last = values == edges[-1]
+    if last.any():
+        values = np.where(last, 0.5 * (edges[-2] + edges[-1]), values)
     if len(values):
         filled.fill(values, weight=1.0 if weights is None else np.asarray(weights, dtype=np.float64))
     content: Any = filled.view(flow=True)
     sums, squares = np.array(content.value), np.array(content.variance)
-    # What equals the last edge belongs to the last bin, as in NumPy.
-    last = values == edges[-1]
-    if last.any():
-        moved = np.ones(np.count_nonzero(last)) if weights is None else np.asarray(weights, dtype=np.float64)[last]
-        for content_of, amount in ((sums, moved.sum()), (squares, moved @ moved)):
-            content_of[-2] += amount
-            content_of[-1] -= amount
     return Histogram(
         edges, sums[1:-1], squares[1:-1], (float(sums[0]), float(squares[0])), (float(sums[-1]), float(squares[-1]))
     )

@@ -137,7 +137,8 @@ def _is_far(end: Any, others: NDArray[Any], counts: NDArray[np.int64]) -> bool:
     gap = first - value if value < first else value - last
     is_sign = value < 0 <= first
     if len(others) > _FEW_VALUES and not np.array_equal(others, np.rint(others)):
-        return gap >= (0.02 if is_sign else 0.5) * width
+        # -1 or -10 stands for "there is none", however long the tail of a mass or momentum may be.
+        return (is_sign and value.is_integer()) or gap >= (0.02 if is_sign else 0.5) * width
     return gap >= (2.0 if is_sign else 5.0) * width
 
 

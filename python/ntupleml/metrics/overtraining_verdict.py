@@ -84,7 +84,8 @@ def verdict_on(
         return Verdict(
             "unknown", f"Whether it is overtrained cannot be told: {reasons[0] if reasons else 'no events'}."
         )
-    limits = {name: max(value.value + _LIMIT_SIGMA * value.uncertainty, 0.0) for name, value in known.items()}
+    # Areas that are smaller on the training part by chance do not make a small sample a large one.
+    limits = {name: max(value.value, 0.0) + _LIMIT_SIGMA * value.uncertainty for name, value in known.items()}
     weakest, largest = (max(by, key=lambda name: by[name]) for by in (limits, known))
     seen = f"the largest seen is {_text(known[largest])} for '{largest}'"
     if limits[weakest] > EXCLUDED_AUC:

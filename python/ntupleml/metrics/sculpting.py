@@ -27,6 +27,8 @@ NUM_SLICES = 5
 _SAMPLE = 100_000
 #: Bins of the Jensen-Shannon divergence, and the effective entries that the smallest slice has in them on average.
 _MOST_BINS, _ENTRIES_PER_BIN = 20, 10
+#: With fewer effective entries, the Kolmogorov-Smirnov p-value of weights of both signs would be too small.
+_FEWEST_ENTRIES = 10
 
 
 class ScoreSlices(NamedTuple):
@@ -214,8 +216,12 @@ def _kolmogorov_smirnov(filled: Sums, rest: Sums) -> list[TwoSampleTest | Undefi
         if reason := no_total(rest_sums, rest_squares):
             results.append(Undefined(f"other slices: {reason.reason}"))
             continue
-        distance = np.max(np.abs(np.cumsum(sums) / sums.sum() - np.cumsum(rest_sums) / rest_sums.sum()))
         entries, others = _entries(sums, squares), _entries(rest_sums, rest_squares)
+        if min(entries, others) < _FEWEST_ENTRIES:
+            name = "slice" if entries < others else "other slices"
+            results.append(Undefined(f"{name}: only {min(entries, others):.3g} effective entries"))
+            continue
+        distance = np.max(np.abs(np.cumsum(sums) / sums.sum() - np.cumsum(rest_sums) / rest_sums.sum()))
         p_value = float(kolmogorov(distance * kolmogorov_factor(entries, others)))
         results.append(TwoSampleTest(float(distance), p_value))
     return results

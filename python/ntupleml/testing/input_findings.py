@@ -51,8 +51,8 @@ def inputs_verdict(summary: InputSummary) -> Verdict:
     findings = input_findings(summary)
     if not findings:
         return Verdict("good", f"Nothing strange in the {len(summary.variables)} inputs.")
-    more = f" ({len(findings) - 1} more)" if len(findings) > 1 else ""
-    return Verdict("attention", f"Inputs: {findings[0]}{more}.")
+    more = f" ({len(findings) - 1} more findings)" if len(findings) > 1 else ""
+    return Verdict("attention", f"{findings[0][0].upper()}{findings[0][1:]}{more}.")
 
 
 def _bad_weights(summary: InputSummary) -> Iterator[str]:

@@ -67,7 +67,7 @@ class MethodInputs:
         array of float32, shape (n_events, n_classes)
         """
         where = f"{self.method} with changed inputs"
-        if len(self.sources) == 1:
+        if len(self.sources) == 1 or not len(models):
             return self._score(next(iter(self.sources.values())), columns, len(models), where)
         parts: list[tuple[NDArray[np.intp], NDArray[np.float32]]] = []
         for model, source in self.sources.items():
@@ -75,7 +75,7 @@ class MethodInputs:
             if len(rows):
                 own = {name: values[rows] for name, values in columns.items()}
                 parts.append((rows, self._score(source, own, len(rows), where)))
-        scores = np.empty((len(models), parts[0][1].shape[1] if parts else 0), np.float32)
+        scores = np.empty((len(models), parts[0][1].shape[1]), np.float32)
         for rows, found in parts:
             scores[rows] = found
         return scores

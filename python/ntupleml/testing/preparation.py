@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ntupleml.config import TestingConfig, TrainingConfig, load_config
-from ntupleml.errors import NtuplemlError
+from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.folds import chosen_models
 from ntupleml.testing.events import held_out_sample, weights_of
 from ntupleml.testing.external_models import external_sources
@@ -132,6 +132,7 @@ def prepare(
     """
     training = load_config(training_path, TrainingConfig)
     testing = load_config(testing_path, TestingConfig)
+    _warn_of_other_classes(training, testing, str(testing_path))
     models = chosen_models(fold, training.num_folds, str(training_path))
     wanted = wanted_methods(
         training, testing, models, methods, str(training_path), str(testing_path), all_methods=all_methods
@@ -149,6 +150,14 @@ def prepare(
         entries_per_chunk=entries_per_chunk,
         tolerant=tolerant,
     )
+
+
+def _warn_of_other_classes(training: TrainingConfig, testing: TestingConfig, testing_path: str) -> None:
+    """A label of no class is not shown anywhere; it is no error, as one `plot` block may serve several trainings."""
+    for name in testing.plot.class_labels:
+        if name not in training.classes and name != testing.data_class:
+            hint = did_you_mean(name, training.classes)
+            log.warning("%s: plot.class_labels: no class '%s' in the training config%s", testing_path, name, hint)
 
 
 def prepare_wanted(
