@@ -57,7 +57,16 @@ def test_a_large_sample_in_single_precision() -> None:
     expected = stats.ks_2samp(first, second, method="asymp")
     found = defined(kolmogorov_smirnov(first, None, second, None))
     assert found.statistic == pytest.approx(expected.statistic, abs=1e-12)
-    assert found.p_value == pytest.approx(expected.pvalue, rel=1e-9)
+    assert found.p_value == pytest.approx(expected.pvalue, abs=1e-5)  # Kolmogorov's limit, corrected
+
+
+@pytest.mark.parametrize(("entries", "largest"), [(5_990, 1e-6), (6_010, 1e-4), (40_000, 2e-5)])
+def test_the_limit_for_many_entries_is_close_to_the_exact_distribution(entries: int, largest: float) -> None:
+    """Samples of `entries` events each compare as half as many; the second is shifted by 0 to 5 % of its width."""
+    first = np.arange(entries) / entries
+    for shift in np.linspace(0.2, 2.2, 9) / np.sqrt(entries / 2):
+        found = defined(kolmogorov_smirnov(first, None, first + shift, None))
+        assert found.p_value == pytest.approx(stats.kstwo.sf(found.statistic, entries // 2), abs=largest)
 
 
 @given(st.lists(st.tuples(st.integers(-5, 5), st.integers(1, 4)), min_size=2, max_size=20), samples)
@@ -77,10 +86,18 @@ def test_a_weight_is_as_many_events_for_the_distance(weighted: list[tuple[int, i
 
 def test_negative_weights_count_as_they_are() -> None:
     """F₁ is 2/3 at 1, 1/3 at 2, 1 at 3; F₂ is 0, 1/2, 1: the largest distance is 2/3."""
-    first, weights = np.array([1.0, 2.0, 3.0]), np.array([2.0, -1.0, 2.0])
-    found = defined(kolmogorov_smirnov(first, weights, np.array([2.0, 3.0]), np.array([1.0, 1.0])))
+    first, weights = np.tile([1.0, 2.0, 3.0], 12), np.tile([2.0, -1.0, 2.0], 12)
+    found = defined(kolmogorov_smirnov(first, weights, np.tile([2.0, 3.0], 12), np.ones(24)))
     assert found.statistic == pytest.approx(2 / 3)
-    assert found.p_value == pytest.approx(stats.kstwo.sf(2 / 3, 1))  # 1 and 2 effective entries, 2/3 to compare
+    assert found.p_value == pytest.approx(stats.kstwo.sf(2 / 3, 8))  # 12 and 24 effective entries, 8 to compare
+
+
+def test_few_events_with_weights_of_both_signs_cannot_be_tested() -> None:
+    """Their sum may nearly vanish, and F then leaves the range from 0 to 1 by far: p would be tiny by chance."""
+    weights = np.array([1.0, -0.9, 1.0, -1.0, 0.1])
+    found = kolmogorov_smirnov(np.arange(5.0), weights, np.arange(100.0), None)
+    assert str(found) == "undefined: first sample: only 0.01 effective events, with weights of both signs"
+    defined(kolmogorov_smirnov(np.arange(5.0), np.abs(weights), np.arange(100.0), None))
 
 
 def test_samples_without_overlap_and_equal_ones() -> None:

@@ -130,6 +130,7 @@ def overtraining(
     training: ScoredSample,
     classes: Sequence[str],
     edges: Mapping[str, NDArray[np.float64]],
+    test_areas: Mapping[int, Mapping[str, Measurement | Undefined]] | None = None,
 ) -> Overtraining:
     """Compare the scores of the events that models were fitted on with those of events that they never saw.
 
@@ -141,6 +142,8 @@ def overtraining(
         By the columns of the scores.
     edges : mapping of str to array
         Edges of the bins of the χ² test, by class of the score.
+    test_areas : mapping of int to mapping of str to Measurement or Undefined, optional
+        Areas of the unseen events by model and class, where they are known already.
 
     Notes
     -----
@@ -150,7 +153,11 @@ def overtraining(
     """
     models = {
         int(model): _of_model(
-            _chosen(test, test.models == model), _chosen(training, training.models == model), classes, edges
+            _chosen(test, test.models == model),
+            _chosen(training, training.models == model),
+            classes,
+            edges,
+            (test_areas or {}).get(int(model), {}),
         )
         for model in np.unique(np.concatenate([test.models, training.models]))
     }
@@ -165,7 +172,11 @@ def _chosen(sample: ScoredSample, events: NDArray[np.bool_]) -> ScoredSample:
 
 
 def _of_model(
-    test: ScoredSample, training: ScoredSample, classes: Sequence[str], edges: Mapping[str, NDArray[np.float64]]
+    test: ScoredSample,
+    training: ScoredSample,
+    classes: Sequence[str],
+    edges: Mapping[str, NDArray[np.float64]],
+    test_areas: Mapping[str, Measurement | Undefined],
 ) -> dict[str, ClassOvertraining]:
     shapes: dict[str, dict[str, ShapeTests]] = {name: {} for name in classes}
     for true_index, true_class in enumerate(classes):
@@ -183,7 +194,8 @@ def _of_model(
             )
     results = {}
     for index, name in enumerate(classes):
-        on_training, on_test = _area(training, index), _area(test, index)
+        on_training = _area(training, index)
+        on_test = test_areas[name] if name in test_areas else _area(test, index)
         results[name] = ClassOvertraining(on_training, on_test, _difference(on_training, on_test), shapes[name])
     return results
 

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 #: Effective entries that a bin must be expected to have of each sample for the χ² distribution to hold: what
 #: Gagunashvili and ROOT recommend for weighted events.
 SMALLEST_BIN = 10.0
+#: Entries from which the limit of Kolmogorov's distribution is taken: the exact one costs 1 ms per 1,000 entries.
+_ENTRIES_OF_LIMIT = 3_000
+#: Effective entries that a sample with weights of both signs must have for the Kolmogorov-Smirnov p-value: with fewer,
+#: its sum of weights may nearly vanish by chance.
+_FEWEST_OF_BOTH_SIGNS = 10.0
 
 
 class TwoSampleTest(NamedTuple):
@@ -68,7 +73,9 @@ def kolmogorov_smirnov(
     -----
     D = max |F₁(x) − F₂(x)| over the values that occur, with F(x) = Σ_{xᵢ ≤ x} wᵢ / Σ wᵢ. The p-value is that of the
     one-sample distribution for n₁n₂ / (n₁ + n₂) entries, rounded, with effective entries n = (Σw)² / Σw²: for weights
-    of 1, what `scipy.stats.ks_2samp` calls asymptotic.
+    of 1, what `scipy.stats.ks_2samp` calls asymptotic. From 3,000 entries on it is that of Kolmogorov's limit for
+    √n D + 1/(6√n), the first term of the expansion of Pelz and Good (J. R. Stat. Soc. B 38 (1976) 152), which is less
+    than 10⁻⁴ away from it.
 
     Exact for many events whose weights do not depend on the value. Where they do, F(x) fluctuates somewhat
     differently than the effective entries of the whole sample say. Equal values make the p-value too large, as in
@@ -95,14 +102,27 @@ def kolmogorov_smirnov(
         if bad:
             return Undefined(f"{name} sample: {bad} of {len(sample)} values are NaN")
     entries = [effective_entries(of_sample) for of_sample in weights]
+    for name, of_sample, number in zip(("first", "second"), weights, entries, strict=True):
+        if number < _FEWEST_OF_BOTH_SIGNS and of_sample.min() < 0:
+            return Undefined(f"{name} sample: only {number:.2g} effective events, with weights of both signs")
     # The inner rounding lets weights of 0.1 give what weights of 1 do, also for half a number of entries.
     compared = round(round(entries[0] * entries[1] / (entries[0] + entries[1]), 6))
     if compared < 1:
         return Undefined(f"only {entries[0]:.2g} and {entries[1]:.2g} effective events to compare")
-    from scipy.stats import kstwo
-
     distance = _largest_distance(values, weights)
-    return TwoSampleTest(distance, min(max(float(kstwo.sf(distance, compared)), 0.0), 1.0))
+    return TwoSampleTest(distance, min(max(_chance_of_distance(distance, compared), 0.0), 1.0))
+
+
+def _chance_of_distance(distance: float, entries: int) -> float:
+    """Chance that so many entries are at least this far from their distribution."""
+    if entries < _ENTRIES_OF_LIMIT:
+        from scipy.stats import kstwo  # takes most of a second to import
+
+        return float(kstwo.sf(distance, entries))
+    from scipy.special import kolmogorov
+
+    root = math.sqrt(entries)
+    return float(kolmogorov(root * distance + 1 / (6 * root)))
 
 
 def _largest_distance(values: list[NDArray[Any]], weights: list[NDArray[np.float64]]) -> float:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import struct
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.ntuples.remote import is_remote, remote_call
@@ -22,6 +23,36 @@ _LARGE_FILE_VERSION = 1_000_000
 _BEGIN = struct.pack(">i", 100)
 #: Beginning of an address in a network, as pathlib writes it.
 _REMOTE = re.compile(r"(^|/)(roots?|xroots?|https?|davs?|s3|gsiftp):/")
+#: Files that `files_kept_open` keeps; systems allow a process some hundred.
+_MOST_KEPT_OPEN = 50
+
+
+class _Kept(NamedTuple):
+    """Open files by their paths, and what closes them."""
+
+    files: dict[str, Any]
+    stack: ExitStack
+
+
+_kept: ContextVar[_Kept | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def files_kept_open() -> Iterator[None]:
+    """Let the files that are opened for reading in the block stay open until its end.
+
+    Each is then opened once, and so is each tree, whose description takes uproot longer to read than many events: for
+    steps that come back to the same files. Nothing in the block may write these files.
+    """
+    if _kept.get() is not None:
+        yield
+        return
+    with ExitStack() as stack:
+        token = _kept.set(_Kept({}, stack))
+        try:
+            yield
+        finally:
+            _kept.reset(token)
 
 
 @contextmanager
@@ -44,10 +75,23 @@ def open_root_file(path: str | Path, where: str = "") -> Iterator[Any]:
     NtuplemlError
         If there is no such file, it is not a ROOT file, or it is truncated or damaged.
     """
+    kept = _kept.get()
+    if kept is None or (str(path) not in kept.files and len(kept.files) >= _MOST_KEPT_OPEN):
+        with _opened(path, where, None) as file:
+            yield file
+        return
+    if str(path) not in kept.files:
+        kept.files[str(path)] = kept.stack.enter_context(_opened(path, where, {}))
+    yield kept.files[str(path)]
+
+
+@contextmanager
+def _opened(path: str | Path, where: str, trees: dict[str, Any] | None) -> Iterator[Any]:
+    """An open file, with a place for the trees that are read from it."""
     start = f"{where}: " if where else ""
     if isinstance(path, str) and is_remote(path):
         with damage_as_error(f"{start}{path}"):
-            remote = remote_call(path, where, lambda: _open_remote(path))
+            remote = remote_call(path, where, lambda: _open_remote(path, trees))
         with remote:
             yield remote
         return
@@ -55,19 +99,19 @@ def open_root_file(path: str | Path, where: str = "") -> Iterator[Any]:
     import uproot
 
     with damage_as_error(f"{start}{path}"):
-        # Without caches: what was read once is not kept, so memory does not grow with the file. A Path, because
+        # Without a cache of arrays: what was read is not kept, so memory does not grow with the file. A Path, because
         # uproot takes what follows a colon in a string for the name of an object; absolute, because it has ideas of
         # its own about a path that begins with a tilde.
-        file = uproot.open(Path(path).absolute(), object_cache=None, array_cache=None)
+        file = uproot.open(Path(path).absolute(), object_cache=trees, array_cache=None)
     with file:
         yield file
 
 
-def _open_remote(address: str) -> Any:
+def _open_remote(address: str, trees: dict[str, Any] | None) -> Any:
     """Open a file behind an address; the dictionary keeps uproot from taking a colon for the end of it."""
     import uproot
 
-    return uproot.open({address: None}, object_cache=None, array_cache=None)
+    return uproot.open({address: None}, object_cache=trees, array_cache=None)
 
 
 @contextmanager

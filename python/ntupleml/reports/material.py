@@ -11,12 +11,14 @@ import numpy as np
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Undefined
 from ntupleml.metrics.class_rocs import ClassRocs, class_rocs
+from ntupleml.ntuples.opening import files_kept_open
 from ntupleml.testing.preparation import recorded_data, tested_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ntupleml.artifacts import TrainingRecord
+    from ntupleml.metrics import Measurement
     from ntupleml.testing.preparation import Preparation
     from ntupleml.testing.tested_events import TestedEvents
 
@@ -63,11 +65,21 @@ class Material:
         """Of everything random."""
         return self.preparation.testing.seed
 
+    def areas(self, method: str) -> dict[int, dict[str, Measurement | Undefined]]:
+        """Areas against the rest by model and class."""
+        models = self.preparation.models
+        of_models = {model: self.rocs[method][str(model) if len(models) > 1 else POOLED] for model in models}
+        return {
+            model: {name: one if isinstance(one, Undefined) else one.auc for name, one in found.against_rest.items()}
+            for model, found in of_models.items()
+        }
+
     def records(self, method: str) -> list[TrainingRecord]:
         """Records of a method's models, none for an external model."""
         return [model.record for model in self.preparation.trained.get(method, [])]
 
 
+@files_kept_open()
 def gather(preparation: Preparation) -> Material:
     """Read and score all events, and compute what several sections use.
 

@@ -12,7 +12,7 @@ from ntupleml.datasets.splitting import uniform_by_entry
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Undefined
 from ntupleml.ntuples import columns_to_matrix, open_ntuple, required_branches
-from ntupleml.ntuples.opening import open_root_file, tree_paths
+from ntupleml.ntuples.opening import files_kept_open, open_root_file, tree_paths
 from ntupleml.testing.events import require_finite, require_weight
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ class _Part:
     values: NDArray[np.float32]
 
 
+@files_kept_open()
 def read_tested_events(
     samples: Sequence[HeldOutSample],
     sources: Mapping[int, Sequence[ScoreSource]],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ntupleml.metrics import Undefined
+from ntupleml.ntuples.opening import files_kept_open
 from ntupleml.scoring import load_scorer
 from ntupleml.testing.tested_events import TestedEvents
 from ntupleml.testing.training_part import Sampling, training_events, training_numbers, training_trees
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 MAX_EVENTS = 200_000
 
 
+@files_kept_open()
 def training_part(preparation: Preparation, method: str, max_events: int | None = None) -> TestedEvents | Undefined:
     """Events that the chosen models of a method were fitted on, each with the scores of the model that saw it.
 
