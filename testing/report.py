@@ -51,6 +51,7 @@ def main(arguments: argparse.Namespace) -> int:
             permutation=arguments.permutation,
             command=shlex.join(sys.argv),
             overwrite=arguments.overwrite,
+            page_only=arguments.page_only,
         ),
     )
     for name, verdict in verdicts:
@@ -90,5 +91,8 @@ if __name__ == "__main__":
         "--Num_Events", "--events-per-chunk", dest="num_events", type=positive_number, metavar="N",
         help="events read at a time",
     )  # fmt: skip
+    parser.add_argument(
+        "--page-only", action="store_true", help="write the page and the numbers, without PNG and PDF files"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     sys.exit(run(main, parser))

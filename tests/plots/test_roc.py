@@ -13,6 +13,7 @@ from ntupleml.metrics import Measurement, RocPoints, Undefined
 from ntupleml.metrics.class_rocs import RocSummary
 from ntupleml.plots import plot_style
 from ntupleml.plots.roc import draw_class_roc, draw_pair_rocs, draw_roc_curves, save_roc_curves
+from ntupleml.plots.style import COLOURS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,24 +130,29 @@ class TestPairs:
     def test_each_other_class_has_a_colour_and_each_method_a_line(self) -> None:
         pairs = {other: {"a": summary(SQUARE), "b": summary(CUBE, "b")} for other in ("x", "y")}
         with plot_style(PlotConfig()):
-            figure = draw_pair_rocs("s", pairs, PlotConfig(class_labels={"x": "X"}))
+            figure = draw_pair_rocs("s", pairs, "xsy", PlotConfig(class_labels={"x": "X"}))
             above, factors = figure.axes
             texts = [text.get_text().split(":")[0] for text in above.get_legend().get_texts()]
             assert texts == ["against X, a", "against X, b", "against y, a", "against y, b"]
             colours, styles = zip(*((line.get_color(), line.get_linestyle()) for line in above.lines[:4]), strict=True)
             assert colours[0] == colours[1] != colours[2] == colours[3]
+            assert (colours[0], colours[2]) == (COLOURS[0], COLOURS[2])  # those of the classes in all pictures
             assert styles[0] == styles[2] != styles[1] == styles[3]
             assert factors.get_xlabel() == "Signal efficiency"
 
     def test_of_one_method_its_name_is_not_repeated(self) -> None:
         with plot_style(PlotConfig()):
-            figure = draw_pair_rocs("s", {"x": {"a": summary(SQUARE)}, "y": {"a": Undefined("no y")}}, PlotConfig())
+            figure = draw_pair_rocs(
+                "s", {"x": {"a": summary(SQUARE)}, "y": {"a": Undefined("no y")}}, "sxy", PlotConfig()
+            )
             texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
             assert texts == ["against x: 0.6667 ± 0.0100", "against y: undefined: no y"]
 
     def test_a_long_legend_stands_beside_the_curves(self) -> None:
         with plot_style(PlotConfig()):
-            figure = draw_pair_rocs("s", {name: {"a": summary(SQUARE)} for name in "bcdefghijk"}, PlotConfig())
+            figure = draw_pair_rocs(
+                "s", {name: {"a": summary(SQUARE)} for name in "bcdefghijk"}, "sbcdefghijk", PlotConfig()
+            )
             figure.canvas.draw()
             axes = figure.axes[0]
             assert axes.get_legend().get_window_extent().x0 >= axes.get_window_extent().x1

@@ -30,10 +30,10 @@ P_VALUES: dict[str, tuple[float | Undefined, float | Undefined]] = {
 }
 
 
-def stack(data: list[float] | None, scale: float = 1.0) -> ScoreStack:
+def stack(data: list[float] | None, scale: float = 1.0, last: float = 1.0) -> ScoreStack:
     classes = {
         "signal": Histogram(EDGES, np.array([1.0, 2.0, 3.0, 4.0]), np.ones(4)),
-        "back$ground": Histogram(EDGES, np.array([4.0 * scale, 3.0, 2.0, 1.0]), np.ones(4)),
+        "back$ground": Histogram(EDGES, np.array([4.0 * scale, 3.0, 2.0, last]), np.ones(4)),
     }
     if data is None:
         return score_stack(classes, Undefined("no tree"))
@@ -124,7 +124,9 @@ def test_the_scale_is_logarithmic_where_it_has_to_be() -> None:
         figure = draw_score_stack("signal", stack(None, 1000.0), PlotConfig())
         assert figure.axes[0].get_yscale() == "log"
         assert figure.axes[0].get_ylim()[0] < 5 < 4001 < figure.axes[0].get_ylim()[1]
-        # Not where a sum is negative, which would be lost.
+        # A bin that fluctuates a little below zero does not change that.
+        assert draw_score_stack("signal", stack(None, 1000.0, -9.0), PlotConfig()).axes[0].get_yscale() == "log"
+        # Not where a large sum is negative, which would be lost.
         negative = draw_score_stack("signal", stack(None, -1000.0), PlotConfig())
         assert negative.axes[0].get_yscale() == "linear"
         assert negative.axes[0].get_ylim()[0] < -3999

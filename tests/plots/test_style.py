@@ -15,6 +15,8 @@ from matplotlib.image import imread
 from ntupleml.config import PlotConfig
 from ntupleml.errors import NtuplemlError
 from ntupleml.plots import add_experiment_label, class_labels, figure_paths, new_figure, plot_style, save_figure
+from ntupleml.plots.pictures import PARAMETERS
+from ntupleml.plots.style import add_legend
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,3 +122,29 @@ def test_existing_figures_stay_unless_asked(tmp_path: Path) -> None:
         save_figure(figure, tmp_path / "loss", ["pdf"], overwrite=True)
     assert (tmp_path / "loss.pdf").read_bytes().startswith(b"%PDF")
     assert [path.name for path in tmp_path.iterdir()] == ["loss.pdf"]
+
+
+@pytest.mark.parametrize("style", ["plain", "CMS"])
+@pytest.mark.parametrize("name", ["short", "the name of a class, which is as long as a sentence"])
+def test_a_legend_too_wide_for_the_axes_stands_beside_them(style: str, name: str) -> None:
+    with plot_style(PlotConfig(style=style), PARAMETERS):
+        _, axes = new_figure(6, 4)
+        for index in range(6):
+            axes.plot([1, 2], [index, 5], label=f"{name} {index}")
+        legend = add_legend(axes, *axes.get_legend_handles_labels(), "classes", loc="upper right", ncols=3)
+        box, frame = legend.get_window_extent(), axes.get_window_extent()
+        assert [text.get_text() for text in legend.get_texts()] == [f"{name} {index}" for index in range(6)]
+        if name == "short":
+            assert frame.x0 < box.x0 < box.x1 < frame.x1
+        else:
+            assert frame.x1 <= box.x0
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_title_of_a_legend_is_about_as_large_as_its_texts(style: str) -> None:
+    """Those of LHCb and ALICE are made for figures of 12 inches."""
+    with plot_style(PlotConfig(style=style), PARAMETERS):
+        _, axes = new_figure(6, 4)
+        axes.plot([1, 2], [3, 5], label="signal")
+        legend = axes.legend(title="Cuts on the score that keep")
+        assert legend.get_title().get_fontsize() <= 1.2 * legend.get_texts()[0].get_fontsize()

@@ -46,7 +46,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take most of the time; where they do not matter, an empty one stands for each."""
     from ntupleml.reports import writing
 
-    def write(picture: Any, stem: Path, plot: Any, prefix: str, *, overwrite: bool) -> tuple[list[Path], str]:
+    def write(picture: Any, stem: Path, plot: Any, prefix: str, **_options: Any) -> tuple[list[Path], str]:
         paths = picture_paths(stem)
         for path in paths:
             path.parent.mkdir(exist_ok=True)
@@ -69,9 +69,9 @@ def test_report_of_two_methods(analysis: Any, open_page: Callable[..., Any]) -> 
     assert paths[0] == page
     assert all(path.stat().st_size > 0 for path in paths)
     names = {path.name for path in paths}
-    assert {f"foldall_methods_roc_signal.{ending}" for ending in ("png", "pdf", "yaml")} <= names
-    assert "foldall_keras_scores_signal.pdf" in names
-    assert "foldall_inputs_x.png" in names
+    assert {f"foldall_methods_roc_classes.{ending}" for ending in ("png", "pdf", "yaml")} <= names
+    assert "foldall_keras_scores.pdf" in names
+    assert "foldall_inputs_1.png" in names
     assert {"Inputs", "Overtrained? keras", "Sculpts? Other", "Calibrated? keras"} <= {name for name, _ in verdicts}
     opened = open_page(page)
     require_self_contained(opened, page)
@@ -98,6 +98,14 @@ def test_one_fold(analysis: Any, undrawn: None) -> None:  # noqa: F811
     assert "fold1_keras_confusion_standard.yaml" in {path.name for path in paths}
 
 
+def test_page_alone(analysis: Any) -> None:  # noqa: F811
+    """No PNG and no PDF, but all numbers; the page has the same pictures."""
+    paths, _ = write_report(_prepared(analysis, "1"), ReportOptions(page_only=True))
+    assert {path.suffix for path in paths} == {".html", ".yaml"}
+    assert {path.suffix for path in (analysis.folder / "out" / "fold1_report").iterdir()} == {".yaml"}
+    assert paths[0].read_text(encoding="utf-8").count("<svg") == len(paths) - 1
+
+
 def test_nasty_names_are_text(analysis: Any, undrawn: None, open_page: Callable[..., Any]) -> None:  # noqa: F811
     name = "<b>&\"'$x$</script>"
     analysis.testing["plot"] = {"label": name.replace("$", ""), "class_labels": {"signal": "$H\\to\\tau\\tau$ <i>"}}
@@ -120,7 +128,7 @@ def test_a_method_that_fails_is_left_out(analysis: Any, undrawn: None) -> None: 
     text = paths[0].read_text(encoding="utf-8")
     assert "not trained for fold 0, 1" in text
     assert re.search(r"the scores of .{1,10}Broken.{1,10} (?:is|are) (?:NaN|not)|Broken.*NaN", text)
-    assert "foldall_keras_roc_signal.png" in {path.name for path in paths}
+    assert "foldall_keras_roc_classes.png" in {path.name for path in paths}
 
 
 @pytest.mark.parametrize("case", ["no events of a class", "one event", "zero weights", "negative weights", "constant"])

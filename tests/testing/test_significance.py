@@ -167,6 +167,7 @@ def test_a_scan_for_each_class_as_signal(
     result = run_script(*command, cwd=analysis.folder)
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("largest Asimov significance") == 3
+    assert "keras, class '" in result.stderr
     written = {path.name for path in set((analysis.folder / "out").iterdir()) - before}
     assert written == {f"fold0_keras_significance_{name}.{end}" for name in CLASSES for end in ("png", "pdf", "yaml")}
     again = run_script(*command, cwd=analysis.folder)

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntupleml.plots.style import add_experiment_label, class_labels, new_figure
+from ntupleml.plots.panels import add_label_above, grid_of_panels
+from ntupleml.plots.style import add_experiment_label, class_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
     from numpy.typing import NDArray
 
     from ntupleml.config import PlotConfig
@@ -22,6 +26,9 @@ _COLOUR_MAP = "RdBu_r"
 MOST_WITH_NUMBERS = 20
 #: Side of the picture in inches, of a cell at least and at most.
 _SIDE, _SMALLEST_CELL, _LARGEST_CELL = 6.0, 0.15, 0.6
+#: Of several matrices: side, inches between them, how many stand in a row, and what is the largest that has numbers.
+_SIDE_OF_SEVERAL, _BETWEEN, _IN_A_ROW, _MOST_WITH_NUMBERS_OF_SEVERAL = 4.0, 0.45, 3, 12
+_TITLE_SIZE, _TITLE_HEIGHT = 12, 0.25
 #: Text on cells, whose colours are the same on a light and on a dark page.
 _DARK, _LIGHT = "#202020", "#f8f8f8"
 #: Numbers in cells of a larger share of the scale are light.
@@ -43,7 +50,7 @@ def draw_correlations(correlations: Correlations, class_name: str, config: PlotC
     config : PlotConfig
     """
     label = class_labels([class_name], config)[0]
-    return _draw(correlations, f"Correlation in {label} (%)", config, 1.0)
+    return _draw({"": correlations}, f"Correlation in {label} (%)", config, 1.0)
 
 
 def draw_differences(differences: Correlations, class_name: str, config: PlotConfig) -> Figure:
@@ -58,21 +65,76 @@ def draw_differences(differences: Correlations, class_name: str, config: PlotCon
     config : PlotConfig
     """
     label = class_labels([class_name], config)[0]
-    known = np.abs(differences.coefficients[~np.isnan(differences.coefficients)])
-    scale = max(float(known.max(initial=0.0)), _SMALLEST_SCALE)
-    return _draw(differences, f"Correlation in {label} − the rest (%)", config, scale)
+    return _draw({"": differences}, f"Correlation in {label} − the rest (%)", config, _scale([differences]))
 
 
-def _draw(correlations: Correlations, label: str, config: PlotConfig, scale: float) -> Figure:
+def draw_all_correlations(
+    matrices: Mapping[str, Correlations], config: PlotConfig, *, differences: bool = False
+) -> Figure:
+    """Draw the matrices of all classes side by side, with one scale of colours; call it inside `plot_style`.
+
+    Parameters
+    ----------
+    matrices : mapping of str to Correlations
+        By class, all of the same variables.
+    config : PlotConfig
+    differences : bool, default: False
+        Whether they are differences of a class from the rest.
+    """
+    by_label = dict(zip(class_labels(matrices, config), matrices.values(), strict=True))
+    if differences:
+        by_label = {f"{label} − the rest": one for label, one in by_label.items()}
+        return _draw(by_label, "Difference of correlations (%)", config, _scale(list(matrices.values())))
+    return _draw(by_label, "Correlation (%)", config, 1.0)
+
+
+def _scale(differences: Sequence[Correlations]) -> float:
+    known = np.concatenate([np.abs(one.coefficients[~np.isnan(one.coefficients)]) for one in differences])
+    return max(float(known.max(initial=0.0)), _SMALLEST_SCALE)
+
+
+def _draw(matrices: Mapping[str, Correlations], label: str, config: PlotConfig, scale: float) -> Figure:
+    variables = next(iter(matrices.values())).variables
+    size = len(variables)
+    cell = min(max((_SIDE if len(matrices) == 1 else _SIDE_OF_SEVERAL) / size, _SMALLEST_CELL), _LARGEST_CELL)
+    side = max(cell * size, 2.2)
+    columns = _IN_A_ROW
+    figure, blocks = grid_of_panels(len(matrices), side, (side,), columns, _BETWEEN, _BETWEEN)
+    names = [name.replace("$", r"\$") for name in variables]
+    text_size = min(72 * side / size * 0.62, 12.0)
+    for index, ((title, matrix), (axes,)) in enumerate(zip(matrices.items(), blocks, strict=True)):
+        image = _draw_matrix(axes, matrix, scale)
+        across, along = axes.get_xaxis_transform(), axes.get_yaxis_transform()
+        options: dict[str, Any] = {"fontsize": text_size, "clip_on": False}
+        for place, name in enumerate(names):  # ticks would take several times as long as texts
+            if index + columns >= len(matrices):  # nothing is below
+                axes.text(place, -0.072 / side, name, rotation=90, ha="center", va="top", transform=across, **options)
+            if index % columns == 0:
+                axes.text(-0.072 / side, place, name, ha="right", va="center_baseline", transform=along, **options)
+        if title:
+            axes.set_title(title, loc="right", fontsize=_TITLE_SIZE, pad=4)
+        if size <= (MOST_WITH_NUMBERS if len(matrices) == 1 else _MOST_WITH_NUMBERS_OF_SEVERAL):
+            _draw_numbers(axes, matrix.coefficients, scale, 72 * side / size)
+    right = blocks[min(columns, len(blocks)) - 1][0].get_position()
+    width = figure.get_figwidth()
+    bar = figure.colorbar(image, cax=figure.add_axes((right.x1 + 0.2 / width, right.y0, 0.25 / width, right.height)))
+    bar.set_label(label, loc="center")
+    bar.ax.minorticks_off()
+    if len(matrices) == 1:
+        add_experiment_label(blocks[0][0], config)
+    else:
+        add_label_above(figure, config, _TITLE_HEIGHT)
+    return figure
+
+
+def _draw_matrix(axes: Axes, correlations: Correlations, scale: float) -> AxesImage:
     from matplotlib.colors import Normalize
 
     size = len(correlations.variables)
-    cell = min(max(_SIDE / size, _SMALLEST_CELL), _LARGEST_CELL)
-    side = max(cell * size, 2.2)
-    figure, axes = new_figure(side, side)
-    axes.set_position((0, 0, 1, 1))
     axes.set_facecolor("0.85")  # undefined cells
-    image = axes.imshow(
+    axes.set_xticks([])
+    axes.set_yticks([])
+    return axes.imshow(
         np.ma.masked_invalid(100 * correlations.coefficients),
         cmap=_COLOUR_MAP,
         norm=Normalize(-100 * scale, 100 * scale),
@@ -80,22 +142,6 @@ def _draw(correlations: Correlations, label: str, config: PlotConfig, scale: flo
         aspect="auto",
         extent=(-0.5, size - 0.5, size - 0.5, -0.5),
     )
-    across, along = axes.get_xaxis_transform(), axes.get_yaxis_transform()
-    text_size = min(72 * side / size * 0.62, 12.0)
-    names = [name.replace("$", r"\$") for name in correlations.variables]
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for place, name in enumerate(names):  # ticks would take several times as long as texts
-        options: dict[str, Any] = {"fontsize": text_size, "clip_on": False}
-        axes.text(place, -0.012, name, rotation=90, ha="center", va="top", transform=across, **options)
-        axes.text(-0.012, place, name, ha="right", va="center_baseline", transform=along, **options)
-    if size <= MOST_WITH_NUMBERS:
-        _draw_numbers(axes, correlations.coefficients, scale, 72 * side / size)
-    bar = figure.colorbar(image, cax=figure.add_axes((1 + 0.2 / side, 0, 0.25 / side, 1)))
-    bar.set_label(label, loc="center")
-    bar.ax.minorticks_off()
-    add_experiment_label(axes, config)
-    return figure
 
 
 def _draw_numbers(axes: Axes, coefficients: NDArray[np.float64], scale: float, cell: float) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.metrics import Measurement, Undefined
-from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, new_figure
+from ntupleml.plots.panels import add_label_above, grid_of_panels
+from ntupleml.plots.style import COLOURS, add_experiment_label, add_legend, class_labels, new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +26,9 @@ _WIDTH, _HEIGHT = 6.4, 4.4
 _COLUMN, _GAP = 0.06, 0.02
 #: Points; there is little room in an extra column.
 _COLUMN_SIZE = 10
+#: Panels of a variable each: size in inches, what is between them and above them, and text in points.
+_PANEL: tuple[float, tuple[float]] = (3.9, (2.5,))
+_IN_A_ROW, _ASIDE, _UNDER, _ABOVE, _PANEL_SIZE = 3, 0.6, 0.6, 0.42, 11
 #: Line styles, taken in turn with the colours, so that classes can be told apart in grey.
 _LINES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "v", "D", "P", "X", "*")
@@ -70,31 +74,91 @@ def draw_distributions(
         _say(axes, "undefined: no event has a finite value")
         add_experiment_label(axes, config)
         return figure
-    shares = [one.fractions for one in distributions.values()]
-    columns = _columns(binning, binning.edges, shares)
     labels = [
         f"{label}: {_separation_text(one)}"
         for label, one in zip(class_labels(distributions, config), distributions.values(), strict=True)
     ]
-    for index, share in enumerate(shares):
-        _draw_class(axes, index, binning.edges, share, columns, labels[index])
-    _set_limits(axes, binning.edges, shares, columns)
-    _draw_columns(axes, columns)
-    _draw_ticks(axes, binning)
+    _draw_variable(axes, binning, distributions, labels, 1 + min(len(labels), _LONGEST_LEGEND))
     low, high = axes.get_xlim()
     end = (float(binning.edges[-1]) - low) / (high - low)  # the legend leaves the extra columns free
-    legend = axes.legend(
+    add_legend(
+        axes,
+        *axes.get_legend_handles_labels(),
+        "Separation from the rest",
         loc="upper right",
         bbox_to_anchor=(end, 1.0),
-        title="Separation from the rest",
-        frameon=False,
-        alignment="left",
         ncols=1 if len(labels) <= _LONGEST_LEGEND else 2,
         labelspacing=0.25,
     )
-    legend.get_title().set_fontsize(legend.get_texts()[0].get_fontsize())
     add_experiment_label(axes, config)
     return figure
+
+
+def draw_several_distributions(
+    variables: Mapping[str, tuple[Binning, Mapping[str, Distribution]]], config: PlotConfig
+) -> Figure:
+    """Draw a small panel as `draw_distributions` for each variable, with one legend; call it inside `plot_style`.
+
+    Each panel has the largest separation of the classes.
+
+    Parameters
+    ----------
+    variables : mapping
+        Binning and distributions by class, by the name of the variable.
+    config : PlotConfig
+    """
+    figure, blocks = grid_of_panels(len(variables), *_PANEL, columns=_IN_A_ROW, aside=_ASIDE, under=_UNDER)
+    for (variable, (binning, distributions)), (axes,) in zip(variables.items(), blocks, strict=True):
+        axes.set_xlabel(_literal(variable), loc="right", fontsize=_PANEL_SIZE, labelpad=2)
+        if binning.edges is None:
+            _say(axes, "undefined: no event has a finite value")
+            continue
+        _draw_variable(axes, binning, distributions, class_labels(distributions, config), 2, most_ticks=4)
+        axes.locator_params(axis="y", nbins=3)
+        axes.tick_params(labelsize=_PANEL_SIZE)
+        text = f"separation ≤ {_largest_separation_text(distributions, config)}"
+        axes.text(0.03, 0.97, text, transform=axes.transAxes, ha="left", va="top", fontsize=_PANEL_SIZE)
+    first = blocks[0][0]
+    drawn = [one for (one,) in blocks if one.get_legend_handles_labels()[0]]
+    if drawn:
+        handles, labels = drawn[0].get_legend_handles_labels()
+        columns = min(len(labels), 5 if len(variables) >= _IN_A_ROW else 2)
+        place = (0.0, 1 + _ABOVE / 5 / (figure.get_figheight() * first.get_position().height))
+        first.legend(handles, labels, loc="lower left", bbox_to_anchor=place, ncols=columns, frameon=False,
+                     borderaxespad=0.0)  # fmt: skip
+    add_label_above(figure, config, _ABOVE * -(-len(labels) // columns) if drawn else 0.0)
+    return figure
+
+
+def _largest_separation_text(distributions: Mapping[str, Distribution], config: PlotConfig) -> str:
+    known = [
+        (one.separation.value, index)
+        for index, one in enumerate(distributions.values())
+        if isinstance(one.separation, Measurement)
+    ]
+    if not known:
+        return "undefined"
+    largest, index = max(known)
+    return f"{largest:.3f}" + (f" ({class_labels(distributions, config)[index]})" if len(distributions) > 2 else "")
+
+
+def _draw_variable(
+    axes: Axes,
+    binning: Binning,
+    distributions: Mapping[str, Distribution],
+    labels: Sequence[str],
+    lines: int,
+    most_ticks: int = 6,
+) -> None:
+    """Draw everything but the legend, for some lines of which there is room."""
+    assert binning.edges is not None
+    shares = [one.fractions for one in distributions.values()]
+    columns = _columns(binning, binning.edges, shares)
+    for index, share in enumerate(shares):
+        _draw_class(axes, index, binning.edges, share, columns, labels[index])
+    _set_limits(axes, binning.edges, shares, columns, lines)
+    _draw_columns(axes, columns)
+    _draw_ticks(axes, binning, most_ticks)
 
 
 def _say(axes: Axes, text: str) -> None:
@@ -175,12 +239,12 @@ def _draw_class(
 
 
 def _set_limits(
-    axes: Axes, edges: NDArray[np.float64], shares: Sequence[Fractions | Undefined], columns: Sequence[_Column]
-) -> None:
+    axes: Axes, edges: NDArray[np.float64], shares: Sequence[Fractions | Undefined],
+    columns: Sequence[_Column], lines: int,
+) -> None:  # fmt: skip
     known = [share.bins for share in shares if not isinstance(share, Undefined)]
     highest = max((float(bins.max()) for bins in known), default=0.0)
     lowest = min((float(bins.min()) for bins in known), default=0.0)
-    lines = 1 + min(len(shares), _LONGEST_LEGEND)
     if highest <= 0:  # all events may be in the extra columns
         highest = max((one.value for column in columns for one in column.contents if one is not None), default=1.0)
     axes.set_ylim(1.1 * lowest if lowest < 0 else 0.0, highest / (1 - _LEGEND_LINE * lines - 0.02))
@@ -203,13 +267,13 @@ def _draw_columns(axes: Axes, columns: Sequence[_Column]) -> None:
         )
 
 
-def _draw_ticks(axes: Axes, binning: Binning) -> None:
+def _draw_ticks(axes: Axes, binning: Binning, most: int) -> None:
     """Ticks below the bins alone; a few fixed ones are drawn much faster than those of the styles."""
     from matplotlib.ticker import MaxNLocator
 
     assert binning.edges is not None
     low, high = float(binning.edges[0]), float(binning.edges[-1])
-    ticks = np.array(MaxNLocator(6, integer=binning.is_integer, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
+    ticks = np.array(MaxNLocator(most, integer=binning.is_integer, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
     margin = 1e-9 * (high - low)
     ticks = ticks[(ticks >= low - margin) & (ticks <= high + margin)]
     axes.set_xticks(ticks, [number_text(tick) for tick in ticks])

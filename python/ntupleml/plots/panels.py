@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.metrics.measurement import Measurement, Undefined
-from ntupleml.plots.style import new_figure
+from ntupleml.plots.style import add_experiment_label, new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from ntupleml.config import PlotConfig
+
 #: Inches between panels.
 _BETWEEN = 0.15
+#: Inches between blocks of panels that stand side by side, and one above the other.
+_ASIDE, _UNDER = 1.1, 1.1
 
 
 def stacked_panels(width: float, heights: Sequence[float]) -> tuple[Figure, list[Axes]]:
@@ -39,6 +43,57 @@ def stacked_panels(width: float, heights: Sequence[float]) -> tuple[Figure, list
         axes.tick_params(labelbottom=axes is panels[-1])
         top -= height + _BETWEEN
     return figure, panels
+
+
+def grid_of_panels(
+    number: int, width: float, heights: Sequence[float], columns: int = 2, aside: float = _ASIDE, under: float = _UNDER
+) -> tuple[Figure, list[list[Axes]]]:
+    """An empty figure with blocks of panels in rows; those of a block stand above each other as in `stacked_panels`.
+
+    Parameters
+    ----------
+    number : int
+        Of blocks.
+    width : float
+        Of a panel, in inches.
+    heights : sequence of float
+        Of the panels of each block in inches, from above.
+    columns : int, default: 2
+        Blocks side by side, at most.
+    aside, under : float
+        Inches between blocks, for their labels.
+
+    Returns
+    -------
+    Figure, list of lists of Axes
+        The panels by block.
+    """
+    columns = min(columns, number)
+    rows = -(-number // columns)
+    block = sum(heights) + _BETWEEN * (len(heights) - 1)
+    whole = (columns * (width + aside) - aside, rows * (block + under) - under)
+    figure, first = new_figure(*whole)
+    blocks: list[list[Axes]] = []
+    for index in range(number):
+        left, top = index % columns * (width + aside), whole[1] - index // columns * (block + under)
+        panels: list[Axes] = []
+        for height in heights:
+            shared = panels[0] if panels else None
+            axes = first if index == 0 and not panels else figure.add_subplot(sharex=shared)
+            axes.set_position((left / whole[0], (top - height) / whole[1], width / whole[0], height / whole[1]))
+            top -= height + _BETWEEN
+            panels.append(axes)
+        for axes in panels[:-1]:
+            axes.tick_params(labelbottom=False)
+        blocks.append(panels)
+    return figure, blocks
+
+
+def add_label_above(figure: Figure, config: PlotConfig, inches: float) -> None:
+    """Write the experiment's label across the whole figure, so much above it."""
+    axes = figure.add_axes((0, 0, 1, 1 + inches / figure.get_figheight()))
+    axes.set_axis_off()
+    add_experiment_label(axes, config)
 
 
 def draw_points(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Measurement, Undefined
-from ntupleml.plots.style import FORMATS, figure_paths, plot_style, save_figure, visible_box
+from ntupleml.plots.style import FORMATS, figure_paths, plot_style, save_figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -20,9 +21,19 @@ if TYPE_CHECKING:
 #: What a cell of a table may hold.
 Cell = str | int | float | Measurement | Undefined
 #: Parameters of matplotlib that all pictures of the testing stage share; the experiments' own text is too large.
-PARAMETERS: dict[str, Any] = {"font.size": 14, "legend.fontsize": 11} | dict.fromkeys(
+PARAMETERS: dict[str, Any] = {"font.size": 14, "legend.fontsize": 11, "legend.title_fontsize": 12} | dict.fromkeys(
     ("axes.labelsize", "xtick.labelsize", "ytick.labelsize"), 14
 )
+#: Dots per inch of the report's PNGs: those of the steps' scripts have more.
+_PIXELS_PER_INCH = 100
+#: What makes the report's pictures fast: glyphs in the PDF are outlines, and linear axes have no minor ticks.
+_PARAMETERS_OF_REPORTS: dict[str, Any] = {
+    "pdf.fonttype": 3,
+    "savefig.dpi": _PIXELS_PER_INCH,
+    "text.hinting": "none",  # texts have the places that they have in the other formats
+    "xtick.minor.visible": False,
+    "ytick.minor.visible": False,
+}
 
 
 class Table(NamedTuple):
@@ -63,6 +74,44 @@ class Picture(NamedTuple):
     draw: Callable[[PlotConfig], Figure]
     numbers: dict[str, Any]
     tables: tuple[Table, ...] = ()
+
+
+def together(
+    name: str, caption: str, parts: Mapping[str, Picture], draw: Callable[[PlotConfig], Figure], column: str
+) -> Picture:
+    """One picture in place of several, with the numbers and tables of all of them.
+
+    Parameters
+    ----------
+    name, caption
+        Of the new picture.
+    parts : mapping of str to Picture
+        Pictures by what they are of, e.g. the class.
+    draw : callable
+        Draws all of them, a panel each.
+    column : str
+        What the pictures are of, e.g. ``Class``: title of the column that tells the rows of their tables apart.
+    """
+    numbers = {label: part.numbers for label, part in parts.items()}
+    return Picture(name, caption, draw, numbers, _merged({label: part.tables for label, part in parts.items()}, column))
+
+
+def _merged(parts: Mapping[str, tuple[Table, ...]], column: str) -> tuple[Table, ...]:
+    """Tables of the same columns as one, with one more column; those that are the same in all parts as they are."""
+    found: dict[tuple[str, tuple[str, ...]], dict[str, Table]] = {}
+    for label, tables in parts.items():
+        for table in tables:
+            title = table.title.replace(f"'{label}'", "each")
+            found.setdefault((title, table.header), {})[label] = table
+    merged = []
+    for (title, header), by_label in found.items():
+        tables = tuple(by_label.values())
+        if len(tables) > 1 and all(table == tables[0] for table in tables):
+            merged.append(tables[0])
+            continue
+        rows = tuple((label, *row) for label, table in by_label.items() for row in table.rows)
+        merged.append(Table((column, *header), rows, title))
+    return tuple(merged)
 
 
 def picture_paths(stem: str | Path) -> list[Path]:
@@ -116,11 +165,18 @@ def write_picture(picture: Picture, stem: str | Path, plot: PlotConfig, *, overw
 
 
 def write_picture_and_svg(
-    picture: Picture, stem: str | Path, plot: PlotConfig, prefix: str, *, overwrite: bool = False
+    picture: Picture,
+    stem: str | Path,
+    plot: PlotConfig,
+    prefix: str,
+    *,
+    overwrite: bool = False,
+    svg_only: bool = False,
 ) -> tuple[list[Path], str]:
     """Draw a picture once, write it as `write_picture` does, and give it as an SVG element for a page.
 
-    Glyphs in the PDF are outlines (Type 3), which takes a tenth of the time of subsets of TrueType fonts.
+    Glyphs in the PDF are outlines (Type 3), which takes a tenth of the time of subsets of TrueType fonts; the PNG has
+    fewer pixels than that of `write_picture`.
 
     Parameters
     ----------
@@ -128,18 +184,24 @@ def write_picture_and_svg(
         As for `write_picture`.
     prefix : str
         Of the ids in the element; unique on the page.
+    svg_only : bool, default: False
+        Write the numbers alone, no PNG and no PDF.
 
     Returns
     -------
     list of Path, str
         The files written, and the element.
     """
-    from ntupleml.plots.svg import figure_svg
+    from ntupleml.plots.recording import record
+    from ntupleml.plots.svg import figure_svg, prepare_for_pages
 
-    with plot_style(plot, {**PARAMETERS, "pdf.fonttype": 3}):
+    parameters = PARAMETERS | _PARAMETERS_OF_REPORTS
+    with plot_style(plot, parameters):
         figure = picture.draw(plot)
-        box = visible_box(figure)
-        paths = save_figure(figure, stem, overwrite=overwrite, box=box)
+        prepare_for_pages(figure)
+        figure = record(figure, _PIXELS_PER_INCH)
+        box = figure.bbox_inches.frozen()
+        paths = [] if svg_only else save_figure(figure, stem, overwrite=overwrite, box=box)
         element = figure_svg(figure, prefix, picture.caption, box)
     return [*paths, write_numbers(picture.numbers, figure_paths(stem, ["yaml"])[0], overwrite=overwrite)], element
 
@@ -155,9 +217,43 @@ def write_numbers(numbers: Mapping[str, Any], path: Path, *, overwrite: bool = F
     import yaml
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's is ten times faster
+    lists: list[str] = []
+    content = _without_lists(dict(numbers), lists)
     with replace_file(path, overwrite=overwrite) as temporary:
         text = yaml.dump(
-            dict(numbers), Dumper=dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None
+            content, Dumper=dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None
         )
+        text = _MARK.sub(lambda match: lists[int(match[1])], text)
         temporary.write_text(text, encoding="utf-8")
     return path
+
+
+#: Stands for a list while the rest is written.
+_MARK = re.compile(r"ntupleml-list-(\d+)-")
+#: Lists from this length on are written by us, which takes a tenth of the time, so many numbers on a line.
+_LONG_LIST, _NUMBERS_PER_LINE = 8, 5
+
+
+def _without_lists(content: Any, lists: list[str]) -> Any:
+    """The same with a mark in place of each long list of numbers, whose text is appended to the lists."""
+    if isinstance(content, dict):
+        return {key: _without_lists(value, lists) for key, value in content.items()}
+    if not isinstance(content, list):
+        return content
+    if len(content) < _LONG_LIST or not {*map(type, content)} <= {float, int}:
+        return [_without_lists(value, lists) for value in content]
+    texts = [_yaml_number(value) for value in content]
+    lines = [", ".join(texts[start : start + _NUMBERS_PER_LINE]) for start in range(0, len(texts), _NUMBERS_PER_LINE)]
+    lists.append("[" + ",\n  ".join(lines) + "]")
+    return f"ntupleml-list-{len(lists) - 1}-"
+
+
+def _yaml_number(value: float) -> str:
+    """As YAML 1.1 wants it: a mantissa has a point."""
+    text = repr(value)
+    if "e" in text and "." not in text:
+        return text.replace("e", ".0e", 1)
+    return _NOT_FINITE.get(text, text)
+
+
+_NOT_FINITE = {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}

@@ -42,14 +42,14 @@ _SMALLEST_EFFICIENCY, _LARGEST_RATIO = 0.1, 3.0
 class _Block(NamedTuple):
     """Curves that are drawn into the same panels, and their areas, by their labels.
 
-    The n-th curve has the n-th colour and the n-th style of lines; with `lines_per_colour`, as many as that follow each
-    other with the same colour and different styles.
+    The n-th curve has the n-th colour and the n-th style of lines; with `colours`, numbers of colours, as many curves
+    as there are per colour follow each other with the same one and different styles.
     """
 
     title: str
     curves: Mapping[str, RocPoints | Undefined]
     areas: Mapping[str, Measurement | Undefined]
-    lines_per_colour: int = 0
+    colours: Sequence[int] = ()
 
 
 def draw_class_roc(
@@ -78,20 +78,74 @@ def draw_class_roc(
     return _draw_blocks([block], config, factors=True)
 
 
+def draw_all_class_rocs(results: Mapping[str, Mapping[str, RocSummary | Undefined]], config: PlotConfig) -> Figure:
+    """Draw the ROC curves of all classes against the rest; call it inside `plot_style`.
+
+    Those of one method are in the same panels. Of several methods, each class has panels as of `draw_class_roc`.
+
+    Parameters
+    ----------
+    results : mapping
+        By class and, within it, by method.
+    config : PlotConfig
+    """
+    labels = class_labels(results, config)
+    if max(map(len, results.values())) == 1:
+        curves = {
+            label: one for label, methods in zip(labels, results.values(), strict=True) for one in methods.values()
+        }
+        block = _Block("Each class against the rest", *_points_and_areas(curves), range(len(labels)))
+        return _draw_blocks([block], config, factors=True, compared=False)
+    blocks = [
+        _Block(f"{label} against the rest", *_points_and_areas(_literal_keys(methods)))
+        for label, methods in zip(labels, results.values(), strict=True)
+    ]
+    return _draw_blocks(blocks, config, factors=True, columns=2)
+
+
+def draw_all_pair_rocs(
+    results: Mapping[str, Mapping[str, Mapping[str, RocSummary | Undefined]]], config: PlotConfig
+) -> Figure:
+    """Draw the ROC curves of all pairs of classes, the panels of each class as those of `draw_pair_rocs`.
+
+    Parameters
+    ----------
+    results : mapping
+        By class, by the other class and by method.
+    config : PlotConfig
+    """
+    blocks = [_pairs_block(signal, others, list(results), config) for signal, others in results.items()]
+    return _draw_blocks(blocks, config, factors=True, compared=False, columns=2)
+
+
 def draw_pair_rocs(
-    signal: str, results: Mapping[str, Mapping[str, RocSummary | Undefined]], config: PlotConfig
+    signal: str,
+    results: Mapping[str, Mapping[str, RocSummary | Undefined]],
+    classes: Sequence[str],
+    config: PlotConfig,
 ) -> Figure:
     """Draw the ROC curves of one class against each other class, as `draw_class_roc`; there is no ratio.
 
-    Other classes have different colours, methods different styles of lines.
+    Other classes have the colours that they have in all pictures, methods different styles of lines.
 
     Parameters
     ----------
     signal : str
     results : mapping
         By the other class and, within it, by method.
+    classes : sequence of str
+        All classes.
     config : PlotConfig
     """
+    return _draw_blocks([_pairs_block(signal, results, classes, config)], config, factors=True, compared=False)
+
+
+def _pairs_block(
+    signal: str,
+    results: Mapping[str, Mapping[str, RocSummary | Undefined]],
+    classes: Sequence[str],
+    config: PlotConfig,
+) -> _Block:
     label = class_labels([signal], config)[0]
     num_methods = max(map(len, results.values()))
     found = {
@@ -99,8 +153,7 @@ def draw_pair_rocs(
         for other, methods in zip(class_labels(results, config), results.values(), strict=True)
         for method, one in _literal_keys(methods).items()
     }
-    block = _Block(label, *_points_and_areas(found), num_methods if num_methods > 1 else 0)
-    return _draw_blocks([block], config, factors=True, compared=False)
+    return _Block(label, *_points_and_areas(found), [classes.index(other) for other in results])
 
 
 def _points_and_areas(
@@ -169,7 +222,12 @@ def draw_roc_curves(
 
 
 def _draw_blocks(
-    blocks: Sequence[_Block], config: PlotConfig, *, factors: bool = False, compared: bool | None = None
+    blocks: Sequence[_Block],
+    config: PlotConfig,
+    *,
+    factors: bool = False,
+    compared: bool | None = None,
+    columns: int = 0,
 ) -> Figure:
     """Draw blocks of panels one above the other, with a common signal efficiency; blocks stand side by side."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -181,7 +239,8 @@ def _draw_blocks(
     panels += [(_FACTOR_HEIGHT, _draw_factors)] if factors else []
     panels += [(_RATIO_HEIGHT, _draw_ratios)] if compared else []
     block_height = sum(height for height, _ in panels) + _BETWEEN * (len(panels) - 1)
-    columns = len(blocks) if len(blocks) <= _LONGEST_ROW else math.ceil(math.sqrt(len(blocks)))
+    if not columns or columns > len(blocks):
+        columns = len(blocks) if len(blocks) <= _LONGEST_ROW else math.ceil(math.sqrt(len(blocks)))
     rows = math.ceil(len(blocks) / columns)
     height = rows * block_height + (rows - 1) * _ASIDE
     figure = Figure(figsize=(columns * _WIDTH + (columns - 1) * _ASIDE, height))
@@ -304,7 +363,11 @@ def _well_measured(points: RocPoints) -> NDArray[np.bool_]:
 
 
 def _look(block: _Block, index: int) -> dict[str, Any]:
-    colour, line = divmod(index, block.lines_per_colour) if block.lines_per_colour else (index, index)
+    colour = line = index
+    if block.colours:
+        lines_per_colour = len(block.curves) // len(block.colours)
+        colour = block.colours[index // lines_per_colour]
+        line = index % lines_per_colour if lines_per_colour > 1 else colour + colour // len(COLOURS)
     return {"color": COLOURS[colour % len(COLOURS)], "linestyle": _LINES[line % len(_LINES)], "linewidth": 1.8}
 
 

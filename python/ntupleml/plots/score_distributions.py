@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ntupleml.metrics.measurement import Undefined
-from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, new_figure
+from ntupleml.plots.panels import grid_of_panels
+from ntupleml.plots.style import COLOURS, add_experiment_label, add_legend, class_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from ntupleml.metrics.score_distributions import Density, ScoreStack
 
 #: Size of the axes in inches.
-_WIDTH, _HEIGHT, _RATIO_HEIGHT, _BETWEEN = 6.0, 4.2, 1.3, 0.12
+_WIDTH, _HEIGHT, _RATIO_HEIGHT = 6.0, 4.2, 1.3
 #: Where the largest bin is this many times the median one, the scale is logarithmic.
 _LOG_SCALE_FROM = 20.0
+#: Characters of a class in a legend that fits into its panel.
+_LONGEST_LABEL = 24
 #: Decades that a logarithmic scale shows at most.
 _MOST_DECADES = 5.0
 #: Share of the height that one line of the legend takes.
@@ -55,9 +58,40 @@ def draw_score_distributions(
         K-S and χ² p-value of training part against unseen events by true class; the legend shows them.
     config : PlotConfig
     """
-    figure, axes = new_figure(_WIDTH, _HEIGHT)
-    axes.set_position((0, 0, 1, 1))
-    add_experiment_label(axes, config)  # draws all that is there, so that now it costs least
+    return draw_all_score_distributions({name: ScoreSamples(test, training, p_values)}, config)
+
+
+class ScoreSamples(NamedTuple):
+    """What is drawn of one score: see `draw_score_distributions`."""
+
+    test: Mapping[str, Density | Undefined]
+    training: Mapping[str, Density | Undefined]
+    p_values: Mapping[str, tuple[float | Undefined, float | Undefined]]
+
+
+def draw_all_score_distributions(scores: Mapping[str, ScoreSamples], config: PlotConfig) -> Figure:
+    """Draw a panel as `draw_score_distributions` for each score; call it inside `plot_style`.
+
+    Parameters
+    ----------
+    scores : mapping of str to ScoreSamples
+        By the class of the score.
+    config : PlotConfig
+    """
+    figure, blocks = grid_of_panels(len(scores), _WIDTH, (_HEIGHT,), columns=_columns(scores, config))
+    add_experiment_label(blocks[0][0], config)  # draws all that is there, so that now it costs least
+    for (name, samples), (axes,) in zip(scores.items(), blocks, strict=True):
+        _draw_distributions(axes, name, samples, config)
+    return figure
+
+
+def _columns(classes: Iterable[str], config: PlotConfig) -> int:
+    """Panels side by side: one where a legend with long names may need the room beside its panel."""
+    return 1 if any(len(label) > _LONGEST_LABEL for label in class_labels(classes, config)) else 2
+
+
+def _draw_distributions(axes: Axes, name: str, samples: ScoreSamples, config: PlotConfig) -> None:
+    test, training, p_values = samples
     labels = dict(zip(test, class_labels(test, config), strict=True))
     for index, (true_class, found) in enumerate(test.items()):
         text = _with_p_values(labels[true_class], p_values.get(true_class))
@@ -78,13 +112,9 @@ def draw_score_distributions(
     lines = len(test) + bool(training) + 1
     _set_scale(axes, [one.values for one in shown], lines)
     title = "Unseen events" + (" (p-values against training part: K-S, $\\chi^2$)" if p_values else "")
-    legend = axes.legend(
-        loc="upper left", title=title, alignment="left", frameon=False, labelspacing=0.3, borderaxespad=1.0
-    )
-    legend.get_title().set_fontsize(legend.get_texts()[0].get_fontsize())
+    add_legend(axes, *axes.get_legend_handles_labels(), title, loc="upper left", labelspacing=0.3, borderaxespad=1.0)
     axes.set_xlabel(f"Score of {class_labels([name], config)[0]}", loc="right")
     axes.set_ylabel("Probability density", loc="top")
-    return figure
 
 
 def _with_p_values(label: str, p_values: tuple[float | Undefined, float | Undefined] | None) -> str:
@@ -143,21 +173,31 @@ def draw_score_stack(name: str, stack: ScoreStack, config: PlotConfig) -> Figure
     stack : ScoreStack
     config : PlotConfig
     """
-    with_data = not isinstance(stack.data, Undefined)
-    height = _HEIGHT + (_RATIO_HEIGHT + _BETWEEN if with_data else 0.0)
-    figure, axes = new_figure(_WIDTH, height)
-    axes.set_position((0, 1 - _HEIGHT / height, 1, _HEIGHT / height))
-    add_experiment_label(axes, config)  # draws all that is there, so that now it costs least
-    lowest = axes
-    _draw_stack(axes, name, stack, config)
-    if with_data:
-        lowest = figure.add_axes((0, 0, 1, _RATIO_HEIGHT / height), sharex=axes)
-        axes.tick_params(labelbottom=False)
-        _draw_ratio(lowest, stack)
-    axes.set_xlim(stack.total.edges[0], stack.total.edges[-1])
-    axes.set_ylabel("Sum of weights", loc="top")
-    axes.yaxis.get_offset_text().set(x=-0.02, horizontalalignment="right")  # a power of ten, beside the label
-    lowest.set_xlabel(f"Score of {class_labels([name], config)[0]}", loc="right")
+    return draw_all_score_stacks({name: stack}, config)
+
+
+def draw_all_score_stacks(stacks: Mapping[str, ScoreStack], config: PlotConfig) -> Figure:
+    """Draw a panel as `draw_score_stack` for each score; call it inside `plot_style`.
+
+    Parameters
+    ----------
+    stacks : mapping of str to ScoreStack
+        By the class of the score.
+    config : PlotConfig
+    """
+    with_data = any(not isinstance(stack.data, Undefined) for stack in stacks.values())
+    heights = (_HEIGHT, _RATIO_HEIGHT) if with_data else (_HEIGHT,)
+    figure, blocks = grid_of_panels(len(stacks), _WIDTH, heights, columns=_columns(stacks, config))
+    add_experiment_label(blocks[0][0], config)  # draws all that is there, so that now it costs least
+    for (name, stack), panels in zip(stacks.items(), blocks, strict=True):
+        axes = panels[0]
+        _draw_stack(axes, name, stack, config)
+        if not isinstance(stack.data, Undefined):
+            _draw_ratio(panels[-1], stack)
+        axes.set_xlim(stack.total.edges[0], stack.total.edges[-1])
+        axes.set_ylabel("Sum of weights", loc="top")
+        axes.yaxis.get_offset_text().set(x=-0.02, horizontalalignment="right")  # a power of ten, beside the label
+        panels[-1].set_xlabel(f"Score of {class_labels([name], config)[0]}", loc="right")
     return figure
 
 
@@ -216,18 +256,8 @@ def _draw_legend_of_stack(axes: Axes, labels: Sequence[str], title: str) -> None
     others = [text for text in texts if text not in labels]
     order = [*others[::-1], *dict.fromkeys(labels)]
     columns = min(1 + (len(order) - 1) // _LONGEST_COLUMN, 3)
-    legend = axes.legend(
-        [by_text[text] for text in order],
-        order,
-        title=title,
-        alignment="left",
-        loc="upper right",
-        ncols=columns,
-        frameon=False,
-        labelspacing=0.3,
-        borderaxespad=1.0,
-    )
-    legend.get_title().set_fontsize(legend.get_texts()[0].get_fontsize())
+    options = {"loc": "upper right", "ncols": columns, "labelspacing": 0.3, "borderaxespad": 1.0}
+    add_legend(axes, [by_text[text] for text in order], order, title, **options)
 
 
 def _many_colours(number: int) -> list[str]:
@@ -286,7 +316,9 @@ def _set_scale(axes: Axes, drawn: Sequence[NDArray[np.float64]], lines: int) -> 
     if not len(positive):
         return
     highest = float(positive.max())
-    if contents.min() < 0 or highest < _LOG_SCALE_FROM * float(np.median(positive)):
+    # A few bins that fluctuate below zero would else press everything but the largest bin onto the axis.
+    is_partly_negative = -float(contents.min()) * _LOG_SCALE_FROM > highest
+    if is_partly_negative or highest < _LOG_SCALE_FROM * float(np.median(positive)):
         low = min(float(contents.min()), 0.0)
         axes.set_ylim(1.1 * low, low + (1.05 * highest - low) / (1 - head))
         return

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.metrics.measurement import Measurement, Undefined
-from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, new_figure
+from ntupleml.plots.panels import grid_of_panels
+from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -17,8 +20,8 @@ if TYPE_CHECKING:
     from ntupleml.metrics.significance_bins import BinnedSignificance
     from ntupleml.metrics.significance_scan import BestCut, SignificanceScan
 
-#: Size of the panels in inches, and of what is between them.
-_WIDTH, _ABOVE, _BELOW, _BETWEEN = 7.5, 2.4, 4.6, 0.12
+#: Size of the panels in inches.
+_WIDTH, _ABOVE, _BELOW = 7.0, 2.4, 4.4
 #: Where the scale of the significances ends: this much above the largest, so that the legend has room.
 _HEADROOM = 1.65
 #: Formulas whose best significances differ by more than this factor need a logarithmic scale.
@@ -57,21 +60,32 @@ def draw_significance(
         The signal.
     config : PlotConfig
     """
-    height = _ABOVE + _BETWEEN + _BELOW
-    figure, above = new_figure(_WIDTH, height)
-    above.set_position((0, (_BELOW + _BETWEEN) / height, 1, _ABOVE / height))
-    below = figure.add_axes((0, 0, 1, _BELOW / height), sharex=above)
+    return draw_significances({class_name: (scan, binned)}, config)
+
+
+def draw_significances(
+    results: Mapping[str, tuple[SignificanceScan | Undefined, BinnedSignificance | Undefined]], config: PlotConfig
+) -> Figure:
+    """Draw the scans of several classes as `draw_significance`, side by side; call it inside `plot_style`.
+
+    Parameters
+    ----------
+    results : mapping
+        Scan and significance in bins by class.
+    config : PlotConfig
+    """
+    figure, blocks = grid_of_panels(len(results), _WIDTH, (_ABOVE, _BELOW))
     # mplhep draws what is there already to find the place of its label, so it comes first.
-    add_experiment_label(above, config)
-    label = class_labels([class_name], config)[0]
-    below.set_xlabel(f"Cut on the score of {label}", loc="right")
-    above.set_ylabel("Efficiency", loc="top")
-    below.set_ylabel("Significance", loc="top")
-    above.tick_params(labelbottom=False)
-    if isinstance(scan, Undefined):
-        for axes in (above, below):
-            axes.text(0.5, 0.5, str(scan), transform=axes.transAxes, ha="center", va="center")
-    else:
+    add_experiment_label(blocks[0][0], config)
+    for (class_name, (scan, binned)), (above, below) in zip(results.items(), blocks, strict=True):
+        label = class_labels([class_name], config)[0]
+        below.set_xlabel(f"Cut on the score of {label}", loc="right")
+        above.set_ylabel("Efficiency", loc="top")
+        below.set_ylabel("Significance", loc="top")
+        if isinstance(scan, Undefined):
+            for axes in (above, below):
+                axes.text(0.5, 0.5, str(scan), transform=axes.transAxes, ha="center", va="center")
+            continue
         _draw_efficiencies(above, scan, label)
         _draw_significances(below, scan, binned)
     return figure

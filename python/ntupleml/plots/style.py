@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
+    from matplotlib.legend import Legend
     from matplotlib.text import Text
     from matplotlib.transforms import BboxBase
 
@@ -31,9 +32,9 @@ COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#94a4a2", "#a96b59", "#e
 PIXELS_PER_INCH = 150
 #: Empty border around figures in inches.
 MARGIN = 0.1
-#: How files are written: PDFs without their date, PNGs with a quick compression, a few per cent larger than the best.
+#: How files are written: PDFs without their date, PNGs with the quickest compression.
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "png": {"pil_kwargs": {"compress_level": 3}},
+    "png": {"pil_kwargs": {"compress_level": 1}},
     "pdf": {"metadata": {"CreationDate": None}},
 }
 _PARAMETERS_OF_ALL_STYLES = {
@@ -174,6 +175,30 @@ def _number(value: float | None) -> str | None:
 def class_labels(classes: Iterable[str], config: PlotConfig) -> list[str]:
     """Texts to show for the classes: those of the `plot` block, else the names as they are."""
     return [config.class_labels.get(name, _literal(name)) for name in classes]
+
+
+def add_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str], title: str, **options: Any) -> Legend:
+    """Draw a legend inside the axes, or beside them in one column where it is wider than they are.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    handles, labels : sequence
+        What is named, and how.
+    title : str
+        Of the legend, in the size of the other texts.
+    **options
+        Of `Axes.legend`, for a legend inside.
+    """
+    import matplotlib as mpl
+
+    common: dict[str, Any] = {"title": title, "title_fontsize": mpl.rcParams["legend.fontsize"]}
+    common |= {"frameon": False, "alignment": "left"}
+    legend = axes.legend(handles, labels, **common, **options)
+    if legend.get_window_extent().width > axes.get_window_extent().width:
+        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0}
+        legend = axes.legend(handles, labels, **common, **place)
+    return legend
 
 
 def _literal(name: str) -> str:

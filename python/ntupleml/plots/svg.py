@@ -34,7 +34,7 @@ _NOT_INLINE = re.compile(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->
 #: Numbers of places, of which two decimals are kept, and those of paths, of which one is: 1/720 inch.
 _PLACE = re.compile(r' (?:x|y|x1|x2|y1|y2|width|height|transform)="[^"]*"')
 _PATH = re.compile(r' d="[^"]*"')
-_SECOND_DECIMAL, _THIRD_DECIMAL = re.compile(r"(\.\d)\d+"), re.compile(r"(\.\d\d)\d+")
+_SECOND_DECIMAL, _THIRD_DECIMAL = re.compile(r"(?<=\.\d)\d+"), re.compile(r"(?<=\.\d\d)\d+")
 _SPACE_IN_PATH = re.compile(r"\s*([A-Za-z])\s*")
 _UNUSED_ID = re.compile(r' id="[A-Za-z]+[A-Za-z0-9]*_\d+"')
 _BLACK = re.compile(r"(fill|stroke): #000000")
@@ -74,21 +74,29 @@ def figure_svg(figure: Figure, prefix: str, title: str, box: BboxBase | None = N
 
     box = visible_box(figure) if box is None else box
     written = io.StringIO()
-    _prepare_for_pages(figure)
+    prepare_for_pages(figure)
     with mpl.rc_context(_PARAMETERS):
         figure.savefig(written, format="svg", bbox_inches=box, transparent=False, facecolor="none", edgecolor="none")
     return inline_svg(written.getvalue(), prefix, title)
 
 
-def _prepare_for_pages(figure: Figure) -> None:
-    """Take the backgrounds away, and give what must keep its colour another black and white."""
+def prepare_for_pages(figure: Figure) -> None:
+    """Take white backgrounds away, and give what must keep its colour another black and white.
+
+    On a white figure nobody sees the difference.
+    """
+    from matplotlib.colors import to_hex
     from matplotlib.legend import Legend
 
     for axes in figure.axes:
-        axes.patch.set_visible(False)
+        if to_hex(axes.get_facecolor()) == "#ffffff":
+            axes.patch.set_visible(False)
         for text in axes.texts:
             _keep_colour_on_cells(text, axes)
-    for legend in figure.findobj(Legend):
+        for legend in (axes.get_legend(), *axes.artists):  # findobj would make ticks that are never shown
+            if isinstance(legend, Legend):
+                legend.get_frame().set_facecolor(_PAPER)
+    for legend in figure.legends:
         legend.get_frame().set_facecolor(_PAPER)
 
 
@@ -111,7 +119,7 @@ def inline_svg(document: str, prefix: str, title: str) -> str:
     body = _NOT_INLINE.sub("", document[head.end() :])
     body = _UNUSED_ID.sub("", body)
     body = _TURN_BY_NOTHING.sub("", body)
-    body = _PLACE.sub(lambda match: _THIRD_DECIMAL.sub(r"\1", match[0]), body)
+    body = _PLACE.sub(lambda match: _THIRD_DECIMAL.sub("", match[0]), body)
     body = _PATH.sub(_shorter_path, body)
     body = _REFERENCE.sub(rf"\g<1>{prefix}-", body)
     body = _FONT_FAMILY.sub(lambda match: f"font-family: {_with_fallback(match[1])}", body)
@@ -126,7 +134,7 @@ def inline_svg(document: str, prefix: str, title: str) -> str:
 
 
 def _shorter_path(match: re.Match[str]) -> str:
-    path = _SPACE_IN_PATH.sub(r"\1", _SECOND_DECIMAL.sub(r"\1", match[0][4:-1])).strip()
+    path = _SPACE_IN_PATH.sub(r"\1", _SECOND_DECIMAL.sub("", match[0][4:-1])).strip()
     return f' d="{path}"'
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Rows of a table that are shown; longer ones are folded up.
 _ROWS_SHOWN = 12
 #: Pixels; wider figures take the whole width of the page.
-_WIDE_FIGURE = 900
+_WIDE_FIGURE = 780
 
 
 class Group(NamedTuple):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,13 +34,16 @@ from ntupleml.reports.sections import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ntupleml.metrics import Verdict
     from ntupleml.reports.material import Material
     from ntupleml.testing.preparation import Preparation
 
 log = logging.getLogger(__name__)
+
+#: Pictures whose garbage is collected together.
+_PICTURES_PER_COLLECTION = 25
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,8 @@ class ReportOptions:
         What the user typed.
     overwrite : bool
         Whether existing results may be replaced.
+    page_only : bool
+        Write no PNG and PDF, only the page and the numbers of its pictures.
     """
 
     output: Path | None = None
@@ -65,6 +72,7 @@ class ReportOptions:
     permutation: bool = False
     command: str = ""
     overwrite: bool = False
+    page_only: bool = False
 
 
 def write_report(preparation: Preparation, options: ReportOptions) -> tuple[list[Path], list[tuple[str, Verdict]]]:
@@ -90,10 +98,14 @@ def write_report(preparation: Preparation, options: ReportOptions) -> tuple[list
     """
     page_path, folder = report_paths(preparation, options.output)
     _refuse_existing(page_path, folder, overwrite=options.overwrite)
+    from threadpoolctl import threadpool_limits
+
     created = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    material = gather(preparation)
-    preparation = replace(preparation, methods=material.methods)  # names of files are those of what is there
-    sections = make_sections(material, options, created)
+    # Threads of the linear algebra only wait for each other, which doubles the cost of the numbers.
+    with threadpool_limits(limits=1, user_api="blas"):
+        material = gather(preparation)
+        preparation = replace(preparation, methods=material.methods)  # names of files are those of what is there
+        sections = make_sections(material, options, created)
     verdicts = [verdict for section in sections for verdict in section.verdicts]
     page = Page(
         f"Report of {preparation.training.output_path}",
@@ -103,7 +115,7 @@ def write_report(preparation: Preparation, options: ReportOptions) -> tuple[list
     )
     del material
     with all_or_none():
-        drawn, paths = _draw(page, preparation, folder, options.overwrite)
+        drawn, paths = _draw(page, preparation, folder, options)
         with replace_file(page_path, overwrite=options.overwrite) as temporary:
             temporary.write_text(render(page, drawn), encoding="utf-8")
     log.info("%s: %d pictures, and their files in %s", page_path, len(drawn), folder)
@@ -168,21 +180,43 @@ def _contained(anchor: str, title: str, make: Callable[[], Section]) -> Section:
 
 
 def _draw(
-    page: Page, preparation: Preparation, folder: Path, overwrite: bool
+    page: Page, preparation: Preparation, folder: Path, options: ReportOptions
 ) -> tuple[dict[tuple[str, int, int], Drawn], list[Path]]:
-    """Draw every picture once: SVG for the page, and files."""
+    """Draw every picture once: SVG for the page, and files unless only the page is wanted."""
     drawn: dict[tuple[str, int, int], Drawn] = {}
     paths: list[Path] = []
-    for section in page.sections:
-        for index, number, group, picture in pictures_of(section):
+    wanted = [(section, *found) for section in page.sections for found in pictures_of(section)]
+    with _rare_garbage_collection() as collect:
+        for section, index, number, group, picture in wanted:
             stem = folder / _file_name(preparation, group.method, picture.name)
             prefix = f"{section.anchor}{index}-{number}"
             written, element = write_picture_and_svg(
-                picture, stem, preparation.testing.plot, prefix, overwrite=overwrite
+                picture,
+                stem,
+                preparation.testing.plot,
+                prefix,
+                overwrite=options.overwrite,
+                svg_only=options.page_only,
             )
             paths += written
             drawn[(section.anchor, index, number)] = Drawn(element, (f"{folder.name}/{stem.name}",))
+            if len(drawn) % _PICTURES_PER_COLLECTION == 0:
+                collect()
     return drawn, paths
+
+
+@contextmanager
+def _rare_garbage_collection() -> Iterator[Callable[[], object]]:
+    """Collect the garbage of figures only when asked to: Python alone would spend a third of the time on it."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    gc.freeze()  # what is there already is not looked at
+    try:
+        yield gc.collect
+    finally:
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()
 
 
 def _file_name(preparation: Preparation, method: str | None, name: str) -> str:

@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ntupleml.metrics import Undefined
-from ntupleml.plots.correlations import draw_correlations, draw_differences
-from ntupleml.plots.inputs import draw_distributions, draw_separation_ranking
-from ntupleml.plots.pictures import Picture, Table
+from ntupleml.plots.correlations import draw_all_correlations, draw_correlations, draw_differences
+from ntupleml.plots.inputs import draw_distributions, draw_separation_ranking, draw_several_distributions
+from ntupleml.plots.pictures import Picture, Table, together
 from ntupleml.testing.input_findings import input_findings
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Pairs of variables in the tables of correlations.
 _LONGEST_TABLE = 15
+#: Variables in a picture with a panel for each.
+_IN_ONE_PICTURE = 9
 _LONGEST_NAME = 80
 
 
@@ -50,14 +52,65 @@ def _file_name(name: str) -> str:
     return re.sub(r"[^\w.\-]+", "_", name)[:_LONGEST_NAME].strip("_.") or "variable"
 
 
-def inputs_pictures(summary: InputSummary) -> list[Picture]:
-    """Pictures of the inputs, with their numbers and tables; the first has the overview and the weights."""
+def inputs_pictures(summary: InputSummary, *, in_panels: bool = False) -> list[Picture]:
+    """Pictures of the inputs, with their numbers and tables; the first has the overview and the weights.
+
+    Parameters
+    ----------
+    summary : InputSummary
+    in_panels : bool, default: False
+        Make pictures of several variables, ``inputs_1``, ``inputs_2`` and so on, and one of the correlations and one of
+        their differences of all classes, in place of one for each.
+    """
     names = iter(inputs_names(summary.variables, summary.classes))
-    pictures = [_ranking_picture(next(names), summary)]
-    pictures += [_variable_picture(next(names), variable, summary) for variable in summary.variables]
+    ranking = _ranking_picture(next(names), summary)
+    variables = {variable: _variable_picture(next(names), variable, summary) for variable in summary.variables}
+    correlations, differences = {}, {}
     for name in summary.classes:
-        pictures += [_correlation_picture(next(names), name, summary), _difference_picture(next(names), name, summary)]
-    return pictures
+        correlations[name] = _correlation_picture(next(names), name, summary)
+        differences[name] = _difference_picture(next(names), name, summary)
+    if not in_panels:
+        pairs = zip(correlations.values(), differences.values(), strict=True)
+        return [ranking, *variables.values(), *(picture for pair in pairs for picture in pair)]
+    return [
+        ranking,
+        *(_panels_picture(number, part, summary) for number, part in enumerate(_parts(variables), start=1)),
+        together(
+            "correlations",
+            "Weighted correlation coefficients of each class, over the events that have both values.",
+            correlations,
+            partial(draw_all_correlations, summary.correlations),
+            "class",
+        ),
+        together(
+            "correlations_difference",
+            "Differences of the correlation coefficients in each class from those in the other classes together.",
+            differences,
+            partial(draw_all_correlations, summary.differences, differences=True),
+            "class",
+        ),
+    ]
+
+
+def _parts(variables: dict[str, Picture]) -> list[dict[str, Picture]]:
+    """As many variables as stand in one picture."""
+    names = list(variables)
+    chunks = [names[start : start + _IN_ONE_PICTURE] for start in range(0, len(names), _IN_ONE_PICTURE)]
+    return [{name: variables[name] for name in chunk} for chunk in chunks]
+
+
+def _panels_picture(number: int, pictures: dict[str, Picture], summary: InputSummary) -> Picture:
+    shown = {name: (summary.binnings[name], summary.distributions[name]) for name in pictures}
+    caption = "Shares of the events of each class per bin, with statistical uncertainties."
+    if any(binning.defaults for binning, _ in shown.values()):
+        caption += " Default values stand for missing and count in neither mean, standard deviation nor correlations."
+    return together(
+        f"inputs_{number}",
+        caption + _sampling(summary),
+        pictures,
+        partial(draw_several_distributions, shown),
+        "variable",
+    )
 
 
 def _ranking_picture(name: str, summary: InputSummary) -> Picture:

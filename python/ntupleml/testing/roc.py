@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ntupleml.metrics import Measurement, Undefined, as_plain
 from ntupleml.metrics.class_rocs import SIGNAL_EFFICIENCIES, ClassRocs, class_rocs, plain_roc
-from ntupleml.plots.pictures import Picture, Table
+from ntupleml.plots.pictures import Picture, Table, together
 from ntupleml.testing.preparation import tested_events
 from ntupleml.testing.steps import write_step
 
@@ -54,7 +54,9 @@ def rocs_of_methods(events: TestedEvents) -> dict[str, ClassRocs]:
     }
 
 
-def roc_pictures(events: TestedEvents, rocs: Mapping[str, ClassRocs] | None = None) -> list[Picture]:
+def roc_pictures(
+    events: TestedEvents, rocs: Mapping[str, ClassRocs] | None = None, *, in_panels: bool = False
+) -> list[Picture]:
     """Pictures of the ROC curves, of all methods together.
 
     Parameters
@@ -62,6 +64,9 @@ def roc_pictures(events: TestedEvents, rocs: Mapping[str, ClassRocs] | None = No
     events : TestedEvents
     rocs : mapping of str to ClassRocs, optional
         Those of `rocs_of_methods`, where they are there already.
+    in_panels : bool, default: False
+        Of three or more classes make one picture, ``roc_classes``, of all classes against the rest, and one,
+        ``roc_pairs``, of all pairs.
 
     Returns
     -------
@@ -71,19 +76,53 @@ def roc_pictures(events: TestedEvents, rocs: Mapping[str, ClassRocs] | None = No
     """
     found = rocs_of_methods(events) if rocs is None else rocs
     classes = events.classes
-    pictures = [
-        _rest_picture(name, {method: one.against_rest[name] for method, one in found.items()}, found, classes)
+    rest = {
+        name: {method: one.against_rest[name] for method, one in found.items()}
         for name in (classes[:1] if len(classes) == 2 else classes)
+    }
+    pictures = {name: _rest_picture(name, results, found, classes) for name, results in rest.items()}
+    if len(classes) == 2:
+        return list(pictures.values())
+    pairs = {
+        name: {
+            other: {method: one.pairs[name][other] for method, one in found.items()}
+            for other in classes
+            if other != name
+        }
+        for name in classes
+    }
+    of_pairs = {name: _pairs_picture(name, others, classes) for name, others in pairs.items()}
+    if not in_panels:
+        return [*pictures.values(), *of_pairs.values()]
+    return [
+        together(
+            "roc_classes",
+            "ROC curves of each class against the rest by its score: background rejection 1 − ε_B and rejection factor "
+            f"1/ε_B against signal efficiency. Bands: one standard deviation.{_all_remarks(rest)}",
+            pictures,
+            partial(_draw_all, rest, "classes"),
+            "Class",
+        ),
+        together(
+            "roc_pairs",
+            "ROC curves of each class against each other class by the score of the first: events of these two classes "
+            "only. Bands: one standard deviation.",
+            of_pairs,
+            partial(_draw_all, pairs, "pairs"),
+            "Class",
+        ),
     ]
-    if len(classes) > 2:
-        for name in classes:
-            others = {
-                other: {method: one.pairs[name][other] for method, one in found.items()}
-                for other in classes
-                if other != name
-            }
-            pictures.append(_pairs_picture(name, others))
-    return pictures
+
+
+def _all_remarks(rest: Mapping[str, Mapping[str, RocSummary | Undefined]]) -> str:
+    texts = {name: _remarks(results) for name, results in rest.items()}
+    return "".join(f" {name}:{text}" for name, text in texts.items() if text)
+
+
+def _draw_all(results: Any, what: str, config: PlotConfig) -> Figure:
+    from ntupleml.plots.roc import draw_all_class_rocs, draw_all_pair_rocs
+
+    return draw_all_class_rocs(results, config) if what == "classes" else draw_all_pair_rocs(results, config)
 
 
 def roc_files(preparation: Preparation, *, overwrite: bool = False) -> list[Path]:
@@ -127,13 +166,15 @@ def _rest_picture(
     )
 
 
-def _pairs_picture(signal: str, others: dict[str, dict[str, RocSummary | Undefined]]) -> Picture:
+def _pairs_picture(
+    signal: str, others: dict[str, dict[str, RocSummary | Undefined]], classes: Sequence[str]
+) -> Picture:
     rows = tuple((other, method, *_cells(one)) for other, methods in others.items() for method, one in methods.items())
     return Picture(
         f"roc_pairs_{signal}",
         f"ROC curves of '{signal}' against each other class by the score of '{signal}': events of these two classes "
         f"only. Bands: one standard deviation.",
-        partial(_draw_pairs, signal, others),
+        partial(_draw_pairs, signal, others, classes),
         {
             "signal": signal,
             "against": {
@@ -152,10 +193,15 @@ def _draw_rest(
     return draw_class_roc(signal, results, classes, config)
 
 
-def _draw_pairs(signal: str, others: Mapping[str, Mapping[str, RocSummary | Undefined]], config: PlotConfig) -> Figure:
+def _draw_pairs(
+    signal: str,
+    others: Mapping[str, Mapping[str, RocSummary | Undefined]],
+    classes: Sequence[str],
+    config: PlotConfig,
+) -> Figure:
     from ntupleml.plots.roc import draw_pair_rocs
 
-    return draw_pair_rocs(signal, others, config)
+    return draw_pair_rocs(signal, others, classes, config)
 
 
 def _cells(result: RocSummary | Undefined) -> list[Cell]:

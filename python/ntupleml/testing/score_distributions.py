@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from ntupleml.metrics.overtraining import Overtraining, ScoredSample, no_overtra
 from ntupleml.metrics.overtraining import overtraining as compare_samples
 from ntupleml.metrics.score_distributions import density, score_edges, score_stack, sum_of_weights
 from ntupleml.metrics.two_samples import TwoSampleTest
-from ntupleml.plots.pictures import Picture, Table
-from ntupleml.plots.score_distributions import draw_score_distributions, draw_score_stack
+from ntupleml.plots.pictures import Picture, Table, together
+from ntupleml.plots.score_distributions import ScoreSamples, draw_all_score_distributions, draw_all_score_stacks
 from ntupleml.testing.preparation import recorded_data, tested_events
 from ntupleml.testing.steps import write_step
 from ntupleml.testing.training_sample import training_part
@@ -22,11 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from ntupleml.config import PlotConfig
-    from ntupleml.metrics import Histogram
+    from ntupleml.metrics import Histogram, Measurement
     from ntupleml.metrics.overtraining import ClassOvertraining
     from ntupleml.metrics.score_distributions import Density, ScoreStack
     from ntupleml.plots.pictures import Cell
@@ -41,7 +40,12 @@ def score_distribution_names(preparation: Preparation) -> list[str]:
     return [f"{kind}_{name}" for name in preparation.training.classes for kind in ("scores", "stack")]
 
 
-def overtraining(test: TestedEvents, training: TestedEvents | Undefined, method: str) -> Overtraining:
+def overtraining(
+    test: TestedEvents,
+    training: TestedEvents | Undefined,
+    method: str,
+    test_areas: Mapping[int, Mapping[str, Measurement | Undefined]] | None = None,
+) -> Overtraining:
     """Compare the events that the models of a method were fitted on with those that they never saw.
 
     Parameters
@@ -50,11 +54,13 @@ def overtraining(test: TestedEvents, training: TestedEvents | Undefined, method:
     training : TestedEvents or Undefined
         From `training_part`; where it is undefined, so is the result, with the reason in its verdict.
     method : str
+    test_areas : mapping of int to mapping of str to Measurement or Undefined, optional
+        Areas of the unseen events by model and class, where they are known already.
     """
     if isinstance(training, Undefined):
         return no_overtraining(training)
     return compare_samples(
-        _sample(test, method), _sample(training, method), test.classes, _edges(test, training, None, method)
+        _sample(test, method), _sample(training, method), test.classes, _edges(test, training, None, method), test_areas
     )
 
 
@@ -64,6 +70,8 @@ def score_distribution_pictures(
     data: TestedEvents | Undefined,
     method: str,
     result: Overtraining | None = None,
+    *,
+    in_panels: bool = False,
 ) -> list[Picture]:
     """Distributions of the scores of all classes.
 
@@ -78,24 +86,43 @@ def score_distribution_pictures(
     method : str
     result : Overtraining, optional
         From `overtraining`, if it is there already.
+    in_panels : bool, default: False
+        Make one picture of all classes in place of one for each.
 
     Returns
     -------
     list of Picture
-        Of each class `scores_{class}` and `stack_{class}`.
+        Of each class `scores_{class}` and `stack_{class}`; in panels `scores` and `stacks`.
     """
     result = overtraining(test, training, method) if result is None else result
     edges = _edges(test, training, data, method)
     unseen = _histograms(test, method, edges)
     fitted = {} if isinstance(training, Undefined) else _histograms(training, method, edges)
-    pictures = []
+    scores, stacks, samples, sums = {}, {}, {}, {}
     for index, name in enumerate(test.classes):
-        pictures.append(_distributions(name, unseen[name], fitted.get(name, {}), result, _sampling(test, training)))
+        samples[name] = _samples(name, unseen[name], fitted.get(name, {}), result)
+        scores[name] = _distributions(
+            name, unseen[name], fitted.get(name, {}), samples[name], result, _sampling(test, training)
+        )
         recorded: Histogram | Undefined = (
             data if isinstance(data, Undefined) else histogram(data.scores[method][:, index], data.weights, edges[name])
         )
-        pictures.append(_stack(name, score_stack(unseen[name], recorded)))
-    return pictures
+        sums[name] = score_stack(unseen[name], recorded)
+        stacks[name] = _stack(name, sums[name])
+    if in_panels:
+        return [
+            together("scores", _of_each(scores), scores, partial(draw_all_score_distributions, samples), "Score of"),
+            together("stacks", _of_each(stacks), stacks, partial(draw_all_score_stacks, sums), "Score of"),
+        ]
+    return [picture for name in test.classes for picture in (scores[name], stacks[name])]
+
+
+def _of_each(pictures: Mapping[str, Picture]) -> str:
+    """The caption of the pictures of all classes together."""
+    name, first = next(iter(pictures.items()))
+    return first.caption.replace(f"score of '{name}'", "score of each class").replace(
+        f"Score of '{name}'", "Score of each class"
+    )
 
 
 def score_distribution_files(preparation: Preparation, *, overwrite: bool = False) -> list[Path]:
@@ -156,31 +183,35 @@ def _histograms(
     return found
 
 
+def _samples(
+    name: str, unseen: Mapping[str, Histogram], fitted: Mapping[str, Histogram], result: Overtraining
+) -> ScoreSamples:
+    return ScoreSamples(
+        {true_class: density(one) for true_class, one in unseen.items()},
+        {true_class: density(one) for true_class, one in fitted.items()},
+        {true_class: result.p_values(name, true_class) for true_class in unseen} if result.models else {},
+    )
+
+
 def _distributions(
     name: str,
     unseen: Mapping[str, Histogram],
     fitted: Mapping[str, Histogram],
+    samples: ScoreSamples,
     result: Overtraining,
     sampling: str,
 ) -> Picture:
-    test = {true_class: density(one) for true_class, one in unseen.items()}
-    training = {true_class: density(one) for true_class, one in fitted.items()}
-    p_values = {true_class: result.p_values(name, true_class) for true_class in unseen} if result.models else {}
-
-    def draw(plot: PlotConfig) -> Figure:
-        return draw_score_distributions(name, test, training, p_values, plot)
-
     compared = "points: the events that the models were fitted on" if fitted else result.verdict.text.rstrip(".")
     tables = (_table_of_areas(name, result), _table_of_tests(name, result)) if result.models else ()
     return Picture(
         f"scores_{name}",
         f"Score of '{name}' for the events of each true class, each normalised to 1. Lines: unseen events; {compared}."
         f"{sampling}",
-        draw,
+        partial(draw_all_score_distributions, {name: samples}),
         {
             "score": name,
-            "unseen": {true_class: _plain(one) for true_class, one in test.items()},
-            "training_part": {true_class: _plain(one) for true_class, one in training.items()},
+            "unseen": {true_class: _plain(one) for true_class, one in samples.test.items()},
+            "training_part": {true_class: _plain(one) for true_class, one in samples.training.items()},
             "overtraining": _numbers_of_class(name, result),
         },
         (_table_of_events(unseen, fitted), *tables),
@@ -259,9 +290,6 @@ def _share(sampled: Mapping[str, float], what: str) -> str:
 
 
 def _stack(name: str, stack: ScoreStack) -> Picture:
-    def draw(plot: PlotConfig) -> Figure:
-        return draw_score_stack(name, stack, plot)
-
     if isinstance(stack.data, Undefined):
         points = f"recorded data are not shown ({stack.data.reason})"
     else:
@@ -272,7 +300,7 @@ def _stack(name: str, stack: ScoreStack) -> Picture:
         f"stack_{name}",
         f"Sums of weights of all true classes in bins of the score of '{name}', unseen events, with the statistical "
         f"uncertainty of the sum; {points}.",
-        draw,
+        partial(draw_all_score_stacks, {name: stack}),
         {"score": name, **stack.to_dict()},
         _tables_of_stack(stack),
     )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ntupleml.metrics.measurement import Undefined
 from ntupleml.metrics.significance_bins import SMALLEST_BACKGROUND, BinnedSignificance, binned_significance
 from ntupleml.metrics.significance_scan import SignificanceScan, scan_significance
-from ntupleml.plots.pictures import Picture, Table
-from ntupleml.plots.significance import draw_significance
+from ntupleml.plots.pictures import Picture, Table, together
+from ntupleml.plots.significance import draw_significance, draw_significances, measurement_text
 from ntupleml.testing.preparation import tested_events
 from ntupleml.testing.steps import write_step
 
@@ -40,7 +40,9 @@ def significance_names(preparation: Preparation) -> list[str]:
     return [f"significance_{name}" for name in preparation.training.classes]
 
 
-def significance_pictures(events: TestedEvents, testing: TestingConfig, method: str | None = None) -> list[Picture]:
+def significance_pictures(
+    events: TestedEvents, testing: TestingConfig, method: str | None = None, *, in_panels: bool = False
+) -> list[Picture]:
     """One picture for each class as signal, with all other classes as background.
 
     Parameters
@@ -50,9 +52,16 @@ def significance_pictures(events: TestedEvents, testing: TestingConfig, method: 
         For `significance` and `seed`.
     method : str, optional
         Whose scores; by default the first method of the events.
+    in_panels : bool, default: False
+        Make one picture, `significances`, of all classes.
     """
     method = method or next(iter(events.scores))
-    return [_picture(events, testing, method, index) for index in range(len(events.classes))]
+    results = {name: _results(events, testing, method, index) for index, name in enumerate(events.classes)}
+    pictures = {name: _picture(events, method, name, *found) for name, found in results.items()}
+    if not in_panels:
+        return list(pictures.values())
+    caption = _caption("each class", method, events, Undefined("of several classes"))
+    return [together("significances", caption, pictures, partial(draw_significances, results), "Signal")]
 
 
 def significance_files(preparation: Preparation, *, overwrite: bool = False) -> list[Path]:
@@ -65,7 +74,9 @@ def significance_files(preparation: Preparation, *, overwrite: bool = False) -> 
     )
 
 
-def _picture(events: TestedEvents, testing: TestingConfig, method: str, index: int) -> Picture:
+def _results(
+    events: TestedEvents, testing: TestingConfig, method: str, index: int
+) -> tuple[SignificanceScan | Undefined, BinnedSignificance | Undefined]:
     name = events.classes[index]
     scores, is_signal, config = events.scores[method][:, index], events.truth == index, testing.significance
     scan = scan_significance(
@@ -79,7 +90,17 @@ def _picture(events: TestedEvents, testing: TestingConfig, method: str, index: i
     binned = binned_significance(
         scores, is_signal, events.weights, config.bins, background_uncertainty=config.background_uncertainty
     )
-    _report(name, scan)
+    _report(name, method, scan)
+    return scan, binned
+
+
+def _picture(
+    events: TestedEvents,
+    method: str,
+    name: str,
+    scan: SignificanceScan | Undefined,
+    binned: BinnedSignificance | Undefined,
+) -> Picture:
     numbers: dict[str, Any] = {"class": name, "method": method, "events": len(events)}
     numbers["smallest_number_of_effective_background_events"] = SMALLEST_BACKGROUND
     numbers["scan"] = str(scan) if isinstance(scan, Undefined) else scan.to_dict()
@@ -93,17 +114,18 @@ def _picture(events: TestedEvents, testing: TestingConfig, method: str, index: i
     )
 
 
-def _report(name: str, scan: SignificanceScan | Undefined) -> None:
+def _report(name: str, method: str, scan: SignificanceScan | Undefined) -> None:
     best = scan if isinstance(scan, Undefined) else scan.best["asimov"]
     if isinstance(best, Undefined):
-        log.warning("class '%s': significance %s", name, best)
+        log.warning("%s, class '%s': significance %s", method, name, best)
         return
     log.info(
-        "class '%s': largest Asimov significance %.4g ± %.2g (bias %.2g) for scores above %.4g ± %.2g",
+        "%s, class '%s': largest Asimov significance %s (bias %.3g) for scores above %s",
+        method,
         name,
-        *best.significance,
+        measurement_text(best.significance),
         best.bias.value,
-        *best.cut,
+        measurement_text(best.cut),
     )
 
 

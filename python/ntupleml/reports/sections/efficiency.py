@@ -13,18 +13,20 @@ if TYPE_CHECKING:
     from ntupleml.reports.material import Material
     from ntupleml.testing.sculpting import SculptingRow
 
-#: Pairs of class and variable that get pictures, of the first method and of each other one.
-_SHOWN_FIRST, _SHOWN_OTHERS = 6, 2
+#: Pairs of class and variable that get pictures, of the first method and of each other one; more where the user named
+#: spectators.
+_SHOWN_FIRST, _SHOWN_OTHERS, _SPECTATORS_FIRST = 3, 2, 6
 
 
 def section(material: Material) -> Section:
     """An overview of all variables, and pictures of the spectators or else of the worst variables."""
     spectators = material.preparation.testing.spectators
+    most = _SPECTATORS_FIRST if spectators else _SHOWN_FIRST
     groups, verdicts = [], []
     for number, method in enumerate(material.methods):
         rows = sculpting_summary(material.events, method, seed=material.seed)
         verdicts.append((f"Sculpts? {method}", sculpts(rows, spectators)))
-        shown = _shown(rows, spectators, _SHOWN_OTHERS if number else _SHOWN_FIRST)
+        shown = _shown(rows, spectators, _SHOWN_OTHERS if number else most)
         pictures = sculpting_pictures(material.events, method, rows, shown=shown, seed=material.seed)
         groups.append(Group(method, (), (), tuple(pictures), method, is_open=number == 0))
     introduction = (

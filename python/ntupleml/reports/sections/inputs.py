@@ -18,11 +18,11 @@ _NO_METHOD = ""
 
 
 def section(material: Material) -> Section:
-    """Overview, a picture per variable, and the correlations."""
+    """Overview, a panel per variable, and the correlations."""
     summary = input_summary_of_events(material.events)
-    ranking, *others = inputs_pictures(summary)
-    variables = tuple(picture for picture in others if not picture.name.startswith("correlations_"))
-    correlations = tuple(picture for picture in others if picture.name.startswith("correlations_"))
+    ranking, *others = inputs_pictures(summary, in_panels=True)
+    variables = tuple(picture for picture in others if not picture.name.startswith("correlations"))
+    correlations = tuple(picture for picture in others if picture.name.startswith("correlations"))
     findings = tuple((text,) for text in input_findings(summary))
     tables = [weights_table(summary), overview_table(summary)]
     if findings:

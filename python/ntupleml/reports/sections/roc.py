@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def section(material: Material) -> Section:
     """Each class against the rest and, of three or more classes, against each other class."""
     rocs = {method: material.rocs[method][POOLED] for method in material.methods}
-    pictures = roc_pictures(material.events, rocs)
-    rest = tuple(picture for picture in pictures if not picture.name.startswith("roc_pairs_"))
-    pairs = tuple(picture for picture in pictures if picture.name.startswith("roc_pairs_"))
+    pictures = roc_pictures(material.events, rocs, in_panels=True)
+    rest = tuple(picture for picture in pictures if picture.name != "roc_pairs")
+    pairs = tuple(picture for picture in pictures if picture.name == "roc_pairs")
     groups = [Group("Each class against the rest", (), (), rest)]
     if pairs:
         groups.append(Group("Each class against each other class", (), (), pairs))

@@ -17,10 +17,10 @@ def section(material: Material) -> Section:
     """Pictures of every method, and whether it is overtrained."""
     groups, verdicts = [], []
     for number, method in enumerate(material.methods):
-        result = overtraining(material.events, material.training_parts[method], method)
+        result = overtraining(material.events, material.training_parts[method], method, material.areas(method))
         verdicts.append((f"Overtrained? {method}", result.verdict))
         pictures = score_distribution_pictures(
-            material.events, material.training_parts[method], _data(material, method), method, result
+            material.events, material.training_parts[method], _data(material, method), method, result, in_panels=True
         )
         groups.append(Group(method, (), (), tuple(pictures), method, is_open=number == 0))
     return Section("scores", "Scores", _INTRODUCTION, tuple(groups), tuple(verdicts))

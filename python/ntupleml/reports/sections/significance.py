@@ -16,7 +16,12 @@ def section(material: Material) -> Section:
     testing = material.preparation.testing
     groups = tuple(
         Group(
-            method, (), (), tuple(significance_pictures(material.events, testing, method)), method, is_open=number == 0
+            method,
+            (),
+            (),
+            tuple(significance_pictures(material.events, testing, method, in_panels=True)),
+            method,
+            is_open=number == 0,
         )
         for number, method in enumerate(material.methods)
     )

@@ -1,0 +1,69 @@
+"""Pictures and their numbers: several as one, and files."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from ntupleml.config import PlotConfig
+from ntupleml.metrics import Measurement
+from ntupleml.plots import new_figure
+from ntupleml.plots.pictures import Picture, Table, together, write_numbers, write_picture_and_svg
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _draw(_plot: PlotConfig) -> Any:
+    figure, axes = new_figure(4, 3)
+    axes.plot([0, 1], [1, 2])
+    return figure
+
+
+def _picture(name: str, area: float) -> Picture:
+    areas = Table(("method", "area"), (("keras", Measurement(area, 0.1)),), f"Area of '{name}' against the rest")
+    of_all = Table(("method", "average"), (("keras", 0.7),), "Average")
+    return Picture(f"roc_{name}", "", _draw, {"area": area}, (areas, of_all))
+
+
+def test_tables_of_several_pictures_are_one() -> None:
+    """One more column tells the rows apart; what all pictures repeat stands once."""
+    found = together("rocs", "All.", {"a": _picture("a", 0.6), "b": _picture("b", 0.8)}, _draw, "class")
+    assert found.numbers == {"a": {"area": 0.6}, "b": {"area": 0.8}}
+    areas, of_all = found.tables
+    assert areas == Table(
+        ("class", "method", "area"),
+        (("a", "keras", Measurement(0.6, 0.1)), ("b", "keras", Measurement(0.8, 0.1))),
+        "Area of each against the rest",
+    )
+    assert of_all == Table(("method", "average"), (("keras", 0.7),), "Average")
+
+
+def test_numbers_of_long_lists_are_read_as_they_were(tmp_path: Path) -> None:
+    """Very small, large and infinite ones, whole numbers, deep and short lists, and texts that look like ours."""
+    values = [1e-5, 1.5e-300, 1e22, -2.0, 0.1, math.inf, -math.inf, 123456789.123]
+    numbers: dict[str, Any] = {
+        "values": values,
+        "counts": list(range(-3, 30)),
+        "deep": {"list": [{"of": values}, [values, ["a"] * 20]], "short": [1e-7]},
+        "mixed": [*values, "undefined: no events"],
+        "text": "a: [1, 2]",
+    }
+    path = write_numbers(numbers, tmp_path / "a.yaml")
+    assert yaml.safe_load(path.read_text()) == numbers
+    assert max(map(len, path.read_text().splitlines())) <= 130
+    whole = yaml.safe_load(write_numbers({"list": [math.nan] * 9}, tmp_path / "b.yaml").read_text())["list"]
+    assert len(whole) == 9
+    assert all(math.isnan(value) for value in whole)
+
+
+@pytest.mark.parametrize("svg_only", [True, False])
+def test_files_of_a_picture_on_a_page(tmp_path: Path, svg_only: bool) -> None:
+    paths, element = write_picture_and_svg(_picture("a", 0.5), tmp_path / "roc", PlotConfig(), "a", svg_only=svg_only)
+    endings = [".yaml"] if svg_only else [".png", ".pdf", ".yaml"]
+    assert [path.suffix for path in paths] == endings
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"roc{ending}" for ending in endings)
+    assert element.startswith("<svg")
