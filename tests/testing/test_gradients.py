@@ -220,3 +220,13 @@ def test_toys_of_the_paper(scenario: str) -> None:
     assert {term.label for term in ranking.terms[: len(leading)]} == set(leading)
     last, following = ranking.terms[len(leading) - 1].coefficient, ranking.terms[len(leading)].coefficient
     assert last.value - following.value > 5 * np.hypot(last.uncertainty, following.uncertainty)
+
+
+def test_many_models_without_remarks_of_tensorflow(caplog: pytest.LogCaptureFixture) -> None:
+    """The models of many folds are many programs, which TensorFlow would take for one that is compiled anew."""
+    import keras
+
+    model = _network([keras.layers.Dense(2, activation="softmax")], 2)
+    for _ in range(7):
+        _derivatives(model, np.zeros((3, 2)), np.zeros(3, dtype=int), 2)
+    assert [record.message for record in caplog.records if record.name.startswith("tensorflow")] == []

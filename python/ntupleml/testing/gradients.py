@@ -94,7 +94,7 @@ def score_derivatives(
     if order > 1:
         _refuse_layer_normalisation(model, where)
     size = min(batch_size or _batch_size(model, num_inputs, order), num_events)
-    differentiate = _differentiator(model, num_inputs, order)
+    differentiate = _differentiator(model, size, num_inputs, order)
     for start in range(0, num_events, size):
         rows = np.arange(start, start + size) % num_events  # the last batch is filled up, so that nothing is recompiled
         kept = min(size, num_events - start)
@@ -124,7 +124,7 @@ def _refuse_layer_normalisation(model: Any, where: str) -> None:
 
 
 def _differentiator(
-    model: Any, num_inputs: int, order: int
+    model: Any, batch_size: int, num_inputs: int, order: int
 ) -> Callable[[NDArray[Any], NDArray[np.integer[Any]]], tuple[NDArray[Any], NDArray[Any]]]:
     """Compiled function from inputs and classes to derivatives and scores."""
     import tensorflow as tf
@@ -160,19 +160,24 @@ def _differentiator(
             slopes = inner.gradient(along, rows, unconnected_gradients="zero")
         return outer.batch_jacobian(slopes, rows, unconnected_gradients="zero")
 
-    # Without XLA: it saves no processor time here, and cannot differentiate what some layers do three times.
-    compiled_first, compiled_second, compiled_third = (
-        tf.function(function, autograph=False) for function in (gradient, second, third)
-    )
+    events_type = tf.TensorSpec((batch_size, num_inputs), dtype)
+    classes_type = tf.TensorSpec((batch_size,), tf.int32)
+
+    def compiled(function: Any, *types: Any) -> Any:
+        # Without XLA: it saves no processor time here, and cannot differentiate what some layers do three times.
+        return tf.function(function, autograph=False).get_concrete_function(events_type, classes_type, *types)
+
+    first_or_second = compiled(gradient if order == 1 else second)
+    compiled_third = compiled(third, tf.TensorSpec((num_inputs,), dtype)) if order == 3 else None
 
     def differentiate(rows: NDArray[Any], classes: NDArray[np.integer[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
         events, indices = tf.constant(rows, dtype), tf.constant(classes, tf.int32)
         if order == 1:
-            slopes, scores = compiled_first(events, indices)
+            slopes, scores = first_or_second(events, indices)
             return slopes.numpy(), scores.numpy()
-        slopes, curvatures, scores = compiled_second(events, indices)
+        slopes, curvatures, scores = first_or_second(events, indices)
         parts = [slopes.numpy(), _taken(curvatures.numpy(), places[2])]
-        if order == 3:
+        if compiled_third is not None:
             along = [compiled_third(events, indices, tf.constant(unit, dtype)).numpy() for unit in np.eye(num_inputs)]
             parts.append(_taken(np.stack(along, axis=1), places[3]))
         return np.concatenate(parts, axis=1), scores.numpy()
