@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 try:
-    from ntupleml.command_line import add_configs, positive_number, run
+    from ntupleml.command_line import add_configs, add_reading_options, positive_number, run
     from ntupleml.config_arguments import IntermixedParser
     from ntupleml.errors import NtuplemlError
 except ModuleNotFoundError:
@@ -71,14 +71,5 @@ if __name__ == "__main__":
     parser.add_argument(
         "--max-events", type=positive_number, metavar="N", help="look at a random sample of N events (default: all)"
     )
-    parser.add_argument("--era", "--condition", dest="condition", metavar="NAME", help="era (condition) to look at")
-    parser.add_argument(
-        "--Num_Events",
-        "--events-per-chunk",
-        dest="num_events",
-        type=positive_number,
-        metavar="N",
-        help="events read at a time",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
+    add_reading_options(parser)
     sys.exit(run(main, parser))

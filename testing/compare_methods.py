@@ -9,6 +9,7 @@ import sys
 
 try:
     from ntupleml.command_line import add_testing_options, positive_number, run
+    from ntupleml.testing.steps import method_names
 except ModuleNotFoundError:
     sys.stderr.write(f"{sys.argv[0]}: ntupleml is not installed in this environment; source setup.sh first\n")
     sys.exit(2)
@@ -40,17 +41,12 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise argparse.ArgumentTypeError("no names; give some, e.g. keras,BDT")
-    return names
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     add_testing_options(parser)
-    parser.add_argument("--methods", type=_names, metavar="A,B", help="methods to compare; by default all trained ones")
+    parser.add_argument(
+        "--methods", type=method_names, metavar="A,B", help="methods to compare; by default all trained ones"
+    )
     parser.add_argument("--class-weights", action="store_true", help="multiply with the training's class weights")
     parser.add_argument(
         "--max-events",

@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
 
 try:
-    from ntupleml.command_line import add_configs, positive_number, run
+    from ntupleml.command_line import add_configs, add_reading_options, positive_number, run
     from ntupleml.config_arguments import IntermixedParser
+    from ntupleml.testing.steps import method_names
 except ModuleNotFoundError:
     sys.stderr.write(f"{sys.argv[0]}: ntupleml is not installed in this environment; source setup.sh first\n")
     sys.exit(2)
@@ -60,13 +64,6 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise argparse.ArgumentTypeError("no names; give some, e.g. keras,BDT")
-    return names
-
-
 if __name__ == "__main__":
     parser = IntermixedParser(description=__doc__, usage="%(prog)s [options] CONFIG_TRAINING CONFIG_TESTING [FOLD]")
     add_configs(parser, "training", "testing")
@@ -81,18 +78,15 @@ if __name__ == "__main__":
         metavar="CONFIG_TESTING",
         help="testing config of the second (default: the same)",
     )
-    parser.add_argument("--methods", type=_names, metavar="A,B", help="methods to show; by default all trained ones")
+    parser.add_argument(
+        "--methods", type=method_names, metavar="A,B", help="methods to show; by default all trained ones"
+    )
     parser.add_argument("--taylor", action="store_true", help="compute the Taylor ranking of the network")
     parser.add_argument("--permutation", action="store_true", help="compute the permutation importance")
-    parser.add_argument("--era", "--condition", dest="condition", metavar="NAME", help="era (condition) to test")
     parser.add_argument("--class-weights", action="store_true", help="multiply with the training's class weights")
     parser.add_argument("--max-events", type=positive_number, metavar="N", help="events held in memory")
     parser.add_argument(
-        "--Num_Events", "--events-per-chunk", dest="num_events", type=positive_number, metavar="N",
-        help="events read at a time",
-    )  # fmt: skip
-    parser.add_argument(
         "--page-only", action="store_true", help="write the page and the numbers, without PNG and PDF files"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
+    add_reading_options(parser)
     sys.exit(run(main, parser))

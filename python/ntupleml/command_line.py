@@ -55,7 +55,12 @@ def add_testing_options(parser: argparse.ArgumentParser) -> None:
     """Add what all scripts of the testing stage have: both configs, FOLD, and the options that go with them."""
     add_configs(parser, "training", "testing")
     parser.add_argument("fold", metavar="FOLD", help="index of the model to test, or 'all'")
-    parser.add_argument("--era", "--condition", dest="condition", metavar="NAME", help="era (condition) to test")
+    add_reading_options(parser)
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of all scripts that read fold files: era, events read at a time, overwriting."""
+    parser.add_argument("--era", "--condition", dest="condition", metavar="NAME", help="era (condition) of the events")
     parser.add_argument(
         "--Num_Events",
         "--events-per-chunk",

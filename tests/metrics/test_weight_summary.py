@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ntupleml.metrics import Undefined, no_sum_of_weights
-from ntupleml.metrics.weight_summary import WeightSums, no_normalisation
+from ntupleml.metrics.measurement import no_normalisation
+from ntupleml.metrics.weight_summary import WeightSums
 
 
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=50), st.integers(0, 50))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ntupleml.metrics.measurement import SMALLEST_SUM, Measurement, Undefined
+from ntupleml.metrics.measurement import Measurement, Undefined, no_normalisation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -162,7 +162,7 @@ def _as_matrix(entry: Callable[[int, int], Measurement | Undefined], matrix: Con
 def _share(matrix: ConfusionMatrix, cell: tuple[int, int], whole: Any) -> Measurement | Undefined:
     total = float(matrix.sums[whole].sum())
     total_squares = float(matrix.squares[whole].sum())
-    if undefined := _no_denominator(int(matrix.entries[whole].sum()), total, total_squares):
+    if undefined := no_normalisation(int(matrix.entries[whole].sum()), total, total_squares):
         return undefined
     value = float(matrix.sums[cell]) / total
     inside = float(matrix.squares[cell])
@@ -173,26 +173,10 @@ def _share(matrix: ConfusionMatrix, cell: tuple[int, int], whole: Any) -> Measur
 def _ratio(matrix: ConfusionMatrix, cell: tuple[int, int], correct: tuple[int, int]) -> Measurement | Undefined:
     total = float(matrix.sums[correct])
     total_squares = float(matrix.squares[correct])
-    if undefined := _no_denominator(int(matrix.entries[correct]), total, total_squares):
+    if undefined := no_normalisation(int(matrix.entries[correct]), total, total_squares):
         return undefined
     if cell == correct:
         return Measurement(1.0, 0.0)
     value = float(matrix.sums[cell]) / total
     uncertainty = math.hypot(math.sqrt(matrix.squares[cell]), math.sqrt(total_squares) * value) / total
     return Measurement(value, uncertainty)
-
-
-def _no_denominator(entries: int, total: float, squares: float) -> Undefined | None:
-    """Why a sum of weights cannot be divided by, if so.
-
-    A sum that differs from zero by no more than rounding is zero: its error is about ε√N Σ|w| ≤ ε N √Σw². So is one
-    whose square floating point cannot hold.
-    """
-    if entries == 0:
-        return Undefined("no events")
-    rounding = np.finfo(np.float64).eps * entries * math.sqrt(squares)
-    if abs(total) <= max(rounding, SMALLEST_SUM):
-        return Undefined("sum of weights is zero")
-    if total < 0:
-        return Undefined("sum of weights is negative")
-    return None

@@ -9,8 +9,8 @@ import numpy as np
 
 from ntupleml.metrics.correlations import CorrelationSums
 from ntupleml.metrics.histograms import Histogram, add_histograms, histogram
-from ntupleml.metrics.measurement import Measurement, Undefined
-from ntupleml.metrics.weight_summary import WeightSums, no_normalisation
+from ntupleml.metrics.measurement import Measurement, Undefined, no_normalisation
+from ntupleml.metrics.weight_summary import WeightSums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.metrics.correlations import Correlations, CorrelationSums, correlations, difference
-from ntupleml.metrics.measurement import Measurement, Undefined, as_plain
+from ntupleml.metrics.measurement import Measurement, Undefined, as_plain, no_normalisation
 from ntupleml.metrics.separation import separation_of_histograms
-from ntupleml.metrics.weight_summary import WeightSummary, no_normalisation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from ntupleml.metrics.histograms import Histogram
     from ntupleml.metrics.input_binning import Binning
     from ntupleml.metrics.input_sums import ClassSums
+    from ntupleml.metrics.weight_summary import WeightSummary
 
 #: Bins are taken together until their content is this many times its uncertainty.
 _SIGNIFICANCE = 3.0

@@ -62,8 +62,6 @@ def as_plain(result: Measurement | Undefined) -> dict[str, float] | str:
 def no_sum_of_weights(weights: NDArray[Any], name: str = "") -> Undefined | None:
     """Why events with these weights cannot be normalised, if so: there are none, or their sum is not positive.
 
-    A sum that differs from zero by no more than rounding is zero: its error is about ε√N Σ|w| ≤ ε N √Σw².
-
     Parameters
     ----------
     weights : array, shape (n_events,)
@@ -82,8 +80,24 @@ def no_sum_of_weights(weights: NDArray[Any], name: str = "") -> Undefined | None
     if bad:
         return Undefined(f"{bad} of {len(weights)} {kind}weights are NaN or infinite")
     values = np.asarray(weights, dtype=np.float64)
-    total = float(values.sum())
-    rounding = np.finfo(np.float64).eps * len(values) * math.sqrt(float(values @ values))
+    return no_normalisation(len(values), float(values.sum()), float(values @ values), name)
+
+
+def no_normalisation(entries: int, total: float, squares: float, name: str = "") -> Undefined | None:
+    """Why events cannot be normalised, if so, from their number, Σw and Σw²; see `no_sum_of_weights`.
+
+    A sum that differs from zero by no more than rounding is zero: its error is about ε√N Σ|w| ≤ ε N √Σw². So is one
+    whose square floating point cannot hold.
+
+    Examples
+    --------
+    >>> str(no_normalisation(2, -1.0, 5.0))
+    'undefined: sum of weights is negative'
+    """
+    kind = f"{name} " if name else ""
+    if not entries:
+        return Undefined(f"no {kind}events")
+    rounding = np.finfo(np.float64).eps * entries * math.sqrt(squares)
     if abs(total) <= max(rounding, SMALLEST_SUM):
         return Undefined(f"sum of {kind}weights is zero")
     return Undefined(f"sum of {kind}weights is negative") if total < 0 else None

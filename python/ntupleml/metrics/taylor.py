@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.metrics.measurement import SMALLEST_SUM, Measurement, Undefined, as_plain
+from ntupleml.metrics.measurement import Measurement, Undefined, as_plain, no_normalisation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -213,11 +213,7 @@ def _no_mean(sums: DerivativeSums) -> Undefined | None:
         return Undefined("only one event" if sums.events else "no events")
     if not math.isfinite(sums.weights):
         return Undefined("a weight is NaN or infinite")
-    # A sum that differs from zero by no more than rounding is zero.
-    rounding = np.finfo(np.float64).eps * sums.events * math.sqrt(sums.weights_squared)
-    if abs(sums.weights) <= max(rounding, SMALLEST_SUM):
-        return Undefined("sum of weights is zero")
-    return Undefined("sum of weights is negative") if sums.weights < 0 else None
+    return no_normalisation(sums.events, sums.weights, sums.weights_squared)
 
 
 def _not_finite(number: int, events: int) -> Undefined:

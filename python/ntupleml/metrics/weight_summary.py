@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.metrics.measurement import SMALLEST_SUM, Measurement, Undefined, as_plain
+from ntupleml.metrics.measurement import Measurement, as_plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,19 +102,3 @@ class WeightSums:
             self.largest * good / self.absolute if has_weight else 0.0,
             self.largest**2 / self.squares if self.squares > 0 else 0.0,
         )
-
-
-def no_normalisation(events: int, total: float, squares: float) -> Undefined | None:
-    """Why events cannot be normalised, if so, from their number, Σw and Σw²; as `no_sum_of_weights`.
-
-    Examples
-    --------
-    >>> str(no_normalisation(2, -1.0, 5.0))
-    'undefined: sum of weights is negative'
-    """
-    if not events:
-        return Undefined("no events")
-    rounding = np.finfo(np.float64).eps * events * math.sqrt(squares)
-    if abs(total) <= max(rounding, SMALLEST_SUM):
-        return Undefined("sum of weights is zero")
-    return Undefined("sum of weights is negative") if total < 0 else None

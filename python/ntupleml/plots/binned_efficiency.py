@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ntupleml.metrics.measurement import Measurement, Undefined
-from ntupleml.plots.panels import draw_points, known_values, literal, say_undefined, stacked_panels
-from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels
+from ntupleml.plots.panels import draw_points, known_values, say_undefined, stacked_panels
+from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

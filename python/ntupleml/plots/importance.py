@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ntupleml.plots.style import add_experiment_label, new_figure
+from ntupleml.plots.style import add_experiment_label, literal, new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +35,7 @@ def draw_importance(importance: Mapping[str, float], plot: PlotConfig) -> Figure
     figure, axes = new_figure(_WIDTH, _AXIS_HEIGHT + _BAR_HEIGHT * len(shown))
     positions = range(len(shown))
     axes.barh(positions, [share for _, share in shown])
-    axes.set_yticks(positions, [name.replace("$", r"\$") for name, _ in shown], fontsize=_NAME_SIZE)
+    axes.set_yticks(positions, [literal(name) for name, _ in shown], fontsize=_NAME_SIZE)
     axes.tick_params(axis="y", which="both", length=0)
     axes.minorticks_off()
     axes.set_ylim(len(shown) - 0.5, -0.5)  # the first on top

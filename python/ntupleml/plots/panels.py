@@ -124,8 +124,3 @@ def known_values(values: Sequence[Measurement | Undefined]) -> NDArray[np.float6
 def say_undefined(axes: Axes, reason: Undefined) -> None:
     """Write into empty axes why there is nothing in them."""
     axes.text(0.5, 0.5, str(reason), transform=axes.transAxes, ha="center", va="center", wrap=True)
-
-
-def literal(name: str) -> str:
-    """A name whose dollar signs do not begin a formula."""
-    return name.replace("$", r"\$")

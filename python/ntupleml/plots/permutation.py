@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
 from ntupleml.metrics.measurement import Measurement, Undefined
-from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels
+from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -133,7 +133,7 @@ def _draw_panel(axes: Axes, panel: ImportancePanel, shown: Sequence[str], *, nam
     import matplotlib as mpl
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_yticks(range(len(shown)), [name.replace("$", r"\$") for name in shown], fontsize=_NAME_SIZE)
+    axes.set_yticks(range(len(shown)), [literal(name) for name in shown], fontsize=_NAME_SIZE)
     axes.tick_params(axis="y", which="both", length=0, labelleft=names)
     axes.set_ylim(len(shown) - 0.5, -0.5)  # the first on top
     axes.set_xlabel(panel.label, fontsize=_TEXT_SIZE, loc="center")
@@ -141,7 +141,7 @@ def _draw_panel(axes: Axes, panel: ImportancePanel, shown: Sequence[str], *, nam
     bars = [(row, value) for row, value in known if isinstance(value, Measurement)]
     if not bars:
         reason = next((value.reason for _, value in known if isinstance(value, Undefined)), "no variables")
-        text = "\n".join(textwrap.wrap(f"undefined: {reason}".replace("$", r"\$"), _LINE_LENGTH))
+        text = "\n".join(textwrap.wrap(literal(f"undefined: {reason}"), _LINE_LENGTH))
         axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=_NAME_SIZE, transform=axes.transAxes)
         axes.set_xticks([])
         axes.minorticks_off()

@@ -182,9 +182,8 @@ class _Recorder(RendererBase):
             )
         )
 
-    def draw_image(self, gc: Any, x: float, y: float, im: Any, transform: Any = None) -> None:
-        if transform is not None:
-            raise NotImplementedError("images with a transform")
+    def draw_image(self, gc: Any, x: float, y: float, im: Any) -> None:  # type: ignore[override]
+        # A transform comes only to renderers that scale images themselves (`option_scale_image`).
         height, width = np.array(im.shape[:2]) / self._magnification
         kept = _kept(gc)
         self._take_in(gc, Bbox.from_bounds(x, y, width, height))

@@ -10,7 +10,7 @@ import numpy as np
 from ntupleml.metrics import Measurement, Undefined
 from ntupleml.metrics.roc_points import rejection_ratio
 from ntupleml.plots.pictures import PARAMETERS
-from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, plot_style, save_figure
+from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, literal, plot_style, save_figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -373,4 +373,4 @@ def _look(block: _Block, index: int) -> dict[str, Any]:
 
 def _literal_keys(by_name: Mapping[str, Any]) -> dict[str, Any]:
     """By names whose dollar signs do not begin a formula."""
-    return {name.replace("$", r"\$"): value for name, value in by_name.items()}
+    return {literal(name): value for name, value in by_name.items()}

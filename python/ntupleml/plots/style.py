@@ -174,7 +174,7 @@ def _number(value: float | None) -> str | None:
 
 def class_labels(classes: Iterable[str], config: PlotConfig) -> list[str]:
     """Texts to show for the classes: those of the `plot` block, else the names as they are."""
-    return [config.class_labels.get(name, _literal(name)) for name in classes]
+    return [config.class_labels.get(name, literal(name)) for name in classes]
 
 
 def add_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str], title: str, **options: Any) -> Legend:
@@ -201,7 +201,7 @@ def add_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str], title:
     return legend
 
 
-def _literal(name: str) -> str:
+def literal(name: str) -> str:
     """A name whose dollar signs do not begin a formula."""
     return name.replace("$", r"\$")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ntupleml.metrics import Measurement, Undefined
 from ntupleml.plots.confusion import format_measurement
-from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, new_figure
+from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, literal, new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ def draw_taylor_ranking(ranking: TaylorRanking, title: str, config: PlotConfig) 
     else:
         _draw_coefficients(axes, shown)
         _name_terms(axes, shown, len(ranking.terms))
-        axes.legend(title=_literal(title), loc="upper right", alignment="left", fontsize=_SMALL, title_fontsize=_SMALL)
+        axes.legend(title=literal(title), loc="upper right", alignment="left", fontsize=_SMALL, title_fontsize=_SMALL)
         axes.set_ylabel(r"$\langle t_i \rangle$")
     add_experiment_label(axes, config)
     return figure
@@ -98,11 +98,11 @@ def _draw_coefficients(axes: Axes, shown: Sequence[RankedTerm]) -> None:
 
 def _name_terms(axes: Axes, shown: Sequence[RankedTerm], number: int) -> None:
     if len(shown) <= _MOST_TICKS:
-        axes.set_xticks(range(len(shown)), [_literal(term.label) for term in shown], rotation=90, fontsize=_SMALL)
+        axes.set_xticks(range(len(shown)), [literal(term.label) for term in shown], rotation=90, fontsize=_SMALL)
         axes.tick_params(axis="x", which="minor", length=0)
         return
     axes.set_xlabel("Rank" if len(shown) == number else f"Rank, the first {len(shown)} of {number}")
-    first = "\n".join(f"{rank}: {_literal(term.label)}" for rank, term in enumerate(shown[:_NAMED]))
+    first = "\n".join(f"{rank}: {literal(term.label)}" for rank, term in enumerate(shown[:_NAMED]))
     axes.text(1.02, 1.0, first, transform=axes.transAxes, va="top", fontsize=_SMALL)
 
 
@@ -135,7 +135,7 @@ def draw_taylor_matrix(matrix: TaylorMatrix, config: PlotConfig) -> Figure:
     for place, row in enumerate(matrix.rows.values()):
         for column, entry in enumerate(row):
             _draw_entry(axes, column, place, entry)
-    axes.set_xticks(np.arange(columns) + 0.5, [_literal(name) for name in matrix.inputs])
+    axes.set_xticks(np.arange(columns) + 0.5, [literal(name) for name in matrix.inputs])
     if max(label.get_window_extent().width for label in axes.get_xticklabels()) > 0.9 * width / columns * figure.dpi:
         axes.tick_params(axis="x", labelrotation=90)
     axes.set_yticks(np.arange(rows) + 0.5, class_labels(matrix.rows, config))
@@ -157,8 +157,3 @@ def _draw_entry(axes: Axes, column: int, row: int, entry: Measurement | Undefine
     value, uncertainty = format_measurement(entry)
     axes.annotate(value, centre, (0, 0.55 * _SMALL if uncertainty else 0), fontsize=1.2 * _SMALL, **options)
     axes.annotate(uncertainty, centre, (0, -0.7 * _SMALL), fontsize=0.75 * _SMALL, **options)
-
-
-def _literal(name: str) -> str:
-    """A name whose dollar signs do not begin a formula."""
-    return name.replace("$", r"\$")

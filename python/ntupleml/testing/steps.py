@@ -34,7 +34,7 @@ def add_step_options(parser: argparse.ArgumentParser, *, several_methods: bool =
     add_testing_options(parser)
     parser.add_argument(
         "--method",
-        type=_names if several_methods else _name,
+        type=method_names if several_methods else _name,
         dest="methods",
         metavar="A[,B]" if several_methods else "NAME",
         help="method of the training config, or external model of the testing config; by default the testing config's "
@@ -53,7 +53,14 @@ def _name(text: str) -> list[str]:
     return [text]
 
 
-def _names(text: str) -> list[str]:
+def method_names(text: str) -> list[str]:
+    """Names of methods in an option, with commas between.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If there are none.
+    """
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
         raise argparse.ArgumentTypeError("no names; give some, e.g. keras,BDT")

@@ -229,15 +229,27 @@ def _shares(samples: Sequence[HeldOutSample], reading: Reading) -> dict[str, flo
         for name in reading.classes:
             with open_ntuple(sample.path, name, where=sample.where) as ntuple:
                 numbers[name] += ntuple.num_entries
-    left, shares = reading.max_events, {}
-    # The smallest classes are taken whole as far as there is room, the others share what is left.
-    for position, name in enumerate(sorted(numbers, key=lambda one: numbers[one])):
-        room = left // (len(numbers) - position)
-        shares[name] = min(1.0, max(room, 1) / numbers[name]) if numbers[name] else 1.0
-        left -= min(numbers[name], room)
+    shares = dict(zip(numbers, shares_of_classes(list(numbers.values()), reading.max_events), strict=True))
     for name, share in shares.items():
         if share < 1:
             log.info("class '%s': a random sample of %.3g of its %d events is tested", name, share, numbers[name])
+    return shares
+
+
+def shares_of_classes(numbers: Sequence[int], max_events: int) -> list[float]:
+    """Share of the events of each class that is taken: the smallest classes whole, as far as there is room.
+
+    Examples
+    --------
+    >>> shares_of_classes([100, 2000, 4000], 2100)
+    [1.0, 0.5, 0.25]
+    """
+    left, shares = max_events, [1.0] * len(numbers)
+    for position, index in enumerate(sorted(range(len(numbers)), key=lambda one: numbers[one])):
+        room = left // (len(numbers) - position)
+        if numbers[index]:
+            shares[index] = min(1.0, max(room, 1) / numbers[index])
+        left -= min(numbers[index], room)
     return shares
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ntupleml.metrics import Undefined
 from ntupleml.ntuples.opening import files_kept_open
 from ntupleml.scoring import load_scorer
-from ntupleml.testing.tested_events import TestedEvents
+from ntupleml.testing.tested_events import TestedEvents, shares_of_classes
 from ntupleml.testing.training_part import Sampling, training_events, training_numbers, training_trees
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def training_part(preparation: Preparation, method: str, max_events: int | None 
         training_numbers(model.record, of_model, len(classes), preparation.condition)
         for model, of_model in zip(trained, trees, strict=True)
     ]
-    shares = _shares([sum(of_class) for of_class in zip(*numbers, strict=True)], max_events or MAX_EVENTS)
+    shares = shares_of_classes([sum(of_class) for of_class in zip(*numbers, strict=True)], max_events or MAX_EVENTS)
     sampling = Sampling(shares, preparation.reading.seed)
     parts = [
         (part, model.record.fold)
@@ -77,17 +77,6 @@ def training_part(preparation: Preparation, method: str, max_events: int | None 
     ]
     sampled = {name: share for name, share in zip(classes, shares, strict=True) if share < 1}
     return _joined(parts, method, preparation, sampled)
-
-
-def _shares(numbers: Sequence[int], max_events: int) -> list[float]:
-    """Share of the events of each class that is taken: the smallest classes whole, as far as there is room."""
-    left, shares = max_events, [1.0] * len(numbers)
-    for position, index in enumerate(sorted(range(len(numbers)), key=lambda one: numbers[one])):
-        room = left // (len(numbers) - position)
-        if numbers[index]:
-            shares[index] = min(1.0, max(room, 1) / numbers[index])
-        left -= min(numbers[index], room)
-    return shares
 
 
 def _of_model(
