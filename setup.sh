@@ -39,10 +39,10 @@ _ntupleml_python() {
 
 # Install what the environment lacks, once for each pyproject.toml.
 _ntupleml_install() { # environment, python of the environment
-    local stamp missing extras="root"
-    [ -z "${NTUPLEML_DEV:-}" ] || extras="root,dev"
+    local stamp missing extras="batch,keras,root,trees"
+    [ -z "${NTUPLEML_DEV:-}" ] || extras="$extras,dev"
     stamp="$1/ntupleml-$(cksum < "$_ntupleml_top/pyproject.toml" | tr ' ' '-')"
-    if [ -e "$stamp-root,dev" ] || [ -e "$stamp-$extras" ]; then return 0; fi
+    if [ -e "$stamp-${extras%,dev},dev" ] || [ -e "$stamp-$extras" ]; then return 0; fi
     missing=$("$2" "$_ntupleml_top/tools/missing_requirements.py" "$extras") || return 1
     if [ -n "$missing" ]; then
         _ntupleml_say "installing into $1: $(echo "$missing" | tr '\n' ' ')"
@@ -51,6 +51,7 @@ _ntupleml_install() { # environment, python of the environment
     fi
     echo "$_ntupleml_top/python" > "$("$2" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ntupleml.pth" \
         || return 1
+    printf '#!/bin/sh\nexec "%s" -m ntupleml "$@"\n' "$2" > "$1/bin/ntupleml" && chmod +x "$1/bin/ntupleml" || return 1
     touch "$stamp-$extras"
 }
 

@@ -1,28 +1,12 @@
 #!/usr/bin/env python3
-"""Draw the ROC curves of one or several methods on the folds that they never saw: each class against the others."""
+"""`ntupleml roc-curves` from a clone of the project."""
 
-from __future__ import annotations
-
-import argparse
 import sys
+from pathlib import Path
 
-try:
-    from ntupleml.command_line import run
-    from ntupleml.testing.steps import add_step_options, prepared
-except ModuleNotFoundError:
-    sys.stderr.write(f"{sys.argv[0]}: ntupleml is not installed in this environment; source setup.sh first\n")
-    sys.exit(2)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 
-
-def main(arguments: argparse.Namespace) -> int:
-    """Write pictures and numbers."""
-    from ntupleml.testing.roc import roc_files
-
-    roc_files(prepared(arguments), overwrite=arguments.overwrite)
-    return 0
-
+from ntupleml.cli import script
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_step_options(parser, several_methods=True)
-    sys.exit(run(main, parser))
+    sys.exit(script("roc-curves"))

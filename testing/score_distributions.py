@@ -1,28 +1,12 @@
 #!/usr/bin/env python3
-"""Draw the scores of a method: training part against unseen events (overtraining), and stacked with recorded data."""
+"""`ntupleml score-distributions` from a clone of the project."""
 
-from __future__ import annotations
-
-import argparse
 import sys
+from pathlib import Path
 
-try:
-    from ntupleml.command_line import run
-    from ntupleml.testing.steps import add_step_options, prepared
-except ModuleNotFoundError:
-    sys.stderr.write(f"{sys.argv[0]}: ntupleml is not installed in this environment; source setup.sh first\n")
-    sys.exit(2)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 
-
-def main(arguments: argparse.Namespace) -> int:
-    """Write the pictures and say whether the method is overtrained."""
-    from ntupleml.testing.score_distributions import score_distribution_files
-
-    score_distribution_files(prepared(arguments), overwrite=arguments.overwrite)
-    return 0
-
+from ntupleml.cli import script
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_step_options(parser)
-    sys.exit(run(main, parser))
+    sys.exit(script("score-distributions"))

@@ -1,8 +1,7 @@
-"""What all scripts share: options, logging, and errors of users as one line with exit status 2."""
+"""What all commands share: logging, errors of users as one line with exit status 2, a clean end when stopped."""
 
 from __future__ import annotations
 
-import argparse
 import errno
 import logging
 import os
@@ -10,12 +9,12 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ntupleml.errors import NtuplemlError, one_line
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
@@ -26,6 +25,18 @@ INTERRUPTED = 130
 #: What the system says where nothing is wrong with the program: no space, no quota, file too large, no reader.
 _NOT_OUR_FAULT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE}
 _LONGEST_LINE = 2000
+#: Extra of the package that brings a module.
+_EXTRAS = {
+    "ROOT": "root",
+    "dask": "batch",
+    "dask_jobqueue": "htcondor",
+    "distributed": "batch",
+    "fsspec_xrootd": "xrootd",
+    "keras": "keras",
+    "shap": "shap",
+    "tensorflow": "keras",
+    "xgboost": "trees",
+}
 
 
 class _LevelFormatter(logging.Formatter):
@@ -42,47 +53,6 @@ def set_up_logging(debug: bool) -> None:
     handler.setFormatter(_LevelFormatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("ntupleml").setLevel(logging.DEBUG if debug else logging.INFO)
-
-
-def add_configs(parser: argparse.ArgumentParser, *stages: str) -> None:
-    """Add an argument CONFIG_STAGE for each of some stages, in this order."""
-    for stage in stages:
-        name = f"config_{stage}"
-        parser.add_argument(name, type=Path, metavar=name.upper(), help=f"{stage} config (YAML)")
-
-
-def add_testing_options(parser: argparse.ArgumentParser) -> None:
-    """Add what all scripts of the testing stage have: both configs, FOLD, and the options that go with them."""
-    add_configs(parser, "training", "testing")
-    parser.add_argument("fold", metavar="FOLD", help="index of the model to test, or 'all'")
-    add_reading_options(parser)
-
-
-def add_reading_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of all scripts that read fold files: era, events read at a time, overwriting."""
-    parser.add_argument("--era", "--condition", dest="condition", metavar="NAME", help="era (condition) of the events")
-    parser.add_argument(
-        "--Num_Events",
-        "--events-per-chunk",
-        dest="num_events",
-        type=positive_number,
-        metavar="N",
-        help="events read at a time",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
-
-
-def positive_number(text: str) -> int:
-    """Number of events of an option.
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        If the text is no integer of at least 1.
-    """
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of events of at least 1")
-    return int(text)
 
 
 def run(
@@ -122,7 +92,7 @@ def run(
     except ModuleNotFoundError as error:
         if not error.name or error.name.split(".")[0] == "ntupleml":
             raise
-        return _report(f"{parser.prog}: {error.name} is not installed; source setup.sh", arguments.debug)
+        return _report(f"{parser.prog}: {_not_installed(error.name)}", arguments.debug)
     except OSError as error:
         if error.filename is None and error.errno not in _NOT_OUR_FAULT:
             raise
@@ -131,6 +101,13 @@ def run(
     except KeyboardInterrupt:
         sys.stderr.write(f"{parser.prog}: interrupted\n")
         return INTERRUPTED
+
+
+def _not_installed(module: str) -> str:
+    """What to do where a module is missing."""
+    extra = _EXTRAS.get(module.split(".")[0])
+    package = "ntupleml" if extra is None else f"'ntupleml[{extra}]'"
+    return f"{module} is not installed; pip install {package}, or source setup.sh in a clone"
 
 
 def _open_closed_streams() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING, NamedTuple
 
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 #: Forms of a command line, for its help.
@@ -22,16 +22,6 @@ class Given(NamedTuple):
 
     configs: tuple[str | None, str | None, str]
     inputs: list[str]
-
-
-class IntermixedParser(argparse.ArgumentParser):
-    """Options may stand anywhere between the arguments, also where the number of these is open."""
-
-    def parse_args(  # type: ignore[override]
-        self, args: Sequence[str] | None = None, namespace: None = None
-    ) -> argparse.Namespace:
-        """Parse."""
-        return self.parse_intermixed_args(args, namespace)
 
 
 def add_configs_and_inputs(parser: argparse.ArgumentParser) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from ntupleml.atomic import all_or_none
-from ntupleml.config import TestingConfig, TrainingConfig, load_config
 from ntupleml.folds import chosen_models
 from ntupleml.testing.confusion import confusion_of_model, represent, warn_of_undefined
 from ntupleml.testing.confusion_files import confusion_stems, refuse_existing_results, write_confusion
@@ -15,31 +13,12 @@ from ntupleml.testing.methods import method_in_files, wanted_methods
 from ntupleml.testing.preparation import prepare_wanted
 
 if TYPE_CHECKING:
-    import argparse
     from pathlib import Path
 
-log = logging.getLogger(__name__)
+    from ntupleml.config import TestingConfig, TrainingConfig
 
 #: The fold of all models together.
 _ALL = "all"
-
-
-def write_confusion_matrices(arguments: argparse.Namespace) -> int:
-    """What the scripts do with their arguments: write the matrices, and say where they are."""
-    training = load_config(arguments.config_training, TrainingConfig)
-    paths = confusion_matrices(
-        training,
-        load_config(arguments.config_testing, TestingConfig),
-        arguments.fold,
-        arguments.condition,
-        method=arguments.method,
-        training_path=arguments.config_training,
-        testing_path=arguments.config_testing,
-        entries_per_chunk=arguments.num_events,
-        overwrite=arguments.overwrite,
-    )
-    log.info("%d files written to %s", len(paths), training.output_path)
-    return 0
 
 
 def confusion_matrices(

@@ -1,0 +1,105 @@
+"""The command `ntupleml VERB …`, and the scripts of the four folders, each of which is one verb by another name."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ntupleml import __version__
+from ntupleml.command_line import USER_ERROR, run
+from ntupleml.commands import application, dataset, start, testing, training
+from ntupleml.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ntupleml.commands.command import Command
+
+#: All verbs, by the stage that they belong to.
+STAGES: dict[str, dict[str, Command]] = {
+    "first steps": start.COMMANDS,
+    "dataset: ntuples to fold files": dataset.COMMANDS,
+    "training: fold files to models": training.COMMANDS,
+    "testing: models to numbers and figures": testing.COMMANDS,
+    "application: scores into ntuples, models for other programs": application.COMMANDS,
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Options may stand anywhere between the arguments, also where the number of these is open."""
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: None = None
+    ) -> argparse.Namespace:
+        """Parse."""
+        return self.parse_intermixed_args(args, namespace)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `ntupleml VERB …`.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Verb and arguments, by default those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0, 1 if a part of the work failed, 2 for a mistake of the user, 130 if interrupted.
+    """
+    texts = list(sys.argv[1:] if argv is None else argv)
+    if not texts or texts[0] in ("-h", "--help"):
+        (sys.stdout if texts else sys.stderr).write(_overview())
+        return 0 if texts else USER_ERROR
+    if texts[0] == "--version":
+        sys.stdout.write(f"ntupleml {__version__}\n")
+        return 0
+    verb, *arguments = texts
+    if verb not in verbs():
+        sys.stderr.write(f"ntupleml: no verb '{verb}'{did_you_mean(verb, list(verbs()))}; see ntupleml --help\n")
+        return USER_ERROR
+    return _run(verb, arguments, f"ntupleml {verb}")
+
+
+def script(verb: str) -> int:
+    """Run a verb with the arguments of the process, under the name of the script that calls this."""
+    return _run(verb, sys.argv[1:], Path(sys.argv[0]).name)
+
+
+def verbs() -> dict[str, Command]:
+    """All verbs by name."""
+    return {verb: command for commands in STAGES.values() for verb, command in commands.items()}
+
+
+def parser_of(verb: str, prog: str) -> argparse.ArgumentParser:
+    """Parser of a verb's arguments."""
+    command = verbs()[verb]
+    parser = _Parser(prog=prog, description=command.summary, usage=command.usage, epilog=command.epilog)
+    command.add_arguments(parser)
+    return parser
+
+
+def _run(verb: str, arguments: list[str], prog: str) -> int:
+    command = verbs()[verb]
+    if command.spell is not None:
+        arguments = command.spell(arguments)
+    return run(command.run, parser_of(verb, prog), arguments)
+
+
+def _overview() -> str:
+    """Help of the command itself: each verb with the beginning of its summary."""
+    lines = ["usage: ntupleml VERB ...", "", "From ROOT ntuples to trained classifiers and back.", ""]
+    width = max(map(len, verbs()))
+    for stage, commands in STAGES.items():
+        lines += [stage, *(f"  {verb:{width}}  {_shortened(commands[verb].summary)}" for verb in commands), ""]
+    lines.append("ntupleml VERB --help says what a verb takes; ntupleml --version which version this is.")
+    return "\n".join(lines) + "\n"
+
+
+def _shortened(summary: str) -> str:
+    """What a summary says before its first colon or full stop."""
+    return re.split(r": |\. ", summary, maxsplit=1)[0].rstrip(".")

@@ -1,0 +1,384 @@
+"""Verbs of the application stage."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ntupleml.application_arguments import INPUT_FORMS, add_application_options, add_inputs, application_options
+from ntupleml.commands.command import Command, add_configs, add_overwrite, true_or_false
+from ntupleml.config_arguments import add_configs_and_inputs, split_configs
+from ntupleml.errors import NtuplemlError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+    from typing import Literal
+
+    from ntupleml.application import Plan
+
+_REPLACED = ("nan", "nan_and_infinities", "nothing")
+
+
+def _add_scoring(parser: argparse.ArgumentParser, *, friend: Literal["always", "never", "option"] = "option") -> None:
+    add_configs(parser, "dataset", "training", "application")
+    add_inputs(parser)
+    add_application_options(parser, friend=friend)
+
+
+def _apply_keras(arguments: argparse.Namespace) -> int:
+    from ntupleml.application import make_plan, score_files
+
+    configs = (arguments.config_dataset, arguments.config_training, arguments.config_application)
+    return score_files(partial(make_plan, *configs), arguments.inputs, arguments.tree, application_options(arguments))
+
+
+def _bdt_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_scoring(parser)
+    parser.add_argument(
+        "--engine",
+        choices=("onnx", "forest"),
+        help="what scores: ONNX Runtime, or the kernel for forests, which is the default",
+    )
+
+
+def _apply_bdt(arguments: argparse.Namespace) -> int:
+    from ntupleml.application import make_plan, score_files
+
+    configs = (arguments.config_dataset, arguments.config_training, arguments.config_application)
+    make = partial(make_plan, *configs, kind="boosted_trees", engine=arguments.engine)
+    return score_files(make, arguments.inputs, arguments.tree, application_options(arguments))
+
+
+def _onnx_arguments(parser: argparse.ArgumentParser) -> None:
+    add_configs_and_inputs(parser)
+    add_application_options(parser)
+
+
+def _apply_onnx(arguments: argparse.Namespace) -> int:
+    from ntupleml.application import score_files
+    from ntupleml.application.onnx_plan import make_onnx_plan
+
+    given = split_configs(arguments.arguments)
+    make = partial(make_onnx_plan, *given.configs)
+    return score_files(make, given.inputs, arguments.tree, application_options(arguments))
+
+
+def _lwtnn_arguments(parser: argparse.ArgumentParser) -> None:
+    add_configs_and_inputs(parser)
+    parser.add_argument(
+        "--engine",
+        choices=("onnx", "liblwtnn"),
+        default="onnx",
+        help="what scores: ONNX Runtime, which is the default, or liblwtnn itself, through ROOT",
+    )
+    parser.add_argument("--output", metavar="NAME", help="the output that scores, of networks with several")
+    parser.add_argument(
+        "--replaced",
+        choices=_REPLACED,
+        help="raw values that the defaults in the file stand for; by default NaN, for exports what the training had",
+    )
+    add_application_options(parser)
+
+
+def _apply_lwtnn(arguments: argparse.Namespace) -> int:
+    from ntupleml.application import score_files
+    from ntupleml.application.lwtnn_plan import make_lwtnn_plan
+
+    given = split_configs(arguments.arguments)
+    make = partial(
+        make_lwtnn_plan,
+        *given.configs,
+        engine=arguments.engine,
+        output=arguments.output,
+        replaced=arguments.replaced,
+    )
+    return score_files(make, given.inputs, arguments.tree, application_options(arguments))
+
+
+_TMVA_CONFIGS: dict[int, tuple[str, ...]] = {
+    3: ("dataset", "training", "application"),
+    2: ("dataset", "application"),
+    0: (),
+}
+
+
+def _tmva_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "arguments", nargs="*", metavar="CONFIG... INPUT... TREE", help=f"configs (.yaml); {INPUT_FORMS}; tree in them"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("onnx", "forest", "tmva"),
+        help="what scores: ONNX Runtime, the kernel for BDTs, or ROOT's TMVA::Reader; by default the fastest",
+    )
+    weights = parser.add_argument_group("with weights files of any TMVA")
+    weights.add_argument(
+        "--weights",
+        action="append",
+        metavar="FILE.xml",
+        help="weights files: one for all events, or one per fold, of which file j scores the events of fold j",
+    )
+    weights.add_argument(
+        "--variables-from-xml",
+        action="store_true",
+        help="take the variables from the weights files, not from a training config",
+    )
+    weights.add_argument("--event-branch", metavar="BRANCH", help="branch that decides the fold, else the entry number")
+    weights.add_argument("--branch-prefix", metavar="PREFIX", help="beginning of the new branches' names")
+    add_application_options(parser)
+
+
+def _one_weights_per_file(texts: list[str]) -> list[str]:
+    """Put a `--weights` before each file in .xml that follows one, so that it takes nothing else."""
+    spelt: list[str] = []
+    goes_on = False
+    for text in texts:
+        if spelt[-1:] == ["--weights"]:
+            spelt.append(text)
+            goes_on = True
+        elif goes_on and text.endswith(".xml"):
+            spelt += ["--weights", text]
+        else:
+            spelt.append(text)
+            goes_on = text.startswith("--weights=")
+    return spelt
+
+
+def _apply_tmva(arguments: argparse.Namespace) -> int:
+    from ntupleml.application import make_plan, make_weights_plan, score_files
+
+    number = _number_of_configs(arguments)
+    configs, (*inputs, tree) = arguments.arguments[:number], arguments.arguments[number:]
+    given = dict(zip(_TMVA_CONFIGS[number], configs, strict=True))
+    make: Callable[[], Plan]
+    if "training" in given and not arguments.variables_from_xml:
+        make = partial(
+            make_plan,
+            *configs,
+            kind="tmva",
+            weights=arguments.weights,
+            engine=arguments.engine,
+            branch_prefix=arguments.branch_prefix,
+        )
+    else:
+        make = partial(
+            make_weights_plan,
+            arguments.weights,
+            dataset_path=given.get("dataset"),
+            application_path=given.get("application"),
+            event_branch=arguments.event_branch,
+            engine=arguments.engine,
+            branch_prefix=arguments.branch_prefix,
+        )
+    return score_files(make, inputs, tree, application_options(arguments))
+
+
+def _number_of_configs(arguments: argparse.Namespace) -> int:
+    """Number of configs before the first INPUT: all arguments up to there end in .yaml or .yml.
+
+    Without --weights there are always three, whatever they are called.
+    """
+    texts = arguments.arguments
+    if arguments.weights is None and len(texts) >= 5:
+        number = 3
+    else:
+        are_configs = [text.endswith((".yaml", ".yml")) for text in texts]
+        number = are_configs.index(False) if False in are_configs else len(texts)
+    if number not in _TMVA_CONFIGS or len(texts) < number + 2:
+        raise NtuplemlError(f"{len(texts)} arguments are no known form, see --help: {' '.join(texts) or 'none given'}")
+    if arguments.weights is None and (number != 3 or arguments.variables_from_xml):
+        raise NtuplemlError(
+            "without --weights three configs are needed, and the variables are those of the training config"
+        )
+    if arguments.event_branch is not None and number == 3 and not arguments.variables_from_xml:
+        raise NtuplemlError(
+            "--event-branch is for --weights --variables-from-xml; here the dataset config names the branch"
+        )
+    return number
+
+
+def _conversion_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL", help="the model file")
+    parser.add_argument("file", type=Path, metavar="OUTPUT", help="the ONNX file to write")
+    _add_dtype(parser)
+    parser.add_argument("--output", metavar="NAME", help="of lwtnn's networks with several outputs, the one wanted")
+    parser.add_argument(
+        "--replaced",
+        choices=_REPLACED,
+        help="raw values that the defaults in a file of lwtnn stand for (default: nan)",
+    )
+    add_overwrite(parser, "an existing OUTPUT")
+
+
+def _add_dtype(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float64"),
+        default="float32",
+        help="of inputs and scores (default: float32)",
+    )
+
+
+def _convert_to_onnx(arguments: argparse.Namespace) -> int:
+    from ntupleml.onnx_models.convert import convert_file
+
+    convert_file(
+        arguments.model,
+        arguments.file,
+        dtype=arguments.dtype,
+        overwrite=arguments.overwrite,
+        network_output=arguments.output,
+        replaced=arguments.replaced,
+    )
+    return 0
+
+
+def _onnx_export_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_export(parser)
+    parser.add_argument(
+        "--single",
+        action="store_true",
+        help="write one file for all folds, which takes the event number too and asks the model that never saw it",
+    )
+    parser.add_argument("--opset", type=int, default=17, metavar="N", help="operator set, 13 to 23 (default: 17)")
+    _add_dtype(parser)
+    parser.add_argument("--method", metavar="NAME", help="method of the training config; by default its network")
+    parser.add_argument("--output", metavar="FOLDER", help="folder of the files; by default the training's output_path")
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    add_configs(parser, "training")
+    parser.add_argument("fold", nargs="?", default="all", metavar="FOLD", help="index of the model, or 'all' (default)")
+    add_overwrite(parser, "files that exist")
+
+
+def _export_to_onnx(arguments: argparse.Namespace) -> int:
+    from ntupleml.application.onnx_export import export_to_onnx
+
+    export_to_onnx(
+        arguments.config_training,
+        arguments.fold,
+        single=arguments.single,
+        opset=arguments.opset,
+        dtype=arguments.dtype,
+        method=arguments.method,
+        output=arguments.output,
+        overwrite=arguments.overwrite,
+    )
+    return 0
+
+
+def _lwtnn_export_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_export(parser)
+    parser.add_argument(
+        "--form",
+        choices=("auto", "sequential", "graph"),
+        default="auto",
+        help="form of the file (default: auto, which is sequential where the network allows it)",
+    )
+
+
+def _export_to_lwtnn(arguments: argparse.Namespace) -> int:
+    from ntupleml.lwtnn.export_training import export_to_lwtnn
+
+    export_to_lwtnn(arguments.config_training, arguments.fold, form=arguments.form, overwrite=arguments.overwrite)
+    return 0
+
+
+def _json_export_arguments(parser: argparse.ArgumentParser) -> None:
+    add_configs(parser, "training", "application")
+    parser.add_argument(
+        "--conditional",
+        type=true_or_false,
+        nargs="?",
+        const=True,
+        metavar="True|False",
+        help="whether the networks take conditions (eras); by default as they were trained",
+    )
+    add_overwrite(parser, "existing files")
+
+
+def _export_to_json(arguments: argparse.Namespace) -> int:
+    from ntupleml.lwtnn.export_htt_ml import export_to_json
+
+    export_to_json(
+        arguments.config_training,
+        arguments.config_application,
+        conditional=arguments.conditional,
+        overwrite=arguments.overwrite,
+    )
+    return 0
+
+
+COMMANDS = {
+    "apply-keras": Command(
+        "Append the scores of the trained networks to trees: as new branches.",
+        _apply_keras,
+        partial(_add_scoring, friend="never"),
+    ),
+    "apply-keras-friend": Command(
+        "Write the scores of the trained networks into friend trees. The friend of INPUT is "
+        "output_directory/NAME/NAME.root, where NAME is the folder that holds INPUT.",
+        _apply_keras,
+        partial(_add_scoring, friend="always"),
+    ),
+    "apply-bdt": Command(
+        "Score ntuples with the boosted trees of a training: scores as new branches of their trees, or as friends.",
+        _apply_bdt,
+        _bdt_arguments,
+    ),
+    "apply-tmva": Command(
+        "Score ntuples with methods of TMVA: those of a training, or any weights files.",
+        _apply_tmva,
+        _tmva_arguments,
+        usage="%(prog)s [options] CONFIG_DATASET CONFIG_TRAINING CONFIG_APPLICATION INPUT [INPUT ...] TREE\n"
+        "       %(prog)s [options] --weights A.xml [B.xml ...] [CONFIG_DATASET CONFIG_APPLICATION] INPUT [INPUT ...] "
+        "TREE",
+        epilog="The variables of weights files are their expressions, computed from the branches of TREE; where TREE "
+        "lacks a branch that an expression needs, but has one called as the variable's label, that one is taken. "
+        "Events with NaN in a variable get -999 in all scores, as from TMVA::Reader, and -1 as max_index, so that no "
+        "cut on it takes them.",
+        spell=_one_weights_per_file,
+    ),
+    "apply-onnx": Command(
+        "Score ntuples with ONNX classifiers: those of a training, exports, or files of other programs.",
+        _apply_onnx,
+        _onnx_arguments,
+        epilog="The classifiers of the application config are ONNX files, element j for the events of fold j or one "
+        "for all events; left out, those of the training are used. Its block onnx says how the inputs of a stranger's "
+        "file are filled.",
+    ),
+    "apply-lwtnn": Command(
+        "Score ntuples with networks in lwtnn's JSON formats: exports of a training, or files of other programs.",
+        _apply_lwtnn,
+        _lwtnn_arguments,
+        epilog="The classifiers of the application config are JSON files, element j for the events of fold j or one "
+        "for all events; left out, the exports of the training are used. The names of a network's inputs are branches "
+        "(or formulas of branches); the variables of a sequence are vectors.",
+    ),
+    "convert-to-onnx": Command(
+        "Convert a model to ONNX: TMVA's weights.xml, JSON of lwtnn or XGBoost, a forest (.npz), a network (.keras).",
+        _convert_to_onnx,
+        _conversion_arguments,
+    ),
+    "export-to-onnx": Command(
+        "Write the trained models as ONNX files: for other programs, each checked on events that it never saw.",
+        _export_to_onnx,
+        _onnx_export_arguments,
+    ),
+    "export-to-lwtnn": Command(
+        "Write trained networks as JSON files of lwtnn: with the preprocessing, checked against Keras. The file "
+        "of model f is output_path/fold{f}_lwtnn.json.",
+        _export_to_lwtnn,
+        _lwtnn_export_arguments,
+    ),
+    "export-to-json": Command(
+        "Write trained networks for lwtnn's converter keras2json.py: architecture, weights and variables. "
+        "Their names are in the keys weights, architecture_exports and variable_exports of "
+        "CONFIG_APPLICATION. export-to-lwtnn writes the finished file without a converter.",
+        _export_to_json,
+        _json_export_arguments,
+    ),
+}

@@ -1,0 +1,107 @@
+"""What a verb of the command line is, and the arguments that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Command(NamedTuple):
+    """A verb of the command line.
+
+    Attributes
+    ----------
+    summary : str
+        What it does, in one sentence.
+    run : callable
+        Takes the parsed arguments, returns the exit status. What it imports itself does not slow down `--help`.
+    add_arguments : callable
+        Adds its arguments to a parser.
+    usage, epilog : str, optional
+        As `argparse` takes them.
+    spell : callable, optional
+        Rewrites the arguments before they are parsed.
+    """
+
+    summary: str
+    run: Callable[[argparse.Namespace], int]
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    usage: str | None = None
+    epilog: str | None = None
+    spell: Callable[[list[str]], list[str]] | None = None
+
+
+def add_configs(parser: argparse.ArgumentParser, *stages: str) -> None:
+    """Add an argument CONFIG_STAGE for each of some stages, in this order."""
+    for stage in stages:
+        name = f"config_{stage}"
+        parser.add_argument(name, type=Path, metavar=name.upper(), help=f"{stage} config (YAML)")
+
+
+def add_overwrite(parser: argparse.ArgumentParser, what: str = "existing results") -> None:
+    """Add `--overwrite`."""
+    parser.add_argument("--overwrite", action="store_true", help=f"replace {what}")
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of all verbs that read fold files: era, events read at a time, overwriting."""
+    parser.add_argument("--era", "--condition", dest="condition", metavar="NAME", help="era (condition) of the events")
+    parser.add_argument(
+        "--Num_Events",
+        "--events-per-chunk",
+        dest="num_events",
+        type=positive_number,
+        metavar="N",
+        help="events read at a time",
+    )
+    add_overwrite(parser)
+
+
+def positive_number(text: str) -> int:
+    """Number of an option.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If the text is no integer of at least 1.
+    """
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
+    return int(text)
+
+
+def finite_number(text: str, *, at_least: float = -math.inf) -> float:
+    """Number of an option.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If the text is no finite number, or is below `at_least`.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= at_least):
+        limit = "" if at_least == -math.inf else f" of at least {at_least:g}"
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number{limit}")
+    return value
+
+
+def true_or_false(text: str) -> bool:
+    """Value of an option that htt-ml's scripts write as True or False.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is neither.
+    """
+    values = {"true": True, "false": False}
+    if text.lower() not in values:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither True nor False")
+    return values[text.lower()]

@@ -1,0 +1,122 @@
+"""Verbs that do not belong to a stage: the toy from beginning to end, completion of the shell."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import shlex
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ntupleml.atomic import replace_file
+from ntupleml.commands.command import Command, add_overwrite
+from ntupleml.errors import NtuplemlError
+
+if TYPE_CHECKING:
+    import argparse
+
+log = logging.getLogger("ntupleml.start")
+
+_CONFIGS = ("dataset", "training", "testing", "application")
+_FOLDER = "example"
+
+# Names of verbs come first, options of a verb after a dash, files of the folder everywhere else.
+_COMPLETION = """\
+_ntupleml() {{
+    local word="${{COMP_WORDS[COMP_CWORD]}}" words=""
+    if [ "$COMP_CWORD" -eq 1 ]; then
+        words="{verbs}"
+    else
+        case "${{COMP_WORDS[1]}}" in
+{cases}
+        esac
+        [[ "$word" == -* ]] || words=""
+    fi
+    COMPREPLY=($(compgen -W "$words" -- "$word"))
+    [ "$COMP_CWORD" -eq 1 ] || [[ "$word" == -* ]] || COMPREPLY+=($(compgen -f -- "$word"))
+}}
+complete -o filenames -F _ntupleml ntupleml
+"""
+
+
+def _example_arguments(parser: argparse.ArgumentParser) -> None:
+    add_overwrite(parser, "the files of an earlier run")
+
+
+def _example(arguments: argparse.Namespace) -> int:
+    """Write configs and ntuples of the toy into the current folder, and run the four stages on them."""
+    configs = [Path(f"{name}.yaml") for name in _CONFIGS]
+    taken = [str(path) for path in (*configs, Path(_FOLDER)) if path.exists()]
+    if taken and not arguments.overwrite:
+        raise NtuplemlError(f"{taken[0]}: exists already; run this in an empty folder, or give --overwrite")
+    method, commands = _example_commands()
+    for path in configs:
+        text = (files("ntupleml") / "toy" / path.name).read_text(encoding="utf-8")
+        if path.stem == "application":
+            text += f"method: {method}\n"
+        with replace_file(path, overwrite=arguments.overwrite) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    for command in commands:
+        log.info("\n$ ntupleml %s", shlex.join(command))
+        given = ["--overwrite"] if command[0] != "inspect" and arguments.overwrite else []
+        done = subprocess.run([sys.executable, "-m", "ntupleml", *command, *given], check=False)
+        if done.returncode:
+            return done.returncode
+    log.info(
+        "\nreport: %s\nscores: the friends below %s\nnow change the configs, or name files of your own in dataset.yaml",
+        Path(_FOLDER, "foldall_report.html").resolve(),
+        Path(_FOLDER, "friends").resolve(),
+    )
+    return 0
+
+
+def _example_commands() -> tuple[str, list[list[str]]]:
+    """Method, and what a user types: a network where TensorFlow is there, else trees of scikit-learn."""
+    method, train, apply = "keras", ["train-keras", "training.yaml", "all"], ["apply-keras-friend"]
+    if importlib.util.find_spec("tensorflow") is None:
+        method = "histogram"
+        train, apply = ["train-bdt", "training.yaml", "all", "--method", method], ["apply-bdt", "--friend"]
+    configs = ["dataset.yaml", "training.yaml", "application.yaml"]
+    return method, [
+        ["write-example", _FOLDER],
+        ["inspect", f"{_FOLDER}/example_signal.root"],
+        ["dataset", "dataset.yaml"],
+        train,
+        ["report", "training.yaml", "testing.yaml"],
+        [*apply, *configs, f"{_FOLDER}/example_data.root", "ntuple"],
+    ]
+
+
+def _completion_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh"), help="the shell")
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    """Print what a shell is to evaluate."""
+    from ntupleml.cli import parser_of, verbs
+
+    cases = []
+    for verb in verbs():
+        options = [name for action in parser_of(verb, verb)._actions for name in action.option_strings]
+        cases.append(f'            {verb}) words="{" ".join(options)}" ;;')
+    if arguments.shell == "zsh":
+        sys.stdout.write("autoload -U +X bashcompinit && bashcompinit\n")
+    sys.stdout.write(_COMPLETION.format(verbs=" ".join(verbs()), cases="\n".join(cases)))
+    return 0
+
+
+COMMANDS = {
+    "example": Command(
+        "Run the toy from beginning to end in the current folder: ntuples, fold files, training, report, scores.",
+        _example,
+        _example_arguments,
+    ),
+    "completion": Command(
+        'Print completion of verbs, options and files for a shell: eval "$(ntupleml completion bash)".',
+        _completion,
+        _completion_arguments,
+    ),
+}
