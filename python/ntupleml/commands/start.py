@@ -90,6 +90,41 @@ def _example_commands() -> tuple[str, list[list[str]]]:
     ]
 
 
+def _init_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="one ROOT file per process; a single one stands for all files of its folder that have the tree",
+    )
+    parser.add_argument("tree", metavar="TREE", help="tree in them, with its folders, e.g. mt_nominal/ntuple")
+    parser.add_argument(
+        "--output-directory", type=Path, default=Path(), metavar="DIR", help="folder of the configs (default: this one)"
+    )
+    add_overwrite(parser, "configs that exist")
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    """Write the configs, and say what to do with them."""
+    from ntupleml.first_configs.writing import write_first_configs
+
+    paths = write_first_configs(
+        arguments.files, arguments.tree, arguments.output_directory, overwrite=arguments.overwrite
+    )
+    dataset, training, testing, application = map(str, paths)
+    commands = [
+        ["dataset", dataset],
+        ["train-bdt", training, "all", "--method", "histogram"],
+        ["report", training, testing],
+        ["apply-bdt", "--friend", dataset, training, application, str(arguments.files[0]), arguments.tree],
+    ]
+    log.info("written: %s; look at them, then:", ", ".join(map(str, paths)))
+    for command in commands:
+        log.info("  ntupleml %s", shlex.join(command))
+    return 0
+
+
 def _completion_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=("bash", "zsh"), help="the shell")
 
@@ -113,6 +148,11 @@ COMMANDS = {
         "Run the toy from beginning to end in the current folder: ntuples, fold files, training, report, scores.",
         _example,
         _example_arguments,
+    ),
+    "init": Command(
+        "Look at ntuples and write commented configs for them: processes, event numbers, weights, variables.",
+        _init,
+        _init_arguments,
     ),
     "completion": Command(
         'Print completion of verbs, options and files for a shell: eval "$(ntupleml completion bash)".',
