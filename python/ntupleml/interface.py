@@ -1,0 +1,241 @@
+"""Trained models from Python: all folds of a training, or any model file, and scores for columns in memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.application.exported_files import require_safe
+from ntupleml.artifacts import default_method_name, methods_by_fold, models_by_fold
+from ntupleml.artifacts.origins import find_origin
+from ntupleml.config import OnnxConfig, TrainingConfig, load_config
+from ntupleml.errors import NtuplemlError
+from ntupleml.folds import event_numbers, fold_of_events, what_decides
+from ntupleml.ntuples.variables import columns_to_matrix, required_branches
+from ntupleml.scoring import append_condition, load_scorer
+from ntupleml.scoring.group_scorer import GroupScorer
+from ntupleml.scoring.model_files import Filling, OpenFile, names_of_scores, scorer_of_files
+from ntupleml.scoring.onnx_graphs import choose_output, open_onnx
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from ntupleml.scoring import Scorer
+
+log = logging.getLogger(__name__)
+
+_CONFIGS = (".yaml", ".yml")
+
+
+class Model:
+    """Trained models, each event scored by the one that never saw it; made by `load_model`.
+
+    Attributes
+    ----------
+    inputs : dict of str to list of str
+        Variables (branches or formulas of branches) by the name of the input that takes them.
+    outputs : list of str
+        Names of the scores.
+    num_folds : int
+        1 where one model scores all events.
+    event_branch : str or None
+        Branch whose value decides the fold.
+    """
+
+    def __init__(self, scorer: Scorer | GroupScorer, where: str, condition: str | None = None) -> None:
+        """Take a scorer; `where` is the file for messages."""
+        self.outputs = list(scorer.classes)
+        self.num_folds = scorer.num_folds
+        self.event_branch = scorer.event_branch
+        if isinstance(scorer, GroupScorer):
+            self.inputs = {group.name: list(group.variables) for group in scorer.groups}
+        else:
+            self.inputs = {"variables": list(scorer.variables)}
+        self._scorer = scorer
+        self._where = where
+        self._condition = condition
+
+    def __repr__(self) -> str:
+        taken = ", ".join(f"{name}: {len(variables)}" for name, variables in self.inputs.items())
+        return f"<Model of {self._where}: inputs {taken}; outputs {', '.join(self.outputs)}; {self.num_folds} folds>"
+
+    def score(self, columns: Any, event: ArrayLike | None = None) -> NDArray[np.float32]:
+        """Scores of events.
+
+        Parameters
+        ----------
+        columns : mapping of arrays, DataFrame of pandas or polars, awkward record array, or array
+            The branches that the variables need: one number per event, or awkward arrays of lists. An array of shape
+            (n_events, n_variables) holds the variables themselves, for models with one input.
+        event : array of int, shape (n_events,), optional
+            Event numbers, which decide the model where there are several. By default the column `event_branch`.
+
+        Returns
+        -------
+        array of float32, shape (n_events, n_outputs)
+
+        Raises
+        ------
+        NtuplemlError
+            If a column is missing (with the nearest names), a value cannot be used, or event numbers are needed.
+        """
+        table = _columns(columns, [name for names in self.inputs.values() for name in names], self._where)
+        number = len(next(iter(table.values()))) if table else 0
+        different = [name for name, values in table.items() if len(values) != number]
+        if different:
+            raise NtuplemlError(
+                f"{self._where}: column '{different[0]}' has {len(table[different[0]])} events, but "
+                f"'{next(iter(table))}' has {number}"
+            )
+        numbers = self._event_numbers(table, event, number)
+        needed = required_branches(self._scorer.variables, table, self._where)
+        chosen = {name: table[name] for name in needed}
+        if isinstance(self._scorer, GroupScorer):
+            return self._scorer.score(chosen, numbers, where=self._where)
+        matrix = columns_to_matrix(chosen, self._scorer.variables, where=self._where)
+        if not needed:  # constants only
+            matrix = np.broadcast_to(matrix, (number, len(self._scorer.variables)))
+        matrix = append_condition(matrix, self._scorer.conditions, self._condition, f"{self._where}: condition")
+        return self._scorer.score(matrix, fold_of_events(numbers, self.num_folds), where=self._where)
+
+    def _event_numbers(self, table: Mapping[str, Any], event: ArrayLike | None, number: int) -> NDArray[np.int64]:
+        if event is None and self.event_branch is not None and self.event_branch in table:
+            event = table[self.event_branch]
+        takes_event = isinstance(self._scorer, GroupScorer) and self._scorer.takes_event
+        if event is None and (self.num_folds > 1 or takes_event):
+            raise NtuplemlError(
+                f"{self._where}: {what_decides(self.event_branch)}, and with it the model that never saw the event; "
+                "give score(columns, event=…)"
+            )
+        numbers = event_numbers(
+            np.zeros(number, np.int64) if event is None else np.asarray(event), f"{self._where}: event"
+        )
+        if numbers.shape != (number,):
+            raise NtuplemlError(f"{self._where}: event: {numbers.shape} event numbers for {number} events")
+        return numbers
+
+
+def load_model(path: str | Path, method: str | None = None, *, condition: str | None = None) -> Model:
+    """Open trained models for scoring.
+
+    Parameters
+    ----------
+    path : path
+        A training config, which stands for the models of all its folds, or a model file: ONNX, Keras (with the record
+        of its training beside it), XGBoost, TMVA's weights (XML) or lwtnn's JSON.
+    method : str, optional
+        Method of the training config; by default its network if that is trained, else the first that is.
+    condition : str, optional
+        Condition (era) of the events, for models trained with conditions.
+
+    Raises
+    ------
+    NtuplemlError
+        If there is no such file or method, it is not trained, or the file cannot be used.
+
+    Examples
+    --------
+    >>> import json, pathlib, tempfile
+    >>> layer = {"architecture": "dense", "weights": [1.0, 1.0], "bias": [0.0], "activation": "sigmoid"}
+    >>> inputs = [{"name": name, "offset": 0, "scale": 1} for name in ("x", "y")]
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> file = folder / "network.json"
+    >>> _ = file.write_text(json.dumps({"inputs": inputs, "layers": [layer], "outputs": ["signal"]}))
+    >>> model = load_model(file)
+    >>> model.inputs, model.outputs
+    ({'variables': ['x', 'y']}, ['signal'])
+    >>> model.score({"x": [0.0, 2.0], "y": [0.0, -2.0]}).ravel().tolist()
+    [0.5, 0.5]
+    """
+    path = Path(path)
+    if path.suffix in _CONFIGS:
+        return _trained(path, method, condition)
+    if method is not None:
+        raise NtuplemlError(f"{path}: method '{method}': a model file has one; name methods of a training config")
+    return _of_file(path, condition)
+
+
+def _trained(path: Path, method: str | None, condition: str | None) -> Model:
+    training = load_config(path, TrainingConfig)
+    name = method or _first_trained(training, path)
+    models = models_by_fold(
+        training.output_path,
+        training.num_folds,
+        where=str(path),
+        variables=training.variables,
+        classes=training.classes,
+        training_config=str(path),
+        method=methods_by_fold(training, name, str(path)),
+    )
+    return Model(load_scorer(models), str(path), condition)
+
+
+def _first_trained(training: TrainingConfig, path: Path) -> str:
+    """Network of a training config if its first fold is trained, else the first method that is."""
+    from ntupleml.artifacts import model_files
+    from ntupleml.artifacts.methods import methods_of
+
+    network = default_method_name(training, "keras", str(path))
+    for name, method in methods_of(training, 0).items():
+        if model_files(Path(training.output_path), 0, method).record.exists():
+            return name
+    return network
+
+
+def _of_file(path: Path, condition: str | None) -> Model:
+    content = None
+    if path.suffix != ".onnx":
+        from ntupleml.onnx_models.convert import convert
+
+        content = convert(path).SerializeToString()
+    graph = open_onnx(path, content=content)
+    onnx = OnnxConfig()
+    names = names_of_scores(graph, onnx, str(path))
+    if names is None:
+        width = choose_output(graph, None, str(path)).shape[-1]
+        names = [f"score_{index}" for index in range(width or 1)]
+    filling = Filling(onnx, None, condition, str(path))
+    origin = find_origin(path, graph.description, None)
+    event_branch = None if origin is None else origin.event_branch
+    require_safe(path, origin, 0, 1, event_branch, str(path))
+    scorer = scorer_of_files([OpenFile(graph, origin)], names, filling, event_branch=event_branch)
+    return Model(scorer, str(path), condition)
+
+
+def _columns(columns: Any, variables: list[str], where: str) -> dict[str, Any]:
+    """Columns by name, as numpy or awkward arrays."""
+    if isinstance(columns, np.ndarray) and columns.dtype.names is None:  # the variables themselves
+        if columns.ndim != 2 or columns.shape[1] != len(variables):
+            needed = f"(events, {len(variables)}) is needed: {', '.join(variables)}"
+            raise NtuplemlError(f"{where}: an array of shape {columns.shape}; {needed}")
+        return dict(zip(variables, columns.T, strict=True))
+    if isinstance(columns, Mapping):
+        return {str(name): _array(values) for name, values in columns.items()}
+    fields = getattr(columns, "fields", None) or getattr(columns, "columns", None)
+    if fields is None and getattr(getattr(columns, "dtype", None), "names", None):
+        fields = columns.dtype.names
+    if fields is None:
+        raise NtuplemlError(
+            f"{where}: columns are a {type(columns).__name__}; give a mapping of arrays, a DataFrame, an awkward record"
+            " array, or an array of the variables"
+        )
+    table: dict[str, Any] = {}
+    for name in fields:
+        values = _array(columns[name])
+        table[str(name)] = values
+        for inner in getattr(values, "fields", ()):  # Jet.pt of records, by the names that NanoAOD's branches have
+            table[f"{name}_{inner}"] = table[f"{name}.{inner}"] = values[inner]
+    return table
+
+
+def _array(values: Any) -> Any:
+    """A column as a numpy array, or as it is where it is one of awkward."""
+    if hasattr(values, "layout"):
+        return values
+    if hasattr(values, "to_numpy"):
+        return values.to_numpy()
+    return np.asarray(values)
