@@ -6,8 +6,10 @@ ROOT's wheel has no TMVA, so what is tested here is what we ask of it, not what 
 from __future__ import annotations
 
 import json
+import os
 from array import array
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +19,15 @@ import pytest
 from ntupleml.artifacts import Method, model_files, read_record, record_hash, sha256_of_file
 from ntupleml.errors import NtuplemlError
 from ntupleml.forests import Forest
-from ntupleml.tmva.factory import FACTORY_OPTIONS, _rename_branches
+from ntupleml.tmva.factory import (
+    FACTORY_OPTIONS,
+    FactoryJob,
+    FactoryMethod,
+    FactoryResult,
+    FactoryTree,
+    _rename_branches,
+    run_factory,
+)
 from ntupleml.tmva.reading import read_weights
 from ntupleml.tmva.writing import write_weights
 from ntupleml.training.tmva_root import has_tmva
@@ -60,8 +70,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     write_output(folder / "output.root", wrong_by=0.0)
     monkeypatch.setenv("STAND_IN", str(folder))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "stand_in"))
-    monkeypatch.syspath_prepend(Path(__file__).parent / "stand_in")
+    stand_in = Path(__file__).parent / "stand_in"
+    monkeypatch.setenv("PYTHONPATH", str(stand_in), prepend=os.pathsep)
+    monkeypatch.syspath_prepend(stand_in)
     return folder
 
 
@@ -122,7 +133,7 @@ def test_tmva_is_asked_for_what_htt_ml_asks_for(home: Path, make_config: Callabl
         ["SetWeightExpression", "weight", "sig"],
         ["SetWeightExpression", "weight", "bkg"],
         ["PrepareTrainingAndTestTree", "", split],
-        ["BookMethod", folder, "type of kBDT", "BDT", BDT["options"]],
+        ["BookMethod", folder, "BDT", "BDT", BDT["options"]],
         ["TrainAllMethods"],
         ["TestAllMethods"],
         ["EvaluateAllMethods"],
@@ -162,6 +173,55 @@ def test_branches_that_root_takes_for_formulas_get_plain_names(
     properties = {entry.key: entry.value for entry in onnx.load(files.onnx).metadata_props}
     assert json.loads(properties["ntupleml"])["variables"] == {"variables": record.variables}
     assert record.variables == ["x", "b-tag", "n * 2"]
+
+
+def test_each_call_reaches_the_overload_that_it_means(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fold_file: Callable[..., None],
+    columns: Callable[..., dict[str, Any]],
+) -> None:
+    """Of overloads that differ in an enum, PyROOT may take one that makes a text of the number of a type."""
+    from ntupleml.root import import_root
+
+    root = import_root()
+    assert root.gInterpreter.Declare((Path(__file__).parent / "tmva_overloads.C").read_text())
+    stand_in = SimpleNamespace(TMVA=root.ntupleml_overloads, TFile=root.TFile, TCut=root.TCut, gROOT=root.gROOT)
+    monkeypatch.setattr("ntupleml.tmva.factory.import_root", lambda: stand_in)
+    monkeypatch.chdir(tmp_path)
+    fold_file(tmp_path / "fold0.root", {"sig": columns(0, 0, 10), "bkg": columns(0, 1, 10)})
+    trees = [
+        FactoryTree(path="fold0.root", tree=name, class_name=name, weight=weight)
+        for name, weight in (("sig", 20.0), ("bkg", 0.5))
+    ]
+    methods = [
+        FactoryMethod(type="kBDT", name="Trees", options="!H:NTrees=10"),
+        FactoryMethod(type="kTab", name="Empty", options=""),
+    ]
+    job = FactoryJob(
+        job_name="Job", folder="folder", output="output.root", variables=["x", "2*y"], classes=["sig", "bkg"],
+        weight_expression="weight", split="SplitMode=Random", trees=trees, methods=methods,
+    )  # fmt: skip
+    run_factory(job, tmp_path / "result.json")
+    found = FactoryResult.model_validate_json((tmp_path / "result.json").read_text())
+    assert found.roc_integrals["Trees"] == {"sig": 0.5, "bkg": 0.5}
+    assert [str(call) for call in root.ntupleml_overloads.calls] == [
+        f"Factory|Job|output.root|{FACTORY_OPTIONS}|",
+        "DataLoader|folder|",
+        "AddVariable|x|F|0|0|",
+        "AddVariable|2*y|F|0|0|",
+        "AddTree|sig|sig|20||2|",
+        "AddTree|bkg|bkg|0.5||2|",
+        "SetWeightExpression|weight|sig|",
+        "SetWeightExpression|weight|bkg|",
+        "Prepare||SplitMode=Random|",
+        "BookMethod|BDT|Trees|!H:NTrees=10|",
+        "BookMethod|Tab|Empty||",
+        "GetROCIntegral|Trees|0|",
+        "GetROCIntegral|Trees|1|",
+        "GetROCIntegral|Empty|0|",
+        "GetROCIntegral|Empty|1|",
+    ]
 
 
 def test_root_itself_finds_the_renamed_branch(tmp_path: Path, fold_file: Callable[..., None]) -> None:

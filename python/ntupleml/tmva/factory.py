@@ -120,7 +120,8 @@ def run_factory(job: FactoryJob, result: Path) -> None:
             loader.SetWeightExpression(plain.get(expression, expression), name)
     loader.PrepareTrainingAndTestTree(root.TCut(""), job.split)
     for method in job.methods:
-        if not factory.BookMethod(loader, _type(tmva, method), method.name, method.options):
+        # By the name of its type: of an enum and two texts, PyROOT takes the overload of three texts since ROOT 6.37.
+        if not factory.BookMethod(loader, _type_name(tmva, method), method.name, method.options):
             raise NtuplemlError(
                 f"method '{method.name}': {method.type} cannot tell {len(job.classes)} classes apart, as "
                 "AnalysisType=Multiclass asks for; take it out"
@@ -164,11 +165,11 @@ def _rename_branches(trees: list[Any], names: list[str]) -> dict[str, str]:
     return plain
 
 
-def _type(tmva: Any, method: FactoryMethod) -> Any:
-    try:
-        return getattr(tmva.Types, method.type)
-    except AttributeError:
-        raise NtuplemlError(f"method '{method.name}': TMVA has no type '{method.type}'; e.g. kBDT, kMLP") from None
+def _type_name(tmva: Any, method: FactoryMethod) -> str:
+    """TMVA's name of a type: that of the enum without its k."""
+    if not hasattr(tmva.Types, method.type):
+        raise NtuplemlError(f"method '{method.name}': TMVA has no type '{method.type}'; e.g. kBDT, kMLP")
+    return method.type.removeprefix("k")
 
 
 def _roc_integrals(factory: Any, loader: Any, name: str, classes: list[str]) -> dict[str, float]:

@@ -102,7 +102,7 @@ class _Factory:
             text = f"--- <FATAL> {name} : The following options could not be interpreted: 'NoSuchOption'"
             sys.stdout.write(f"\x1b[31m{text}\x1b[0m\n")
             sys.exit(1)
-        if kind == "type of kFisher":
+        if kind == "Fisher":
             return None
         self.booked.append((loader, name))
         return _Named(name)
@@ -136,5 +136,5 @@ class TMVA:
             _note("Instance")
 
     class Types:
-        kBDT = "type of kBDT"
-        kFisher = "type of kFisher"
+        kBDT = 12
+        kFisher = 7
