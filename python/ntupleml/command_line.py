@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
+#: Exit status where some files or methods failed and the others are done.
+SOME_FAILED = 1
 #: Exit status of a mistake in arguments, configs or inputs.
 USER_ERROR = 2
 #: Exit status of a run that the user interrupted, as shells have it.

@@ -43,7 +43,7 @@ def config(tmp_path: Path) -> TrainingConfig:
 
 @pytest.fixture
 def records(config: TrainingConfig) -> list[TrainingRecord]:
-    return train_tmva(config, [0], engine="xgboost", where="t.yaml")
+    return train_tmva(config, [0], engine="xgboost", where="t.yaml").records
 
 
 def test_one_table_per_fold_with_the_look_of_the_config(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
+import yaml
 
 from ntupleml.artifacts import Method, model_files, read_record, record_hash, sha256_of_file
 from ntupleml.errors import NtuplemlError
@@ -34,6 +35,7 @@ from ntupleml.training.tmva_root import has_tmva
 from ntupleml.training.tmva_training import train_tmva
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
 
     from ntupleml.config import TrainingConfig
@@ -68,7 +70,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         minima=[0] * 3,
         maxima=[1] * 3,
     )
-    write_output(folder / "output.root", wrong_by=0.0)
+    write_output(folder / "output.root", {"BDT": 0.0})
     monkeypatch.setenv("STAND_IN", str(folder))
     stand_in = Path(__file__).parent / "stand_in"
     monkeypatch.setenv("PYTHONPATH", str(stand_in), prepend=os.pathsep)
@@ -76,8 +78,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def write_output(path: Path, wrong_by: float) -> None:
-    """TMVA's output file: the test tree of model 0 with its answers, one leaf per class."""
+def write_output(path: Path, wrong_by: dict[str, float]) -> None:
+    """TMVA's output file: the test tree of model 0 with the answers of methods, one leaf per class."""
     from ntupleml.root import import_root
 
     root = import_root()
@@ -85,14 +87,16 @@ def write_output(path: Path, wrong_by: float) -> None:
     file.mkdir("fold0_training").cd()
     tree = root.TTree("TestTree", "TestTree")
     inputs = {name: array("f", [0.0]) for name in ("x", "y", "n")}
-    answers = array("f", [0.0, 0.0])
+    answers = {name: array("f", [0.0, 0.0]) for name in wrong_by}
     for name, value in inputs.items():
         tree.Branch(name, value, f"{name}/F")
-    tree.Branch("BDT", answers, "sig/F:bkg/F")
+    for name, values in answers.items():
+        tree.Branch(name, values, "sig/F:bkg/F")
     for x in (0.0, 0.5, 1.0):
         inputs["x"][0] = x
-        answers[0] = (ANSWER if x >= 0.5 else 1 - ANSWER) + wrong_by
-        answers[1] = 1 - answers[0]
+        for name, values in answers.items():
+            values[0] = (ANSWER if x >= 0.5 else 1 - ANSWER) + wrong_by[name]
+            values[1] = 1 - values[0]
         tree.Fill()
     tree.Write()
     file.Close()
@@ -164,7 +168,7 @@ def test_branches_that_root_takes_for_formulas_get_plain_names(
     for old, new in (("y", "b_M_tag"), ("n", "n*2")):
         text = text.replace(f'Expression="{old}" Label="{old}"', f'Expression="{new}" Label="{new}"')
     weights.write_text(text)
-    (record,) = train_tmva(config, [0], where="t.yaml")
+    (record,) = train_tmva(config, [0], where="t.yaml").records
     made = calls(home)
     assert [call[1] for call in made if call[0] == "AddVariable"] == ["x", "b_M_tag", "n * 2"]
     assert [call[1:] for call in made if call[0] == "SetName"] == [["b-tag", "b_M_tag"], ["b_M_tag", "b_M_tag"]] * 2
@@ -247,7 +251,7 @@ def test_all_folds_trained_on_are_added_class_by_class(home: Path, make_config: 
 
 def test_files_record_and_onnx(home: Path, make_config: Callable[..., TrainingConfig]) -> None:
     config = make_config(tmva={"methods": [BDT]})
-    (record,) = train_tmva(config, [0], where="t.yaml")
+    (record,) = train_tmva(config, [0], where="t.yaml").records
     output = Path(config.output_path)
     files = model_files(output, 0, Method("tmva", "BDT", "kBDT"))
     assert sorted(str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()) == [
@@ -273,22 +277,90 @@ def test_files_record_and_onnx(home: Path, make_config: Callable[..., TrainingCo
     assert json.loads(properties["ntupleml"])["record_hash"] == record_hash(record)
 
 
+def files_below(folder: str) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+
+
 def test_answers_unlike_tmvas_are_refused_and_nothing_is_left(
     home: Path, make_config: Callable[..., TrainingConfig]
 ) -> None:
-    write_output(home / "output.root", wrong_by=0.01)
+    write_output(home / "output.root", {"BDT": 0.01})
     config = make_config(tmva={"methods": [BDT]})
     with pytest.raises(NtuplemlError, match=r"differs from the trained method by up to 0\.01 on 3 events"):
         train_tmva(config, [0], where="t.yaml")
-    assert not any(path.is_file() for path in Path(config.output_path).rglob("*"))
+    assert not files_below(config.output_path)
+
+
+def test_a_method_that_is_refused_leaves_the_others(home: Path, make_config: Callable[..., TrainingConfig]) -> None:
+    write_output(home / "output.root", {"MLP": 0.01, "BDT": 0.0})
+    mlp = {"name": "MLP", "type": "kBDT"}
+    config = make_config(tmva={"methods": [mlp, BDT]})
+    trained = train_tmva(config, [0], where="t.yaml")
+    (failure,) = trained.failures
+    assert failure.startswith("t.yaml: tmva method 'MLP': the ONNX graph differs from the trained method by up to 0.01")
+    assert failure.endswith("(model 0)")
+    assert [record.method for record in trained.records] == ["BDT"]
+    assert files_below(config.output_path) == [
+        "fold0_training.root",
+        "fold0_training/TMVAMulticlass.log",
+        *(f"fold0_training/weights/TMVAMulticlass_BDT.{end}" for end in ("class.C", "json", "onnx", "weights.xml")),
+    ]
+
+
+def test_the_script_says_by_its_status_that_a_method_failed(
+    home: Path,
+    tmp_path: Path,
+    make_config: Callable[..., TrainingConfig],
+    run_script: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    write_output(home / "output.root", {"MLP": 0.01, "BDT": 0.0})
+    config = make_config(tmva={"methods": [{"name": "MLP", "type": "kBDT"}, BDT]})
+    path = tmp_path / "training.yaml"
+    path.write_text(yaml.safe_dump(config.model_dump(exclude_unset=True)))
+    finished = run_script("training/TMVA_training.py", path, "0")
+    assert finished.returncode == 1
+    last = finished.stderr.splitlines()[-1]
+    assert last.startswith(f"ERROR: {path}: tmva method 'MLP': the ONNX graph differs")
+    assert last.endswith("; the other methods are kept")
+    assert model_files(config.output_path, 0, Method("tmva", "BDT", "kBDT")).record.exists()
 
 
 def test_why_tmva_stops_is_told_in_its_own_words(home: Path, make_config: Callable[..., TrainingConfig]) -> None:
     config = make_config(tmva={"methods": [{**BDT, "options": "NoSuchOption"}]})
     with pytest.raises(NtuplemlError) as error:
         train_tmva(config, [0], where="t.yaml")
-    assert str(error.value) == ("t.yaml: TMVA: BDT: The following options could not be interpreted: 'NoSuchOption'")
-    assert not any(path.is_file() for path in Path(config.output_path).rglob("*"))
+    log = Path(config.output_path) / "fold0_training" / "TMVAMulticlass_failed.log"
+    assert str(error.value) == (
+        f"t.yaml: TMVA: BDT: The following options could not be interpreted: 'NoSuchOption'; its log is {log}"
+    )
+    assert files_below(config.output_path) == ["fold0_training/TMVAMulticlass_failed.log"]
+    train_tmva(config.model_copy(update={"tmva": make_config(tmva={"methods": [BDT]}).tmva}), [0], where="t.yaml")
+    assert not log.exists()
+
+
+@pytest.mark.parametrize("how", ["Crash", "RootExit"])
+def test_a_signal_is_named_with_the_last_that_tmva_said(
+    home: Path, make_config: Callable[..., TrainingConfig], how: str
+) -> None:
+    """The process ends by the signal itself, or by ROOT's handler with status 128 + 5; its stack trace says nothing."""
+    config = make_config(tmva={"methods": [{**BDT, "options": how}]})
+    with pytest.raises(NtuplemlError) as error:
+        train_tmva(config, [0], where="t.yaml")
+    log = Path(config.output_path) / "fold0_training" / "TMVAMulticlass_failed.log"
+    assert str(error.value) == (
+        f"t.yaml: TMVA: it was ended by SIGTRAP, after it said 'Factory: Booking method: BDT'; its log is {log}"
+    )
+    assert "stack trace" in log.read_text()
+
+
+def test_a_root_that_cannot_be_asked_for_tmva_is_told(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "ROOT.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"), prepend=os.pathsep)
+    assert not has_tmva()
+    assert caplog.messages[0].startswith("ROOT cannot be asked for TMVA: it was ended by SIGSEGV")
 
 
 @pytest.mark.parametrize(
@@ -316,7 +388,7 @@ def test_weights_that_only_tmva_can_evaluate_are_kept_without_onnx(
     weights = home / "weights.xml"
     weights.write_text(weights.read_text().replace("BDT::BDT", "KNN::BDT"))
     config = make_config(tmva={"methods": [BDT]})
-    (record,) = train_tmva(config, [0], where="t.yaml")
+    (record,) = train_tmva(config, [0], where="t.yaml").records
     files = model_files(config.output_path, 0, Method("tmva", "BDT", "kBDT"))
     assert files.model.exists()
     assert not files.onnx.exists()

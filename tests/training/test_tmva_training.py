@@ -50,7 +50,7 @@ def onnx_scores(path: Path, rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def test_gradient_boosting_leaves_weights_onnx_and_record(make_config: Callable[..., TrainingConfig]) -> None:
     config = make_config(tmva=method())
-    records = train_tmva(config, [0, 1], engine="xgboost", where="t.yaml")
+    records = train_tmva(config, [0, 1], engine="xgboost", where="t.yaml").records
     assert [(record.engine, record.fold, record.method) for record in records] == [
         ("xgboost", 0, "BDT"),
         ("xgboost", 1, "BDT"),
@@ -135,7 +135,7 @@ def test_negative_weights(make_config: Callable[..., TrainingConfig], treatment:
                           caplog: pytest.LogCaptureFixture) -> None:  # fmt: skip
     config = make_config(tmva=method(f"{GRAD}:NegWeightTreatment={treatment}"))
     with caplog.at_level(logging.INFO, logger="ntupleml"):
-        (record,) = train_tmva(config, [0], engine="xgboost", where="t.yaml")
+        (record,) = train_tmva(config, [0], engine="xgboost", where="t.yaml").records
     assert sum(treatment in line and "have negative weights" in line for line in caplog.messages) == 2
     assert all(0 < content.negative_share < 0.2 for content in record.datasets[0].classes.values())
     assert np.isfinite(record.history["loss"]).all()
@@ -199,7 +199,7 @@ def test_wrong_events_with_negative_weights_are_boosted_by_the_inverse(factor: i
 )
 def test_adaboost_and_bagging_leave_weights_and_onnx(make_config: Callable[..., TrainingConfig], options: str) -> None:
     config = make_config(tmva=method(options))
-    (record,) = train_tmva(config, [0], engine="xgboost", where="t.yaml")
+    (record,) = train_tmva(config, [0], engine="xgboost", where="t.yaml").records
     assert record.engine == "sklearn"
     files = files_of(config)
     weights = read_weights(files.model)

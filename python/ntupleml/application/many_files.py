@@ -16,6 +16,7 @@ from ntupleml.application.outputs import in_place_jobs
 from ntupleml.application.resuming import is_finished, plan_key, scores_mark
 from ntupleml.cluster.running import finished_tasks
 from ntupleml.cluster.starting import started_client
+from ntupleml.command_line import SOME_FAILED
 from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.ntuples.input_files import expand_inputs
 from ntupleml.ntuples.remote import fetch, is_remote
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from ntupleml.progress import FilesProgress
 
 log = logging.getLogger(__name__)
-
-#: Exit status where some files failed and the others are done.
-SOME_FAILED = 1
 
 
 class Task(NamedTuple):

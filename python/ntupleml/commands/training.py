@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ntupleml.command_line import SOME_FAILED
 from ntupleml.commands.command import Command, add_overwrite, positive_number, true_or_false
 
 if TYPE_CHECKING:
     import argparse
 
     from ntupleml.config import TrainingConfig
+
+log = logging.getLogger("ntupleml.training")
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
@@ -101,14 +105,16 @@ def _tmva(arguments: argparse.Namespace) -> int:
 
     import_xgboost_alone()
     config, folds, where = _training(arguments)
-    records = train_tmva(
+    trained = train_tmva(
         config, folds, engine=arguments.engine, method=arguments.method, overwrite=arguments.overwrite, where=where
     )
-    if len({record.method for record in records}) > 1:
+    if len({record.method for record in trained.records}) > 1:
         from ntupleml.testing.tmva_comparison import compare_trained_methods
 
-        compare_trained_methods(config, records, where)
-    return 0
+        compare_trained_methods(config, trained.records, where)
+    for failure in trained.failures:
+        log.error("%s; the other methods are kept", failure)
+    return SOME_FAILED if trained.failures else 0
 
 
 COMMANDS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,21 @@ log = logging.getLogger(__name__)
 
 #: Largest difference between the files and their source before they count as wrong.
 TOLERANCE = 1e-5
+
+
+class TrainedMethods(NamedTuple):
+    """What becomes of methods that are trained together.
+
+    Attributes
+    ----------
+    records : list of TrainingRecord
+        Of those that are in place.
+    failures : list of str
+        A line for each of the others.
+    """
+
+    records: list[TrainingRecord]
+    failures: list[str]
 
 
 def refuse_existing(config: TrainingConfig, fold: int, method: Method, overwrite: bool) -> None:
@@ -53,6 +68,7 @@ def write_forest_method(
     maxima: NDArray[np.float32],
     options: Mapping[str, str],
     training_time: float,
+    where: str,
 ) -> TrainingRecord:
     """Write a forest as TMVA's weights file and as ONNX file, check both, and put them in place with the record.
 
@@ -73,11 +89,18 @@ def write_forest_method(
         Options of TMVA as set.
     training_time : float
         In seconds.
+    where : str
+        Config and method, for messages.
 
     Returns
     -------
     TrainingRecord
         The record as written.
+
+    Raises
+    ------
+    NtuplemlError
+        If a file does not give the expected answers.
     """
     from ntupleml.onnx_models.files import write_onnx
     from ntupleml.onnx_models.forest import forest_to_onnx
@@ -116,7 +139,7 @@ def write_forest_method(
         )
         write_onnx(written.onnx, graph)
         complete = finish_record(
-            record, written, check_difference("weights and ONNX file", graph_scores(graph, rows), expected)
+            record, written, check_difference("weights and ONNX file", graph_scores(graph, rows), expected, where)
         )
         _put_in_place(Path(folder), files)
     log.info("written: %s, with ONNX file and record", files.model)
@@ -140,7 +163,7 @@ def _put_in_place(folder: Path, files: ModelFiles) -> None:
         path.replace(files.model.parent / path.name)
 
 
-def check_difference(what: str, found: NDArray[Any], expected: NDArray[np.float64]) -> OnnxCheck:
+def check_difference(what: str, found: NDArray[Any], expected: NDArray[np.float64], where: str) -> OnnxCheck:
     """Compare the answers of a file that was written with those of its source.
 
     Raises
@@ -151,8 +174,8 @@ def check_difference(what: str, found: NDArray[Any], expected: NDArray[np.float6
     difference = float(np.abs(found - expected).max(initial=0.0))
     if not difference <= TOLERANCE:
         raise NtuplemlError(
-            f"the {what} differs from the trained method by up to {difference:.2g} on {len(found)} events, more than "
-            f"{TOLERANCE:g}; please report it"
+            f"{where}: the {what} differs from the trained method by up to {difference:.2g} on {len(found)} events, "
+            f"more than {TOLERANCE:g}; please report it"
         )
     log.info("%s and trained method agree within %.2g on %d events", what, difference, len(found))
     return OnnxCheck(events=len(found), largest_difference=difference)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from ntupleml.tmva.factory import FactoryJob, FactoryMethod, FactoryResult, Fact
 from ntupleml.training.data import CHECKED_EVENTS
 from ntupleml.training.record_parts import log_contents, log_training, training_record
 from ntupleml.training.tabular_data import load_tabular_data
-from ntupleml.training.tmva_outputs import check_difference, finish_record
+from ntupleml.training.tmva_outputs import TrainedMethods, check_difference, finish_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +41,10 @@ _PROGRAM = [sys.executable, "-P", "-m", "ntupleml.tmva.factory"]
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _FATAL = re.compile(r"<FATAL>\s*(?P<source>\S*)\s*:\s*(?P<text>.+)")
 _ROOT_ERROR = re.compile(r"^Error in <(?P<source>[^>]*)>:\s*(?P<text>.+)")
+#: `Factory    : Booking method: BDT`, where TMVA leaves the source out if it is that of the line before.
+_LOGGED = re.compile(r"^(?:--- )?(?:<[A-Z]+>)?\s*(?P<source>[\w:]*)\s*:\s+(?P<text>\S.*)")
+#: What ROOT prints when a signal has come.
+_CRASH = re.compile(r"^\s*\*\*\* Break \*\*\*|^There was a crash")
 
 
 def has_tmva() -> bool:
@@ -53,7 +58,8 @@ def has_tmva() -> bool:
         return False
     answer = subprocess.run(_PROGRAM, capture_output=True, text=True, check=False)
     if answer.returncode:
-        log.debug("ROOT cannot be asked for TMVA: %s", one_line(answer.stderr[-300:]))
+        words = next((line for line in reversed(answer.stderr.splitlines()) if line.strip()), "")
+        log.warning("ROOT cannot be asked for TMVA: %s", one_line(f"{_ending(answer.returncode)}: {words}"))
     return answer.stdout.strip().endswith("yes")
 
 
@@ -102,14 +108,15 @@ def factory_job(
 
 def train_with_tmva(
     config: TrainingConfig, fold: int, methods: Sequence[TmvaMethodConfig], *, overwrite: bool, where: str
-) -> list[TrainingRecord]:
+) -> TrainedMethods:
     """Train the methods of a fold by ROOT's TMVA, and add ONNX files and records to its files.
+
+    A method that leaves no weights, or whose ONNX graph does not give TMVA's answers, fails alone: the others stay.
 
     Raises
     ------
     NtuplemlError
-        With TMVA's own words if it ends the job; if a method leaves no weights; and if outputs exist that are not to
-        be overwritten.
+        With TMVA's own words if it ends the job; and if outputs exist that are not to be overwritten.
     """
     if config.missing is not None:
         raise NtuplemlError(f"{where}: missing: TMVA cannot replace missing inputs; use --engine xgboost")
@@ -124,20 +131,24 @@ def train_with_tmva(
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output, prefix=f".fold{fold}-") as name:
         folder = Path(name)
-        result = _run(job, folder, where)
+        result = _run(job, folder, output, where)
         for path in (folder / job.folder).glob("weights/*.xml"):
             _restore_names(path, result.plain_names)
-        records = [
-            _finish_method(config, fold, entry, data, folder, result, where)
-            for entry in zip(methods, job.methods, strict=True)
-        ]
-        _put_in_place(folder, output, job)
-    log.info("written: %s and %s", final, output / job.folder / "weights")
-    return records
+        trained = TrainedMethods([], [])
+        for entry in zip(methods, job.methods, strict=True):
+            try:
+                trained.records.append(_finish_method(config, fold, entry, data, folder, result, where))
+            except NtuplemlError as error:
+                trained.failures.append(str(error))
+                _remove_method(folder, fold, entry[1])
+        if trained.records:
+            _put_in_place(folder, output, job)
+            log.info("written: %s and %s", final, output / job.folder / "weights")
+    return trained
 
 
-def _run(job: FactoryJob, folder: Path, where: str) -> FactoryResult:
-    """Run a job in a folder; what TMVA prints goes to a file of the folder."""
+def _run(job: FactoryJob, folder: Path, output: Path, where: str) -> FactoryResult:
+    """Run a job in a folder; what TMVA prints goes to a file of the folder, and stays in the output if it fails."""
     (folder / job.folder).mkdir()
     printed = folder / job.folder / f"{job.job_name}.log"
     (folder / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
@@ -146,14 +157,20 @@ def _run(job: FactoryJob, folder: Path, where: str) -> FactoryResult:
         ended = subprocess.run(
             [*_PROGRAM, "job.json", "result.json"], cwd=folder, stdout=file, stderr=subprocess.STDOUT, check=False
         )
-    text = _COLOURS.sub("", printed.read_text(encoding="utf-8", errors="replace"))
     try:
         # ROOT may fail when the process ends, with all the work done.
         return FactoryResult.model_validate_json((folder / "result.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        for line in text.splitlines()[-30:]:
-            log.debug("TMVA: %s", line)
-        raise NtuplemlError(f"{where}: TMVA: {_reason(text, ended.returncode)}") from None
+        text = _COLOURS.sub("", printed.read_text(encoding="utf-8", errors="replace"))
+        kept = _log_of_failure(output, job)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        printed.replace(kept)
+        raise NtuplemlError(f"{where}: TMVA: {_reason(text, ended.returncode)}; its log is {kept}") from None
+
+
+def _log_of_failure(output: Path, job: FactoryJob) -> Path:
+    """Beside the log of an earlier training, which stays with its files."""
+    return output / job.folder / f"{job.job_name}_failed.log"
 
 
 def _restore_names(path: Path, plain_names: Mapping[str, str]) -> None:
@@ -173,9 +190,29 @@ def _reason(text: str, status: int) -> str:
         for line in lines:
             found = pattern.search(line)
             if found:
-                return one_line(f"{found['source']}: {found['text']}".lstrip(": "))
-    last = next((line for line in reversed(lines) if line.strip()), "")
-    return one_line(f"ended with status {status}: {last}" if last else f"ended with status {status}, without a word")
+                return _words(found)
+    before = lines[: next((index for index, line in enumerate(lines) if _CRASH.match(line)), len(lines))]
+    logged = [_words(found) for found in map(_LOGGED.match, before) if found]
+    return f"{_ending(status)}, " + (f"after it said '{logged[-1]}'" if logged else "without a word")
+
+
+def _words(found: re.Match[str]) -> str:
+    return one_line(f"{found['source']}: {found['text']}".lstrip(": "))
+
+
+def _ending(status: int) -> str:
+    """How a process ended: by signal n where its status is −n, as Python has it, or 128 + n, as ROOT and shells do.
+
+    Examples
+    --------
+    >>> _ending(133), _ending(-11), _ending(3)
+    ('it was ended by SIGTRAP', 'it was ended by SIGSEGV', 'it ended with status 3')
+    """
+    try:
+        name = signal.Signals(-status if status < 0 else status - 128).name
+    except ValueError:
+        return f"it ended with status {status}"
+    return f"it was ended by {name}" + (" (the memory may be too small for it)" if name == "SIGKILL" else "")
 
 
 def _finish_method(
@@ -218,9 +255,16 @@ def _finish_method(
         )
     if graph is None:
         return finish_record(record, files, None)
-    return finish_record(
-        record, files, _compare(graph, folder / f"fold{fold}_training.root", fold, booked.name, config)
-    )
+    check = _compare(graph, folder / f"fold{fold}_training.root", fold, booked.name, config, where)
+    return finish_record(record, files, check)
+
+
+def _remove_method(folder: Path, fold: int, booked: FactoryMethod) -> None:
+    """Take a method's files out of what is put in place: weights, ONNX file, and TMVA's code in C++."""
+    model = model_files(folder, fold, Method("tmva", booked.name, booked.type)).model
+    for path in model.parent.glob("*"):
+        if path.name.startswith(model.name.removesuffix("weights.xml")):
+            path.unlink()
 
 
 def _write_onnx(files: ModelFiles, record: TrainingRecord) -> onnx.ModelProto | None:
@@ -261,7 +305,9 @@ def _with_record(graph: onnx.ModelProto, record: TrainingRecord) -> onnx.ModelPr
     return graph
 
 
-def _compare(graph: onnx.ModelProto, output: Path, fold: int, name: str, config: TrainingConfig) -> OnnxCheck | None:
+def _compare(
+    graph: onnx.ModelProto, output: Path, fold: int, name: str, config: TrainingConfig, where: str
+) -> OnnxCheck | None:
     """Compare the graph with the answers that TMVA wrote for its test events."""
     answers = _answers_of_tmva(output, f"fold{fold}_training/TestTree", name, config.variables)
     if answers is None:
@@ -270,7 +316,7 @@ def _compare(graph: onnx.ModelProto, output: Path, fold: int, name: str, config:
     from ntupleml.onnx_models.sessions import graph_scores
 
     rows, expected = answers
-    return check_difference("ONNX graph", graph_scores(graph, rows), expected)
+    return check_difference("ONNX graph", graph_scores(graph, rows), expected, f"{where}: tmva method '{name}'")
 
 
 def _answers_of_tmva(
@@ -302,3 +348,4 @@ def _put_in_place(folder: Path, output: Path, job: FactoryJob) -> None:
         target = output / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
+    _log_of_failure(output, job).unlink(missing_ok=True)

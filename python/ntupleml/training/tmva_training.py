@@ -22,7 +22,7 @@ from ntupleml.training.record_parts import (
 )
 from ntupleml.training.tabular_data import TabularPart, load_tabular_data
 from ntupleml.training.tmva_options import bdt_settings
-from ntupleml.training.tmva_outputs import refuse_existing, write_forest_method
+from ntupleml.training.tmva_outputs import TrainedMethods, refuse_existing, write_forest_method
 from ntupleml.training.tmva_root import has_tmva, train_with_tmva
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def train_tmva(
     method: str | None = None,
     overwrite: bool = False,
     where: str = "training config",
-) -> list[TrainingRecord]:
+) -> TrainedMethods:
     """Train the methods of the config's `tmva: methods`, or one of them, for each fold.
 
     Parameters
@@ -72,14 +72,14 @@ def train_tmva(
 
     Returns
     -------
-    list of TrainingRecord
+    TrainedMethods
         Fold by fold, in the order of the methods.
 
     Raises
     ------
     NtuplemlError
         For whatever is wrong with config, options or fold files, before anything is trained; for methods that the
-        engine cannot train; and if outputs exist and are not to be overwritten.
+        engine cannot train; if outputs exist and are not to be overwritten; and if all methods fail.
     """
     if config.datasets is None:
         raise NtuplemlError(
@@ -97,14 +97,18 @@ def train_tmva(
             pykeras_settings(entry.options, fold, f"{where}: tmva.methods: '{entry.name}'")
         for entry in chosen:
             refuse_existing(config, fold, _method(entry, fold), overwrite)
-    records = []
+    result = TrainedMethods([], [])
     for fold in folds:
         if others:
             train = train_with_tmva if used == "tmva" else _train_trees
-            records += train(config, fold, others, overwrite=overwrite, where=where)
+            trained = train(config, fold, others, overwrite=overwrite, where=where)
+            result.records.extend(trained.records)
+            result.failures.extend(f"{failure} (model {fold})" for failure in trained.failures)
         if keras:
-            records += train_pykeras_methods(config, fold, keras, overwrite=overwrite, where=where)
-    return records
+            result.records.extend(train_pykeras_methods(config, fold, keras, overwrite=overwrite, where=where))
+    if result.failures and not result.records:
+        raise NtuplemlError("; ".join(result.failures))
+    return result
 
 
 def _chosen(config: TrainingConfig, name: str | None, fold: int, where: str) -> list[TmvaMethodConfig]:
@@ -172,21 +176,26 @@ def _check_methods(config: TrainingConfig, methods: Sequence[TmvaMethodConfig], 
 
 def _train_trees(
     config: TrainingConfig, fold: int, methods: Sequence[TmvaMethodConfig], *, overwrite: bool, where: str
-) -> list[TrainingRecord]:
-    """Train boosted trees without TMVA."""
-    records = []
+) -> TrainedMethods:
+    """Train boosted trees without TMVA; a method that fails does so alone."""
+    trained = TrainedMethods([], [])
     data = None
     for entry in methods:
         method = _method(entry, fold)
-        with log_file(model_files(config.output_path, fold, method).log):
-            log_training(fold, config.num_folds, f"{method.name}, model")
+        key = f"{where}: tmva method '{entry.name}': options"
+        try:
+            with log_file(model_files(config.output_path, fold, method).log):
+                log_training(fold, config.num_folds, f"{method.name}, model")
+                data = data or load_tabular_data(config, fold, where)
+                log_contents(data.trees, data.contents)
+                refuse_existing(config, fold, method, overwrite)
+                settings = bdt_settings(entry.options, key)
+                trained.records.append(_train_method(config, fold, method, settings, data, key))
+        except NtuplemlError as error:
             if data is None:
-                data = load_tabular_data(config, fold, where)
-            log_contents(data.trees, data.contents)
-            key = f"{where}: tmva method '{entry.name}': options"
-            refuse_existing(config, fold, method, overwrite)
-            records.append(_train_method(config, fold, method, bdt_settings(entry.options, key), data, key))
-    return records
+                raise  # the fold files are at fault, not the method
+            trained.failures.append(str(error))
+    return trained
 
 
 def _train_method(
@@ -225,6 +234,7 @@ def _train_method(
         maxima=part.inputs.max(axis=0),
         options=settings.given,
         training_time=elapsed,
+        where=where,
     )
 
 

@@ -9,11 +9,28 @@ STAND_IN: `weights.xml` for each method, and `output.root`.
 import json
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
 _HOME = Path(os.environ.get("STAND_IN", "."))
 _CALLS: list = []
+#: As ROOT 6.40 with TMVA ends where an assertion fails.
+_CRASH = """DataSetInfo              : [fold0_training] : Added class "sig"
+                         : Add Tree sig of type sig with 300 events
+Factory                  : Booking method: \033[1mBDT\033[0m
+                         :
+ *** Break *** trace trap
+===========================================================
+There was a crash.
+This is the entire stack trace of all threads:
+===========================================================
+
+warning: 36\t../sysdeps/unix/sysv/linux/wait4.c: No such file or directory
+#0  0x00007f6c in __GI___wait4 (pid=12) at wait4.c:30
+#7  0x00007f6c in TMVA::Factory::BookMethod(TMVA::DataLoader*, TString) () from libTMVA.so
+===========================================================
+"""
 
 
 def _note(name, *arguments):
@@ -102,6 +119,13 @@ class _Factory:
             text = f"--- <FATAL> {name} : The following options could not be interpreted: 'NoSuchOption'"
             sys.stdout.write(f"\x1b[31m{text}\x1b[0m\n")
             sys.exit(1)
+        if "Crash" in options:
+            sys.stdout.write(_CRASH)
+            sys.stdout.flush()
+            os.kill(os.getpid(), signal.SIGTRAP)
+        if "RootExit" in options:
+            sys.stdout.write(_CRASH)
+            sys.exit(128 + signal.SIGTRAP)
         if kind == "Fisher":
             return None
         self.booked.append((loader, name))
