@@ -242,25 +242,47 @@ def test_records_count_for_weights_on_the_command_line_too(
     assert "was trained on folds 0 of 2" in warnings(caplog)[0]
 
 
-def test_nan_has_no_answer(tmva_analysis: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """As from Reader; one warning for all chunks of a file; no class, so that no cut on the index takes such events."""
+def with_nan(tmva_analysis: Any, value: float = np.nan) -> tuple[Path, list[int]]:
+    """An ntuple of several chunks with NaN, or another value, in x of some events."""
     path = tmva_analysis.ntuple(copies=250)
     with uproot.open(path) as file:
         x = file["ntuple"]["x"].array(library="np")
     bad = [5, 100_001, 249_999]
-    x[bad] = np.nan
+    x[bad] = value
     path = tmva_analysis.ntuple(copies=250, x=x)
-    plan = make_weights_plan([tmva_analysis.weights(ONE)], output_directory=str(tmva_analysis.folder))
-    path = path.rename(path.parent / "with_nan.root")
+    return path.rename(path.parent / "with_nan.root"), bad
+
+
+def test_a_classification_has_no_answer_to_nan(tmva_analysis: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """As from `EvaluateMVA`; one warning for all chunks of a file."""
+    path, bad = with_nan(tmva_analysis)
+    case = "bin_ada_default"
+    plan = make_weights_plan([tmva_analysis.weights(case)], output_directory=str(tmva_analysis.folder))
     (friend,) = write_planned_friends(plan, [path], "ntuple", overwrite=True)
-    found = scores(friend)
+    found = scores(friend, ["ml_score_M"])
     np.testing.assert_array_equal(found[bad], -999)
-    np.testing.assert_array_equal(scores(friend, ["ml_score_max_score", "ml_score_max_index"])[bad], [[-999, -1]] * 3)
     good = np.setdiff1d(np.arange(250_000), bad)
-    require_close(found[good], np.tile(tmva_analysis.answers(ONE), (250, 1))[good])
+    require_close(found[good], np.tile(tmva_analysis.answers(case), (250, 1))[good])
     assert [text for text in warnings(caplog) if "NaN" in text] == [
         f"{path}: tree 'ntuple': 3 of 250,000 events have NaN in a variable ('x' in 3); their scores are -999, as from "
         "TMVA's Reader"
+    ]
+
+
+def test_several_classes_have_an_answer_to_nan(tmva_analysis: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """As from `EvaluateMulticlass`: NaN goes to the left at each cut, as −infinity does; the index is the class."""
+    found = []
+    names = [*CLASSES, "ml_score_max_score", "ml_score_max_index"]
+    for value in (np.nan, -np.inf):
+        path, bad = with_nan(tmva_analysis, value)
+        plan = make_weights_plan([tmva_analysis.weights(ONE)], output_directory=str(tmva_analysis.folder))
+        (friend,) = write_planned_friends(plan, [path], "ntuple", overwrite=True)
+        found.append(scores(friend, names))
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0][bad, 4], found[0][bad, :3].argmax(axis=1))
+    assert [text for text in warnings(caplog) if "NaN" in text] == [
+        f"{path}: tree 'ntuple': 3 of 250,000 events have NaN in a variable ('x' in 3); their scores are what TMVA's "
+        "Reader makes of NaN"
     ]
 
 

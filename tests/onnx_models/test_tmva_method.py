@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import numpy as np
 import onnxruntime
 import pytest
 
 from ntupleml.onnx_models.tmva_method import LOST, tmva_to_onnx
+from ntupleml.tmva.method import Mlp
 from ntupleml.tmva.reading import read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from xml.etree.ElementTree import Element
 
     from ntupleml.tmva.method import TmvaMethod
 
@@ -82,13 +86,10 @@ def test_every_case_answers_as_reader_does(case: str, dtype: type, method_of: Ca
     np.testing.assert_allclose(found, expected.reshape(found.shape), **tolerances(method, expected, dtype))
 
 
-@pytest.mark.parametrize(
-    "case", ["bin_bdtg", "bin_mlp_tanh_N", "bin_fisher_D", "bin_likelihood", "mc_bdtg_50", "reg_mlp"]
-)
+@pytest.mark.parametrize("case", ["bin_bdtg", "bin_ada_default", "bin_mlp_tanh_N", "bin_fisher_D", "bin_likelihood"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_events_with_nan_are_lost_and_the_others_are_not(
-    case: str, dtype: type, method_of: Callable[[str], TmvaMethod]
-) -> None:
+def test_a_classification_has_no_answer_to_nan(case: str, dtype: type, method_of: Callable[[str], TmvaMethod]) -> None:
+    """`Reader::EvaluateMVA` gives −999."""
     method = method_of(case)
     rows = inputs(case, method)[:10]
     without = run(method, rows, dtype)
@@ -98,6 +99,70 @@ def test_events_with_nan_are_lost_and_the_others_are_not(
     assert (found[[3, 7]] == LOST).all()
     others = [0, 1, 2, 4, 5, 6, 8, 9]
     np.testing.assert_array_equal(found[others], without[others])
+
+
+def leaf(node: Element, row: np.ndarray) -> float:
+    """Response of a tree as `DecisionTreeNode::GoesRight` walks it: NaN is not above any cut."""
+    while node.get("nType") == "0":
+        right = bool(row[int(node.attrib["IVar"])] >= np.float32(node.attrib["Cut"])) == (node.get("cType") == "1")
+        (node,) = [child for child in node if child.get("pos") == ("r" if right else "l")]
+    return float(np.float32(node.attrib["res"]))
+
+
+@pytest.mark.parametrize("case", ["mc_bdtg_50", "mc_bdtg_toy5_w", "reg_bdtg"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_several_classes_and_targets_let_nan_go_to_the_left(
+    case: str, dtype: type, method_of: Callable[[str], TmvaMethod]
+) -> None:
+    """`EvaluateMulticlass` and `EvaluateRegression` go on with NaN."""
+    method = method_of(case)
+    rows = inputs(case, method)[:4]
+    rows[0, -1] = rows[1, 0] = rows[2, :] = np.nan
+    found = run(method, rows, dtype)
+    trees = ElementTree.parse(method.path).findall("Weights/BinaryTree")
+    answers = np.array([[leaf(tree[0], row) for tree in trees] for row in rows])
+    if method.analysis == "Regression":
+        expected = answers.sum(axis=1, keepdims=True) + float(trees[0].attrib["boostWeight"])
+    else:
+        sums = answers.reshape(len(rows), -1, len(method.classes)).sum(axis=1)
+        expected = np.exp(sums) / np.exp(sums).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_nan_goes_through_a_network_but_not_through_relu(method_of: Callable[[str], TmvaMethod]) -> None:
+    method = method_of("mc_mlp_tanh_N")
+    rows = inputs("mc_mlp_tanh_N", method)[:3]
+    rows[1, 0] = np.nan
+    assert np.isnan(run(method, rows)).tolist() == [[False] * 3, [True] * 3, [False] * 3]
+    # `TActivationReLU` gives 0 for all that is not above 0: the neurons of the first hidden layer.
+    body = method.body
+    assert isinstance(body, Mlp)
+    found = run(replace(method, body=body._replace(neuron="ReLU")), rows)[1]
+    values = np.zeros(body.weights[0].shape[1])
+    for weights in body.weights[1:]:
+        values = np.maximum(values, 0) @ weights[:-1].astype(np.float64) + weights[-1]
+    powers = np.exp(values)
+    np.testing.assert_allclose(found, powers / powers.sum(), rtol=1e-6)
+
+
+def test_a_gaussian_transformation_makes_a_number_of_nan(method_of: Callable[[str], TmvaMethod]) -> None:
+    """The smallest; Reader looks for NaN behind the transformations and finds none."""
+    method = method_of("bin_fisher_G")
+    rows = inputs("bin_fisher_G", method)[:2]
+    rows[0, 0] = np.nan
+    found = run(method, rows)
+    rows[0, 0] = -np.inf
+    np.testing.assert_array_equal(found, run(method, rows))
+
+
+def test_missing_values_are_replaced_before_all_else(method_of: Callable[[str], TmvaMethod]) -> None:
+    method = method_of("bin_ada_default")
+    rows = inputs("bin_ada_default", method)[:3]
+    expected = run(method, np.where([[False, True], [True, True], [False, False]], np.float32(-0.5), rows))
+    rows[0, 1], rows[1] = np.inf, np.nan
+    graph = tmva_to_onnx(method, missing=-0.5)
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_array_equal(session.run(None, {"variables": rows})[0], expected)
 
 
 def test_infinite_inputs_go_to_their_side_of_each_cut(method_of: Callable[[str], TmvaMethod]) -> None:

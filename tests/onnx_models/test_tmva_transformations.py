@@ -163,13 +163,24 @@ def test_nothing_to_transform() -> None:
     assert np.array_equal(transformed(X), X)
 
 
-def test_nan_stays_nan_and_infinity_is_no_failure() -> None:
+def test_nan_becomes_the_smallest_and_infinity_is_no_failure() -> None:
+    """`PDF::GetVal` ends with TMath::Max(value, smallest), which is the smallest where the value is NaN."""
+    from scipy.special import erfinv
+
     x = np.array([[np.nan, 0, 0], [0, np.nan, np.inf], [0, -np.inf, 0]], dtype=f32)
     histograms = tuple(cumulative_histogram(seed) for seed in (2, 3, 4))
     result = transformed(x, Cumulative((0, 1, 2), histograms, True))
-    assert np.isnan(result).tolist() == np.isnan(x).tolist()
+    # the cumulative value is kept 1e-9 away from 0, and the argument of erfinv 1e-8 from −1
+    lowest = np.float32(1.414213562 * erfinv(-0.99999999))
+    np.testing.assert_allclose(result[np.isnan(x)], lowest, rtol=1e-6)
     assert result[1, 2] > 5
     assert result[2, 1] < -5
+
+
+def test_nan_stays_nan_where_it_is_only_scaled() -> None:
+    x = np.array([[np.nan, 0, 0], [0, 1, np.inf]], dtype=f32)
+    result = transformed(x, Normalize((0, 1), np.array([0.0, 0.0]), np.array([1.0, 2.0])))
+    assert np.isnan(result).tolist() == np.isnan(x).tolist()
 
 
 @pytest.mark.parametrize(("end", "infinity"), [(slice(None, 2), -np.inf), (slice(-2, None), np.inf)])

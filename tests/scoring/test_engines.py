@@ -117,24 +117,36 @@ def test_one_value_of_tmva_becomes_the_scores_of_two_classes(
     np.testing.assert_allclose(scores, np.stack([first, second], axis=1), rtol=0, atol=2e-7)
 
 
-def test_nan_has_no_answer_as_from_the_reader(tmva_case: Callable[[str], Any], tmp_path: Path) -> None:
-    case = tmva_case("mc_bdtg_50")
-    models = trained(tmp_path, BDT, lambda path, _: path.write_bytes(case.weights.read_bytes()), 2, ["A", "B", "C"])
+def test_a_classification_has_no_answer_to_nan(tmva_case: Callable[[str], Any], tmp_path: Path) -> None:
+    """As from `Reader::EvaluateMVA`."""
+    case = tmva_case("bin_ada_default")
+    models = trained(tmp_path, BDT, lambda path, _: path.write_bytes(case.weights.read_bytes()), 2, ["A", "B"])
     rows = case.inputs.copy()
     rows[3, 1] = np.nan
     rows[7] = np.nan
+    for engine in ("forest", "onnx"):
+        scores = load_scorer(models, engine=engine).score(rows, np.arange(len(rows)) % 2)
+        np.testing.assert_array_equal(scores[[3, 7]], -999)
+        others = np.setdiff1d(np.arange(len(rows)), [3, 7])
+        np.testing.assert_allclose(scores[others, 0], (1 + case.answers[others, 0]) / 2, atol=2e-7)
+
+
+def test_several_classes_have_an_answer_to_nan(tmva_case: Callable[[str], Any], tmp_path: Path) -> None:
+    """`Reader::EvaluateMulticlass` goes on with NaN, which goes to the left as −infinity does."""
+    case = tmva_case("mc_bdtg_50")
+    models = trained(tmp_path, BDT, lambda path, _: path.write_bytes(case.weights.read_bytes()), 2, ["A", "B", "C"])
+    rows = case.inputs.copy()
     rows[8, 0] = np.inf
+    rows[3, 1], rows[7] = -np.inf, -np.inf
+    with_nan = rows.copy()
+    with_nan[3, 1], with_nan[7] = np.nan, np.nan
     for engine in ("forest", "onnx"):
         scorer = load_scorer(models, engine=engine)
-        scores = scorer.score(rows, np.arange(len(rows)) % 2)
-        np.testing.assert_array_equal(scores[[3, 7]], -999)
+        scores = scorer.score(with_nan, np.arange(len(rows)) % 2)
+        np.testing.assert_array_equal(scores, scorer.score(rows, np.arange(len(rows)) % 2))
         others = np.setdiff1d(np.arange(len(rows)), [3, 7, 8])
         np.testing.assert_allclose(scores[others], case.answers[others], rtol=2e-6)
-        assert scores[8].sum() == pytest.approx(1)  # infinite values are above all cuts, as for TMVA
-        unanswered = scorer.unanswered(rows)
-        assert unanswered is not None
-        assert np.flatnonzero(unanswered).tolist() == [3, 7]
-        assert scorer.unanswered(rows[9:]) is None
+        np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-6)
 
 
 def test_missing_values_are_replaced_where_the_training_did(tmva_case: Callable[[str], Any], tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ def test_scores_of_all_classes_are_left_alone() -> None:
 
 def test_events_without_an_answer_are_of_no_class() -> None:
     """A cut such as max_index == 0 must not take them."""
-    scores = np.array([[NO_ANSWER] * 3, [0.2, 0.5, 0.3]], dtype=np.float32)
+    scores = np.array([[NO_ANSWER] * 3, [0.2, 0.5, 0.3], [np.nan] * 3], dtype=np.float32)
     largest, index = max_score_and_index(scores)
-    np.testing.assert_array_equal(largest, np.array([-999, 0.5], dtype=np.float32))
-    np.testing.assert_array_equal(index, [-1, 1])
+    np.testing.assert_array_equal(largest, np.array([-999, 0.5, np.nan], dtype=np.float32))
+    np.testing.assert_array_equal(index, [-1, 1, -1])
     assert largest.dtype == index.dtype == np.float32

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from ntupleml.artifacts import OnnxCheck, default_method_name, methods_by_fold, models_by_fold, record_hash
 from ntupleml.atomic import all_or_none, replace_file
@@ -40,7 +40,6 @@ log = logging.getLogger(__name__)
 #: the largest score, before it counts as wrong.
 NUM_CHECKED, TOLERANCE = 5_000, 1e-4
 #: Value in a graph: the variables without missing ones.
-_FILLED = "missing/filled"
 
 
 def export_to_onnx(
@@ -133,8 +132,6 @@ def _graph(model: TrainedModel, opset: int, dtype: type[np.generic]) -> onnx.Mod
     graph = convert(model.files.model, dtype)
     record = model.record
     description = read_description(graph)
-    if description["kind"] == "tmva" and record.missing is not None:
-        replace_missing(graph, record.missing, dtype)
     described = {
         "variables": {INPUT: [*record.variables, *record.conditions]},
         "outputs": [OUTPUT],
@@ -159,25 +156,6 @@ def _graph(model: TrainedModel, opset: int, dtype: type[np.generic]) -> onnx.Mod
         described["one_value"] = TMVA_BINARY.get(str(description["method"]).split("::")[0], "discriminant")
     helper.set_model_props(graph, {PROPERTY: json.dumps(described)})
     return with_opset(graph, opset, str(model.files.model))
-
-
-def replace_missing(graph: onnx.ModelProto, missing: float, dtype: type[np.generic]) -> None:
-    """Put the training's value in the place of NaN and infinite inputs, before all else."""
-    constant = numpy_helper.from_array(np.asarray(missing, dtype=dtype), "missing/value")
-    new = [
-        helper.make_node("IsNaN", [INPUT], ["missing/nan"], name="missing/nan"),
-        helper.make_node("IsInf", [INPUT], ["missing/infinite"], name="missing/infinite"),
-        helper.make_node("Or", ["missing/nan", "missing/infinite"], ["missing/lost"], name="missing/lost"),
-        helper.make_node("Where", ["missing/lost", constant.name, INPUT], [_FILLED], name="missing/filled"),
-    ]
-    for node in graph.graph.node:
-        for index, name in enumerate(node.input):
-            if name == INPUT:
-                node.input[index] = _FILLED
-    body = list(graph.graph.node)
-    del graph.graph.node[:]
-    graph.graph.node.extend([*new, *body])
-    graph.graph.initializer.append(constant)
 
 
 def read_description(graph: onnx.ModelProto) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class ScoredChunk(NamedTuple):
 def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
     """Score an ntuple from its first entry to its last, each event by the model that never saw its fold.
 
-    Events without an answer (see `ntupleml.scoring.Scorer.unanswered`) are counted, in one warning at the end.
+    Events with NaN in a variable, where the models take them, are counted, in one warning at the end.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
     """
     where = f"{ntuple.path}: tree '{ntuple.tree_path}'"
     variables = variables_in(plan, ntuple)
-    unanswered = np.zeros(len(variables) + 1, dtype=np.int64)
+    counts = _CountsOfNan(variables)
     for start, stop, columns in ntuple.chunks(branches_to_read(plan, ntuple)):
         events = np.arange(start, stop)
         numbers = events
@@ -76,7 +76,7 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
         if isinstance(plan.scorer, GroupScorer):
             scores = plan.scorer.score(columns, numbers, where=where)
         else:
-            scores = _scores_of_matrix(plan, plan.scorer, columns, variables, numbers, unanswered, where)
+            scores = _scores_of_matrix(plan, plan.scorer, columns, numbers, counts, where)
         values = [*np.ascontiguousarray(scores.T), *(max_score_and_index(scores) if plan.max_branches else ())]
         yield ScoredChunk(
             start,
@@ -84,47 +84,63 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
             events if events.dtype.kind in "iu" else numbers,
             dict(zip(plan.branch_names, values, strict=True)),
         )
-    if unanswered[-1]:
-        _warn_of_unanswered(unanswered, variables, ntuple.num_entries, where)
+    counts.warn(ntuple.num_entries, where)
 
 
 def _scores_of_matrix(
     plan: Plan,
     scorer: Scorer,
     columns: dict[str, Any],
-    variables: list[str],
     numbers: NDArray[np.int64],
-    unanswered: NDArray[np.int64],
+    counts: _CountsOfNan,
     where: str,
 ) -> NDArray[np.float32]:
-    """Scores of models that take one matrix; the events without an answer are added to their counts."""
-    matrix = columns_to_matrix(columns, variables, where=where)
-    unanswered += _count_unanswered(scorer, matrix)
-    matrix = append_condition(matrix, scorer.conditions, plan.condition, f"{plan.where}: condition")
-    return scorer.score(matrix, fold_of_events(numbers, scorer.num_folds), where=where)
+    """Scores of models that take one matrix; the events with NaN that they take as TMVA's Reader does are counted."""
+    variables = columns_to_matrix(columns, counts.variables, where=where)
+    matrix = append_condition(variables, scorer.conditions, plan.condition, f"{plan.where}: condition")
+    scores = scorer.score(matrix, fold_of_events(numbers, scorer.num_folds), where=where)
+    if scorer.non_finite == "as Reader":
+        counts.add(variables, scores)
+    return scores
 
 
-def _count_unanswered(scorer: Scorer, matrix: NDArray[np.float32]) -> NDArray[np.int64] | int:
-    """Number of events with NaN in each variable, and in any."""
-    unanswered = scorer.unanswered(matrix)
-    if unanswered is None:
-        return 0
-    return np.append(np.isnan(matrix).sum(axis=0), unanswered.sum())
+class _CountsOfNan:
+    """Numbers of events with NaN in each variable and in any, and of those that have no answer for it."""
 
+    def __init__(self, variables: list[str]) -> None:
+        self.variables = variables
+        self.by_variable = np.zeros(len(variables), dtype=np.int64)
+        self.any = self.unanswered = 0
 
-def _warn_of_unanswered(counts: NDArray[np.int64], variables: list[str], entries: int, where: str) -> None:
-    first = int(np.flatnonzero(counts)[0])
-    others = np.count_nonzero(counts[:-1]) - 1
-    log.warning(
-        "%s: %s of %s events have NaN in a variable ('%s' in %s%s); their scores are %.0f, as from TMVA's Reader",
-        where,
-        f"{counts[-1]:,}",
-        f"{entries:,}",
-        variables[first],
-        f"{counts[first]:,}",
-        f", and {others} more variables" if others else "",
-        NO_ANSWER,
-    )
+    def add(self, matrix: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
+        """Count some events."""
+        is_nan = np.isnan(matrix)
+        affected = is_nan.any(axis=1)
+        if affected.any():
+            self.by_variable += is_nan.sum(axis=0)
+            self.any += int(np.count_nonzero(affected))
+            self.unanswered += int(np.count_nonzero((scores[affected] == NO_ANSWER).all(axis=1)))
+
+    def warn(self, entries: int, where: str) -> None:
+        """Say in one line how many there are, and what their scores are."""
+        if not self.any:
+            return
+        first = int(np.flatnonzero(self.by_variable)[0])
+        others = np.count_nonzero(self.by_variable) - 1
+        answered = "what TMVA's Reader makes of NaN"
+        scores = f"{NO_ANSWER:.0f}, as from TMVA's Reader" if self.unanswered else answered
+        if 0 < self.unanswered < self.any:
+            scores += f", for {self.unanswered:,}, and {answered} for the others"
+        log.warning(
+            "%s: %s of %s events have NaN in a variable ('%s' in %s%s); their scores are %s",
+            where,
+            f"{self.any:,}",
+            f"{entries:,}",
+            self.variables[first],
+            f"{self.by_variable[first]:,}",
+            f", and {others} more variables" if others else "",
+            scores,
+        )
 
 
 def _require_same_events(numbers: NDArray[np.int64], values: NDArray[Any], start: int, copy: str, where: str) -> None:

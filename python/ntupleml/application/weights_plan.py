@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ntupleml.application.exported_files import require_safe
 from ntupleml.application.plan import Plan
@@ -74,18 +74,18 @@ def make_weights_plan(
     if dataset is not None:
         event_branch = event_branch or dataset.event_branch
         _require_number_of_files(weights, dataset.num_folds, str(dataset_path))
-    methods = _read(list(map(Path, weights)), event_branch)
-    first = methods[0]
+    files = _read(list(map(Path, weights)), event_branch)
+    first = files[0].method
     names, max_branches = _branch_names(first, _DEFAULT_PREFIX if branch_prefix is None else branch_prefix)
     require_branch_names(names, str(first.path))
     variables = [variable.expression for variable in first.variables]
     scorer = Scorer(
-        {fold: weights_evaluator(method, engine) for fold, method in enumerate(methods)},
-        num_folds=len(methods),
+        {fold: weights_evaluator(file.method, engine, missing=file.missing) for fold, file in enumerate(files)},
+        num_folds=len(files),
         variables=variables,
         classes=first.output_names,
         event_branch=event_branch,
-        non_finite="no answer",
+        non_finite="replaced" if all(file.missing is not None for file in files) else "as Reader",
     )
     return Plan(
         scorer,
@@ -111,27 +111,34 @@ def _require_number_of_files(weights: Sequence[object], num_folds: int, where: s
         )
 
 
-def _read(paths: Sequence[Path], event_branch: str | None) -> list[TmvaMethod]:
+class _File(NamedTuple):
+    """A weights file, and what its training put in the place of NaN and infinite inputs, by the record beside it."""
+
+    method: TmvaMethod
+    missing: float | None
+
+
+def _read(paths: Sequence[Path], event_branch: str | None) -> list[_File]:
     """The files, checked against each other and against records of trainings beside them."""
-    methods: list[TmvaMethod] = []
+    files: list[_File] = []
     for fold, path in enumerate(paths):
-        method = _read_one(path, fold, len(paths), event_branch)
-        if methods:
-            _require_alike(methods[0], method)
-        methods.append(method)
-    return methods
+        file = _read_one(path, fold, len(paths), event_branch)
+        if files:
+            _require_alike(files[0].method, file.method)
+        files.append(file)
+    return files
 
 
-def _read_one(path: Path, fold: int, num_files: int, event_branch: str | None) -> TmvaMethod:
+def _read_one(path: Path, fold: int, num_files: int, event_branch: str | None) -> _File:
     from ntupleml.tmva.reading import read_weights
 
     if not path.exists():
         raise NtuplemlError(f"--weights: no file '{path}'")
     found = find_by_checksum(path)
     if found is None:
-        return read_foreign_weights(path, fold if num_files > 1 else None)
+        return _File(read_foreign_weights(path, fold if num_files > 1 else None), None)
     require_safe(path, origin_of_record(found.record, found.files.record), fold, num_files, event_branch, "--weights")
-    return read_weights(path)
+    return _File(read_weights(path), found.record.missing)
 
 
 def _require_alike(first: TmvaMethod, other: TmvaMethod) -> None:

@@ -117,9 +117,9 @@ def _convert_tmva(model: Path, dtype: type[np.generic]) -> onnx.ModelProto:
     from ntupleml.onnx_models.tmva_method import tmva_to_onnx
     from ntupleml.tmva.reading import read_weights
 
-    method = read_weights(model)
     record = _record_of(model)
-    return tmva_to_onnx(method, dtype, record_hash=_hash(record))
+    missing = None if record is None else record.missing
+    return tmva_to_onnx(read_weights(model), dtype, missing=missing, record_hash=_hash(record))
 
 
 def _convert_json(model: Path, dtype: type[np.generic]) -> onnx.ModelProto:

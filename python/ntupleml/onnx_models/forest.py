@@ -73,7 +73,7 @@ def forest_to_onnx(
     if len(names) != forest.num_inputs:
         raise ValueError(f"a forest of {forest.num_inputs} inputs, but {len(names)} names")
     graph = GraphBuilder()
-    value = INPUT if missing is None else _replace_missing(graph, missing, dtype)
+    value = INPUT if missing is None else graph.filled(INPUT, missing, dtype)
     scores = forest_nodes(graph, value, forest, dtype)
     if forest.num_outputs == 1 and len(output_names) == 2 and forest.link == "sigmoid":
         other = graph.add("Sub", graph.constant(1.0, dtype), scores)
@@ -92,11 +92,6 @@ def forest_to_onnx(
         description={"conditions": list(conditions), "missing": missing, "record_hash": record_hash},
         doc="Scores of boosted decision trees from the raw variables.",
     )
-
-
-def _replace_missing(graph: GraphBuilder, missing: float, dtype: type[np.generic]) -> str:
-    lost = graph.add("Or", graph.add("IsNaN", INPUT), graph.add("IsInf", INPUT))
-    return graph.add("Where", lost, graph.constant(missing, dtype), INPUT)
 
 
 def forest_nodes(graph: GraphBuilder, value: str, forest: Forest, dtype: type[np.generic] = np.float32) -> str:

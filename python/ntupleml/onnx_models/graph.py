@@ -51,3 +51,8 @@ class GraphBuilder:
     def cast(self, value: str, dtype: type[np.generic]) -> str:
         """Append a conversion to another type of numbers."""
         return self.add("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def filled(self, value: str, missing: float, dtype: type[np.generic]) -> str:
+        """Append the replacement of NaN and infinite values of a type of numbers."""
+        lost = self.add("Or", self.add("IsNaN", value), self.add("IsInf", value))
+        return self.add("Where", lost, self.constant(missing, dtype), value)

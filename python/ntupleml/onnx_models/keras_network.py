@@ -125,8 +125,7 @@ def _preparation(
         graph.nodes.append(helper.make_node("Split", [INPUT, sizes], ["raw", "conditions"], axis=1))
         values = "raw"
     if missing is not None:
-        lost = graph.add("Or", graph.add("IsNaN", values), graph.add("IsInf", values))
-        values = graph.add("Where", lost, graph.constant(missing, np.float32), values)
+        values = graph.filled(values, missing, np.float32)
     values = scaler_nodes(graph, values, scaler)
     return graph.add("Concat", values, "conditions", axis=1) if num_conditions else values
 

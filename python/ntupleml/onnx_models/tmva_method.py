@@ -17,6 +17,8 @@ from ntupleml.tmva.method import Boosted, Likelihood, LinearDiscriminant, Mlp
 from ntupleml.tmva.pykeras import PyKeras
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import onnx
 
     from ntupleml.tmva.method import TmvaMethod
@@ -25,7 +27,14 @@ if TYPE_CHECKING:
 LOST = -999.0
 
 
-def tmva_to_onnx(method: TmvaMethod, dtype: type[np.generic] = np.float32, *, record_hash: str = "") -> onnx.ModelProto:
+def tmva_to_onnx(
+    method: TmvaMethod,
+    dtype: type[np.generic] = np.float32,
+    *,
+    variables: Sequence[str] | None = None,
+    missing: float | None = None,
+    record_hash: str = "",
+) -> onnx.ModelProto:
     """Convert a method of TMVA.
 
     The graph takes the method's variables, as their expressions give them, in the file's order, and answers as
@@ -38,25 +47,33 @@ def tmva_to_onnx(method: TmvaMethod, dtype: type[np.generic] = np.float32, *, re
     dtype : type, default: float32
         Of inputs and scores: float32 or float64. Reader takes float32 alone, so values of a float64 graph are
         rounded to that wherever TMVA does.
+    variables : sequence of str, optional
+        Names of the variables, by default those of the file; TMVA takes the blanks out of formulas.
+    missing : float, optional
+        Value that replaces NaN and infinite inputs, where the training did so: the file does not know.
     record_hash : str
         Hash of the training's record, for the metadata, where there is one.
 
     Notes
     -----
-    Where a variable is NaN, or becomes so in a transformation, all scores are −999. So answers
-    Reader::EvaluateMVA; for several classes or targets Reader prints an error and goes on with numbers that mean
-    nothing, for which −999 stands here too.
+    NaN is what the call makes of it that goes with the analysis of the file. `Reader::EvaluateMVA`
+    (classification) answers −999 where a variable is NaN after the transformations. `EvaluateMulticlass` and
+    `EvaluateRegression` print an error and go on: NaN goes to the left at each cut, through most networks it stays NaN,
+    and a cumulative distribution (transformations G and U) makes the smallest value of it.
     """
     graph = GraphBuilder()
-    value = transformation_nodes(graph, INPUT, method.transformations, dtype)
+    given = INPUT if missing is None else graph.filled(INPUT, missing, dtype)
+    value = transformation_nodes(graph, given, method.transformations, dtype)
     scores = _body(graph, value, method, dtype)
     if method.target_transformation is not None:
         scores = target_nodes(graph, scores, method.target_transformation, dtype)
-    scores = _without_lost(graph, {INPUT, value}, scores, dtype)
+    if method.answers_lost:
+        scores = _without_lost(graph, _checked(graph, value, method, dtype), scores, dtype)
     graph.add("Identity", scores, output=OUTPUT)
+    names = [variable.full_name for variable in method.variables] if variables is None else list(variables)
     return contract_model(
         graph,
-        {INPUT: GraphInput([variable.full_name for variable in method.variables])},
+        {INPUT: GraphInput(names)},
         {OUTPUT: method.output_names},
         classes=[] if method.analysis == "Regression" else method.classes,
         kind="tmva",
@@ -71,7 +88,7 @@ def tmva_to_onnx(method: TmvaMethod, dtype: type[np.generic] = np.float32, *, re
             "analysis": method.analysis,
             "method": f"{method.kind}::{method.name}",
             "conditions": [],
-            "missing": None,
+            "missing": missing,
             "record_hash": record_hash,
         },
         doc=f"The method {method.kind} '{method.name}' of TMVA from the raw variables.",
@@ -97,10 +114,15 @@ def _body(graph: GraphBuilder, value: str, method: TmvaMethod, dtype: type[np.ge
     raise TypeError(f"{method.path}: no ONNX form of {type(body).__name__}")
 
 
-def _without_lost(graph: GraphBuilder, values: set[str], scores: str, dtype: type[np.generic]) -> str:
+def _checked(graph: GraphBuilder, value: str, method: TmvaMethod, dtype: type[np.generic]) -> str:
+    """The variables among which Reader looks for NaN: transformed, also those of Likelihood, which has its own."""
+    if isinstance(method.body, Likelihood):
+        return transformation_nodes(graph, value, method.body.transformations[0], dtype)
+    return value
+
+
+def _without_lost(graph: GraphBuilder, value: str, scores: str, dtype: type[np.generic]) -> str:
     """−999 in place of the scores of events that have a NaN among some values."""
-    for value in sorted(values):
-        lost = graph.cast(graph.add("IsNaN", value), np.int32)
-        any_lost = graph.cast(graph.add("ReduceMax", lost, axes=[1], keepdims=1), np.bool_)
-        scores = graph.add("Where", any_lost, graph.constant(LOST, dtype), scores)
-    return scores
+    lost = graph.cast(graph.add("IsNaN", value), np.int32)
+    any_lost = graph.cast(graph.add("ReduceMax", lost, axes=[1], keepdims=1), np.bool_)
+    return graph.add("Where", any_lost, graph.constant(LOST, dtype), scores)

@@ -72,7 +72,8 @@ def _activation(graph: GraphBuilder, value: str, mlp: Mlp) -> str:
     if mlp.neuron == "sigmoid":
         return _sigmoid(graph, value)
     if mlp.neuron == "ReLU":
-        return graph.add("Max", value, graph.constant(0.0))
+        zero = graph.constant(0.0)
+        return graph.add("Where", graph.add("Greater", value, zero), value, zero)  # 0 for NaN, as in TMVA
     if mlp.neuron == "radial":
         square = graph.add("Mul", value, value)
         return graph.add("Exp", graph.add("Mul", square, graph.constant(-0.5)))

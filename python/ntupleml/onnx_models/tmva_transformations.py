@@ -94,7 +94,8 @@ def _normalize(graph: GraphBuilder, value: str, transformation: Normalize) -> st
 def _cumulative(graph: GraphBuilder, value: str, transformation: Cumulative) -> str:
     fraction = interpolation_nodes(graph, graph.cast(value, np.float64), transformation.histograms)
     smallest = graph.constant(SMALLEST)
-    fraction = graph.add("Where", graph.add("Less", fraction, smallest), smallest, fraction)
+    # NaN, which is not above anything, becomes the smallest, as by TMath::Max.
+    fraction = graph.add("Where", graph.add("GreaterOrEqual", fraction, smallest), fraction, smallest)
     fraction = graph.add("Clip", fraction, graph.constant(_FROM_ENDS), graph.constant(1.0 - _FROM_ENDS))
     if transformation.gaussian:
         argument = graph.add("Sub", graph.add("Mul", graph.constant(2.0), fraction), graph.constant(1.0))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.forests import Forest
-from ntupleml.scoring.forest_engine import forest_evaluator, forest_of_file, transformed_forest_evaluator
+from ntupleml.scoring.forest_engine import forest_evaluator, forest_of_file, tmva_forest_evaluator
 from ntupleml.scoring.onnx_files import open_graph
 from ntupleml.scoring.outputs import Binary, class_scores
 from ntupleml.scoring.sessions import Evaluator, open_session, session_evaluator
@@ -108,7 +108,7 @@ def _weights_evaluator(method: TmvaMethod, engine: Engine | None, threads: int) 
     forest = method.body if method.target_transformation is None else None
     if engine != "onnx" and isinstance(forest, Forest):
         log.info("%s: %d trees, scored by the forest kernel", method.path, forest.num_trees)
-        return transformed_forest_evaluator(method, forest, threads)
+        return tmva_forest_evaluator(method, forest, threads)
     if engine == "forest":
         raise _no_forest(method.path)
     from ntupleml.onnx_models.tmva_method import tmva_to_onnx

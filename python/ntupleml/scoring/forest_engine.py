@@ -11,6 +11,7 @@ from ntupleml.scoring.outputs import NO_ANSWER
 from ntupleml.scoring.sessions import BATCH_SIZE, Evaluator, open_session, session_evaluator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -57,27 +58,42 @@ def forest_evaluator(forest: Forest, threads: int, missing: float | None = None)
     return Evaluator(scores, _BATCH_SIZE)
 
 
-def transformed_forest_evaluator(method: TmvaMethod, forest: Forest, threads: int) -> Evaluator:
-    """Evaluator of a BDT of TMVA: its variable transformations as a graph in ONNX Runtime, then the kernel."""
+def tmva_forest_evaluator(method: TmvaMethod, forest: Forest, threads: int) -> Evaluator:
+    """Evaluator of a BDT of TMVA: its variable transformations as a graph in ONNX Runtime, then the kernel.
+
+    Events that TMVA's Reader has no answer to get −999, as from the method's ONNX graph.
+    """
     trees = forest_evaluator(forest, threads)
-    if not method.transformations:
-        return trees
-    transformations = session_evaluator(open_session(_transformation_graph(method), method.path, threads))
+    transform = _transformation(method, threads)
 
     def scores(matrix: NDArray[np.float32]) -> NDArray[Any]:
-        transformed = np.empty((len(matrix), forest.num_inputs), dtype=np.float32)
-        for start in range(0, len(matrix), BATCH_SIZE):
-            block = slice(start, start + BATCH_SIZE)
-            transformed[block] = transformations.evaluate(matrix[block])
+        transformed = transform(matrix)
         answers = trees.evaluate(transformed)
-        answers[np.isnan(transformed).any(axis=1)] = NO_ANSWER
+        if method.answers_lost:
+            answers[np.isnan(transformed).any(axis=1)] = NO_ANSWER
         return answers
 
     return Evaluator(scores, _BATCH_SIZE)
 
 
+def _transformation(method: TmvaMethod, threads: int) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """From the variables to what the trees see."""
+    if not method.transformations:
+        return lambda matrix: matrix
+    transformations = session_evaluator(open_session(_transformation_graph(method), method.path, threads))
+
+    def transform(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        transformed = np.empty_like(matrix)
+        for start in range(0, len(matrix), BATCH_SIZE):
+            block = slice(start, start + BATCH_SIZE)
+            transformed[block] = transformations.evaluate(matrix[block])
+        return transformed
+
+    return transform
+
+
 def _transformation_graph(method: TmvaMethod) -> bytes:
-    """Graph from the variables to what the trees see."""
+    """The same as a graph."""
     from ntupleml.onnx_models.contract import INPUT, OUTPUT, GraphInput, contract_model
     from ntupleml.onnx_models.graph import GraphBuilder
     from ntupleml.onnx_models.tmva_transformations import transformation_nodes

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 #: What TMVA's Reader answers to an event with NaN among its inputs.
 NO_ANSWER = -999.0
-#: `max_index` of such an event: no class.
+#: `max_index` of such an event, and of one whose scores are NaN: no class.
 NO_CLASS = -1.0
 
 #: What the one value of a classifier of two classes says.
@@ -85,8 +85,8 @@ def max_score_and_index(scores: NDArray[np.float32]) -> tuple[NDArray[np.float32
     -------
     max_score, max_index : arrays of float32, shape (n_events,)
         The index is a float, as in htt-ml, so that cuts such as ``ml_score_max_index == 1`` go on working. For
-        events without an answer (NaN among the inputs of a TMVA method) they are −999 and −1: no class, so that no
-        such cut takes them.
+        events without an answer (NaN among the inputs of a TMVA method) they are −999 or NaN, as the scores, and −1:
+        no class, so that no such cut takes them.
 
     Examples
     --------
@@ -95,5 +95,5 @@ def max_score_and_index(scores: NDArray[np.float32]) -> tuple[NDArray[np.float32
     """
     index = np.argmax(scores, axis=1)
     largest = np.take_along_axis(scores, index[:, None], axis=1)[:, 0]
-    number = np.where(largest == NO_ANSWER, NO_CLASS, index)
+    number = np.where((largest == NO_ANSWER) | np.isnan(largest), NO_CLASS, index)
     return largest.astype(np.float32, copy=False), number.astype(np.float32)

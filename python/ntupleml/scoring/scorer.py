@@ -8,7 +8,6 @@ import numpy as np
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.scoring.engines import model_evaluator
-from ntupleml.scoring.outputs import NO_ANSWER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,9 +18,9 @@ if TYPE_CHECKING:
     from ntupleml.scoring.engines import Engine
     from ntupleml.scoring.sessions import Evaluator
 
-#: What happens to NaN and infinite inputs: an error; the models replace them; or, as with TMVA's Reader, an event
-#: with NaN has no answer, and infinite values are numbers as any other.
-NonFinite = Literal["refused", "replaced", "no answer"]
+#: What happens to NaN and infinite inputs: an error; the models replace them; or what TMVA's Reader does with them:
+#: −999 for NaN or whatever comes of it, by the analysis of the weights file, and infinities are numbers as any other.
+NonFinite = Literal["refused", "replaced", "as Reader"]
 
 
 class Scorer:
@@ -38,7 +37,7 @@ class Scorer:
     num_folds : int
     event_branch : str or None
         Branch whose value decides the fold; None where the entry number does.
-    non_finite : {"refused", "replaced", "no answer"}
+    non_finite : {"refused", "replaced", "as Reader"}
     """
 
     def __init__(
@@ -89,26 +88,9 @@ class Scorer:
         self._check_arguments(matrix, folds)
         self._check_inputs(matrix, where)
         scores = np.empty((len(matrix), len(self.classes)), dtype=np.float32)
-        unanswered = self.unanswered(matrix)
-        if unanswered is not None:
-            scores[unanswered] = NO_ANSWER
         for fold in range(self.num_folds):
-            chosen = folds == fold if unanswered is None else (folds == fold) & ~unanswered
-            self._score_fold(fold, np.flatnonzero(chosen), matrix, scores)
+            self._score_fold(fold, np.flatnonzero(folds == fold), matrix, scores)
         return scores
-
-    def unanswered(self, matrix: NDArray[np.float32]) -> NDArray[np.bool_] | None:
-        """Which events have no answer, their scores being −999: those with NaN among the inputs of a TMVA method.
-
-        Returns
-        -------
-        array of bool, shape (n_events,), or None
-            None where there are none.
-        """
-        if self.non_finite != "no answer":
-            return None
-        unanswered = np.asarray(np.isnan(matrix).any(axis=1))
-        return unanswered if unanswered.any() else None
 
     def _score_fold(
         self, fold: int, events: NDArray[np.intp], matrix: NDArray[np.float32], scores: NDArray[np.float32]
@@ -181,4 +163,4 @@ def _non_finite(models: Sequence[TrainedModel]) -> NonFinite:
     if all(model.record.missing is not None for model in models):
         return "replaced"
     as_reader = all(model.files.model.suffix == ".xml" for model in models)
-    return "no answer" if as_reader else "refused"
+    return "as Reader" if as_reader else "refused"

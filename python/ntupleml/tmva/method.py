@@ -234,3 +234,8 @@ class TmvaMethod:
         if self.analysis == "Regression":
             return [target.label for target in self.targets]
         return [self.name]
+
+    @property
+    def answers_lost(self) -> bool:
+        """Whether Reader answers −999 to an event with NaN: `EvaluateMVA` does, which goes with a classification."""
+        return self.analysis == "Classification"

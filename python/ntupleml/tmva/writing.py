@@ -65,6 +65,7 @@ def write_weights(
     options: Mapping[str, str] | None = None,
     num_training_events: int = 0,
     training_time: float = 0.0,
+    missing: float | None = None,
     creator: str = f"ntupleml {__version__}",
     overwrite: bool = False,
 ) -> None:
@@ -96,6 +97,8 @@ def write_weights(
     num_training_events : int
     training_time : float
         In seconds.
+    missing : float, optional
+        What the training put in the place of NaN and infinite inputs; the file cannot say so, which is logged.
     creator : str
     overwrite : bool, default: False
         Whether an existing file may be replaced.
@@ -143,6 +146,12 @@ def write_weights(
         file.writelines(_weights(forest, trees))
         file.write("</MethodSetup>\n")
     log.debug("written: %s with %d trees", path, len(trees.roots))
+    if missing is not None:
+        log.info(
+            "the weights file of TMVA does not replace missing inputs, as `missing` does everywhere else: in programs "
+            "with TMVA's Reader, put %g in the place of NaN and infinite values yourself",
+            missing,
+        )
 
 
 def _text(text: str) -> str:

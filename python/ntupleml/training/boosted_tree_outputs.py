@@ -199,8 +199,6 @@ def _write_weights(path: Path, forest: Forest, record: TrainingRecord, data: Tab
     if record.conditions:
         log.info("no weights file of TMVA: the conditions are inputs that no branch holds")
         return False
-    if record.missing is not None:
-        log.info("the weights file of TMVA does not replace missing inputs, as `missing` does everywhere else")
     inputs = data.training.inputs
     try:
         write_weights(
@@ -212,6 +210,7 @@ def _write_weights(path: Path, forest: Forest, record: TrainingRecord, data: Tab
             minima=inputs.min(axis=0).astype(np.float64),
             maxima=inputs.max(axis=0).astype(np.float64),
             num_training_events=len(inputs),
+            missing=record.missing,
         )
     except NtuplemlError as error:
         log.info("no weights file of TMVA: %s", error)

@@ -11,7 +11,6 @@ import numpy as np
 
 from ntupleml.artifacts import OnnxCheck, TrainingRecord, model_files, record_hash, sha256_of_file, write_record
 from ntupleml.errors import NtuplemlError
-from ntupleml.forests import Forest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from ntupleml.artifacts import Method, ModelFiles
     from ntupleml.config import TrainingConfig
+    from ntupleml.forests import Forest
 
 log = logging.getLogger(__name__)
 
@@ -103,8 +103,8 @@ def write_forest_method(
         If a file does not give the expected answers.
     """
     from ntupleml.onnx_models.files import write_onnx
-    from ntupleml.onnx_models.forest import forest_to_onnx
     from ntupleml.onnx_models.sessions import graph_scores
+    from ntupleml.onnx_models.tmva_method import tmva_to_onnx
     from ntupleml.tmva.reading import read_weights
     from ntupleml.tmva.writing import write_weights
 
@@ -123,17 +123,12 @@ def write_forest_method(
             options=options,
             num_training_events=0 if record.split is None else record.split.training,
             training_time=training_time,
+            missing=record.missing,
         )
         # Made from the file as read again, the graph tells whether both are right.
-        read_again = read_weights(written.model).body
-        assert isinstance(read_again, Forest)
-        outputs = [method.name] if forest.link == "identity" else config.classes
-        graph = forest_to_onnx(
-            read_again,
-            config.variables,
-            outputs,
-            kind="tmva",
-            classes=outputs,
+        graph = tmva_to_onnx(
+            read_weights(written.model),
+            variables=record.variables,
             missing=record.missing,
             record_hash=record_hash(record),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import signal
@@ -278,7 +277,7 @@ def _write_onnx(files: ModelFiles, record: TrainingRecord) -> onnx.ModelProto | 
     except NtuplemlError as error:
         log.warning("%s: no ONNX file is made: %s", record.method, str(error).removeprefix(f"{files.model}: "))
         return None
-    graph = _with_record(tmva_to_onnx(method), record)
+    graph = tmva_to_onnx(method, variables=record.variables, record_hash=record_hash(record))
     write_onnx(files.onnx, graph)
     return graph
 
@@ -290,19 +289,6 @@ def _split_sizes(config: TrainingConfig, data: TabularData) -> SplitSizes:
         sizes[tree.class_index] += tree.num_entries
     training = int(np.floor(sizes * config.train_test_split).sum())
     return SplitSizes(training=training, validation=int(sizes.sum()) - training)
-
-
-def _with_record(graph: onnx.ModelProto, record: TrainingRecord) -> onnx.ModelProto:
-    """The graph with the record's hash and variables in its description: TMVA takes the blanks out of formulas."""
-    from onnx import helper
-
-    from ntupleml.onnx_models.contract import PROPERTY
-
-    of_record = {"variables": {"variables": record.variables}, "record_hash": record_hash(record)}
-    properties = {entry.key: entry.value for entry in graph.metadata_props}
-    properties[PROPERTY] = json.dumps({**json.loads(properties[PROPERTY]), **of_record})
-    helper.set_model_props(graph, properties)
-    return graph
 
 
 def _compare(
