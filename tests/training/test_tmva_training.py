@@ -13,9 +13,12 @@ from sklearn.ensemble import AdaBoostClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 
-from ntupleml.artifacts import Method, model_files, read_record, sha256_of_file
+from ntupleml.application import make_weights_plan
+from ntupleml.artifacts import Method, model_files, models_by_fold, read_record, sha256_of_file
 from ntupleml.errors import NtuplemlError
 from ntupleml.forests.kernel import evaluate
+from ntupleml.onnx_models.convert import convert_file
+from ntupleml.scoring import Scorer, model_evaluator
 from ntupleml.tmva.reading import read_weights
 from ntupleml.training.tabular_data import TabularPart, load_tabular_data
 from ntupleml.training.tmva_adaboost import fit_voting_trees, forest_of_votes
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
     from ntupleml.config import TrainingConfig
 
+BDT = Method("tmva", "BDT", "kBDT")
 GRAD = "!H:!V:NTrees=40:BoostType=Grad:Shrinkage=0.2:UseBaggedBoost:BaggedSampleFraction=0.5:nCuts=50:MaxDepth=3"
 
 
@@ -189,6 +193,59 @@ def test_wrong_events_with_negative_weights_are_boosted_by_the_inverse(factor: i
     np.testing.assert_allclose(votes.errors, [first, wrong / (wrong + right)])
 
 
+@pytest.mark.parametrize("treatment", ["InverseBoostNegWeights", "Pray"])
+def test_bagged_adaboost_sees_the_drawn_events_alone(treatment: str) -> None:
+    """`MethodBDT::AdaBoost` event by event, on a list in which each event stands as often as it was drawn."""
+    generator = np.random.default_rng(3)
+    inputs = generator.normal(size=(300, 2)).astype(np.float32)
+    signal = inputs[:, 0] + generator.normal(size=300) > 0
+    weights = generator.uniform(0.5, 1.5, 300) * np.where(generator.random(300) < 0.1, -1, 1)
+    options = (
+        "NTrees=6:MaxDepth=2:AdaBoostBeta=0.5:MinNodeSize=5%:UseBaggedBoost:BaggedSampleFraction=0.7:"
+        f"SkipNormalization:SigToBkgFraction=1.5:NegWeightTreatment={treatment}"
+    )
+    votes = fit_voting_trees(bdt_settings(options, "t"), TabularPart(inputs, np.where(signal, 0, 1), weights), 11, "t")
+    current = list(weights / weights.mean())
+    drawing = np.random.default_rng(11)
+    for index, (tree, boost, error) in enumerate(zip(*votes, strict=True)):
+        copies = drawing.poisson(0.7, 300)
+        sample = [event for event in range(300) for _ in range(copies[event])]
+        # a share of the sample's events, and a sum of weights as large: also that of the sample
+        smallest = np.bincount(tree.apply(inputs[sample]))
+        assert smallest[smallest > 0].min() >= 0.05 * len(sample), index
+        wrong = dict(zip(sample, tree.predict(inputs[sample]) != signal[sample], strict=True))
+        false = sum(current[event] for event in sample if wrong[event])
+        assert error == pytest.approx(false / sum(current[event] for event in sample), rel=1e-9)
+        assert boost == pytest.approx(0.5 * np.log((1 - error) / error))
+        total = 0.0
+        for event in sample:
+            if wrong[event]:
+                inverse = current[event] < 0 and treatment == "InverseBoostNegWeights"
+                current[event] *= np.exp(-boost if inverse else boost)
+            total += current[event]
+        for event in sample:
+            current[event] *= len(sample) / total * (1.5 if signal[event] else 1.0)
+    assert len(votes.trees) == 6
+
+
+def test_bagged_adaboost_goes_on_where_the_events_left_out_would_end_it() -> None:
+    """Boosted until the drawn events alone are told apart better than by chance, on noise."""
+    generator = np.random.default_rng(5)
+    inputs = generator.normal(size=(2000, 4)).astype(np.float32)
+    classes = np.where(inputs[:, 0] + 2 * generator.normal(size=2000) > 0, 0, 1)
+    settings = bdt_settings("NTrees=150:MaxDepth=3:UseBaggedBoost:BaggedSampleFraction=0.5:MinNodeSize=2.5%", "t")
+    assert len(fit_voting_trees(settings, TabularPart(inputs, classes, np.ones(2000)), 1, "t").trees) == 150
+
+
+def test_a_sample_without_events_is_refused() -> None:
+    settings = bdt_settings("UseBaggedBoost:BaggedSampleFraction=0.0001", "t")
+    part = TabularPart(np.zeros((4, 1), np.float32), np.array([0, 1, 0, 1]), np.ones(4))
+    with pytest.raises(
+        NtuplemlError, match=r"^t: BaggedSampleFraction: none of 4 events is drawn at 0\.0001; raise it"
+    ):
+        fit_voting_trees(settings, part, 1, "t")
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -209,6 +266,48 @@ def test_adaboost_and_bagging_leave_weights_and_onnx(make_config: Callable[..., 
     assert (np.abs(response) <= 1).all()
     assert response[part.classes == 0].mean() > response[part.classes == 1].mean() + 0.2
     np.testing.assert_allclose(onnx_scores(files.onnx, part.inputs), response, atol=1e-6)
+    # Every engine and file gives −999 for NaN, as Reader::EvaluateMVA, and scores of the classes of the config.
+    rows = part.inputs.copy()
+    rows[::5, 1] = np.nan
+    is_nan = np.isnan(rows[:, 1])
+    first = np.where(is_nan, -999, (1 + response[:, 0]) / 2)
+    expected = np.stack([first, np.where(is_nan, -999, 1 - first)], axis=1)
+    model = models_by_fold(config.output_path, 2, where="t.yaml", only=[0], classes=config.classes, method=BDT)[0]
+    for engine in ("forest", "onnx"):
+        np.testing.assert_allclose(model_evaluator(model, engine).evaluate(rows), expected, atol=1e-6)
+    convert_file(files.model, files.model.parent / "converted.onnx")
+    for path in (files.onnx, files.model.parent / "converted.onnx"):
+        np.testing.assert_allclose(onnx_scores(path, rows)[:, 0], np.where(is_nan, -999, response[:, 0]), atol=1e-6)
+
+
+@pytest.mark.parametrize("options", ["NTrees=20", GRAD])
+def test_missing_values_are_replaced_everywhere_but_in_the_weights_file(
+    make_config: Callable[..., TrainingConfig], options: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = make_config(tmva=method(options), missing={"value": -3.0})
+    with caplog.at_level(logging.INFO, logger="ntupleml"):
+        train_tmva(config, [0], engine="xgboost", where="t.yaml")
+    assert any("weights file of TMVA does not replace missing inputs" in line for line in caplog.messages)
+    files = files_of(config)
+    rows = load_tabular_data(config, 0, "t.yaml").validation.inputs.copy()
+    rows[::5, 1] = np.nan
+    replaced = np.where(np.isnan(rows), np.float32(-3.0), rows)
+    expected = evaluate(read_weights(files.model).body, replaced)  # type: ignore[arg-type]
+    convert_file(files.model, files.model.parent / "converted.onnx")
+    for path in (files.onnx, files.model.parent / "converted.onnx"):
+        np.testing.assert_allclose(onnx_scores(path, rows), expected, atol=1e-6)
+    plan = make_weights_plan([files.model])
+    assert isinstance(plan.scorer, Scorer)
+    np.testing.assert_allclose(plan.scorer.score(rows, np.zeros(len(rows), int)), expected, atol=1e-6)
+    assert plan.scorer.non_finite == "replaced"
+
+
+def test_a_method_that_fails_leaves_the_others(make_config: Callable[..., TrainingConfig]) -> None:
+    useless = method("NTrees=20:nEventsMin=100000", "Useless")["methods"]
+    trained = train_tmva(make_config(tmva={"methods": useless + method()["methods"]}), [0], engine="xgboost", where="t")
+    assert [record.method for record in trained.records] == ["BDT"]
+    (failure,) = trained.failures
+    assert failure.startswith("t: tmva method 'Useless': options: no tree is better than chance")
 
 
 @pytest.mark.parametrize(

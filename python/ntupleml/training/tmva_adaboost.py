@@ -76,13 +76,14 @@ def fit_voting_trees(settings: BdtSettings, training: TabularPart, seed: int, wh
     Raises
     ------
     NtuplemlError
-        If not even the first tree is better than chance.
+        If not even the first tree is better than chance, or no event is drawn.
 
     Notes
     -----
     Weights of wrongly classified events are multiplied by ((1 − ε)/ε)^β, where ε is the weighted share of them, and
     negative weights by the inverse with `InverseBoostNegWeights`; the tree's vote has the weight β ln((1 − ε)/ε)
-    (Y. Freund, R. Schapire, J. Comput. Syst. Sci. 55 (1997) 119; `MethodBDT::AdaBoost`).
+    (Y. Freund, R. Schapire, J. Comput. Syst. Sci. 55 (1997) 119; `MethodBDT::AdaBoost`). With `UseBaggedBoost`, all of
+    this is of the events that were drawn for the tree, as often as they were; the others keep their weights.
     """
     if settings.separation not in _CRITERIA:
         log.warning("%s: SeparationType=%s is not known here; GiniIndex is taken", where, settings.separation)
@@ -90,14 +91,16 @@ def fit_voting_trees(settings: BdtSettings, training: TabularPart, seed: int, wh
     inputs = training.inputs[taking_part]
     signal = training.classes[taking_part] == 0
     weights = _first_weights(settings, training.weights[taking_part], signal)
-    share = settings.sampled_share(len(weights))
     generator = np.random.default_rng(seed)
     result = VotingTrees([], [], [])
     for index in range(settings.trees):
-        copies = generator.poisson(share, len(weights)) if settings.bagged_share is not None else 1
-        tree = _tree(settings, len(weights), seed + index).fit(inputs, signal, sample_weight=weights * copies)
-        wrong = tree.predict(inputs) != signal
-        error = abs(float(weights[wrong].sum() / weights.sum()))
+        sample = _sample(settings, len(weights), generator, where)
+        drawn = np.repeat(sample.events, sample.copies)
+        tree = _tree(settings, weights, drawn, seed + index)
+        tree.fit(inputs[drawn], signal[drawn], sample_weight=weights[drawn])
+        wrong = tree.predict(inputs[sample.events]) != signal[sample.events]
+        shares = weights[sample.events] * sample.copies
+        error = abs(float(shares[wrong].sum() / shares.sum()))
         if settings.boost_type == "Bagging":
             _append(result, tree, 1.0, error)
             continue
@@ -110,10 +113,31 @@ def fit_voting_trees(settings: BdtSettings, training: TabularPart, seed: int, wh
             break
         boost = settings.beta * float(np.log((1 - error) / error))
         _append(result, tree, boost, error)
-        weights = _boosted(settings, weights, wrong, signal, boost)
+        weights = _boosted(settings, weights, sample, wrong, signal, boost)
     if not result.trees:
         raise NtuplemlError(f"{where}: no tree is better than chance; check the variables, or lower MinNodeSize")
     return result
+
+
+class _Sample(NamedTuple):
+    """Events that a tree is made from, and how often each of them counts."""
+
+    events: NDArray[np.intp]
+    copies: NDArray[np.int64]
+
+
+def _sample(settings: BdtSettings, num_events: int, generator: np.random.Generator, where: str) -> _Sample:
+    """All events, or those that a Poisson number of copies each leaves (`MethodBDT::GetBaggedSubSample`)."""
+    if settings.bagged_share is None:
+        return _Sample(np.arange(num_events), np.ones(num_events, dtype=np.int64))
+    share = settings.sampled_share(num_events)
+    copies = generator.poisson(share, num_events)
+    events = np.flatnonzero(copies)
+    if not len(events):
+        raise NtuplemlError(
+            f"{where}: BaggedSampleFraction: none of {num_events} events is drawn at {share:g}; raise it"
+        )
+    return _Sample(events, copies[events])
 
 
 def _append(result: VotingTrees, tree: Any, weight: float, error: float) -> None:
@@ -136,29 +160,39 @@ def _first_weights(
 def _boosted(
     settings: BdtSettings,
     weights: NDArray[np.float64],
+    sample: _Sample,
     wrong: NDArray[np.bool_],
     signal: NDArray[np.bool_],
     boost: float,
 ) -> NDArray[np.float64]:
+    """New weights of all events, of which those of the sample are changed, once for each copy as in TMVA."""
+    events, copies = sample
+    old = weights[events]
     exponents = np.where(wrong, boost, 0.0)
     if settings.negative_weights == "InverseBoostNegWeights":
-        exponents[weights < 0] *= -1
-    boosted = weights * np.exp(exponents)
-    boosted *= len(boosted) / boosted.sum()
-    # TMVA applies the ratio anew in each round.
-    return np.asarray(np.where(signal, boosted * settings.signal_to_background, boosted))
+        exponents[old < 0] *= -1
+    # TMVA adds up the weight of a copy before it boosts the next one of the same event.
+    total = 0.0
+    for copy in range(1, int(copies.max()) + 1):
+        again = copies >= copy
+        total += float(np.sum(old[again] * np.exp(copy * exponents[again])))
+    # The ratio of signal and background is applied anew in each round.
+    norm = copies.sum() / total * np.where(signal[events], settings.signal_to_background, 1.0)
+    boosted = weights.copy()
+    boosted[events] = old * (np.exp(exponents) * norm) ** copies
+    return boosted
 
 
-def _tree(settings: BdtSettings, num_events: int, seed: int) -> Any:
+def _tree(settings: BdtSettings, weights: NDArray[np.float64], drawn: NDArray[np.intp], seed: int) -> Any:
+    """Tree whose leaves hold a share of the sample's events, and as large a sum of weights (`DecisionTree`)."""
     from sklearn.tree import DecisionTreeClassifier
 
-    share = settings.min_node_share(num_events)
+    smallest = settings.min_node_share(len(weights)) * len(drawn)
     return DecisionTreeClassifier(
         criterion=_CRITERIA.get(settings.separation, "gini"),
         max_depth=settings.max_depth,
-        # In a bagged sample an event counts as often as it was drawn, which only the weights say.
-        min_samples_leaf=1 if settings.bagged_share is not None else max(1, int(np.ceil(share * num_events))),
-        min_weight_fraction_leaf=min(share, 0.5),
+        min_samples_leaf=max(1, int(np.ceil(smallest))),
+        min_weight_fraction_leaf=float(np.clip(smallest / weights[drawn].sum(), 0, 0.5)),
         random_state=seed % 2**32,
     )
 
