@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from ntupleml.config import TestingConfig, TrainingConfig
+from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import new_tree_file
 from ntupleml.testing import comparison
 from ntupleml.testing.tmva_comparison import compare_trained_methods
@@ -80,3 +81,24 @@ def test_beside_the_numbers_of_the_factory_class_weights_count_as_there(
 
 def test_a_single_method_is_compared_with_nothing(config: TrainingConfig, records: list[TrainingRecord]) -> None:
     assert compare_trained_methods(config, records[:1], "t.yaml") == []
+
+
+def test_events_without_an_answer_are_not_tested(config: TrainingConfig, tmp_path: Path) -> None:
+    """−999 of a classification for NaN would count as the first class, and stretch each histogram."""
+    with new_tree_file(tmp_path / "fold1.root", overwrite=True) as file:
+        for number, name in enumerate(["low", "high"]):
+            values = np.random.default_rng([1, number]).normal(number, 1, 200)
+            values[[7, 9]] = np.nan
+            file.tree(name, {"x": values.dtype}).extend({"x": values})
+    votes = [
+        {"name": name, "type": "kBDT", "options": f"NTrees=5:BoostType={name}"} for name in ("AdaBoost", "Bagging")
+    ]
+    voting = TrainingConfig.model_validate({**config.model_dump(exclude_unset=True), "tmva": {"methods": votes}})
+    records = train_tmva(voting, [0], engine="xgboost", where="t.yaml").records
+    with pytest.raises(NtuplemlError) as error:
+        compare_trained_methods(voting, records, "t.yaml")
+    assert str(error.value) == (
+        f"{tmp_path}/fold1.root: tree 'low': the scores of 'AdaBoost' are -999, no answer, in 2 of the entries 0 to "
+        "199, the first in entry 7: a variable is NaN; cut these events away, or train with missing: {value: …} in the "
+        "training config"
+    )

@@ -22,7 +22,7 @@ from ntupleml.metrics import (
 )
 from ntupleml.ntuples import columns_to_matrix, open_ntuple, required_branches
 from ntupleml.plots.pictures import Picture, Table
-from ntupleml.testing.events import require_finite, require_weight
+from ntupleml.testing.events import require_finite, require_scores, require_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -124,7 +124,7 @@ def _scored_chunks(
         for chunk in ntuple.chunks(list(dict.fromkeys(branches)), reading.entries_per_chunk):
             matrix = columns_to_matrix(chunk.columns, reading.variables, where=where)
             scores = source.score(chunk.columns, matrix, where)
-            require_finite(scores.sum(axis=1), "the scores", chunk, where)
+            require_scores(scores, "the scores", chunk, where)
             weights = np.ones(len(scores))
             if reading.weight_branch is not None:
                 weights = np.asarray(chunk.columns[reading.weight_branch], dtype=np.float64)

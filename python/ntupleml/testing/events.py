@@ -9,6 +9,7 @@ import numpy as np
 from ntupleml.datasets import read_fold_record
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.folds import held_out_fold
+from ntupleml.scoring import NO_ANSWER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,4 +163,33 @@ def require_finite(values: NDArray[Any], what: str, chunk: Chunk, where: str) ->
         raise NtuplemlError(
             f"{where}: {what} are NaN or infinite in {len(bad)} of the entries {chunk.start} to {chunk.stop - 1}, "
             f"the first in entry {chunk.start + bad[0]}; mend them or cut these events away"
+        )
+
+
+def require_scores(scores: NDArray[np.float32], what: str, chunk: Chunk, where: str) -> None:
+    """Refuse scores of a chunk that are NaN or infinite, or stand for no answer (−999 of TMVA's methods, for NaN).
+
+    As one more number among the scores, −999 would be a class, a bin and a background efficiency.
+
+    Parameters
+    ----------
+    scores : array of float32, shape (n_events, n_classes)
+    what : str
+        Whose scores they are.
+    chunk : Chunk
+    where : str
+        File and tree, for messages.
+
+    Raises
+    ------
+    NtuplemlError
+        Naming the entries.
+    """
+    require_finite(scores.sum(axis=1), what, chunk, where)
+    bad = np.flatnonzero((scores == NO_ANSWER).all(axis=1))
+    if len(bad):
+        raise NtuplemlError(
+            f"{where}: {what} are {NO_ANSWER:.0f}, no answer, in {len(bad)} of the entries {chunk.start} to "
+            f"{chunk.stop - 1}, the first in entry {chunk.start + bad[0]}: a variable is NaN; cut these events away, "
+            "or train with missing: {value: …} in the training config"
         )

@@ -13,7 +13,7 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Undefined
 from ntupleml.ntuples import columns_to_matrix, open_ntuple, required_branches
 from ntupleml.ntuples.opening import files_kept_open, open_root_file, tree_paths
-from ntupleml.testing.events import require_finite, require_weight
+from ntupleml.testing.events import require_finite, require_scores, require_weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -336,7 +336,7 @@ def _scores(
     for source in _active(sources, failed):
         try:
             scores = source.score(columns, np.ascontiguousarray(inputs), where)
-            require_finite(scores.sum(axis=1), f"the scores of '{source.method}'", chunk, where)
+            require_scores(scores, f"the scores of '{source.method}'", chunk, where)
         except NtuplemlError as error:
             _leave_out(source, error, failed)
             continue
