@@ -192,6 +192,7 @@ def test_the_description_tells_what_the_method_is(method_of: Callable[[str], Tmv
         "targets": [],
         "analysis": "Classification",
         "method": "BDT::M",
+        "one_value": "response",
         "conditions": [],
         "missing": None,
         "record_hash": "abc",

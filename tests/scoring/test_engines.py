@@ -17,8 +17,12 @@ from ntupleml.artifacts import (
     sha256_of_file,
     write_record,
 )
+from ntupleml.config import OnnxConfig
 from ntupleml.errors import NtuplemlError
+from ntupleml.onnx_models.tmva_method import tmva_to_onnx
 from ntupleml.scoring import Engine, load_scorer, model_evaluator, weights_evaluator
+from ntupleml.scoring.model_files import Filling, OpenFile, scorer_of_files
+from ntupleml.scoring.onnx_graphs import open_onnx
 from ntupleml.tmva.reading import read_weights
 
 if TYPE_CHECKING:
@@ -101,20 +105,46 @@ def trained(
 
 @pytest.mark.parametrize(
     ("name", "engine"),
-    [("bin_ada_default", "forest"), ("bin_ada_default", "onnx"), ("bin_ada_default", None), ("bin_fisher_none", None)],
+    [
+        ("bin_ada_default", "forest"),
+        ("bin_ada_default", "onnx"),
+        ("bin_ada_default", None),
+        ("bin_ada_noyesno", "forest"),
+        ("bin_ada_noyesno", "onnx"),
+        ("bin_realada", None),
+        ("bin_mlp_tanh_N", None),
+        ("bin_fisher_none", None),
+        ("bin_likelihood", None),
+    ],
 )
 def test_one_value_of_tmva_becomes_the_scores_of_two_classes(
     name: str, engine: Engine | None, tmva_case: Callable[[str], Any], tmp_path: Path
 ) -> None:
-    """A BDT's response r from -1 to 1 is (1 + r)/2 for the signal, which is the first class; Fisher's has no bounds."""
+    """Votes r from -1 to 1 are (1 + r)/2 for the signal, which is the first class; purities and MLP are from 0 to 1.
+
+    Fisher and Likelihood with TransformOutput have no bounds.
+    """
     case = tmva_case(name)
     models = trained(
         tmp_path, BDT, lambda path, _: path.write_bytes(case.weights.read_bytes()), case.inputs.shape[1], ["ggh", "ztt"]
     )
     scores = load_scorer(models, engine=engine).score(case.inputs, np.zeros(len(case.inputs), dtype=int))
     response = case.answers[:, 0]
-    first, second = (response, -response) if name == "bin_fisher_none" else ((1 + response) / 2, (1 - response) / 2)
-    np.testing.assert_allclose(scores, np.stack([first, second], axis=1), rtol=0, atol=2e-7)
+    first, second = {
+        "bin_ada_default": ((1 + response) / 2, (1 - response) / 2),
+        "bin_fisher_none": (response, -response),
+        "bin_likelihood": (response, -response),
+    }.get(name, (response, 1 - response))
+    atol = 1e-5 if name == "bin_likelihood" else 3e-7
+    np.testing.assert_allclose(scores, np.stack([first, second], axis=1), rtol=0, atol=atol)
+    # An ONNX file says itself what its one value is.
+    method = read_weights(case.weights)
+    graph = open_onnx(tmp_path / "converted.onnx", content=tmva_to_onnx(method).SerializeToString())
+    names = [variable.full_name for variable in method.variables]
+    scorer = scorer_of_files([OpenFile(graph, None)], ["ggh", "ztt"], Filling(OnnxConfig(), names, None, "t"))
+    columns = dict(zip(names, case.inputs.T, strict=True))
+    from_file = scorer.score(columns, np.arange(len(case.inputs)))
+    np.testing.assert_allclose(from_file, scores, rtol=0, atol=3e-7)
 
 
 def test_a_classification_has_no_answer_to_nan(tmva_case: Callable[[str], Any], tmp_path: Path) -> None:

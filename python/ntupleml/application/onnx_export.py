@@ -21,7 +21,6 @@ from ntupleml.onnx_models.convert import DTYPES, convert
 from ntupleml.onnx_models.export_names import all_folds_path, exported_path
 from ntupleml.onnx_models.graph import OPSET
 from ntupleml.onnx_models.opset import with_opset
-from ntupleml.scoring.engines import TMVA_BINARY
 from ntupleml.testing.engines import all_scores, evaluator_of_export, reference_evaluator
 from ntupleml.testing.held_out_rows import held_out_rows
 
@@ -151,9 +150,8 @@ def _graph(model: TrainedModel, opset: int, dtype: type[np.generic]) -> onnx.Mod
             "folds_recorded": record.folds_recorded,
         },
     }
-    width = graph.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
-    if description["kind"] == "tmva" and width < len(record.classes):
-        described["one_value"] = TMVA_BINARY.get(str(description["method"]).split("::")[0], "discriminant")
+    if "one_value" in description:
+        described["one_value"] = description["one_value"]
     helper.set_model_props(graph, {PROPERTY: json.dumps(described)})
     return with_opset(graph, opset, str(model.files.model))
 

@@ -87,6 +87,7 @@ def tmva_to_onnx(
             "targets": [target.full_name for target in method.targets],
             "analysis": method.analysis,
             "method": f"{method.kind}::{method.name}",
+            **({"one_value": method.one_value} if method.analysis == "Classification" else {}),
             "conditions": [],
             "missing": missing,
             "record_hash": record_hash,

@@ -27,9 +27,6 @@ log = logging.getLogger(__name__)
 #: ``forest``: the kernel, for BDTs and other forests. ``onnx``: ONNX Runtime, for all. ``tmva``: ROOT's own Reader.
 Engine = Literal["onnx", "forest", "tmva"]
 
-#: What the one value of TMVA's methods for two classes says.
-TMVA_BINARY: dict[str, Binary] = {"BDT": "response", "MLP": "first", "Likelihood": "first", "PyKeras": "first"}
-
 
 def model_evaluator(model: TrainedModel, engine: Engine | None = None, threads: int = 1) -> Evaluator:
     """Evaluator of a trained model, which gives one score per class.
@@ -72,7 +69,7 @@ def _evaluator_of_xml(model: TrainedModel, engine: Engine | None, threads: int) 
         evaluator = open_graph(model, threads)
     else:
         evaluator = weights_evaluator(method, engine, threads, model.record.missing)
-    return _per_class(evaluator, len(model.record.classes), TMVA_BINARY.get(method.kind, "discriminant"))
+    return _per_class(evaluator, len(model.record.classes), method.one_value)
 
 
 def weights_evaluator(

@@ -8,11 +8,11 @@ import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.scoring.conditions import append_condition
-from ntupleml.scoring.engines import TMVA_BINARY
 from ntupleml.scoring.group_scorer import GroupScorer
 from ntupleml.scoring.onnx_graphs import OnnxGraph, choose_output, open_onnx
 from ntupleml.scoring.onnx_inputs import EVENT, InputPlan, plan_inputs
 from ntupleml.scoring.onnx_scores import graph_evaluator
+from ntupleml.tmva.method import ONE_VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -147,7 +147,7 @@ def _binary(graph: OnnxGraph) -> Binary:
         return chosen
     if graph.description.get("kind") != "tmva":
         return "second"
-    return TMVA_BINARY.get(str(graph.description.get("method")).split("::")[0], "discriminant")
+    return ONE_VALUES.get(str(graph.description.get("method")).split("::")[0], "discriminant")
 
 
 def _replaces_missing(graph: OnnxGraph) -> bool:

@@ -178,18 +178,18 @@ def _weights_as_onnx(model: TrainedModel) -> Evaluator:
 def _weights_graph(model: TrainedModel, dtype: type[np.floating[Any]]) -> Evaluator:
     from ntupleml.onnx_models.tmva_method import tmva_to_onnx
     from ntupleml.preprocessing.missing import fill_missing
-    from ntupleml.scoring.engines import TMVA_BINARY, weights_of
+    from ntupleml.scoring.engines import weights_of
     from ntupleml.scoring.sessions import BATCH_SIZE, open_session
 
     if not model.files.model.exists():
         raise NtuplemlError(f"no file '{model.files.model}'")
     method = weights_of(model)
     session = open_session(tmva_to_onnx(method, dtype).SerializeToString(), method.path, 1)
-    binary = TMVA_BINARY.get(method.kind, "discriminant")
 
     def scores(rows: NDArray[np.float32]) -> NDArray[Any]:
         filled = fill_missing(rows, model.record.missing).astype(dtype)
-        return class_scores(session.run(["scores"], {"variables": filled})[0], len(model.record.classes), binary)
+        values = session.run(["scores"], {"variables": filled})[0]
+        return class_scores(values, len(model.record.classes), method.one_value)
 
     return Evaluator(scores, BATCH_SIZE)
 
@@ -199,14 +199,13 @@ def _onnx_evaluator(model: TrainedModel) -> Evaluator:
     if not model.files.onnx.exists():
         raise NtuplemlError(f"no file '{model.files.onnx}'")
     if model.files.model.suffix == ".xml":
-        from ntupleml.scoring.engines import TMVA_BINARY, weights_of
+        from ntupleml.scoring.engines import weights_of
         from ntupleml.scoring.onnx_files import open_graph
 
         method = weights_of(model)
         evaluator = open_graph(model, 1)
-        binary = TMVA_BINARY.get(method.kind, "discriminant")
         return evaluator._replace(
-            evaluate=lambda rows: class_scores(evaluator.evaluate(rows), len(model.record.classes), binary)
+            evaluate=lambda rows: class_scores(evaluator.evaluate(rows), len(model.record.classes), method.one_value)
         )
     return model_evaluator(model, "onnx")
 

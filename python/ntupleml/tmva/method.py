@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from ntupleml.tmva.xml_file import boolean_option
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
     from ntupleml.forests import Forest
 
 Analysis = Literal["Classification", "Multiclass", "Regression"]
+#: What the one value of a classification says: from −1 (background) to 1 (signal); from 0 to 1; without bounds.
+OneValue = Literal["response", "first", "discriminant"]
+#: The same by kind of method, where its options do not matter or are not known; a discriminant by default.
+ONE_VALUES: dict[str, OneValue] = {"BDT": "response", "MLP": "first", "Likelihood": "first", "PyKeras": "first"}
 
 
 class Variable(NamedTuple):
@@ -239,3 +245,17 @@ class TmvaMethod:
     def answers_lost(self) -> bool:
         """Whether Reader answers −999 to an event with NaN: `EvaluateMVA` does, which goes with a classification."""
         return self.analysis == "Classification"
+
+    @property
+    def one_value(self) -> OneValue:
+        """What the one value of a classification says; 0 or 0.5 is as much signal as background.
+
+        Trees whose leaves answer with their purity (`!UseYesNoLeaf`, RealAdaBoost) give its mean, from 0 to 1, and
+        Likelihood with `TransformOutput` the logarithm of a ratio.
+        """
+        if isinstance(self.body, Likelihood) and self.body.transform_output:
+            return "discriminant"
+        votes = boolean_option(self.options, "UseYesNoLeaf", True, str(self.path))
+        if self.kind == "BDT" and self.options.get("BoostType") != "Grad" and not votes:
+            return "first"
+        return ONE_VALUES.get(self.kind, "discriminant")
