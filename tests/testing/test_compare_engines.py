@@ -16,10 +16,12 @@ import yaml
 
 from ntupleml.application.onnx_export import export_to_onnx
 from ntupleml.artifacts import Method, TrainingRecord, model_files, sha256_of_file, write_record
+from ntupleml.config import TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import new_tree_file
 from ntupleml.onnx_models.opset import with_opset
 from ntupleml.testing.engine_comparison import compare_engines
+from ntupleml.training.tmva_training import train_tmva
 
 if TYPE_CHECKING:
     import subprocess
@@ -189,38 +191,32 @@ def test_an_export_of_another_training_is_named(boosted: Boosted) -> None:
     assert "was made from another training" in comparison.absent["exported ONNX"]
 
 
-def test_trees_that_vote_in_all_their_forms(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_script: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_trees_that_vote_in_all_their_forms(tmp_path: Path) -> None:
     """AdaBoost has one output: its forms give the scores of both classes, with missing values replaced in each."""
-    monkeypatch.chdir(tmp_path)
     for fold in (0, 1):
         with new_tree_file(tmp_path / f"fold{fold}.root") as file:
             for number, name in enumerate(["low", "high"]):
                 values = np.random.default_rng([fold, number]).normal(number, 1, 200)
                 values[::10] = np.nan
                 file.tree(name, {"x": values.dtype}).extend({"x": values})
-    config = {
-        "datasets": ["fold0.root", "fold1.root"],
-        "output_path": "out",
+    content = {
+        "datasets": [str(tmp_path / "fold0.root"), str(tmp_path / "fold1.root")],
+        "output_path": str(tmp_path / "out"),
         "classes": ["low", "high"],
         "variables": ["x"],
         "missing": {"value": -9},
         "tmva": {"methods": [{"name": "Ada", "options": "NTrees=5:BoostType=AdaBoost"}]},
     }
-    Path("training.yaml").write_text(yaml.safe_dump(config))
-    for script, *arguments in (
-        ("training/TMVA_training.py", "training.yaml", "all", "--engine", "xgboost"),
-        ("application/export_to_onnx.py", "training.yaml", "all", "--method", "Ada"),
-        ("application/export_to_onnx.py", "training.yaml", "all", "--method", "Ada", "--single"),
-        ("testing/compare_engines.py", "training.yaml", "all", "--method", "Ada"),
-    ):
-        result = run_script(script, *arguments, cwd=tmp_path)
-        assert result.returncode == 0, result.stderr
-    for content in yaml.safe_load(Path("out/foldall_Ada_engines.yaml").read_text()):
-        assert list(content["absent"]) == ["TMVA Reader"]
-        assert len(content["forms"]) == 6
-        assert max(form["largest"] for form in content["forms"].values()) < 1e-6
+    path = tmp_path / "training.yaml"
+    path.write_text(yaml.safe_dump(content))
+    train_tmva(load_config(path, TrainingConfig), [0, 1], engine="xgboost", where="t.yaml")
+    export_to_onnx(path, method="Ada")
+    export_to_onnx(path, method="Ada", single=True)
+    comparisons, _ = compare_engines(path, "all", method="Ada", num_events=300)
+    for comparison in comparisons:
+        assert list(comparison.absent) == ["TMVA Reader"]
+        assert len(comparison.results) == 6
+        assert comparison.largest < 1e-6
 
 
 def test_no_events(boosted: Boosted) -> None:
