@@ -95,9 +95,9 @@ def fit_voting_trees(settings: BdtSettings, training: TabularPart, seed: int, wh
     result = VotingTrees([], [], [])
     for index in range(settings.trees):
         sample = _sample(settings, len(weights), generator, where)
-        drawn = np.repeat(sample.events, sample.copies)
-        tree = _tree(settings, weights, drawn, seed + index)
-        tree.fit(inputs[drawn], signal[drawn], sample_weight=weights[drawn])
+        seen = weights[sample.rows]
+        tree = _tree(settings, len(weights), seen, seed + index)
+        tree.fit(inputs[sample.rows], signal[sample.rows], sample_weight=seen)
         wrong = tree.predict(inputs[sample.events]) != signal[sample.events]
         shares = weights[sample.events] * sample.copies
         error = abs(float(shares[wrong].sum() / shares.sum()))
@@ -120,16 +120,25 @@ def fit_voting_trees(settings: BdtSettings, training: TabularPart, seed: int, wh
 
 
 class _Sample(NamedTuple):
-    """Events that a tree is made from, and how often each of them counts."""
+    """Events that a tree is made from.
 
-    events: NDArray[np.intp]
+    Attributes
+    ----------
+    events, rows : slice or array of int
+        Each event once, and as often as it counts.
+    copies : array of int, shape (n_events,)
+        How often each counts.
+    """
+
+    events: slice | NDArray[np.intp]
+    rows: slice | NDArray[np.intp]
     copies: NDArray[np.int64]
 
 
 def _sample(settings: BdtSettings, num_events: int, generator: np.random.Generator, where: str) -> _Sample:
     """All events, or those that a Poisson number of copies each leaves (`MethodBDT::GetBaggedSubSample`)."""
     if settings.bagged_share is None:
-        return _Sample(np.arange(num_events), np.ones(num_events, dtype=np.int64))
+        return _Sample(slice(None), slice(None), np.ones(num_events, dtype=np.int64))
     share = settings.sampled_share(num_events)
     copies = generator.poisson(share, num_events)
     events = np.flatnonzero(copies)
@@ -137,7 +146,7 @@ def _sample(settings: BdtSettings, num_events: int, generator: np.random.Generat
         raise NtuplemlError(
             f"{where}: BaggedSampleFraction: none of {num_events} events is drawn at {share:g}; raise it"
         )
-    return _Sample(events, copies[events])
+    return _Sample(events, np.repeat(events, copies[events]), copies[events])
 
 
 def _append(result: VotingTrees, tree: Any, weight: float, error: float) -> None:
@@ -166,7 +175,7 @@ def _boosted(
     boost: float,
 ) -> NDArray[np.float64]:
     """New weights of all events, of which those of the sample are changed, once for each copy as in TMVA."""
-    events, copies = sample
+    events, copies = sample.events, sample.copies
     old = weights[events]
     exponents = np.where(wrong, boost, 0.0)
     if settings.negative_weights == "InverseBoostNegWeights":
@@ -183,16 +192,16 @@ def _boosted(
     return boosted
 
 
-def _tree(settings: BdtSettings, weights: NDArray[np.float64], drawn: NDArray[np.intp], seed: int) -> Any:
+def _tree(settings: BdtSettings, num_events: int, seen: NDArray[np.float64], seed: int) -> Any:
     """Tree whose leaves hold a share of the sample's events, and as large a sum of weights (`DecisionTree`)."""
     from sklearn.tree import DecisionTreeClassifier
 
-    smallest = settings.min_node_share(len(weights)) * len(drawn)
+    smallest = settings.min_node_share(num_events) * len(seen)
     return DecisionTreeClassifier(
         criterion=_CRITERIA.get(settings.separation, "gini"),
         max_depth=settings.max_depth,
         min_samples_leaf=max(1, int(np.ceil(smallest))),
-        min_weight_fraction_leaf=float(np.clip(smallest / weights[drawn].sum(), 0, 0.5)),
+        min_weight_fraction_leaf=float(np.clip(smallest / seen.sum(), 0, 0.5)),
         random_state=seed % 2**32,
     )
 
