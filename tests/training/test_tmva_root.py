@@ -307,6 +307,14 @@ def test_a_method_that_is_refused_leaves_the_others(home: Path, make_config: Cal
     ]
 
 
+def test_a_method_without_weights_leaves_the_others(home: Path, make_config: Callable[..., TrainingConfig]) -> None:
+    config = make_config(tmva={"methods": [BDT, {"name": "Weightless", "type": "kBDT"}]})
+    trained = train_tmva(config, [0], where="t.yaml")
+    assert [record.method for record in trained.records] == ["BDT"]
+    (failure,) = trained.failures
+    assert failure.startswith("t.yaml: tmva method 'Weightless': TMVA wrote no weights for it")
+
+
 def test_the_script_says_by_its_status_that_a_method_failed(
     home: Path,
     tmp_path: Path,

@@ -134,6 +134,8 @@ class _Factory:
     def TrainAllMethods(self):
         _note("TrainAllMethods")
         for loader, name in self.booked:
+            if name == "Weightless":
+                continue
             folder = Path(loader.name) / "weights"
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(_HOME / "weights.xml", folder / f"{self.job}_{name}.weights.xml")
