@@ -338,8 +338,8 @@ COMMANDS = {
         "TREE",
         epilog="The variables of weights files are their expressions, computed from the branches of TREE; where TREE "
         "lacks a branch that an expression needs, but has one called as the variable's label, that one is taken. "
-        "Events with NaN in a variable get -999 in all scores, as from TMVA::Reader, and -1 as max_index, so that no "
-        "cut on it takes them.",
+        "Events with NaN in a variable get what TMVA::Reader gives them: -999 from a classification, with -1 as "
+        "max_index, so that no cut on it takes them; ordinary scores from several classes and from regressions.",
         spell=_one_weights_per_file,
     ),
     "apply-onnx": Command(
