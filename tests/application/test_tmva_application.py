@@ -307,7 +307,10 @@ def test_files_that_do_not_go_together(tmva_analysis: Any, cases: tuple[str, str
         (["INPUT", "ntuple", "--weights", "MLP", "--engine", "forest"], "--engine forest: "),
         (["INPUT", "ntuple"], "TMVA_application.py: without --weights three configs are needed"),
         (["INPUT", "--weights", "XML"], "TMVA_application.py: 1 arguments are no known form"),
-        (["a", "b", "c", "INPUT", "ntuple", "--event-branch", "event"], "TMVA_application.py: --event-branch is for --weights"),
+        (
+            ["a", "b", "c", "INPUT", "ntuple", "--event-branch", "event"],
+            "TMVA_application.py: --event-branch is for --weights",
+        ),
     ],
 )
 def test_mistakes_are_one_line(
