@@ -33,8 +33,8 @@ class Chunk(NamedTuple):
     start, stop : int
         First entry, and one past the last.
     columns : dict
-        By the names that were asked for: a numpy array of shape (stop − start,), or a jagged awkward array for a
-        vector branch.
+        By the names that were asked for: a numpy array of shape (stop − start,), or an awkward array for a vector
+        branch, of regular type where all its lists are of one length (`x[3]`).
     """
 
     start: int

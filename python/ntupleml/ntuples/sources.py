@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: One value per event (numpy), or a list per event (jagged awkward array).
+#: One value per event (numpy), or a list per event (awkward array; regular where a C array fixes the length).
 Column = Any
 
 
@@ -178,12 +178,12 @@ def _column(array: Any, handle: TreeBranch) -> Column:
 
 
 def _plain(array: Any, branch: Branch) -> Column:
-    """One numpy array for scalars, a jagged array for vectors, whatever way their lengths are stored."""
+    """One numpy array for scalars, an awkward array for vectors; of regular type where all are of one length."""
     if branch.kind == "scalar":
         return np.ascontiguousarray(array)
     import awkward as ak
 
-    return ak.from_regular(array, axis=1) if branch.length is not None else ak.Array(array)
+    return ak.Array(array)
 
 
 def as_numpy(column: Column) -> NDArray[Any]:
