@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import uproot
 
+from ntupleml import ntuples
 from ntupleml.expressions import parse
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ SIZES_K = [2, 2, 2, 1, 0, 0, 3, 1, 4, 1, 2, 5] * 2
 
 
 class Ntuple(NamedTuple):
-    """A tree as ROOT sees it and as columns that uproot read."""
+    """A tree as ROOT sees it and as the columns that this package reads."""
 
     root: Any
     root_file: Any
@@ -62,12 +63,8 @@ class Ntuple(NamedTuple):
 
 
 def open_ntuple(root: Any, path: Path, tree_path: str) -> Ntuple:
-    with uproot.open(path) as file:
-        arrays = {name: branch.array() for name, branch in file[tree_path].items()}
-    columns = {
-        name: array if array.ndim > 1 and "var" in str(array.type) else ak.to_numpy(array)
-        for name, array in arrays.items()
-    }
+    with ntuples.open_ntuple(path, tree_path) as opened:
+        columns = next(opened.chunks(list(opened.branches))).columns
     file = root.TFile.Open(str(path))
     tree = file.Get(tree_path)
     return Ntuple(root, file, tree, columns, tree.GetEntries())

@@ -109,7 +109,7 @@ def test_one_value_per_event() -> None:
         ("holes", "'holes' does not hold numbers"),
         ("nested > 1", "'nested' has vectors in vectors"),
         ("record > 1", "write one of them, such as 'record.pt'"),
-        ("fixed[2]", r"'fixed' has 2 elements, so there is no fixed\[2\]"),
+        ("fixed[2]", r"there is no fixed\[2\]: each event has 2 of 'fixed'"),
         ("x[0]", "'x' has one value per event; write it without an index"),
         ("Alt$(v, v[1])", r"second argument of Alt\$"),
     ],

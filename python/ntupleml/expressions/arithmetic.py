@@ -132,10 +132,10 @@ def power(base: Array, exponent: Array) -> Array:
     if exponent.ndim == 0 and exponent == 2:
         return square(base)
     doubles = np.asarray(np.power(as_double(base), as_double(exponent)))
-    if not _are_integers(base, exponent) or (exponent.size and exponent.min() < 0):
+    if not _are_integers(base, exponent) or not _fits_long(exponent) or (exponent.size and exponent.min() < 0):
         return doubles
     if (np.abs(doubles) < 2.0**63).all():
-        return np.asarray(np.power(as_long(base).astype(np.int64), as_long(exponent).astype(np.int64)))
+        return np.asarray(np.power(base.astype(np.int64), exponent.astype(np.int64)))
     return doubles
 
 

@@ -16,7 +16,7 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.expressions import arithmetic
 from ntupleml.expressions.aggregates import aggregate
 from ntupleml.expressions.functions import FUNCTIONS
-from ntupleml.expressions.instances import Columns, Instances, Vector, instances
+from ntupleml.expressions.instances import Columns, Instances, Use, Vector, instances
 from ntupleml.expressions.syntax import (
     AGGREGATES,
     GROUPED_FROM_THE_RIGHT,
@@ -29,7 +29,7 @@ from ntupleml.expressions.syntax import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -80,34 +80,32 @@ def evaluate_formula(tree: Node, columns: Columns, first_entry: int) -> tuple[Va
 
 def formula_instances(trees: tuple[Node, ...], columns: Columns, first_entry: int) -> Instances:
     """The instances of formulas that run together."""
-    vectors: list[Vector] = []
-    sizes: list[NDArray[np.int64]] = []
-    exists: Mask | None = None
-    for variable in (variable for tree in trees for variable in own_variables(tree)):
+    return instances(columns.num_events, [list(_uses(tree, columns, first_entry)) for tree in trees])
+
+
+def _uses(tree: Node, columns: Columns, first_entry: int) -> Iterator[Use]:
+    """The vector branches in a formula."""
+    for variable in own_variables(tree):
         if variable.name.endswith("$"):
             continue
         column = columns[variable.name]
-        has_it: Mask | None = None
         if isinstance(variable, Name):
             if isinstance(column, Vector):
-                vectors.append(column)
+                yield Use(variable.name, column)
         elif isinstance(variable.index, int):
-            has_it = _has_element(variable.name, column, variable.index)
+            yield Use(variable.name, _require_element(variable.name, column, variable.index), variable.index)
         else:
             index = formula_instances((variable.index,), columns, first_entry)
-            has_it = index.exists
-            if index.counts is not None:
-                sizes.append(index.counts)
-        if has_it is not None:
-            exists = has_it if exists is None else exists & has_it
-    return instances(columns.num_events, vectors, sizes, exists)
+            yield Use(variable.name, _require_vector(variable.name, column), index)
 
 
-def _has_element(name: str, column: Array | Vector, index: int) -> Mask:
+def _require_element(name: str, column: Array | Vector, index: int) -> Vector:
     vector = _require_vector(name, column)
     if vector.length is not None and index >= vector.length:
-        raise NtuplemlError(f"branch '{name}' has {vector.length} elements, so there is no {name}[{index}]")
-    return vector.counts > index
+        raise NtuplemlError(
+            f"there is no {name}[{index}]: each event has {vector.length} of '{name}', counted from 0; choose another"
+        )
+    return vector
 
 
 def _require_vector(name: str, column: Array | Vector) -> Vector:
@@ -152,11 +150,9 @@ def _name(name: str, scope: Scope) -> Values:
     column = scope.columns[name]
     if not isinstance(column, Vector):
         return Values(found.spread(column))
-    assert found.counts is not None
-    assert found.place is not None
-    if found.counts is column.counts or np.array_equal(found.counts, column.counts):
+    if found.counts is not None and np.array_equal(found.counts, column.counts):
         return Values(column.content)
-    return _gather(column, found.spread(column.starts), found.spread(column.counts), found.place)
+    return _gather(column, found.spread(column.starts), found.spread(column.counts), found.places())
 
 
 def _gather(vector: Vector, starts: Array, counts: Array, places: Array) -> Values:
@@ -175,20 +171,14 @@ def _element(node: Element, scope: Scope) -> Values:
     if isinstance(node.index, int):
         # Events without the element have no instance, or are left out by `exists`.
         return Values(_gather(vector, starts, counts, np.asarray(node.index)).values)
-    index_instances = formula_instances((node.index,), scope.columns, scope.first_entry)
-    index, absent = evaluate(node.index, Scope(scope.columns, index_instances, scope.first_entry))
-    if index_instances.event is None:
-        index = found.spread(index)
-        absent = None if absent is None else found.spread(absent)
-    else:
-        index, absent = _at_instances(index, absent, index_instances, found)
+    index, absent = evaluate(node.index, scope)
     gathered = _gather(vector, starts, counts, arithmetic.as_long(index).astype(np.int64))
     return Values(gathered.values, _either(gathered.absent, absent))
 
 
 def _at_instances(values: Array, absent: Mask | None, inner: Instances, outer: Instances) -> tuple[Array, Mask]:
     """Values of another formula at the event and place of each instance; absent where it has fewer instances."""
-    place = np.zeros(outer.num_events, np.int64) if outer.place is None else outer.place
+    place = outer.places()
     missing = place >= outer.spread(inner.number_in_event())
     if inner.event is None:
         positions = np.arange(outer.num_events) if outer.event is None else outer.event
@@ -296,8 +286,7 @@ def _alternative(node: Operation, scope: Scope) -> Values:
     """``Alt$(a, b)``: a where the instance exists in a, else b."""
     first_instances = formula_instances(node.operands[:1], scope.columns, scope.first_entry)
     values, absent = evaluate(node.operands[0], Scope(scope.columns, first_instances, scope.first_entry))
-    place = scope.instances.place
-    missing = scope.instances.spread(first_instances.number_in_event()) <= (0 if place is None else place)
+    missing = scope.instances.spread(first_instances.number_in_event()) <= scope.instances.places()
     first, unusable = _at_instances(values, absent, first_instances, scope.instances)
     second_instances = formula_instances(node.operands[1:], scope.columns, scope.first_entry)
     if second_instances.counts is not None or second_instances.exists is not None:

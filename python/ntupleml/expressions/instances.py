@@ -8,14 +8,14 @@ instances.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -40,8 +40,10 @@ class Vector:
 class Instances:
     """The instances over which a formula runs.
 
-    Where no vector branch is used whole, ``counts``, ``event`` and ``place`` are None and each event has one instance,
+    Where it does not run over elements, ``counts``, ``event`` and ``place`` are None and each event has one instance,
     except those not in ``exists`` (None: all exist). Else event and place within the event are given for each.
+    ``length`` is their number where the types of the branches tell it and it concerns an index: of scalars alone it
+    is None, as where it differs between events.
     """
 
     num_events: int
@@ -49,6 +51,7 @@ class Instances:
     counts: NDArray[np.int64] | None = None
     event: NDArray[np.int64] | None = None
     place: NDArray[np.int64] | None = None
+    length: int | None = None
 
     def number_in_event(self) -> NDArray[np.int64]:
         """How many instances each event has."""
@@ -62,6 +65,10 @@ class Instances:
         """Values per event to values per instance."""
         return per_event if self.event is None or per_event.ndim == 0 else per_event[self.event]
 
+    def places(self) -> NDArray[np.int64]:
+        """Place of each instance within its event."""
+        return np.zeros(self.num_events, np.int64) if self.place is None else self.place
+
     def starts(self) -> NDArray[np.int64]:
         """Where the instances of each event begin."""
         return starts_of(self.number_in_event())
@@ -72,39 +79,95 @@ def starts_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.cumsum(counts) - counts
 
 
-def instances(
-    num_events: int,
-    vectors: list[Vector],
-    sizes: list[NDArray[np.int64]],
-    exists: NDArray[np.bool_] | None,
-) -> Instances:
-    """The instances of a formula.
+class Use(NamedTuple):
+    """How a formula uses a vector branch: whole (None), one element of it, or those that an index formula says."""
+
+    name: str
+    vector: Vector
+    element: int | Instances | None = None
+
+    @property
+    def length(self) -> int | None:
+        """How many instances the types of the branches make of it; None where they say nothing."""
+        if self.element is None:
+            return self.vector.length
+        return None if isinstance(self.element, int) else self.element.length
+
+    @property
+    def varies(self) -> bool:
+        """Whether it makes a formula run over a number of elements that differs between events."""
+        if self.element is None:
+            return self.vector.length is None
+        return not isinstance(self.element, int) and self.element.counts is not None and self.element.length is None
+
+    @property
+    def exists(self) -> NDArray[np.bool_] | None:
+        """Whether each event has it; None where all have."""
+        if isinstance(self.element, int) and self.vector.length is None:
+            return self.vector.counts > self.element
+        return self.element.exists if isinstance(self.element, Instances) else None
+
+    def fit(self, used: NDArray[np.int64], known: int) -> NDArray[np.int64]:
+        """The sizes of events so far, with those of this one; `known` is what the types of all branches say."""
+        if isinstance(self.element, Instances):
+            size = self.element.number_in_event()
+            runs = self.element.counts is not None
+            return np.where(np.where(size == 1, runs & (used > 1), (size < used) | (used == known)), size, used)
+        if self.element is None and self.vector.length is None:
+            size = self.vector.counts
+            return np.where((used == 1) | (size < used), size, used)
+        return used
+
+
+def instances(num_events: int, formulas: Sequence[Sequence[Use]]) -> Instances:
+    """The instances of formulas that run together.
 
     Parameters
     ----------
     num_events : int
         Number of events.
-    vectors : list of Vector
-        Vector branches used whole, in the order of the formula.
-    sizes : list of array of int, shape (num_events,)
-        Numbers of elements by which formulas in an index make it run, ``jet_pt[index_branch]``.
-    exists : array of bool, shape (num_events,), or None
-        Whether the event has all the fixed elements that are asked for.
+    formulas : sequence of sequences of Use
+        For each formula, the vector branches in it, in the order of its text.
+
+    Raises
+    ------
+    NtuplemlError
+        For an array of fixed length whose index is a vector, where no other vector makes the formula run over it.
+
+    Notes
+    -----
+    TTreeFormulaManager takes the smaller of two sizes, but takes a size of one for "none yet", so that an event with
+    sizes 1 and 3 has three instances if they come in this order. Sizes that are known by type come first. Then those
+    that differ between events are looked at, only in formulas that have a vector branch; there, an index replaces what
+    is known by type even where that is smaller.
     """
-    if not vectors and not sizes:
-        return Instances(num_events, exists)
-    # TTreeFormulaManager takes the smaller of two sizes, but takes a size of one for "none yet", so that an event
-    # with sizes 1 and 3 has three instances if they come in this order. Lengths known by type come first.
-    used = np.full(num_events, 1, np.int64)
-    lengths = [np.full(num_events, vector.length) for vector in vectors if vector.length is not None]
-    counts = [vector.counts for vector in vectors if vector.length is None]
-    for size in [*lengths, *counts, *sizes]:
-        used = np.where((used == 1) | (size < used), size, used)
+    uses = [use for formula in formulas for use in formula]
+    known = 1
+    for use in uses:
+        if use.length is not None and (known == 1 or use.length < known):
+            known = use.length
+    used = np.full(num_events, known)
+    varies = any(use.varies for use in uses)
+    exists: NDArray[np.bool_] | None = None
+    for formula in formulas:
+        is_jagged = any(use.vector.length is None for use in formula)
+        for use in formula:
+            if not is_jagged and use.varies:
+                raise NtuplemlError(
+                    f"array '{use.name}' has a fixed length and its index is a vector, of which TTreeFormula takes the "
+                    "first element only; write that element, with [0], as the index"
+                )
+            used = use.fit(used, known) if is_jagged and varies else used
+            exists = use.exists if exists is None else exists if use.exists is None else exists & use.exists
+    lengths = {use.vector.length for use in uses}
+    length = known if None not in lengths and lengths - {1} else None
+    if lengths <= {1} or (not varies and known == 1):
+        return Instances(num_events, exists, length=length)
     if exists is not None:
         used = np.where(exists, used, 0)
     event = np.repeat(np.arange(num_events), used)
     place = np.arange(event.size) - starts_of(used)[event]
-    return Instances(num_events, None, used, event, place)
+    return Instances(num_events, None, used, event, place, length)
 
 
 class Columns:
@@ -135,26 +198,35 @@ def _flat(name: str, column: Any, num_events: int) -> Array | Vector:
         raise ValueError(f"branch '{name}' has {len(column)} entries, not {num_events}")
     if column.ndim > 2:
         raise NtuplemlError(f"branch '{name}' has vectors in vectors, which a formula cannot use")
-    if isinstance(column, np.ndarray):
-        _require_numbers(name, column)
-        if column.ndim == 1:
-            return column
-        length = column.shape[1]
-        counts = np.full(num_events, length, np.int64)
-        return Vector(column.reshape(-1), counts, starts_of(counts), length)
-    return _flat_awkward(name, column)
+    is_jagged = not isinstance(column, np.ndarray) and _is_jagged(name, column)
+    return _jagged(name, column) if is_jagged else _regular(name, column)
 
 
-def _flat_awkward(name: str, column: Any) -> Array | Vector:
-    import awkward as ak
-
+def _is_jagged(name: str, column: Any) -> bool:
+    """Whether an awkward array's lists are of any length by its type."""
     if column.fields:
         example = f"{name}.{column.fields[0]}"
         raise NtuplemlError(f"branch '{name}' has members; write one of them, such as '{example}'")
-    content = ak.to_numpy(ak.flatten(column, axis=1) if column.ndim == 2 else column)
+    return column.ndim == 2 and not column.layout.purelist_isregular
+
+
+def _regular(name: str, column: Any) -> Array | Vector:
+    import awkward as ak
+
+    content = column if isinstance(column, np.ndarray) else ak.to_numpy(column)
     _require_numbers(name, content)
-    if column.ndim == 1:
+    if content.ndim == 1:
         return np.asarray(content)
+    num_events, length = content.shape
+    counts = np.full(num_events, length, np.int64)
+    return Vector(np.asarray(content).reshape(-1), counts, starts_of(counts), length)
+
+
+def _jagged(name: str, column: Any) -> Vector:
+    import awkward as ak
+
+    content = ak.to_numpy(ak.flatten(column, axis=1))
+    _require_numbers(name, content)
     counts = np.asarray(ak.to_numpy(ak.num(column, axis=1)), dtype=np.int64)
     return Vector(np.asarray(content), counts, starts_of(counts))
 

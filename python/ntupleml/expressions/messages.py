@@ -38,6 +38,11 @@ class FormulaError(Exception):
         self.hint = hint
 
 
+def no_element(name: str, index: int, length: int) -> str:
+    """What to say about an element beyond the end of an array of fixed length."""
+    return f"there is no {name}[{index}]: each event has {length} of '{name}', counted from 0"
+
+
 def one_line(text: str) -> str:
     """The text with line ends, tabs and other unprintable characters as blanks, so that columns stay what they are."""
     return "".join(character if character.isprintable() else " " for character in text)
