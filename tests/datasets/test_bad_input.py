@@ -50,7 +50,10 @@ def sig(**keys: Any) -> dict[str, Any]:
         ({"processes": sig(weight_string="ww")}, "{path}/signal.root: tree 'ntuple': processes.sig.weight_string: "),
         ({"training_weight_branch": "w"}, "processes.sig: {path}/signal.root has a branch 'w' already; choose another"),
         ({"branches": ["x", "pt_*"]}, "branches[1]: 'pt_*' matches no branch in tree 'ntuple' of {path}/signal.root"),
-        ({"branches": "needed", "variables": ["x", "y"]}, "no branch 'y' in tree 'ntuple' of {path}/signal.root"),
+        (
+            {"branches": "needed", "variables": ["x", "y"]},
+            "{path}/signal.root: tree 'ntuple': variables[1]: column 1: no branch 'y' in \"y\"; there are: ",
+        ),
         ({"friend_paths": ["nowhere"]}, "processes.sig: nowhere/signal.root: no such file"),
         ({"processes": sig(cut_string="x < 0")}, "processes.sig: no event is left in fold 0: 500 read from 1 file"),
         ({"processes": sig(cut_string="event%2==1")}, "processes.sig: no event is left in fold 0: 500 read"),

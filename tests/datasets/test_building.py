@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -13,11 +14,10 @@ import pytest
 import uproot
 
 from ntupleml.datasets import create_training_dataset, read_fold_record
-from ntupleml.ntuples import reading
+from ntupleml.errors import NtuplemlError
+from ntupleml.ntuples import new_tree_file, reading
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import MakeConfig, WriteNtuple
 
 NUMBER = np.arange(1000)
@@ -111,6 +111,54 @@ def test_vectors_and_leaf_lists_are_copied(
     assert [message for message in caplog.messages if "name" in message] == [
         "not copied, since they hold neither numbers nor lists of numbers: 'name' (char*)"
     ]
+
+
+@pytest.fixture
+def arrays(make_config: MakeConfig) -> Path:
+    """400 events: a C array m of 1, 2 and 3, and a vector v of 0 to 4 elements, all above 9."""
+    path = Path(make_config(processes={"sig": {"files": ["a.root"]}}).base_path) / "a.root"
+    number = np.arange(400)
+    v = ak.unflatten(np.repeat(10 + number % 2, number // 2 % 5).astype("f4"), number // 2 % 5)
+    with new_tree_file(path) as file:
+        tree = file.tree("ntuple", {"event": "i8", "m": np.dtype(("f4", (3,))), "v": "vector of f4"})
+        tree.extend({"event": number, "m": np.tile(np.array([1, 2, 3], "f4"), (400, 1)), "v": v})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("cut", "kept"), [("Sum$(v*m)>0", 320), ("Sum$(m*v)>0", 320), ("Length$(v*m)==1", 80), ("Length$(v*m)==3", 160)]
+)
+def test_arrays_of_one_length_beside_vectors(arrays: Path, make_config: MakeConfig, cut: str, kept: int) -> None:
+    """Numbers of ROOT's TTree::GetEntries."""
+    summary = create_training_dataset(make_config(processes={"sig": {"files": ["a.root"], "cut_string": cut}}))
+    assert sum(record.processes["sig"].events_kept for record in summary.records) == kept
+
+
+@pytest.mark.parametrize(
+    ("keys", "where"),
+    [
+        ({"cut_string": "m[0]>0 || m[3]>0"}, "processes.sig.cut_string: column 11"),
+        ({"weight_string": "m[3]"}, "processes.sig.weight_string: column 1"),
+        ({}, "variables[0]: column 1"),
+    ],
+)
+def test_elements_beyond_an_array_are_refused(
+    arrays: Path, make_config: MakeConfig, keys: dict[str, str], where: str
+) -> None:
+    variables = {} if keys else {"branches": "needed", "variables": ["m[3]"]}
+    config = make_config(**variables, processes={"sig": {"files": ["a.root"], **keys}})
+    message = f"{arrays}: tree 'ntuple': {where}: there is no m[3]: each event has 3 of 'm'"
+    with pytest.raises(NtuplemlError, match=f"^{re.escape(message)}"):
+        create_training_dataset(config)
+
+
+def test_formulas_that_need_no_branch(signal: Path, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entry number counts through the chunks."""
+    monkeypatch.setattr(reading, "ENTRIES_PER_CHUNK", 64)
+    process = {"files": ["signal.root"], "cut_string": "Entry$%7", "weight_string": "Entry$ + 2**-1"}
+    summary = create_training_dataset(make_config(num_folds=2, event_branch=None, processes={"sig": process}))
+    weights = [content(path, "sig")["training_weight"].to_list() for path in summary.files]
+    assert weights == [[n + 0.5 for n in range(fold, 1000, 2) if n % 7] for fold in (0, 1)]
 
 
 def test_an_rntuple_as_input(make_config: MakeConfig, tmp_path: Path) -> None:

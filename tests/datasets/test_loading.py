@@ -10,7 +10,7 @@ import pytest
 from ntupleml.config import TrainingConfig
 from ntupleml.datasets.loading import class_trees, fold_files, load_events
 from ntupleml.errors import NtuplemlError
-from ntupleml.ntuples import new_tree_file
+from ntupleml.ntuples import new_tree_file, reading
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +69,18 @@ def test_friends_in_the_same_file(tmp_path: Path) -> None:
 def test_formula_as_a_variable(tmp_path: Path) -> None:
     write(tmp_path / "fold0.root", sig=values(2), bkg=values(2))
     np.testing.assert_array_equal(load(config(tmp_path, variables=["x+2*n"])).inputs[:, 0], [0, 3, 0, 3])
+
+
+@pytest.mark.parametrize("others", [[], ["n"]])
+def test_variables_that_need_no_branch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: list[str]) -> None:
+    """The entry number counts through the chunks; a constant has as many values as there are events."""
+    monkeypatch.setattr(reading, "ENTRIES_PER_CHUNK", 2)
+    write(tmp_path / "fold0.root", sig=values(3), bkg=values(5))
+    events = load(config(tmp_path, event_weights=None, variables=["Entry$%3", "2**-1", "Entry$", *others]))
+    entries = [0, 1, 2, 0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(events.inputs[:, 0], [0, 1, 2, 0, 1, 2, 0, 1])
+    np.testing.assert_array_equal(events.inputs[:, 1], 8 * [0.5])
+    np.testing.assert_array_equal(events.inputs[:, 2:], np.transpose([entries] * (1 + len(others))))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

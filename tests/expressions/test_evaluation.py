@@ -15,7 +15,9 @@ OPERATORS = """
 i+j i-j i*j i/j i%j i&j i|j i<<j i>>j i^2 j^i i**2 f^i -i !i !!i -!i !(i) i&&f i||f b&&i i?f:d i==j i!=j i<j i<=j
 i>j i>=j f<d f>0.1 0.1<f f==f f>=1e300 f<-1e300 f!=0.1 (i>0)*f (i>0)+(j>2) -(i>0) i/0 0/0 g/0 f/(i>0) g/i f%2 7.9%4
 (-7)%3 7%(-3) -7%3 g%3 d*1e10%7 (-1)&3 (-1.5)&3 g&1 g|1 1<<64 1<<65 1<<(0-1) us-s u-9 us*us c*c c*s b+b b*b -b !b -u
-g||0 g&&1 !g g?1:2 1e-2*i 1.E+2-.5 0x10+0xfF .5 1. +2 f--d f-(-d) i+-2 i*-2 i/-2 i==-2
+g||0 g&&1 !g g?1:2 2**-1 2^-i i**-1 i^-2 (i)^(-j) (0-2)^-3 0^-1 b^-1 c**-1 s^-2 u^-1 l^-1
+ul^-1 Entry$^-1 1^ul b^ul (0-1)^ul j^ul 2**(0-ul) pow(i,-2) pow(2,i) TMath::Power(i,-1) sq(i)^-1
+1e-2*i 1.E+2-.5 0x10+0xfF .5 1. +2 f--d f-(-d) i+-2 i*-2 i/-2 i==-2
 """
 
 GROUPING = """
@@ -56,6 +58,9 @@ Sum$(w)/Length$(w) Max$(v) Min$(v) Max$(k) Min$(k*2) Max$(g) Max$(v>0) Max$(i) M
 Length$(v[1]) Length$(v*w) Length$(fx) Length$(i) MinIf$(v,v>0) MaxIf$(v,w>0) MaxIf$(v,k>0) MinIf$(v,k[0]>0)
 MaxIf$(v,v[j]>0) Alt$(v,0) Alt$(v[2],99) w*Alt$(v,100) w+Alt$(v[1],100) Alt$(v[1],i) Alt$(v[j],-1) w*Alt$(i,5)
 Alt$(v[2],Alt$(v[1],7)) Sum$(Alt$(v,0)*w) Length$(v)>1&&v[1]>0 v*(Sum$(w)>0)
+fx*w Sum$(w*fx) Length$(w*fx) Length$(dx*fx) one one*v one*fx fx*one fx*dx[ix[1]] dx[ix[1]]*fx fx*dx[ix] dx[ix]*fx
+fx[ix] dx[ux]*v*fx one[ux] Alt$(v[1],fx[1]) Alt$(v,fx[1]) fx*Alt$(fx[2],0) MaxIf$(dx,fx>0) MinIf$(v,fx>0)
+fx[us%3]*v dx[j] k**-1 ix^-1 ux**-ix Sum$(k^-2) Max$(ix)^-1
 """
 
 WITH_BLANKS = ["i ** 2", "f- -d", " f + d ", "i > 0 ? j > 2 : f"]

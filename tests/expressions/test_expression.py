@@ -21,20 +21,24 @@ COLUMNS = {
     "n": np.array([0, 1, 2], "i4"),
     "v": ak.Array([[1.5, -2.5], [], [4.0]]),
     "fixed": np.array([[1, 2], [3, 4], [5, 6]], "i2"),
+    "regular": ak.Array(np.array([[1, 2], [3, 4], [5, 6]], "i2")),
     "friend.y": np.array([1.0, 2.0, 3.0], "f4"),
     "text": ak.Array(["a", "b", "c"]),
     "nested": ak.Array([[[1]], [], [[2]]]),
     "record": ak.Array([{"pt": 1.0}, {"pt": 2.0}, {"pt": 3.0}]),
     "holes": ak.Array([1.0, None, 2.0]),
+    "Entry$": np.arange(3),
 }
 
 
 def test_branches() -> None:
     expression = parse("pt[idx] > 20 && Sum$(w*(eta>pi)) || friend.y[0] + v[] + Iteration$ ? true : TMath::Pi()")
     assert expression.branches == {"pt", "idx", "w", "eta", "friend.y", "v"}
-    assert not expression.uses_entry
-    assert parse("Entry$ % 2").uses_entry
-    assert parse("Entry$ % 2").branches == frozenset()
+    assert expression.columns == expression.branches
+    assert parse("Entry$ % 2 + v").branches == {"v"}
+    assert parse("Entry$ % 2 + v").columns == {"v", "Entry$"}
+    assert parse("2**-1").branches == frozenset()
+    assert parse("2**-1").columns == {"Entry$"}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +51,8 @@ def test_branches() -> None:
         ("friend.y * 2", "f8", [2.0, 4.0, 6.0]),
         ("fixed[1]", "i2", [2, 4, 6]),
         ("Sum$(fixed)", "i8", [3, 7, 11]),
+        ("regular[1]", "i2", [2, 4, 6]),
+        ("Length$(regular*v)", "i8", [2, 0, 1]),
         ("7", "i8", [7, 7, 7]),
         ("n > 0 ? n : -1", "i8", [-1, 1, 2]),
         ("Length$(v)", "i8", [2, 0, 1]),
@@ -71,8 +77,9 @@ def test_missing_element_is_nan() -> None:
     assert parse("n == 1 || v[0] > 2").passes(COLUMNS, 3).tolist() == [False, False, True]
 
 
-def test_entry_number_counts_from_the_first_entry() -> None:
-    assert parse("Entry$").evaluate({}, 3, first_entry=2**40).tolist() == [2**40, 2**40 + 1, 2**40 + 2]
+def test_entry_number_is_a_column() -> None:
+    columns = {"Entry$": np.arange(2**40, 2**40 + 3)}
+    assert parse("Entry$ + 1").evaluate(columns, 3).tolist() == [2**40 + 1, 2**40 + 2, 2**40 + 3]
 
 
 @pytest.mark.parametrize("formula", ["v > 0", "x * 2 + n", "Sum$(v)", "v[0]", "1", "Entry$"])
@@ -89,7 +96,7 @@ def test_chunks_make_no_difference(ntuple: Ntuple) -> None:
     parts = []
     for start in range(0, ntuple.num_events, 5):
         chunk = {name: column[start : start + 5] for name, column in ntuple.columns.items()}
-        parts.append(formula.evaluate(chunk, len(chunk["f"]), first_entry=start))
+        parts.append(formula.evaluate(chunk, len(chunk["f"])))
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
@@ -110,6 +117,8 @@ def test_one_value_per_event() -> None:
         ("nested > 1", "'nested' has vectors in vectors"),
         ("record > 1", "write one of them, such as 'record.pt'"),
         ("fixed[2]", r"there is no fixed\[2\]: each event has 2 of 'fixed'"),
+        ("regular[2]", r"there is no regular\[2\]: each event has 2 of 'regular'"),
+        ("fixed[v]", r"array .fixed. has a fixed length and its index is a vector"),
         ("x[0]", "'x' has one value per event; write it without an index"),
         ("Alt$(v, v[1])", r"second argument of Alt\$"),
     ],

@@ -1,4 +1,4 @@
-"""Formulas drawn at random from the grammar, on a tree that uproot wrote, against TTreeFormula."""
+"""Formulas drawn at random from the grammar, on trees that uproot and ROOT wrote, against TTreeFormula."""
 
 from __future__ import annotations
 
@@ -46,6 +46,29 @@ def larger(smaller: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 SCALAR_FORMULAS = st.recursive(st.one_of(NUMBERS, SCALARS), larger, max_leaves=10)
 VECTOR_FORMULAS = st.recursive(st.one_of(NUMBERS, SCALARS, VECTORS, VECTORS), larger, max_leaves=8)
 
+# Arrays of one length and vectors together; elements by number, or where another formula says.
+FIXED = st.sampled_from(["fx", "dx", "ix", "ux", "one"])
+WITHIN_FIXED = st.sampled_from(["0", "j-1", "ix", "ix[1]", "ux", "us", "nv", "Sum$(k)", "Alt$(v[1],1)"])
+WITHIN_VECTOR = st.sampled_from(["0", "1", "2", "j-1", "j", "ix", "ix[1]", "ux", "k", "k[0]", "nv-1"])
+ARRAYS = st.one_of(
+    FIXED,
+    st.sampled_from(["v", "w", "k", "w[1]", "k[0]", "w[k]", "k[ix]", "Iteration$", "Length$", "fx[2]", "ux[1]"]),
+    st.builds("{}[{}]".format, FIXED, WITHIN_FIXED),
+    st.builds("v[{}]".format, WITHIN_VECTOR),
+)
+
+
+def with_aggregates(smaller: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.one_of(
+        larger(smaller),
+        st.builds("{}({})".format, st.sampled_from(["Sum$", "Max$", "Min$", "Length$"]), smaller),
+        st.builds("{}({},{})".format, st.sampled_from(["MinIf$", "MaxIf$"]), smaller, smaller),
+        st.builds("Alt$({},{})".format, st.one_of(FIXED, VECTORS), st.one_of(NUMBERS, SCALARS)),
+    )
+
+
+ARRAY_FORMULAS = st.recursive(st.one_of(NUMBERS, SCALARS, ARRAYS, ARRAYS), with_aggregates, max_leaves=8)
+
 # The same formulas at every run: a test of a build shall not fail by chance.
 REPEATABLE = settings(
     max_examples=200, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -62,6 +85,12 @@ def test_scalars(uproot_ntuple: Ntuple, formula: str) -> None:
 @given(formula=VECTOR_FORMULAS)
 def test_vectors(uproot_ntuple: Ntuple, formula: str) -> None:
     compare(uproot_ntuple, formula)
+
+
+@REPEATABLE
+@given(formula=ARRAY_FORMULAS)
+def test_arrays(ntuple: Ntuple, formula: str) -> None:
+    ntuple.assert_as_root(formula, has_index="[" in formula)
 
 
 def compare(ntuple: Any, formula: str) -> None:

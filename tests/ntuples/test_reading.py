@@ -72,6 +72,7 @@ def test_values(root_written: Path, file: str, entries_per_chunk: int | None) ->
         else:
             expected = VECTORS[name]
             assert column.ndim == 2
+            assert column.layout.purelist_isregular == (name == "fixed")  # its length is part of its type
             numbers = np.asarray(ak.flatten(column))
             assert ak.num(column).to_list() == [len(row) for row in expected]
             np.testing.assert_array_equal(numbers, np.array([x for row in expected for x in row], dtype=numbers.dtype))
@@ -110,6 +111,14 @@ def test_an_empty_tree_has_no_chunks(root_written: Path) -> None:
         assert ntuple.num_entries == 0
         assert {name: branch.kind for name, branch in ntuple.branches.items()} == {"x": "scalar", "v": "vector"}
         assert list(ntuple.chunks(["x", "v"])) == []
+
+
+@pytest.mark.parametrize("file", ["trees.root", "rntuple.root"])
+@pytest.mark.parametrize("names", [["Entry$"], ["i8", "Entry$", "fixed"]])
+def test_entry_numbers_are_a_column(root_written: Path, file: str, names: list[str]) -> None:
+    with open_ntuple(root_written / file, "mt_nominal/ntuple") as ntuple:
+        columns = read(ntuple, names, 99)
+    np.testing.assert_array_equal(columns["Entry$"], ENTRIES)
 
 
 def test_chunks_without_branches_still_count_entries(root_written: Path) -> None:

@@ -72,6 +72,12 @@ def test_branches_that_formulas_need() -> None:
     assert required_branches(["pt_1", "pt_1/pt_2", "jet_pt[0]"], available, "in.root") == ["pt_1", "pt_2", "jet_pt"]
 
 
+def test_formulas_without_branches_need_the_entry_numbers() -> None:
+    assert required_branches(["pt_1", "Entry$%2 + pt_1", "1"], ["pt_1"], "in.root") == ["pt_1", "Entry$"]
+    matrix = columns_to_matrix({"Entry$": np.arange(4, 6)}, ["Entry$ + 1", "2**-1", "Entry$"])
+    np.testing.assert_array_equal(matrix, [[5, 0.5, 4], [6, 0.5, 5]])
+
+
 @pytest.mark.parametrize(
     ("variable", "message"),
     [

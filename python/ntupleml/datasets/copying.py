@@ -105,7 +105,7 @@ def copy_events(
         If the file cannot be read, or a weight is not finite.
     """
     sums = [WeightSums() for _ in trees]
-    needed = {*process.cut.branches, *process.weight.branches, *file.event_copies}
+    needed = {*process.cut.columns, *process.weight.columns, *file.event_copies}
     if config.event_branch is not None:
         needed.add(config.event_branch)
     names = [*needed, *(branch.source for branch in file.copied.values())]

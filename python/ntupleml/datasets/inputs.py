@@ -169,6 +169,7 @@ def _require_event_branch(ntuple: Ntuple, name: str) -> None:
 def _check_formula(formula: Expression, ntuple: Ntuple) -> None:
     try:
         formula.check_branches(ntuple.branches)
+        formula.check_elements({name: one.length for name, one in ntuple.branches.items() if one.length is not None})
     except NtuplemlError as error:
         raise NtuplemlError(f"{ntuple.path}: tree '{ntuple.tree_path}': {error}") from None
 
@@ -221,8 +222,12 @@ def _needed(config: DatasetConfig, ntuple: Ntuple, used_in_class: frozenset[str]
         return sorted(used_in_class)
     names: list[str] = []
     for index, variable in enumerate(config.variables):
-        is_branch = variable in ntuple.branches
-        names += [variable] if is_branch else sorted(parse(variable, where=f"variables[{index}]").branches)
+        if variable in ntuple.branches:
+            names.append(variable)
+            continue
+        formula = parse(variable, where=f"variables[{index}]")
+        _check_formula(formula, ntuple)
+        names += sorted(formula.branches)
     return names
 
 

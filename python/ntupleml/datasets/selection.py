@@ -64,8 +64,8 @@ def select(chunk: Chunk, process: Process, file: InputFile, event_branch: str | 
         events = event_numbers(chunk.columns[event_branch], f"branch '{event_branch}' of {file.path}")
         _check_friends(chunk, file, event_branch, events)
     folds = fold_of_events(events, num_folds)
-    kept = process.cut.passes(chunk.columns, number, chunk.start)
-    weights = process.weight.per_event(chunk.columns, number, chunk.start)
+    kept = process.cut.passes(chunk.columns, number)
+    weights = process.weight.per_event(chunk.columns, number)
     selected = []
     for fold in range(num_folds):
         in_fold = folds == fold

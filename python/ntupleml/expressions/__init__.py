@@ -12,12 +12,17 @@ What differs from TTreeFormula, on purpose:
   which its newest versions count as true; older ones had 0.) As a value it is NaN.
 * ``jet_pt[3]`` in an event with fewer elements has no instance in TTreeFormula. The event does not pass; its value is
   NaN.
+* An index without value has no element: ``fx[k[0]]`` without ``k[0]``, ``v[-1]``. TTreeFormula reads one that happens
+  to be there.
+* ``w[j]`` of a ``std::vector`` beside arrays or vectors used whole is the element, as of an array ``v[n]``; there,
+  TTreeFormula leaves the event without instances.
+* ``-n`` of a whole number 0 is 0, not -0.
 * ``%`` by zero has no value (NaN, does not pass), where TTreeFormula ends the process.
 * Branches on the side that ``?:`` skips are read nevertheless; TTreeFormula (6.40) can take what an earlier event left
   in them where they occur again.
 * Accepted in addition: ``true``, ``false``, ``+x``, ``!-x``, a ternary in the middle of a ternary, ``std::`` functions.
-* Refused: text, ``rndm``, casts, methods, ``Entries$``, several indices, and rows of comparisons that TFormula takes
-  for something else.
+* Refused: text, ``rndm``, casts, methods, ``Entries$``, several indices, rows of comparisons that TFormula takes for
+  something else, and ``fx[k]`` of an array of fixed length and a vector, where TTreeFormula takes ``k[0]`` alone.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from ntupleml.expressions import arithmetic
 from ntupleml.expressions.aggregates import aggregate
 from ntupleml.expressions.functions import FUNCTIONS
 from ntupleml.expressions.instances import Columns, Instances, Use, Vector, instances
+from ntupleml.expressions.messages import no_element
 from ntupleml.expressions.syntax import (
     AGGREGATES,
     GROUPED_FROM_THE_RIGHT,
@@ -49,7 +50,6 @@ class Scope(NamedTuple):
 
     columns: Columns
     instances: Instances
-    first_entry: int
 
 
 _INFIX: dict[str, Callable[[Array, Array], Array]] = {
@@ -66,10 +66,10 @@ _INFIX: dict[str, Callable[[Array, Array], Array]] = {
 }
 
 
-def evaluate_formula(tree: Node, columns: Columns, first_entry: int) -> tuple[Values, Instances]:
+def evaluate_formula(tree: Node, columns: Columns) -> tuple[Values, Instances]:
     """Values of a whole formula and the instances that they belong to."""
-    found = formula_instances((tree,), columns, first_entry)
-    values, absent = evaluate(tree, Scope(columns, found, first_entry))
+    found = formula_instances((tree,), columns)
+    values, absent = evaluate(tree, Scope(columns, found))
     size = columns.num_events if found.event is None else found.event.size
     if values.ndim == 0:
         values = np.full(size, values)
@@ -78,12 +78,12 @@ def evaluate_formula(tree: Node, columns: Columns, first_entry: int) -> tuple[Va
     return Values(values, absent), found
 
 
-def formula_instances(trees: tuple[Node, ...], columns: Columns, first_entry: int) -> Instances:
+def formula_instances(trees: tuple[Node, ...], columns: Columns) -> Instances:
     """The instances of formulas that run together."""
-    return instances(columns.num_events, [list(_uses(tree, columns, first_entry)) for tree in trees])
+    return instances(columns.num_events, [list(_uses(tree, columns)) for tree in trees])
 
 
-def _uses(tree: Node, columns: Columns, first_entry: int) -> Iterator[Use]:
+def _uses(tree: Node, columns: Columns) -> Iterator[Use]:
     """The vector branches in a formula."""
     for variable in own_variables(tree):
         if variable.name.endswith("$"):
@@ -95,16 +95,14 @@ def _uses(tree: Node, columns: Columns, first_entry: int) -> Iterator[Use]:
         elif isinstance(variable.index, int):
             yield Use(variable.name, _require_element(variable.name, column, variable.index), variable.index)
         else:
-            index = formula_instances((variable.index,), columns, first_entry)
+            index = formula_instances((variable.index,), columns)
             yield Use(variable.name, _require_vector(variable.name, column), index)
 
 
 def _require_element(name: str, column: Array | Vector, index: int) -> Vector:
     vector = _require_vector(name, column)
     if vector.length is not None and index >= vector.length:
-        raise NtuplemlError(
-            f"there is no {name}[{index}]: each event has {vector.length} of '{name}', counted from 0; choose another"
-        )
+        raise NtuplemlError(no_element(name, index, vector.length))
     return vector
 
 
@@ -141,8 +139,6 @@ def _literal(value: float) -> Array:
 
 def _name(name: str, scope: Scope) -> Values:
     found = scope.instances
-    if name == "Entry$":
-        return Values(found.spread(np.arange(scope.first_entry, scope.first_entry + found.num_events)))
     if name == "Iteration$":
         return Values(np.asarray(0) if found.place is None else found.place)
     if name == "Length$":
@@ -271,8 +267,8 @@ def _call(node: Operation, scope: Scope) -> Values:
 
 
 def _aggregate(node: Operation, scope: Scope) -> Array:
-    found = formula_instances(node.operands, scope.columns, scope.first_entry)
-    inner = Scope(scope.columns, found, scope.first_entry)
+    found = formula_instances(node.operands, scope.columns)
+    inner = Scope(scope.columns, found)
     values, absent = evaluate(node.operands[0], inner)
     if len(node.operands) == 1:
         return aggregate(node.symbol, found, values, absent, None)
@@ -284,11 +280,11 @@ def _aggregate(node: Operation, scope: Scope) -> Array:
 
 def _alternative(node: Operation, scope: Scope) -> Values:
     """``Alt$(a, b)``: a where the instance exists in a, else b."""
-    first_instances = formula_instances(node.operands[:1], scope.columns, scope.first_entry)
-    values, absent = evaluate(node.operands[0], Scope(scope.columns, first_instances, scope.first_entry))
+    first_instances = formula_instances(node.operands[:1], scope.columns)
+    values, absent = evaluate(node.operands[0], Scope(scope.columns, first_instances))
     missing = scope.instances.spread(first_instances.number_in_event()) <= scope.instances.places()
     first, unusable = _at_instances(values, absent, first_instances, scope.instances)
-    second_instances = formula_instances(node.operands[1:], scope.columns, scope.first_entry)
+    second_instances = formula_instances(node.operands[1:], scope.columns)
     if second_instances.counts is not None or second_instances.exists is not None:
         raise NtuplemlError("the second argument of Alt$ depends on the length of a vector; wrap it in Alt$(..., 0)")
     other = evaluate(node.operands[1], scope)

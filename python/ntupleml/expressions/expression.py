@@ -10,9 +10,9 @@ import numpy as np
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.expressions.evaluation import Values, evaluate_formula
 from ntupleml.expressions.instances import Columns, Instances
-from ntupleml.expressions.messages import FormulaError, excerpt, located
+from ntupleml.expressions.messages import FormulaError, excerpt, located, no_element
 from ntupleml.expressions.parsing import parse_tree
-from ntupleml.expressions.syntax import Element, Name, Node, walk
+from ntupleml.expressions.syntax import ENTRY, Element, Name, Node, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,30 +33,27 @@ class Expression:
         File and key it comes from; its errors begin with it.
     branches : frozenset of str
         Names of the branches it needs, as written (``friend.branch`` with its friend).
-    uses_entry : bool
-        Whether it contains ``Entry$``, so that ``first_entry`` matters.
+    columns : frozenset of str
+        What it is evaluated on: its branches, and ``Entry$`` where it contains that, or else no branch.
     """
 
     text: str
     where: str
     tree: Node = field(repr=False, compare=False)
     branches: frozenset[str] = field(compare=False)
-    uses_entry: bool = field(compare=False)
+    columns: frozenset[str] = field(compare=False)
 
-    def evaluate(
-        self, columns: Mapping[str, NDArray[Any] | ak.Array], n_events: int, first_entry: int = 0
-    ) -> NDArray[Any] | ak.Array:
+    def evaluate(self, columns: Mapping[str, NDArray[Any] | ak.Array], n_events: int) -> NDArray[Any] | ak.Array:
         """Values of the formula, equal to those of TTreeFormula.
 
         Parameters
         ----------
         columns : mapping from branch names to arrays of length n_events
             NumPy arrays for scalar branches (two dimensions for arrays of fixed length), jagged awkward arrays of
-            numbers for vector branches. Columns that the formula does not use are not looked at.
+            numbers for vector branches, entry numbers for ``Entry$``. Columns that the formula does not use are not
+            looked at.
         n_events : int
             Number of events.
-        first_entry : int
-            Entry number of the first of these events, for ``Entry$``.
 
         Returns
         -------
@@ -70,7 +67,7 @@ class Expression:
         NtuplemlError
             If a branch is missing or does not hold numbers, or an index does not suit it.
         """
-        (values, absent), found = self._evaluate(columns, n_events, first_entry)
+        (values, absent), found = self._evaluate(columns, n_events)
         if found.exists is not None:
             absent = ~found.exists if absent is None else absent | ~found.exists
         if absent is not None and absent.any():
@@ -81,14 +78,12 @@ class Expression:
 
         return ak.unflatten(values, found.counts)
 
-    def per_event(
-        self, columns: Mapping[str, NDArray[Any] | ak.Array], n_events: int, first_entry: int = 0
-    ) -> NDArray[Any]:
+    def per_event(self, columns: Mapping[str, NDArray[Any] | ak.Array], n_events: int) -> NDArray[Any]:
         """Values of a formula that must have one per event, such as a weight.
 
         Parameters and errors as for :meth:`evaluate`; also refuses a formula with one value per vector element.
         """
-        values = self.evaluate(columns, n_events, first_entry)
+        values = self.evaluate(columns, n_events)
         if isinstance(values, np.ndarray):
             return values
         vectors = [name for name in sorted(self.branches) if not _is_scalar(columns[name])]
@@ -99,9 +94,7 @@ class Expression:
             f"write for example {example}[0], Sum$({example}) or Max$({example})"
         )
 
-    def passes(
-        self, columns: Mapping[str, NDArray[Any] | ak.Array], n_events: int, first_entry: int = 0
-    ) -> NDArray[np.bool_]:
+    def passes(self, columns: Mapping[str, NDArray[Any] | ak.Array], n_events: int) -> NDArray[np.bool_]:
         """Whether each event passes the formula as a cut, as with TTree::CopyTree.
 
         An event passes if any of its instances is not zero. An instance without value does not pass. Parameters and
@@ -111,7 +104,7 @@ class Expression:
         -------
         array of bool, shape (n_events,)
         """
-        (values, absent), found = self._evaluate(columns, n_events, first_entry)
+        (values, absent), found = self._evaluate(columns, n_events)
         passed = values != 0
         if absent is not None:
             passed &= ~absent
@@ -145,11 +138,31 @@ class Expression:
                     hint = did_you_mean(node.name, names).removeprefix("; ")
                 raise located(FormulaError(node.column, f"no branch '{node.name}'", hint), self.text, self.where)
 
-    def _evaluate(self, columns: Mapping[str, Any], n_events: int, first_entry: int) -> tuple[Values, Instances]:
+    def check_elements(self, lengths: Mapping[str, int]) -> None:
+        """Refuse the formula if it asks for elements beyond the end of an array.
+
+        Parameters
+        ----------
+        lengths : mapping of str to int
+            Lengths of the branches that have as many elements in each event.
+
+        Raises
+        ------
+        NtuplemlError
+            With the column in the formula.
+        """
+        for node in walk(self.tree):
+            if isinstance(node, Element) and isinstance(node.index, int):
+                length = lengths.get(node.name)
+                if length is not None and node.index >= length:
+                    problem = no_element(node.name, node.index, length)
+                    raise located(FormulaError(node.column, problem), self.text, self.where)
+
+    def _evaluate(self, columns: Mapping[str, Any], n_events: int) -> tuple[Values, Instances]:
         try:
             # Division by zero and the like have values of their own, and what '?:' does not choose may be anything.
             with np.errstate(all="ignore"):
-                return evaluate_formula(self.tree, Columns(columns, n_events), first_entry)
+                return evaluate_formula(self.tree, Columns(columns, n_events))
         except NtuplemlError as error:
             raise self._error(f"{error} (in {excerpt(self.text, 1)})") from None
 
@@ -184,7 +197,9 @@ def parse(text: str, where: str = "") -> Expression:
     tree = parse_tree(text, where)
     names = {node.name for node in walk(tree) if isinstance(node, (Name, Element))}
     branches = frozenset(name for name in names if not name.endswith("$"))
-    return Expression(text, where, tree, branches, "Entry$" in names)
+    # A constant has as many values as there are events, which some column has to tell.
+    columns = branches | {ENTRY} if ENTRY in names or not branches else branches
+    return Expression(text, where, tree, branches, columns)
 
 
 def _is_scalar(column: Any) -> bool:

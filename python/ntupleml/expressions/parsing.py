@@ -14,7 +14,7 @@ from ntupleml.errors import did_you_mean
 from ntupleml.expressions.functions import CONSTANTS, FUNCTIONS
 from ntupleml.expressions.grouping import group_comparisons, unlike_cpp
 from ntupleml.expressions.messages import FormulaError, ended_early, located, unexpected
-from ntupleml.expressions.syntax import AGGREGATES, Element, Name, Node, Number, Operation, walk
+from ntupleml.expressions.syntax import AGGREGATES, ENTRY, Element, Name, Node, Number, Operation, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,7 @@ LARGEST_LENGTH = 50_000
 #: Levels of parentheses, functions and operators; the evaluation recurses through them.
 LARGEST_HEIGHT = 150
 
-SPECIAL_NAMES = ("Entry$", "Iteration$", "Length$")
+SPECIAL_NAMES = (ENTRY, "Iteration$", "Length$")
 LARGEST_INTEGER = 2**64 - 1
 LARGEST_INDEX = 2**31 - 1
 

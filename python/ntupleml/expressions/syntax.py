@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 #: Operators whose sequences TFormula groups from the right: ``a % b % c`` is ``a % (b % c)``.
 GROUPED_FROM_THE_RIGHT = frozenset({"*", "%", "<<", ">>"})
 
+#: The entry number: a column like a branch's, which whoever reads the tree fills.
+ENTRY = "Entry$"
+
 #: Functions that see all elements of vector branches at once and give one value per event.
 AGGREGATES = {"Sum$": 1, "Length$": 1, "Max$": 1, "Min$": 1, "MaxIf$": 2, "MinIf$": 2}
 

@@ -6,7 +6,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import numpy as np
+
 from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.expressions.syntax import ENTRY
 from ntupleml.ntuples.opening import find_tree, is_rntuple, open_root_file
 from ntupleml.ntuples.sources import Column, Source, open_source
 
@@ -96,6 +99,8 @@ class Ntuple:
         """
         start = f"{where}: " if where else ""
         for name in names:
+            if name == ENTRY:
+                continue
             if name not in self.branches:
                 raise NtuplemlError(f"{start}no branch '{name}' in {self._where}{did_you_mean(name, self.branches)}")
             source, own_name = self._addresses[name]
@@ -125,7 +130,7 @@ class Ntuple:
         Parameters
         ----------
         branches : sequence of str
-            Names, of friends too.
+            Names, of friends too; ``Entry$`` stands for the entry numbers.
         entries_per_chunk : int, optional
             By default 100,000, or fewer where the branches are so many that a chunk would exceed 48 MB.
 
@@ -138,20 +143,20 @@ class Ntuple:
         NtuplemlError
             If a branch is missing, or the file cannot be read to its end; the message names file and branch.
         """
-        names = list(dict.fromkeys(branches))
-        self.require(names)
+        wanted = list(dict.fromkeys(branches))
+        self.require(wanted)
+        names = [name for name in wanted if name != ENTRY]
         step = entries_per_chunk or self._chunk_size(names)
         by_source: dict[int, list[str]] = {}
         for name in names:
             by_source.setdefault(id(self._addresses[name][0]), []).append(name)
         readers = [self._renamed(some, step) for some in by_source.values()]
         bounds = ((start, min(start + step, self.num_entries)) for start in range(0, self.num_entries, step))
-        if not readers:
-            yield from (Chunk(start, stop, {}) for start, stop in bounds)
-            return
-        for (start, stop), *parts in zip(bounds, *readers, strict=True):
+        rows = zip(bounds, *readers, strict=True) if readers else ((bound,) for bound in bounds)
+        for (start, stop), *parts in rows:
             columns = {name: column for part in parts for name, column in part.items()}
-            yield Chunk(start, stop, {name: columns[name] for name in names})
+            columns[ENTRY] = np.arange(start, stop)
+            yield Chunk(start, stop, {name: columns[name] for name in wanted})
 
     def _renamed(self, names: Sequence[str], step: int) -> Iterator[dict[str, Any]]:
         source = self._addresses[names[0]][0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.expressions.syntax import ENTRY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -36,7 +37,7 @@ def required_branches(variables: Sequence[str], available: Collection[str], wher
     Returns
     -------
     list of str
-        Each once, in order of need.
+        Each once, in order of need; with ``Entry$`` for a formula of entry numbers, or of no branch at all.
 
     Raises
     ------
@@ -48,8 +49,8 @@ def required_branches(variables: Sequence[str], available: Collection[str], wher
         if name in available:
             branches[name] = None
             continue
-        for branch in sorted(_formula(name, where, available).branches):
-            if branch not in available:
+        for branch in sorted(_formula(name, where, available).columns):
+            if branch not in available and branch != ENTRY:
                 raise NtuplemlError(
                     f"{where}: no branch '{branch}', which variable '{name}' needs{did_you_mean(branch, available)}"
                 )
