@@ -27,7 +27,7 @@ def stacked(classes: list[dict[str, NDArray[Any]]]) -> tuple[NDArray[np.float32]
 
 def test_the_events_are_those_of_scikit_learns_split(make_config: Any, columns: Callable[..., Any]) -> None:
     config = make_config(class_weights={"sig": 3.0, "bkg": 0.5}, global_weight_scale=10.0, train_test_split=0.6)
-    data = load_tabular_data(config, 1, "t.yaml")
+    data = load_tabular_data(config, 1)
     inputs, weights, classes = stacked([columns(1, 0, 300), columns(1, 1, 500)])
     training, validation = train_test_split(np.arange(800), test_size=0.4, random_state=7)
     factors = weights * np.array([3.0, 0.5])[classes] * 10
@@ -44,7 +44,7 @@ def test_the_events_are_those_of_scikit_learns_split(make_config: Any, columns: 
 
 
 def test_three_folds_train_on_two_files(make_config: Any) -> None:
-    data = load_tabular_data(make_config(num_folds=3), 0, "t.yaml")
+    data = load_tabular_data(make_config(num_folds=3), 0)
     assert [tree.file.fold for tree in data.trees] == [0, 0, 2, 2]
     assert len(data.weights) == 1600
 
@@ -58,7 +58,7 @@ def test_conditions_are_one_hot_inputs(
         for path in paths:
             fold_file(path, {name: columns(int(era), index, number) for index, name in enumerate(("sig", "bkg"))})
         conditions[era] = {"datasets": paths, "class_weights": {"sig": float(era), "bkg": 1.0}}
-    data = load_tabular_data(make_config(conditions=conditions), 0, "t.yaml", conditional=True)
+    data = load_tabular_data(make_config(conditions=conditions), 0, conditional=True)
     assert data.conditions == ["2016", "2017"]
     assert data.inputs.shape == (600, 5)
     assert data.inputs.dtype == np.float32
@@ -76,10 +76,10 @@ def test_missing_inputs_are_replaced_or_refused(
     content["bkg"]["x"][:3] = [np.nan, np.inf, -np.inf]
     config = make_config(missing={"value": -9.0})
     fold_file(tmp_path / "fold0.root", content)
-    data = load_tabular_data(config, 0, "t.yaml")
+    data = load_tabular_data(config, 0)
     assert np.count_nonzero(data.inputs[:, 0] == -9) == 3
     with pytest.raises(NtuplemlError, match="'x' in 3 of 50 events"):
-        load_tabular_data(config.model_copy(update={"missing": None}), 0, "t.yaml")
+        load_tabular_data(config.model_copy(update={"missing": None}), 0)
 
 
 def test_a_class_of_which_nothing_trains_is_refused(
@@ -88,5 +88,5 @@ def test_a_class_of_which_nothing_trains_is_refused(
     seed = next(seed for seed in range(100) if 0 in train_test_split(range(4), test_size=0.25, random_state=seed)[1])
     config = make_config(seed=seed)
     fold_file(tmp_path / "fold0.root", {"sig": columns(0, 0, 1), "bkg": columns(0, 1, 3)})
-    with pytest.raises(NtuplemlError, match=r"t\.yaml: class 'sig': none of its events is in the training part"):
-        load_tabular_data(config, 0, "t.yaml")
+    with pytest.raises(NtuplemlError, match=r"fold0\.root: class 'sig': none of its events is in the training part"):
+        load_tabular_data(config, 0)

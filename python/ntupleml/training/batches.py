@@ -125,24 +125,17 @@ def _redraw_cancelling(
 def balanced_weights(groups: Sequence[Group], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weights with which all groups weigh the same: w′ = w · N / (G Σw), for N events in G groups that are not empty.
 
+    Each of these has a positive sum of weights, see `ntupleml.training.weight_checks`.
+
     An event weighs 1 on average, as in the balanced batches, so that the losses of both can be compared. (htt-ml lets
     each group weigh N, which makes its validation loss G times as large.)
 
-    Raises
-    ------
-    NtuplemlError
-        If the weights of a group have no positive sum.
     """
     balanced = np.zeros_like(weights)
     filled = [group for group in groups if len(group.events)]
     for group in filled:
-        total = weights[group.events].sum()
-        if not total > 0:
-            raise NtuplemlError(
-                f"{group.name}: the validation events' weights sum to {total:g}; a positive sum is needed for "
-                "balanced batches; raise the number of events or lower train_test_split"
-            )
-        balanced[group.events] = weights[group.events] * (len(weights) / (len(filled) * total))
+        scale = len(weights) / (len(filled) * weights[group.events].sum())
+        balanced[group.events] = weights[group.events] * scale
     return balanced
 
 

@@ -119,7 +119,7 @@ def train_boosted_trees(
     _check_options(entries, len(config.variables) + num_conditions, len(config.classes))
     for fold in folds:
         fold_division(class_trees(config, fold_files(config, fold, options.conditional)), config.num_folds)
-    return [record for fold in folds for record in _train_fold(config, fold, entries, options, where)]
+    return [record for fold in folds for record in _train_fold(config, fold, entries, options)]
 
 
 def _chosen(config: TrainingConfig, name: str | None, where: str) -> list[_Entry]:
@@ -160,15 +160,10 @@ def _check_options(entries: Sequence[_Entry], num_inputs: int, num_classes: int)
 
 
 def _train_fold(
-    config: TrainingConfig, fold: int, entries: Sequence[_Entry], options: BoostedTreesOptions, where: str
+    config: TrainingConfig, fold: int, entries: Sequence[_Entry], options: BoostedTreesOptions
 ) -> list[TrainingRecord]:
     """Load the events of a fold's models once, and train all methods on them."""
-    data = load_tabular_data(config, fold, where, options.conditional)
-    if not data.validation.weights.sum() > 0:
-        raise NtuplemlError(
-            f"{where}: train_test_split: the weights of the validation events sum to "
-            f"{data.validation.weights.sum():.4g}; a positive sum is needed; lower it"
-        )
+    data = load_tabular_data(config, fold, options.conditional)
     threads = options.threads or len(os.sched_getaffinity(0))
     records = []
     for entry in entries:

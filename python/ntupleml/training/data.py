@@ -20,6 +20,7 @@ from ntupleml.training.batches import (
     shuffled,
 )
 from ntupleml.training.compiled_epoch import Block
+from ntupleml.training.weight_checks import check_weights, split_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -81,38 +82,6 @@ class TrainingData(Protocol):
 def condition_names(trees: Sequence[ClassTree]) -> list[str]:
     """Names of the conditions, in order; none where the training has no conditions."""
     return [name for name in dict.fromkeys(tree.file.condition for tree in trees) if name is not None]
-
-
-class WeightSums:
-    """Sums over the event weights of a class tree, taken chunk by chunk."""
-
-    def __init__(self) -> None:
-        self.entries = self.negative = 0
-        self.total = self.squares = 0.0
-
-    def add(self, weights: NDArray[np.float64]) -> None:
-        """Count some events."""
-        self.entries += len(weights)
-        self.negative += int(np.count_nonzero(weights < 0))
-        self.total += float(weights.sum())
-        self.squares += float(np.square(weights).sum())
-
-    def content(self) -> ClassContent:
-        """Number, sum of weights, its uncertainty √Σw² and share of the events with negative weights."""
-        from ntupleml.artifacts import ClassContent
-
-        return ClassContent(
-            entries=self.entries,
-            sum_of_weights=self.total,
-            uncertainty=float(np.sqrt(self.squares)),
-            negative_share=self.negative / max(self.entries, 1),
-        )
-
-
-def _content(weights: NDArray[np.float64]) -> ClassContent:
-    sums = WeightSums()
-    sums.add(weights)
-    return sums.content()
 
 
 def training_weights(
@@ -190,14 +159,7 @@ def choose_batching(
     num_conditions : int
         0 or more; balanced steps are multiplied by it.
 
-    Raises
-    ------
-    NtuplemlError
-        If a class has no training events.
     """
-    empty = [name for name, size in group_sizes.items() if not size]
-    if empty:
-        raise NtuplemlError(f"{empty[0]}: none of its events is in the training part; it needs more events")
     model = config.model
     per_class = model.events_per_class_and_batch
     num_training = sum(group_sizes.values())
@@ -233,8 +195,10 @@ class MemoryData:
         self._seed, self._fold = config.seed, fold
         names = condition_names(trees)
         events = load_events(config, trees)
-        self.contents = [_content(events.weights[events.trees == index]) for index in range(len(trees))]
         split = split_events(len(events.weights), config.train_test_split, config.seed)
+        sums = split_sums(events.weights, events.trees, split.training, len(trees))
+        check_weights(config, trees, sums, balanced=balanced)
+        self.contents = [one.all.content() for one in sums]
         self.preprocessing_events = len(split.training)
         self.num_training, self.num_validation = len(split.training), len(split.validation)
         self.scaler = fit_scaler(

@@ -19,7 +19,6 @@ from ntupleml.training.batches import draw_balanced, group_events
 from ntupleml.training.compiled_epoch import EVALUATION_BATCH, Block
 from ntupleml.training.data import (
     CHECKED_EVENTS,
-    WeightSums,
     choose_batching,
     condition_names,
     one_hot,
@@ -28,6 +27,7 @@ from ntupleml.training.data import (
     training_weights,
 )
 from ntupleml.training.streamed_scalers import ScalerFit
+from ntupleml.training.weight_checks import SplitSums, check_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from ntupleml.config import TrainingConfig
     from ntupleml.datasets.loading import ClassTree
+    from ntupleml.training.weight_checks import WeightSums
 
 log = logging.getLogger(__name__)
 
@@ -102,49 +103,43 @@ class StreamedData:
         """First pass: count, sum the weights, fit the scaler."""
         config = self._config
         fit = ScalerFit(config.preprocessing, config.seed, weighted=config.weighted_preprocessing)
-        sums = {position: WeightSums() for position in positions.values()}
-        training = np.zeros(len(self._trees), dtype=np.int64)
-        validation = [WeightSums() for _ in self._trees]
+        sums = [SplitSums.empty() for _ in positions]
         checked = []
         for index, tree in enumerate(self._trees):
             wanted = -(-CHECKED_EVENTS // len(self._trees))
             for part, chosen in self._tree_chunks(index, np.ones(len(self._trees))):
-                sums[positions[tree]].add(part.weights)
-                training[index] += np.count_nonzero(chosen)
-                validation[index].add(part.weights[~chosen])
+                sums[positions[tree]].add(part.weights, chosen)
                 fit.add(part.inputs[chosen], part.weights[chosen])
                 checked.append(self._raw(part.take(np.flatnonzero(~chosen)[:wanted])))
                 wanted -= len(checked[-1])
-        self.contents = [sums[position].content() for position in sorted(sums)]
-        self.num_training = int(training.sum())
-        self.num_validation = sum(part.entries for part in validation)
+        self.num_training = sum(one.training.entries for one in sums)
+        self.num_validation = sum(one.validation.entries for one in sums)
         if not self.num_training or not self.num_validation:
             raise NtuplemlError("train_test_split: leaves no events to train on or to validate; there are too few")
+        check_weights(config, list(positions), sums, balanced=balanced)
+        self.contents = [one.all.content() for one in sums]
         self.check_rows = np.concatenate(checked)
         self.scaler, self.preprocessing_events = fit.result(), fit.num_events
         groups: dict[str, int] = {}
-        for tree, number in zip(self._trees, training, strict=True):
-            groups[_group_name(tree)] = groups.get(_group_name(tree), 0) + int(number)
+        for tree in self._trees:
+            number = sums[positions[tree]].training.entries
+            groups[_group_name(tree)] = groups.get(_group_name(tree), 0) + number
         if balanced and config.model.batch_size < 0 and (config.model.events_per_class_and_batch or -1) < 0:
             raise NtuplemlError("model.batch_size: a batch of all events cannot be streamed; give a positive number")
         self.batching = choose_batching(config, balanced, groups, len(self._names))
         if not balanced and self.batching.size == self.num_training and self._num_chunks > 1:
             raise NtuplemlError("model.batch_size: a batch of all events cannot be streamed; give a positive number")
+        validation = [sums[positions[tree]].validation for tree in self._trees]
         self._validation_factors = self._balancing_factors(validation) if balanced else self._factors
 
     def _balancing_factors(self, validation: Sequence[WeightSums]) -> NDArray[np.float64]:
-        """Per tree, the factor with which all groups weigh the same, see `balanced_weights`."""
+        """Per tree, the factor with which all groups that have events weigh the same, see `balanced_weights`."""
         totals: dict[str, float] = {}
         for tree, sums in zip(self._trees, validation, strict=True):
-            totals[_group_name(tree)] = totals.get(_group_name(tree), 0.0) + sums.total
-        bad = [name for name, total in totals.items() if not total > 0]
-        if bad:
-            raise NtuplemlError(
-                f"{bad[0]}: the validation events' weights sum to {totals[bad[0]]:g}; a positive sum is needed for "
-                "balanced batches; lower train_test_split"
-            )
+            if sums.entries:
+                totals[_group_name(tree)] = totals.get(_group_name(tree), 0.0) + sums.total
         number = self.num_validation / len(totals)
-        return np.array([number / totals[_group_name(tree)] for tree in self._trees])
+        return np.array([number / totals.get(_group_name(tree), np.inf) for tree in self._trees])
 
     def training_blocks(self, epoch: int) -> Iterator[Block]:
         """Events of an epoch in shuffled or balanced blocks, of one size but for the last; read from disk."""

@@ -10,13 +10,11 @@ import numpy as np
 
 from ntupleml.datasets.loading import class_trees, fold_files, load_events
 from ntupleml.datasets.splitting import split_events
-from ntupleml.errors import NtuplemlError
-from ntupleml.training.data import WeightSums, condition_names, one_hot, training_weights
+from ntupleml.training.data import condition_names, one_hot, training_weights
 from ntupleml.training.record_parts import fold_division
+from ntupleml.training.weight_checks import check_weights, split_sums
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from ntupleml.artifacts import ClassContent
@@ -85,7 +83,7 @@ class TabularData:
         return TabularPart(self.inputs[rows], self.classes[rows], self.weights[rows])
 
 
-def load_tabular_data(config: TrainingConfig, fold: int, where: str, conditional: bool = False) -> TabularData:
+def load_tabular_data(config: TrainingConfig, fold: int, conditional: bool = False) -> TabularData:
     """Load the events of a fold's model, split as the training of the Keras network splits them.
 
     Each array is held once: the events are brought into the order of the split column by column.
@@ -95,8 +93,6 @@ def load_tabular_data(config: TrainingConfig, fold: int, where: str, conditional
     config : TrainingConfig
     fold : int
         Index of the model, which is trained on all folds but (fold + 1) mod k.
-    where : str
-        Path of the config, for messages.
     conditional : bool
         Load the fold files of all conditions (eras), and append a one-hot input for each.
 
@@ -111,13 +107,13 @@ def load_tabular_data(config: TrainingConfig, fold: int, where: str, conditional
     if config.stream:
         log.info("stream: boosted trees and TMVA take all events at once; they are read into memory")
     events = load_events(config, trees)
-    contents = [_content(events.weights[events.trees == index]) for index in range(len(trees))]
     split = split_events(len(events.weights), config.train_test_split, config.seed)
+    sums = split_sums(events.weights, events.trees, split.training, len(trees))
+    check_weights(config, trees, sums, treated=True)
     order = np.concatenate([split.training, split.validation])
     weights = training_weights(config, trees, events)[order]
     origin = events.trees[order]
     classes = np.array([tree.class_index for tree in trees])[origin]
-    _check_classes(config.classes, classes[: len(split.training)], where)
     inputs = events.inputs
     for column in range(inputs.shape[1]):
         inputs[:, column] = inputs[order, column]
@@ -125,20 +121,4 @@ def load_tabular_data(config: TrainingConfig, fold: int, where: str, conditional
     if names:
         shown = np.array([tree.condition_index for tree in trees])[origin]
         inputs = np.concatenate([inputs, one_hot(shown, len(names))], axis=1)
-    return TabularData(inputs, classes, weights, len(split.training), contents, trees)
-
-
-def _content(weights: NDArray[np.float64]) -> ClassContent:
-    sums = WeightSums()
-    sums.add(weights)
-    return sums.content()
-
-
-def _check_classes(names: Sequence[str], classes: NDArray[np.int64], where: str) -> None:
-    """Refuse a class none of whose events train."""
-    counts = np.bincount(classes, minlength=len(names))
-    if not counts.all():
-        name = names[int(np.argmin(counts))]
-        raise NtuplemlError(
-            f"{where}: class '{name}': none of its events is in the training part; it needs more events"
-        )
+    return TabularData(inputs, classes, weights, len(split.training), [one.all.content() for one in sums], trees)

@@ -124,7 +124,7 @@ def train_with_tmva(
     if final.exists() and not overwrite:
         raise NtuplemlError(f"{final}: exists already; give --overwrite to train anew")
     log_training(fold, config.num_folds, "TMVA's methods, model")
-    data = load_tabular_data(config, fold, where)
+    data = load_tabular_data(config, fold)
     log_contents(data.trees, data.contents)
     job = factory_job(config, fold, methods, data)
     output.mkdir(parents=True, exist_ok=True)

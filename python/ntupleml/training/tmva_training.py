@@ -186,7 +186,7 @@ def _train_trees(
         try:
             with log_file(model_files(config.output_path, fold, method).log):
                 log_training(fold, config.num_folds, f"{method.name}, model")
-                data = data or load_tabular_data(config, fold, where)
+                data = data or load_tabular_data(config, fold)
                 log_contents(data.trees, data.contents)
                 refuse_existing(config, fold, method, overwrite)
                 settings = bdt_settings(entry.options, key)
