@@ -65,6 +65,30 @@ def test_one_line(signal: Path, make_config: MakeConfig, keys: dict[str, Any], e
     assert expected.format(path=signal.parent) in message
 
 
+@pytest.mark.parametrize(
+    ("event", "keys", "expected"),
+    [
+        (
+            np.full(400, 7),
+            {},
+            "no event is left in fold 0: branch 'event' is 7 in all 400 events; choose another event_branch, or",
+        ),
+        (
+            2 * np.arange(400),
+            {"processes": sig(cut_string="event>=0")},
+            "no event is left in fold 1: none of the numbers 0 to 798 of branch 'event' in all 400 events belongs",
+        ),
+        (np.arange(3), {"event_branch": None, "num_folds": 4}, "fold 3: all 3 events of 1 file(s) are too few for 4"),
+    ],
+)
+def test_an_empty_fold_is_told_by_its_cause(
+    write_ntuple: WriteNtuple, make_config: MakeConfig, event: Any, keys: dict[str, Any], expected: str
+) -> None:
+    """Not the cut, which all events pass."""
+    write_ntuple("signal.root", event=event)
+    assert expected in failure(make_config(**{"processes": sig(), **keys}))
+
+
 def test_the_config_is_named_where_it_is_known(signal: Path, make_config: MakeConfig) -> None:
     with pytest.raises(NtuplemlError, match=r"^dataset\.yaml: processes\.sig: .*: no tree 'ntupel'"):
         create_training_dataset(make_config(processes=sig(), tree_path="ntupel"), where="dataset.yaml")

@@ -161,6 +161,33 @@ def test_formulas_that_need_no_branch(signal: Path, make_config: MakeConfig, mon
     assert weights == [[n + 0.5 for n in range(fold, 1000, 2) if n % 7] for fold in (0, 1)]
 
 
+def test_what_a_training_would_refuse_is_logged(
+    write_ntuple: WriteNtuple, make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Weights that cancel in fold 1, and all of zero; numbers that stand for 125 events each."""
+    number = np.arange(1000)
+    write_ntuple("a.root", event=number, w=np.where(number % 4 == 1, 1.0, np.where(number % 4 == 3, -1.0, 2.0)))
+    write_ntuple("b.root", event=number % 8, w=np.ones(1000))
+    names = {
+        "good": ("a", "abs(w)"),
+        "even": ("a", "w"),
+        "zero": ("a", "0*w"),
+        "less": ("a", "-w*w"),
+        "few": ("b", "w"),
+    }
+    processes = {name: {"files": [f"{file}.root"], "weight_string": w} for name, (file, w) in names.items()}
+    with caplog.at_level(logging.WARNING, "ntupleml.datasets"):
+        create_training_dataset(make_config(processes=processes))
+    cannot = "a class without a positive sum cannot be trained"
+    assert caplog.messages == [
+        f"processes.even: the weights 'w' sum to 0 in fold 1; {cannot}",
+        f"processes.zero: the weights '0*w' sum to 0, 0 in fold 0, 1; {cannot}",
+        f"processes.less: the weights '-w*w' sum to -2000, -500 in fold 0, 1; {cannot}",
+        "processes.few: event_branch 'event' has not more than 8 different numbers in 1,000 events; those of one "
+        "number all go to one fold, so check that it numbers the events",
+    ]
+
+
 def test_an_rntuple_as_input(make_config: MakeConfig, tmp_path: Path) -> None:
     (tmp_path / "ntuples").mkdir()
     vectors = ak.Array([[1], [], [2, 3], [], [], [4]])

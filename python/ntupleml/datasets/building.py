@@ -15,6 +15,7 @@ import numpy as np
 from ntupleml import __version__
 from ntupleml.atomic import replace_file
 from ntupleml.datasets.copying import WrittenFold, branch_types, copy_events, finish, new_fold_files
+from ntupleml.datasets.findings import check_not_empty, warn_of_findings
 from ntupleml.datasets.inputs import survey
 from ntupleml.datasets.parts import fill_with_workers
 from ntupleml.datasets.records import (
@@ -80,7 +81,8 @@ def create_training_dataset(
             else:
                 folds, sums = fill_with_workers(config, processes, places, outputs, cluster)
             for process in processes:
-                _check_not_empty(process, sums[process.name])
+                check_not_empty(process, sums[process.name], config.event_branch)
+                warn_of_findings(process, sums[process.name], config.event_branch)
         records = _records(config, processes, sums, folds)
         for place, record in zip(record_places, records, strict=True):
             place.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -129,17 +131,8 @@ def _fill(
                     total_sums.add_sums(file_sums)
             for tree in trees[process.class_name]:
                 tree.flush()
-            _check_not_empty(process, sums[process.name])
+            check_not_empty(process, sums[process.name], config.event_branch)
         return [finish(file) for file in files], sums
-
-
-def _check_not_empty(process: Process, sums: Sequence[WeightSums]) -> None:
-    for fold, fold_sums in enumerate(sums):
-        if fold_sums.events_kept == 0:
-            raise NtuplemlError(
-                f"processes.{process.name}: no event is left in fold {fold}: {fold_sums.events_read} read from "
-                f"{len(process.files)} file(s), none passes the cut '{process.cut.text}'"
-            )
 
 
 def _records(

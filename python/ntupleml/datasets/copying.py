@@ -113,9 +113,9 @@ def copy_events(
     with open_ntuple(file.path, file.tree_path, file.friends, f"processes.{process.name}") as ntuple:
         for chunk in ntuple.chunks(names):
             selected = select(chunk, process, file, config.event_branch, config.num_folds)
-            for tree, fold_sums, (events_read, rows, weights) in zip(trees, sums, selected, strict=True):
+            for tree, fold_sums, (numbers, rows, weights) in zip(trees, sums, selected, strict=True):
                 bad_weights.look(chunk, rows, weights)
-                fold_sums.add(events_read, weights)
+                fold_sums.add(numbers, weights)
                 columns = {name: _rows_of(chunk, branch.source, rows) for name, branch in file.copied.items()}
                 tree.extend({**columns, config.training_weight_branch: weights})
             advance(f"process {process.name}", chunk.stop - chunk.start)

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pydantic
 
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 #: Version of the record's layout; a program reads the layouts up to its own.
 FORMAT_VERSION = 1
@@ -219,8 +222,46 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], right_align
     return "\n".join(line.rstrip() for line in aligned)
 
 
+class NumberRange:
+    """Range of event numbers, and a bound on how many different ones there are, taken chunk by chunk.
+
+    Attributes
+    ----------
+    smallest, largest : int or None
+        None without events.
+    """
+
+    def __init__(self) -> None:
+        self.smallest: int | None = None
+        self.largest: int | None = None
+        self._runs = 0
+
+    def add(self, numbers: NDArray[np.int64]) -> None:
+        """Take in the numbers of a chunk."""
+        if len(numbers):
+            runs = 1 + int(np.count_nonzero(numbers[1:] != numbers[:-1]))
+            self._widen(int(numbers.min()), int(numbers.max()), runs)
+
+    def add_range(self, other: NumberRange) -> None:
+        """Take over the range of other events."""
+        if other.smallest is not None and other.largest is not None:
+            self._widen(other.smallest, other.largest, other._runs)
+
+    def _widen(self, smallest: int, largest: int, runs: int) -> None:
+        self.smallest = smallest if self.smallest is None else min(self.smallest, smallest)
+        self.largest = largest if self.largest is None else max(self.largest, largest)
+        self._runs += runs
+
+    @property
+    def most_different(self) -> int:
+        """Not more numbers than this are different: as runs of one number there are, or integers in the range."""
+        if self.smallest is None or self.largest is None:
+            return 0
+        return min(self._runs, self.largest - self.smallest + 1)
+
+
 class WeightSums:
-    """Sums over the weights of the events of one process in one fold, taken chunk by chunk."""
+    """Sums over the weights, and the numbers, of the events of one process in one fold, taken chunk by chunk."""
 
     def __init__(self) -> None:
         self.events_read = 0
@@ -228,11 +269,13 @@ class WeightSums:
         self.negative_events = 0
         self._sum = 0.0
         self._sum_of_squares = 0.0
+        self.numbers = NumberRange()
 
-    def add(self, events_read: int, weights: Any) -> None:
-        """Count a chunk: the events of the fold, and the weights of those kept."""
+    def add(self, numbers: NDArray[np.int64], weights: Any) -> None:
+        """Count a chunk: the numbers of the events of the fold, and the weights of those kept."""
         weights = weights.astype("f8")
-        self.events_read += events_read
+        self.events_read += len(numbers)
+        self.numbers.add(numbers)
         self.events_kept += len(weights)
         self.negative_events += int((weights < 0).sum())
         self._sum += float(weights.sum())
@@ -241,6 +284,7 @@ class WeightSums:
     def add_sums(self, other: WeightSums) -> None:
         """Take over what was counted of other events."""
         self.events_read += other.events_read
+        self.numbers.add_range(other.numbers)
         self.events_kept += other.events_kept
         self.negative_events += other.negative_events
         self._sum += other._sum

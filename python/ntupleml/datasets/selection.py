@@ -21,14 +21,14 @@ class Selected(NamedTuple):
 
     Attributes
     ----------
-    events_read : int
-        Events of the fold, before the cut.
+    numbers : array of int64
+        Event numbers (or entry numbers) of the fold, before the cut.
     rows : array of int
         Positions in the chunk of the events kept.
     weights : array of float32, shape (len(rows),)
     """
 
-    events_read: int
+    numbers: NDArray[np.int64]
     rows: NDArray[np.intp]
     weights: NDArray[np.float32]
 
@@ -71,7 +71,7 @@ def select(chunk: Chunk, process: Process, file: InputFile, event_branch: str | 
         in_fold = folds == fold
         rows = np.flatnonzero(in_fold & kept)
         with np.errstate(over="ignore"):  # what exceeds float32 becomes infinite, and that is reported
-            selected.append(Selected(int(in_fold.sum()), rows, weights.take(rows).astype(np.float32)))
+            selected.append(Selected(events[in_fold], rows, weights.take(rows).astype(np.float32)))
     return selected
 
 
