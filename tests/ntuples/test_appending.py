@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import awkward as ak
 import numpy as np
 import pytest
 import uproot
@@ -161,6 +162,64 @@ def test_all_types_of_numbers(rich: Path) -> None:
             np.testing.assert_array_equal(read, values)
 
 
+@pytest.mark.parametrize("letters", ["f4", "f8", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "?"])
+def test_vectors_and_lists_of_one_length_as_uproot_root_and_its_formulas_read_them(
+    root: Any, rich: Path, letters: str
+) -> None:
+    random = np.random.default_rng(5)
+    counts = random.integers(0, 4, 100)
+    counts[:20] = 0  # a chunk with nothing in it
+    jagged = ak.unflatten(random.integers(0, 100, counts.sum()).astype(letters), counts)
+    fixed = random.integers(0, 100, (100, 3)).astype(letters)
+    matrix = random.integers(0, 100, (100, 2, 3)).astype(letters)
+    types: dict[str, Any] = {
+        "v": f"vector of {letters}",
+        "w": f"vector of {letters}",
+        "fixed": np.dtype((letters, (3,))),
+        "matrix": np.dtype((letters, (2, 3))),
+        "s": "f4",
+    }
+    columns: dict[str, Any] = {"v": jagged, "w": fixed, "fixed": fixed, "matrix": matrix, "s": np.arange(100)}
+    append_branches(rich, "other", types, chunks(columns, 20))
+    with uproot.open(rich) as file:
+        read = file["other"].arrays()
+        assert {name: read[name].tolist() for name in types} == {name: columns[name].tolist() for name in types}
+        assert ak.type(read["v"]).content.content.primitive == np.dtype(letters).name
+    frame = root.RDataFrame("other", str(rich)).AsNumpy(["v", "fixed", "s", "x"])
+    assert [list(map(int, values)) for values in frame["v"]] == ak.values_astype(jagged, int).tolist()
+    assert [list(map(int, values)) for values in frame["fixed"]] == fixed.astype(int).tolist()
+    file = root.TFile(str(rich))
+    tree = file.Get("other")
+    assert tree.Draw("v", "", "goff") == counts.sum()
+    assert tree.Draw("fixed[2]:Length$(v):w[1]", "", "goff") == 100
+    np.testing.assert_array_equal(np.asarray([tree.GetV1()[i] for i in range(100)]), fixed[:, 2])
+    np.testing.assert_array_equal(np.asarray([tree.GetV2()[i] for i in range(100)]), counts)
+    np.testing.assert_array_equal(np.asarray([tree.GetV3()[i] for i in range(100)]), fixed[:, 1])
+    file.Close()
+
+
+def test_vectors_are_replaced_by_vectors_only(rich: Path) -> None:
+    first, second = np.zeros((100, 2), "f4"), ak.Array([[1.5]] * 100)
+    append_branches(rich, "other", {"v": "vector of f4", "s": "f4"}, [{"v": first, "s": np.zeros(100)}])
+    append_branches(rich, "other", {"v": "vector of f4"}, [{"v": second}], overwrite=True)
+    assert tree_values(rich, "other")["v"] == second.tolist()
+    before = rich.read_bytes()
+    for types, values in (({"v": "f4"}, np.zeros(100)), ({"s": "vector of f4"}, first)):
+        with pytest.raises(NtuplemlError, match="holds something else per event"):
+            append_branches(rich, "other", types, [dict.fromkeys(types, values)], overwrite=True)
+    assert rich.read_bytes() == before
+
+
+def test_vectors_of_nothing_and_wrong_shapes(rich: Path) -> None:
+    append_branches(rich, "nothing", {"v": "vector of f4"}, [])
+    assert tree_values(rich, "nothing")["v"] == []
+    for values in (np.zeros(100), np.zeros((100, 2, 2))):
+        with pytest.raises(ValueError, match="for a branch that is a vector of f4"):
+            append_branches(rich, "other", {"v": "vector of f4"}, [{"v": values}])
+    with pytest.raises(ValueError, match="no branch of vector of i1 can be written"):
+        append_branches(rich, "other", {"v": "vector of i1"}, [{"v": np.zeros((100, 1))}])
+
+
 def test_a_tree_whose_last_baskets_lie_in_its_header(root: Any, tmp_path: Path) -> None:
     path = tmp_path / "embedded.root"
     file = root.TFile(str(path), "RECREATE")
@@ -284,7 +343,7 @@ def test_overwriting_keeps_what_another_cycle_shares(root: Any, rich: Path) -> N
 @pytest.mark.parametrize("name", ["jets", "n", "values", "momentum", "pair", "word"])
 def test_branches_of_more_than_a_number_are_not_replaced(rich: Path, name: str) -> None:
     before = rich.read_bytes()
-    with pytest.raises(NtuplemlError, match=rf"branch '{name}' holds more than one number per event"):
+    with pytest.raises(NtuplemlError, match=rf"branch '{name}' holds something else per event"):
         append_branches(rich, TREE, {name: "f4"}, [{name: np.zeros(ENTRIES, "f4")}], overwrite=True)
     assert rich.read_bytes() == before
     assert partial_files(rich.parent) == []
@@ -317,7 +376,7 @@ def test_another_number_of_values_than_entries_is_an_error(rich: Path, number: i
 
 def test_chunks_of_other_columns_are_an_error(rich: Path) -> None:
     for chunk in ({"t": np.zeros(5)}, {"s": np.zeros((5, 1))}, {}):
-        with pytest.raises(ValueError, match="a chunk has columns"):
+        with pytest.raises(ValueError, match=r"a chunk has columns|values of shape"):
             append_branches(rich, TREE, {"s": "f4"}, [chunk])
 
 

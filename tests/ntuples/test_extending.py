@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import awkward as ak
 import numpy as np
 import pytest
 import uproot
@@ -73,6 +74,20 @@ def test_an_existing_tree_is_refused_or_replaced(friend: Path) -> None:
     np.testing.assert_array_equal(read(friend, "mt_nominal/ntuple")["score"], values(0)["score"])
     with uproot.open(friend) as file:
         assert [key for key in file if "mt_up/ntuple" in key] == ["mt_up/ntuple;1"]
+
+
+def test_vectors_and_lists_of_one_length(friend: Path) -> None:
+    counts = np.arange(1000) % 4
+    jagged = ak.unflatten(np.arange(counts.sum(), dtype="f4"), counts)
+    fixed = np.arange(3000, dtype="f4").reshape(1000, 3)
+    types: dict[str, Any] = {"v": "vector of f4", "w": "vector of f4", "fixed": np.dtype(("f4", (3,)))}
+    with added_tree(friend, "mt_up/ntuple", types) as tree:
+        for part in (slice(0, 400), slice(400, 1000)):
+            tree.extend({"v": jagged[part], "w": fixed[part], "fixed": fixed[part]})
+    found = read(friend, "mt_up/ntuple")
+    assert [list(values) for values in found["v"]] == jagged.tolist()
+    assert [list(values) for values in found["w"]] == fixed.tolist()
+    assert [list(values) for values in found["fixed"]] == fixed.tolist()
 
 
 def test_no_entries(friend: Path) -> None:

@@ -88,6 +88,16 @@ def test_the_names_of_counters_do_not_clash(tmp_path: Path) -> None:
         assert file["t"]["jets"].array().to_list() == [[1.0], [2.0, 3.0]]
 
 
+def test_vectors_from_lists_of_one_length(tmp_path: Path) -> None:
+    rows = np.arange(12, dtype="f4").reshape(4, 3)
+    with new_tree_file(tmp_path / "a.root") as file:
+        tree = file.tree("t", {"v": "vector of f4"})
+        tree.extend({"v": rows})
+        tree.extend({"v": ak.Array([[1.0], []])})
+    with uproot.open(tmp_path / "a.root") as file:
+        assert file["t"]["v"].array().to_list() == [*rows.tolist(), [1.0], []]
+
+
 def test_many_small_extensions_make_few_baskets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ENTRIES_PER_BASKET", 100)
     with new_tree_file(tmp_path / "a.root") as file:

@@ -7,21 +7,20 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ntupleml.errors import NtuplemlError
+from ntupleml.ntuples.branch_types import add_to_checksum, no_checksum, plain_arrays
 from ntupleml.ntuples.edited_copy import edited_copy
 from ntupleml.ntuples.layout import Key, Layout, read_layout
 from ntupleml.ntuples.opening import find_tree, is_rntuple, open_root_file
 from ntupleml.ntuples.verification import checksum_of_branch, require_rest_unchanged
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
+    from ntupleml.ntuples.branch_types import Checksum
     from ntupleml.ntuples.marks import Mark
-    from ntupleml.ntuples.root_trees import Extension
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +32,14 @@ _NOT_IN_NAMES = re.compile(r"[\s/:;.,\[\]{}()\"'\\\x00-\x1f\x7f]")
 def append_branches(
     path: str | Path,
     tree_path: str,
-    branch_types: Mapping[str, DTypeLike],
-    chunks: Iterable[Mapping[str, NDArray[Any]]],
+    branch_types: Mapping[str, DTypeLike | str],
+    chunks: Iterable[Mapping[str, Any]],
     overwrite: bool = False,
     *,
     output_path: Path | None = None,
     mark: Mark | None = None,
 ) -> None:
-    """Add branches of numbers to a TTree of a ROOT file.
+    """Add branches of numbers, or lists of numbers, to a TTree of a ROOT file.
 
     The work is done on a copy beside the file, which is checked and then renamed over it: a kill, a full disk or an
     exception at any moment leaves the old file, byte for byte, or the new one. Checked are: every byte of the old
@@ -54,10 +53,11 @@ def append_branches(
     tree_path : str
         The tree, with its folders. Its newest cycle is extended; older cycles stay.
     branch_types : mapping of str to numpy type
-        Names and types (numbers or bools) of the new branches.
+        Names and types of the new branches: numbers or bools, `np.dtype(("f4", (3,)))` for lists of one length
+        (`name[3]/F`), or `"vector of f4"` for lists of any length (`std::vector<float>`).
     chunks : iterable of mappings of str to array
         Values of all new branches for consecutive entries, from the first to the last; they may be read from the file
-        itself meanwhile.
+        itself meanwhile. Lists are arrays of shape (n, length) or jagged ones of awkward.
     overwrite : bool, default: False
         Whether branches of the same names are replaced. Their space in the file is used again, unless another tree
         or an older cycle of the tree refers to it.
@@ -80,10 +80,10 @@ def append_branches(
     at level 1 (zlib instead of LZMA). The copy needs as much space on disk as the file.
     """
     where = f"{path}: tree '{tree_path}'"
-    require_appendable(path, tree_path, list(branch_types), overwrite=overwrite)
-    from ntupleml.ntuples.root_trees import LEAF_TYPES, extend_tree
+    entries = require_appendable(path, tree_path, list(branch_types), overwrite=overwrite)
+    from ntupleml.ntuples.root_trees import extend_tree, is_writable
 
-    unknown = [name for name, dtype in branch_types.items() if np.dtype(dtype) not in LEAF_TYPES]
+    unknown = [name for name, dtype in branch_types.items() if not is_writable(dtype)]
     if unknown:
         raise ValueError(f"{where}: no branch of {branch_types[unknown[0]]} can be written")
     target = Path(path).resolve()
@@ -91,13 +91,14 @@ def append_branches(
         layout = read_layout(target)
         key = _newest(layout, tree_path)
         other_trees = [other for other in layout.keys if other.class_name in _TREE_CLASSES and other != key]
-        extension = extend_tree(copy, key, other_trees, branch_types, chunks, where, mark)
+        written = _Written(branch_types, entries, where)
+        freed = extend_tree(copy, key, other_trees, branch_types, written.checked(chunks), where, mark)
         log.debug("%s: extended in the copy %s, which is now checked", where, copy)
-        require_rest_unchanged(target, copy, key.path, where, replaced=[key], freed=extension.freed)
-        _require_branches(target, copy, tree_path, branch_types, extension, where)
+        require_rest_unchanged(target, copy, key.path, where, replaced=[key], freed=freed)
+        _require_branches(target, copy, tree_path, branch_types, written.checksums, where)
 
 
-def require_appendable(path: str | Path, tree_path: str, names: Sequence[str], overwrite: bool = False) -> None:
+def require_appendable(path: str | Path, tree_path: str, names: Sequence[str], overwrite: bool = False) -> int:
     """Check that branches can be added to a tree, before anything is computed for them.
 
     Parameters
@@ -108,6 +109,11 @@ def require_appendable(path: str | Path, tree_path: str, names: Sequence[str], o
         New branches.
     overwrite : bool, default: False
         Whether branches of these names may be there already.
+
+    Returns
+    -------
+    int
+        Entries of the tree.
 
     Raises
     ------
@@ -127,6 +133,7 @@ def require_appendable(path: str | Path, tree_path: str, names: Sequence[str], o
                 "(--friend, or keras_application_friend.py)"
             )
         present = {branch.name for branch in tree.branches}
+        entries = int(tree.num_entries)
     taken = [name for name in names if name in present]
     if taken and not overwrite:
         raise NtuplemlError(
@@ -134,6 +141,7 @@ def require_appendable(path: str | Path, tree_path: str, names: Sequence[str], o
             "branch_prefix"
         )
     read_layout(Path(path))
+    return entries
 
 
 def require_branch_names(names: Sequence[str], where: str = "") -> None:
@@ -171,12 +179,45 @@ def _newest(layout: Layout, tree_path: str) -> Key:
     return max((key for key in layout.keys if key.path == tree_path.strip("/")), key=lambda key: key.cycle)
 
 
+class _Written:
+    """The values of new branches on their way to the file."""
+
+    def __init__(self, branch_types: Mapping[str, DTypeLike | str], entries: int, where: str) -> None:
+        self.checksums = {name: no_checksum(kind) for name, kind in branch_types.items()}
+        self._branch_types = dict(branch_types)
+        self._entries = entries
+        self._where = where
+
+    def checked(self, chunks: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, tuple[NDArray[Any], ...]]]:
+        """Plain arrays of each chunk, which have the right names and, all together, the right length."""
+        filled = 0
+        for columns in chunks:
+            filled += self._length(columns)
+            if filled > self._entries:
+                break
+            arrays = {name: plain_arrays(columns[name], kind) for name, kind in self._branch_types.items()}
+            for name in arrays:
+                self.checksums[name] = add_to_checksum(self.checksums[name], arrays[name])
+            yield arrays
+        if filled != self._entries:
+            raise ValueError(f"{self._where}: {filled} values or more for the {self._entries} entries of the tree")
+
+    def _length(self, columns: Mapping[str, Any]) -> int:
+        lengths = {name: len(column) for name, column in columns.items()}
+        if lengths.keys() != self._branch_types.keys() or len(set(lengths.values())) != 1:
+            raise ValueError(
+                f"{self._where}: a chunk has columns of lengths {lengths}; {sorted(self._branch_types)} of one length "
+                "are needed"
+            )
+        return next(iter(lengths.values()))
+
+
 def _require_branches(
     target: Path,
     copy: Path,
     tree_path: str,
-    branch_types: Mapping[str, DTypeLike],
-    extension: Extension,
+    branch_types: Mapping[str, DTypeLike | str],
+    checksums: Mapping[str, Checksum],
     where: str,
 ) -> None:
     """Check the old branches' baskets and the new branches' values in the copy."""
@@ -193,7 +234,7 @@ def _require_branches(
             raise NtuplemlError(f"{where}: branches of its extended copy differ; the file was left as it was")
         added = {branch.name: branch for branch in new.branches if branch.name in branch_types}
         for name, dtype in branch_types.items():
-            if checksum_of_branch(added[name], np.dtype(dtype), new.num_entries, where) != extension.checksums[name]:
+            if checksum_of_branch(added[name], dtype, new.num_entries, where) != checksums[name]:
                 raise NtuplemlError(
                     f"{where}: branch '{name}' of its extended copy does not hold what was written; the file was left "
                     "as it was"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.ntuples.branch_types import (
+    add_to_checksum,
+    counter_names,
+    no_checksum,
+    plain_arrays,
+    uproot_type,
+    vector_item,
+)
 from ntupleml.ntuples.edited_copy import edited_copy
 from ntupleml.ntuples.layout import DIRECTORY_CLASSES, Key, read_layout
 from ntupleml.ntuples.opening import find_tree, one_line, open_root_file
@@ -24,35 +31,41 @@ if TYPE_CHECKING:
 class AddedTree:
     """A tree that is being added to a file; made by `added_tree`."""
 
-    def __init__(self, writable: Any, branch_types: Mapping[str, DTypeLike]) -> None:
+    def __init__(self, writable: Any, branch_types: Mapping[str, DTypeLike | str]) -> None:
         self.num_entries = 0
-        self.checksums = dict.fromkeys(branch_types, 0)
+        self.checksums = {name: no_checksum(kind) for name, kind in branch_types.items()}
         self._writable = writable
-        self._dtypes = {name: np.dtype(kind) for name, kind in branch_types.items()}
+        self._types = dict(branch_types)
 
-    def extend(self, columns: Mapping[str, NDArray[Any]]) -> None:
+    def extend(self, columns: Mapping[str, Any]) -> None:
         """Append entries, which become a basket of each branch.
 
         Parameters
         ----------
         columns : mapping of str to array
-            One array of numbers per branch, all of one length.
+            One array per branch, all of one length: as `ntupleml.ntuples.branch_types.plain_arrays` takes them.
         """
-        arrays = {name: np.ascontiguousarray(columns[name], dtype=dtype) for name, dtype in self._dtypes.items()}
-        lengths = {len(values) for values in arrays.values()}
-        if len(lengths) != 1 or columns.keys() != arrays.keys():
-            raise ValueError(f"columns {list(columns)} of lengths {lengths} for branches {list(arrays)}")
+        lengths = {len(values) for values in columns.values()}
+        if len(lengths) != 1 or columns.keys() != self._types.keys():
+            raise ValueError(f"columns {list(columns)} of lengths {lengths} for branches {list(self._types)}")
         if lengths == {0}:
             return
-        for name, values in arrays.items():
-            self.checksums[name] = zlib.crc32(values.data, self.checksums[name])
-        self._writable.extend(arrays)
+        written = {}
+        for name, kind in self._types.items():
+            arrays = plain_arrays(columns[name], kind)
+            self.checksums[name] = add_to_checksum(self.checksums[name], arrays)
+            written[name] = _for_uproot(arrays, kind)
+        self._writable.extend(written)
         self.num_entries += lengths.pop()
 
 
 @contextmanager
 def added_tree(
-    path: str | Path, tree_path: str, branch_types: Mapping[str, DTypeLike], overwrite: bool = False, title: str = ""
+    path: str | Path,
+    tree_path: str,
+    branch_types: Mapping[str, DTypeLike | str],
+    overwrite: bool = False,
+    title: str = "",
 ) -> Iterator[AddedTree]:
     """Add a TTree to an existing ROOT file, on a copy that is checked and renamed over the file when complete.
 
@@ -63,7 +76,7 @@ def added_tree(
     tree_path : str
         Name of the new tree, with its folders, which are made.
     branch_types : mapping of str to numpy type
-        Type of each branch (numbers only).
+        Type of each branch, as `ntupleml.ntuples.tree_files.TreeFile.tree` takes them.
     overwrite : bool, default: False
         Whether a tree of this name is replaced, all its cycles included. The space of its values is lost.
     title : str, optional
@@ -94,7 +107,7 @@ def added_tree(
         with open_root_file(copy) as written_file:
             written = find_tree(written_file, copy, tree_path)
             found = {
-                name: checksum_of_branch(written[name], np.dtype(kind), added.num_entries, where)
+                name: checksum_of_branch(written[name], kind, added.num_entries, where)
                 for name, kind in branch_types.items()
             }
         if found != added.checksums:
@@ -125,13 +138,29 @@ def _updated_file(copy: Path, path: str | Path) -> Iterator[Any]:
         yield file
 
 
-def _new_tree(file: Any, tree_path: str, branch_types: Mapping[str, DTypeLike], title: str) -> Any:
+def _new_tree(file: Any, tree_path: str, branch_types: Mapping[str, DTypeLike | str], title: str) -> Any:
     import uproot
 
-    types = {name: np.dtype(kind) for name, kind in branch_types.items()}
-    tree = file.mktree(tree_path, types, title=title, initial_basket_capacity=50)
+    counters = counter_names(branch_types)
+    tree = file.mktree(
+        tree_path,
+        {name: uproot_type(kind) for name, kind in branch_types.items()},
+        counter_name=lambda name: counters[name],
+        title=title,
+        initial_basket_capacity=50,
+    )
     tree.compression = uproot.ZSTD(1)  # of this tree: the file's own setting stays
     return tree
+
+
+def _for_uproot(arrays: tuple[NDArray[Any], ...], branch_type: DTypeLike | str) -> Any:
+    """Values as uproot writes them, from plain arrays."""
+    if vector_item(branch_type) is not None:
+        import awkward as ak
+
+        counts, content = arrays
+        return ak.unflatten(content, counts)
+    return arrays[0].reshape(-1, *np.dtype(branch_type).shape)
 
 
 def _delete(file: Any, keys: list[Key]) -> None:

@@ -6,14 +6,15 @@ a few milliseconds, after which compression is what costs.
 
 from __future__ import annotations
 
-import zlib
+import math
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.ntuples.branch_types import number_type, vector_item
 from ntupleml.ntuples.layout import Key, Range
 from ntupleml.ntuples.marks import MARK_NAME
 from ntupleml.root import import_root
@@ -43,6 +44,19 @@ LEAF_TYPES = {
         "?": "O",
     }.items()
 }
+#: Type in C++ of each letter, for vectors; characters are left out, which TTree::Draw takes for text.
+_CXX_TYPES = {
+    "F": "float",
+    "D": "double",
+    "b": "unsigned char",
+    "S": "short",
+    "s": "unsigned short",
+    "I": "int",
+    "i": "unsigned int",
+    "L": "Long64_t",
+    "l": "ULong64_t",
+    "O": "bool",
+}
 #: Uncompressed size of a basket: 32,000 floats, quick to read in bulk and small in memory.
 BASKET_SIZE = 128_000
 #: ROOT's numbers of the compression algorithms that are fast at level 1 (times 100).
@@ -51,6 +65,7 @@ _LZ4, _ZSTD, _ZLIB = 400, 500, 100
 _COMPILED = r"""
 #include <string>
 #include <unordered_set>
+#include <vector>
 namespace ntupleml {
 std::string first_error;
 ErrorHandlerFunc_t previous_handler = nullptr;
@@ -73,6 +88,26 @@ Long64_t fill(TBranch *branch, const void *values, Long64_t entries, Int_t size)
    return entries;
 }
 
+/// A new branch of vectors, and the vector that is filled into it.
+template <typename T>
+struct VectorBranch {
+   std::vector<T> slot;
+   TBranch *branch;
+
+   VectorBranch(TTree *tree, const char *name, Int_t basket_size) : branch(tree->Branch(name, &slot, basket_size, 0)) {}
+
+   /// Number of entries filled before the first failure; the content of all lies in one piece.
+   Long64_t fill(const void *content, const void *counts, Long64_t entries) {
+      const T *value = static_cast<const T *>(content);
+      const Long64_t *count = static_cast<const Long64_t *>(counts);
+      for (Long64_t entry = 0; entry < entries; value += count[entry++]) {
+         slot.assign(value, value + count[entry]);
+         if (branch->Fill() < 0) return entry;
+      }
+      return entries;
+   }
+};
+
 void add_baskets(TObjArray *branches, std::unordered_set<Long64_t> &seeks) {
    for (TObject *object : *branches) {
       auto branch = static_cast<TBranch *>(object);
@@ -92,30 +127,21 @@ bool uses_baskets(TTree *tree, TBranch *branch) {
 """
 
 
-class Extension(NamedTuple):
-    """What was done to a tree.
-
-    Attributes
-    ----------
-    checksums : dict of str to int
-        CRC-32 of the values of each new branch, in the byte order of this machine.
-    freed : list of Range
-        Where the baskets of replaced branches were.
-    """
-
-    checksums: dict[str, int]
-    freed: list[Range]
+def is_writable(branch_type: DTypeLike | str) -> bool:
+    """Whether a branch of a type can be added."""
+    letter = LEAF_TYPES.get(number_type(branch_type))
+    return letter is not None and (vector_item(branch_type) is None or letter in _CXX_TYPES)
 
 
 def extend_tree(
     path: Path,
     key: Key,
     other_trees: Sequence[Key],
-    branch_types: Mapping[str, DTypeLike],
-    chunks: Iterable[Mapping[str, NDArray[Any]]],
+    branch_types: Mapping[str, DTypeLike | str],
+    chunks: Iterable[Mapping[str, tuple[NDArray[Any], ...]]],
     where: str,
     mark: Mark | None = None,
-) -> Extension:
+) -> list[Range]:
     """Add branches to a tree of a ROOT file, in place, and write the tree's header anew.
 
     The file is not safe while this runs: give a copy.
@@ -131,16 +157,23 @@ def extend_tree(
     branch_types : mapping
         Type of each new branch. A branch of such a name that the tree has already is replaced.
     chunks : iterable of mappings
-        Values of all new branches for consecutive entries, from the first entry to the last.
+        Values of all new branches for consecutive entries, from the first entry to the last, as
+        `ntupleml.ntuples.branch_types.plain_arrays` gives them.
     where : str
         Beginning of the message.
     mark : Mark, optional
         Left in the tree's user information, where it takes the place of marks of the same branches.
 
+    Returns
+    -------
+    list of Range
+        Where the baskets of replaced branches were.
+
     Raises
     ------
     NtuplemlError
-        If ROOT cannot read or write the file, or a branch that is to be replaced holds more than a number per event.
+        If ROOT cannot read or write the file, or a branch that is to be replaced holds something else per event than
+        the new one: a list, an object.
     """
     root = import_root()
     with _root_errors(root, where):
@@ -150,14 +183,14 @@ def extend_tree(
             raise NtuplemlError(f"{where}: ROOT cannot open the copy of its file") from error
         try:
             tree = _object(file, key)
-            freed = _remove_branches(root, file, tree, list(branch_types), other_trees, where)
-            checksums = _fill_branches(root, tree, branch_types, chunks, _compression(file), where)
+            freed = _remove_branches(root, file, tree, branch_types, other_trees, where)
+            _fill_branches(root, tree, branch_types, chunks, _compression(file), where)
             _replace_marks(root, tree, list(branch_types), mark)
             if tree.GetDirectory().WriteTObject(tree, key.name, "Overwrite") <= 0:
                 raise NtuplemlError(f"{where}: ROOT could not write the tree's header")
         finally:
             file.Close()
-    return Extension(checksums, freed)
+    return freed
 
 
 @cache
@@ -209,17 +242,20 @@ def _compression(file: Any) -> int:
 
 
 def _remove_branches(
-    root: Any, file: Any, tree: Any, names: Sequence[str], other_trees: Sequence[Key], where: str
+    root: Any,
+    file: Any,
+    tree: Any,
+    branch_types: Mapping[str, DTypeLike | str],
+    other_trees: Sequence[Key],
+    where: str,
 ) -> list[Range]:
     """Take branches out of a tree, and give their space back to the file unless another tree uses it too."""
-    replaced = [branch for branch in list(tree.GetListOfBranches()) if str(branch.GetName()) in names]
+    replaced = [branch for branch in list(tree.GetListOfBranches()) if str(branch.GetName()) in branch_types]
     for branch in replaced:
-        leaves = branch.GetListOfLeaves()
-        alone = str(branch.ClassName()) == "TBranch" and len(leaves) == 1 and len(branch.GetListOfBranches()) == 0
-        if not alone or leaves[0].GetLeafCount() or leaves[0].IsRange() or leaves[0].GetLen() != 1:
+        if not _is_alike(branch, branch_types[str(branch.GetName())]):
             raise NtuplemlError(
-                f"{where}: branch '{branch.GetName()}' holds more than one number per event, so it is not replaced; "
-                "choose other names for the new branches"
+                f"{where}: branch '{branch.GetName()}' holds something else per event than the new one of this name "
+                "(a list, an object), so it is not replaced; choose other names for the new branches"
             )
     shared = _shared_branches(root, file, replaced, other_trees)
     freed = []
@@ -235,6 +271,18 @@ def _remove_branches(
     tree.GetListOfLeaves().Compress()
     tree.GetListOfBranches().Compress()
     return freed
+
+
+def _is_alike(branch: Any, branch_type: DTypeLike | str) -> bool:
+    """Whether an old branch holds per event what a new one will: a number, as many numbers, or a vector of numbers."""
+    leaves = branch.GetListOfLeaves()
+    if len(leaves) != 1 or len(branch.GetListOfBranches()) > 0:
+        return False
+    if vector_item(branch_type) is not None:
+        item = str(branch.GetClassName()).removeprefix("vector<").removesuffix(">")
+        return str(branch.GetClassName()) == f"vector<{item}>" and item in _CXX_TYPES.values()
+    is_plain = str(branch.ClassName()) == "TBranch" and not leaves[0].GetLeafCount() and not leaves[0].IsRange()
+    return is_plain and leaves[0].GetLen() == math.prod(np.dtype(branch_type).shape)
 
 
 def _replace_marks(root: Any, tree: Any, names: Sequence[str], mark: Mark | None) -> None:
@@ -264,43 +312,51 @@ def _shared_branches(root: Any, file: Any, branches: Sequence[Any], other_trees:
 def _fill_branches(
     root: Any,
     tree: Any,
-    branch_types: Mapping[str, DTypeLike],
-    chunks: Iterable[Mapping[str, NDArray[Any]]],
+    branch_types: Mapping[str, DTypeLike | str],
+    chunks: Iterable[Mapping[str, tuple[NDArray[Any], ...]]],
     compression: int,
     where: str,
-) -> dict[str, int]:
-    """Make and fill new branches; checksum of the values of each."""
-    dtypes = {name: np.dtype(dtype) for name, dtype in branch_types.items()}
-    slots = {name: np.zeros(1, dtype) for name, dtype in dtypes.items()}
-    branches = {}
-    for name, dtype in dtypes.items():
-        branch = tree.Branch(name, slots[name], f"{name}/{LEAF_TYPES[dtype]}", BASKET_SIZE)
-        branch.SetCompressionSettings(compression)
-        branches[name] = branch
-    fill = _compiled(root).fill
-    checksums = dict.fromkeys(dtypes, 0)
-    filled = 0
-    for columns in chunks:
-        number = _common_length(columns, dtypes, where)
-        filled += number
-        if filled > tree.GetEntries():
-            break
-        for name, dtype in dtypes.items():
-            values = np.ascontiguousarray(columns[name], dtype=dtype)
-            checksums[name] = zlib.crc32(values.data, checksums[name])
-            if number and fill(branches[name], values, number, dtype.itemsize) != number:
-                raise NtuplemlError(f"{where}: ROOT could not write branch '{name}'")
-    if filled != tree.GetEntries():
-        raise ValueError(f"{where}: {filled} values or more for the {tree.GetEntries()} entries of the tree")
+) -> None:
+    """Make and fill new branches."""
+    branches = {name: _NewBranch(root, tree, name, kind) for name, kind in branch_types.items()}
     for branch in branches.values():
-        branch.FlushBaskets()
-        branch.ResetAddress()
-    return checksums
+        branch.root_branch.SetCompressionSettings(compression)
+    for columns in chunks:
+        for name, branch in branches.items():
+            if not branch.fill(columns[name]):
+                raise NtuplemlError(f"{where}: ROOT could not write branch '{name}'")
+    for branch in branches.values():
+        branch.root_branch.FlushBaskets()
+        branch.root_branch.ResetAddress()
 
 
-def _common_length(columns: Mapping[str, NDArray[Any]], dtypes: Mapping[str, Any], where: str) -> int:
-    lengths = {name: np.shape(column) for name, column in columns.items()}
-    shapes = set(lengths.values())
-    if set(columns) != set(dtypes) or len(shapes) != 1 or len(next(iter(shapes))) != 1:
-        raise ValueError(f"{where}: a chunk has columns {lengths}; one-dimensional {sorted(dtypes)} are needed")
-    return int(next(iter(shapes))[0])
+class _NewBranch:
+    """A branch of ROOT, with the place in memory that it is filled from."""
+
+    def __init__(self, root: Any, tree: Any, name: str, branch_type: DTypeLike | str) -> None:
+        self._compiled = _compiled(root)
+        letter = LEAF_TYPES[number_type(branch_type)]
+        self._is_vector = vector_item(branch_type) is not None
+        if self._is_vector:
+            self._slot = self._compiled.VectorBranch[_CXX_TYPES[letter]](tree, name, BASKET_SIZE)
+            self.root_branch = self._slot.branch
+            return
+        dtype = np.dtype(branch_type)
+        lengths = "".join(f"[{length}]" for length in dtype.shape)
+        self._slot = np.zeros(max(1, math.prod(dtype.shape)), dtype.base)
+        self._bytes_per_entry = dtype.itemsize
+        self.root_branch = tree.Branch(name, self._slot, f"{name}{lengths}/{letter}", BASKET_SIZE)
+
+    def fill(self, arrays: tuple[NDArray[Any], ...]) -> bool:
+        """Fill entries, which `plain_arrays` gave; whether all were written."""
+        if self._is_vector:
+            counts, content = arrays
+            return len(counts) == 0 or self._slot.fill(_not_empty(content), counts, len(counts)) == len(counts)
+        (values,) = arrays
+        entries = values.nbytes // self._bytes_per_entry
+        return entries == 0 or self._compiled.fill(self.root_branch, values, entries, self._bytes_per_entry) == entries
+
+
+def _not_empty(content: NDArray[Any]) -> NDArray[Any]:
+    """The array, or one of a number where it has none, which is no array to PyROOT."""
+    return content if len(content) else np.zeros(1, content.dtype)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError
+from ntupleml.ntuples.branch_types import counter_names, uproot_type, vector_item
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 ENTRIES_PER_BASKET = 100_000
 #: Size of what is gathered for one tree, which bounds the memory.
 BYTES_PER_CLUSTER = 16_000_000
-
-_VECTOR_OF = "vector of "
 
 
 class Tree:
@@ -46,7 +45,8 @@ class Tree:
         Parameters
         ----------
         columns : mapping of str to array
-            One array per branch, all of one length: numpy of shape (n,), or a jagged awkward array for a vector.
+            One array per branch, all of one length: numpy of shape (n,), or for lists a jagged awkward array or
+            numpy of shape (n, length).
             They are kept until enough for a basket has come, so leave them unchanged.
         """
         lengths = {name: len(columns[name]) for name in self._pending}
@@ -118,10 +118,10 @@ class TreeFile:
         require_tree_path(tree_path, str(self.final_path))
         if tree_path in self.trees:
             raise ValueError(f"{self.final_path}: a second tree '{tree_path}'")
-        counters = _counter_names(branch_types)
+        counters = counter_names(branch_types)
         writable = self._file.mktree(
             tree_path,
-            {name: _type_for_uproot(branch_type) for name, branch_type in branch_types.items()},
+            {name: uproot_type(branch_type) for name, branch_type in branch_types.items()},
             counter_name=lambda name: counters[name],
             title=title,
         )
@@ -222,37 +222,14 @@ def require_tree_path(tree_path: str, where: str) -> None:
         )
 
 
-def _counter_names(branch_types: Mapping[str, DTypeLike | str]) -> dict[str, str]:
-    """Names of the branches that hold the lengths of vectors: `n` and the name, as usual, unless that is taken."""
-    taken = set(branch_types)
-    counters = {}
-    for name in branch_types:
-        counter = f"n{name}"
-        while counter in taken:
-            counter += "_"
-        taken.add(counter)
-        counters[name] = counter
-    return counters
-
-
-def _is_vector(branch_type: DTypeLike | str) -> bool:
-    return isinstance(branch_type, str) and branch_type.startswith(_VECTOR_OF)
-
-
-def _type_for_uproot(branch_type: DTypeLike | str) -> Any:
-    if _is_vector(branch_type):
-        item = np.dtype(str(branch_type).removeprefix(_VECTOR_OF))
-        return f"var * {item.name}"
-    return np.dtype(branch_type)
-
-
 def _as_written(parts: list[Any], branch_type: DTypeLike | str) -> Any:
     """One array in the byte order of ROOT files, so that it is copied once."""
-    if _is_vector(branch_type):
+    item = vector_item(branch_type)
+    if item is not None:
         import awkward as ak
 
-        item = np.dtype(str(branch_type).removeprefix(_VECTOR_OF))
-        return ak.values_astype(parts[0] if len(parts) == 1 else ak.concatenate(parts), item)
+        lists = [ak.from_regular(part) for part in parts]
+        return ak.values_astype(lists[0] if len(lists) == 1 else ak.concatenate(lists), item)
     dtype = np.dtype(branch_type)
     if dtype.shape:
         import awkward as ak

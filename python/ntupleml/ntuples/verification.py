@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.ntuples.branch_types import add_to_checksum, no_checksum, number_type, plain_arrays, vector_item
 from ntupleml.ntuples.layout import DIRECTORY_CLASSES, Key, Layout, Range, read_layout
 from ntupleml.ntuples.opening import one_line, open_root_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import DTypeLike
+
+    from ntupleml.ntuples.branch_types import Checksum
 
 _STANDARD_COLLECTION = re.compile(r"(std::)?(vector|list|forward_list|deque|bitset|(unordered_)?(multi)?(set|map))<")
 #: Bytes that are compared at once.
@@ -110,13 +114,14 @@ def _outside(ranges: Iterable[Range], end: int) -> Iterator[Range]:
         yield Range(position, end)
 
 
-def checksum_of_branch(branch: Any, dtype: np.dtype[Any], entries: int, where: str) -> int:
-    """CRC-32 of a branch's values, -1 if it has another type or another number of entries.
+def checksum_of_branch(branch: Any, branch_type: DTypeLike | str, entries: int, where: str) -> Checksum | None:
+    """Checksum of a branch's values, None if it has another type or another number of entries.
 
     Parameters
     ----------
     branch : uproot TBranch
-    dtype : numpy.dtype
+    branch_type : numpy type or str
+        As `ntupleml.ntuples.branch_types` has them.
     entries : int
     where : str
         Beginning of the message.
@@ -127,17 +132,28 @@ def checksum_of_branch(branch: Any, dtype: np.dtype[Any], entries: int, where: s
         If the branch cannot be read.
     """
     if branch.num_entries != entries:
-        return -1
-    checksum = 0
+        return None
+    library = "np" if vector_item(branch_type) is None else "ak"
+    checksum = no_checksum(branch_type)
     for start in range(0, entries, _ENTRIES_READ_BACK):
         try:
-            values = branch.array(entry_start=start, entry_stop=start + _ENTRIES_READ_BACK, library="np")
+            values = branch.array(entry_start=start, entry_stop=start + _ENTRIES_READ_BACK, library=library)
+            if _number_type_of(values) != number_type(branch_type):
+                return None
+            arrays = plain_arrays(values, branch_type)
         except Exception as error:  # damage makes uproot raise nearly anything
             raise NtuplemlError(
                 f"{where}: branch '{branch.name}' of its extended copy cannot be read: {one_line(error)}; the file was "
                 "left as it was"
             ) from error
-        if values.dtype != dtype:
-            return -1
-        checksum = zlib.crc32(np.ascontiguousarray(values).data, checksum)
+        checksum = add_to_checksum(checksum, arrays)
     return checksum
+
+
+def _number_type_of(values: Any) -> Any:
+    """Type of the numbers of an array of numpy, or of a jagged one."""
+    if isinstance(values, np.ndarray):
+        return values.dtype
+    import awkward as ak
+
+    return ak.to_numpy(ak.flatten(values, axis=1)).dtype
