@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import uproot
 
 from ntupleml.application import append_scores
 from ntupleml.errors import NtuplemlError
+from ntupleml.ntuples.root_process import stop_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,10 +167,20 @@ def test_friends_that_keep_the_names_of_their_inputs_are_read(
     require_scores(second, expected)
 
 
-def test_root_is_imported_after_the_inputs_are_checked(analysis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ROOT", None)
+def test_root_is_asked_for_after_the_inputs_are_checked(
+    analysis: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "ROOT.py").write_text("raise ImportError('No module named ROOT')")
+    monkeypatch.syspath_prepend(tmp_path / "modules")
     path = analysis.ntuple()
-    with pytest.raises(NtuplemlError, match="no tree 'mt_nominal/none'"):
-        append_scores(*analysis.configs, path, "mt_nominal/none")
-    with pytest.raises(NtuplemlError, match="ROOT cannot be imported"):
-        append_scores(*analysis.configs, path, TREE)
+    before = path.read_bytes()
+    stop_root()
+    try:
+        with pytest.raises(NtuplemlError, match="no tree 'mt_nominal/none'"):
+            append_scores(*analysis.configs, path, "mt_nominal/none")
+        with pytest.raises(NtuplemlError, match="ROOT cannot be imported"):
+            append_scores(*analysis.configs, path, TREE)
+    finally:
+        stop_root()
+    assert path.read_bytes() == before

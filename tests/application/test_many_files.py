@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -236,6 +237,31 @@ def test_files_behind_addresses(analysis: Any, require_scores: Callable[..., Non
     for options in ({"friend": True}, {"output_directory": str(tmp_path / "scored")}):
         assert score(analysis, address, address.replace("ggh", "none"), **options) == 1
     assert [item.name for item in (tmp_path / "scored").iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("workers", [None, pytest.param(1, marks=pytest.mark.slow)])
+def test_files_that_describe_a_class_in_two_ways(
+    make_analysis: Callable[..., Any],
+    project: Path,
+    run_script: Callable[..., subprocess.CompletedProcess[str]],
+    workers: int | None,
+) -> None:
+    """One process does them all, and what ROOT keeps of one file does not reach the next (root#14171)."""
+    analysis = make_analysis(variables=["x", "mass"])
+    paths = []
+    for number, name in enumerate(("old", "new", "old")):
+        path = analysis.folder / "ntuples" / f"{number}" / f"{number}.root"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(project / "tests" / "data" / "root" / f"{name}_class.root", path)
+        paths.append(path)
+    options = [] if workers is None else ["--workers", workers]
+    finished = run_script(IN_PLACE, *analysis.configs, wildcards(analysis), "t", *options)
+    assert finished.returncode == 0, finished.stderr
+    assert "3 of 3 files done: 300 events" in finished.stderr.splitlines()[-1]
+    for path in paths:
+        with uproot.open(path) as file:
+            assert file["t"]["mass"].array().tolist() == [1000 + entry for entry in range(100)]
+            assert np.isfinite(file["t"]["ml_score_signal"].array(library="np")).all()
 
 
 @pytest.mark.slow

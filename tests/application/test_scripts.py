@@ -91,20 +91,22 @@ def test_an_interrupt_leaves_the_file_as_it_was(analysis: Any, project: Path) ->
 
 
 @pytest.mark.parametrize(("script", "needs_root"), [(IN_PLACE, True), (FRIEND, False)])
-def test_neither_tensorflow_nor_needless_root_is_imported(
+def test_neither_tensorflow_nor_root_is_imported_and_a_process_of_root_started_only_if_needed(
     analysis: Any, project: Path, script: str, needs_root: bool
 ) -> None:
     path = analysis.ntuple()
     code = (
         "import atexit, runpy, sys\n"
+        "started = []\n"
+        "sys.addaudithook(lambda event, _: started.append('process') if event == 'subprocess.Popen' else None)\n"
         "atexit.register(lambda: print(*(name for name in ('tensorflow', 'keras', 'matplotlib', 'ROOT') "
-        "if name in sys.modules)))\n"
+        "if name in sys.modules), *started))\n"
         "sys.argv = sys.argv[1:]\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
     command = [sys.executable, "-c", code, str(project / script), *map(str, analysis.configs), str(path), TREE]
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert finished.stdout.split() == (["ROOT"] if needs_root else [])
+    assert finished.stdout.split() == (["process"] if needs_root else [])
 
 
 def give_up_privileges() -> None:

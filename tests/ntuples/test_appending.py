@@ -38,6 +38,11 @@ def root() -> Any:
 
 
 @pytest.fixture(scope="session")
+def data(project: Path) -> Path:
+    return project / "tests" / "data" / "root"
+
+
+@pytest.fixture(scope="session")
 def pristine(root: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("rich") / "rich.root"
     root.write_rich_file(str(path), 101, ENTRIES)
@@ -235,6 +240,158 @@ def test_a_tree_whose_last_baskets_lie_in_its_header(root: Any, tmp_path: Path) 
     file = root.TFile(str(path))
     assert [(entry.x, entry.s) for entry in file.Get("ntuple")] == [(number, number) for number in range(10)]
     file.Close()
+
+
+def embedded_tree(root: Any, path: Path, stale_size: int = 0) -> None:
+    """A tree of three baskets on disk and one in its header, per branch, in a file that is not compressed.
+
+    Parameters
+    ----------
+    stale_size : int
+        What the table of sizes says where the basket is not on disk. ROOT writes 0; before 5.16 it left there what the
+        basket on disk before it had, or -1.
+    """
+    marker = 0x7E57AB1E
+    file = root.TFile(str(path), "RECREATE", "", 0)
+    tree = root.TTree("ntuple", "")
+    number, count, values, jets = np.zeros(1, "f8"), np.zeros(1, "i4"), np.zeros(5, "f4"), root.std.vector["float"]()
+    tree.Branch("x", number, "x/D")
+    tree.Branch("n", count, "n/I")
+    tree.Branch("values", values, "values[n]/F")
+    tree.Branch("jets", jets)
+    for entry in range(100):
+        number[0], count[0], values[:] = entry, entry % 5, entry + np.arange(5)
+        jets.assign(entry % 3, entry)
+        tree.Fill()
+        if entry in (20, 45, 70):
+            tree.FlushBaskets()
+    for branch in tree.GetListOfBranches():
+        branch.GetBasketBytes()[branch.GetWriteBasket() + 1] = marker
+    file.WriteTObject(tree)
+    file.Close()
+    content = path.read_bytes()
+    mark = marker.to_bytes(4, "big")
+    assert content.count(bytes(4) + mark) == 4
+    path.write_bytes(content.replace(bytes(4) + mark, stale_size.to_bytes(4, "big", signed=True) + bytes(4)))
+
+
+@pytest.mark.parametrize("stale_size", [0, 23, -1])
+def test_baskets_that_an_old_file_keeps_in_the_header(root: Any, tmp_path: Path, stale_size: int) -> None:
+    """ROOT takes those that have a size in the table for written, and drops them (AthenaCrossSection of roottest)."""
+    path = tmp_path / "embedded.root"
+    embedded_tree(root, path, stale_size)
+    with uproot.open(path) as file:
+        assert [len(branch.embedded_baskets) for branch in file["ntuple"].branches] == [1] * 4
+    old = tree_values(path, "ntuple")
+    assert old["x"] == list(range(100))
+    append_branches(path, "ntuple", {"s": "f4"}, [{"s": np.arange(100, dtype="f4")}])
+    new = tree_values(path, "ntuple")
+    assert new.pop("s") == list(range(100))
+    assert new == old
+    file = root.TFile(str(path))
+    for entry, event in enumerate(file.Get("ntuple")):
+        assert (event.x, event.n, list(event.values), list(event.jets), event.s) == (
+            *(entry, entry % 5, [entry + i for i in range(entry % 5)], [entry] * (entry % 3), entry),
+        )
+    file.Close()
+
+
+def test_a_tree_that_was_filled_in_memory(root: Any, tmp_path: Path) -> None:
+    """All of its baskets lie in its header."""
+    path = tmp_path / "memory.root"
+    tree = root.TTree("ntuple", "")
+    tree.SetDirectory(root.nullptr)
+    number, jets = np.zeros(1, "f8"), root.std.vector["float"]()
+    tree.Branch("x", number, "x/D", 2000)
+    tree.Branch("jets", jets, 2000)
+    for entry in range(1000):
+        number[0] = entry
+        jets.assign(entry % 3, entry)
+        tree.Fill()
+    file = root.TFile(str(path), "RECREATE")
+    file.WriteTObject(tree, "ntuple")
+    file.Close()
+    with uproot.open(path) as written:
+        assert [len(branch.embedded_baskets) for branch in written["ntuple"].branches] == [5, 12]
+    append_branches(path, "ntuple", {"s": "f4"}, [{"s": np.arange(1000, dtype="f4")}])
+    assert tree_values(path, "ntuple") == {
+        "x": list(range(1000)),
+        "jets": [[entry] * (entry % 3) for entry in range(1000)],
+        "s": list(range(1000)),
+    }
+
+
+def descriptions(path: Path) -> dict[tuple[str, int], Any]:
+    with uproot.open(path) as file:
+        return {
+            (name, version): [
+                (e.member("fName"), e.member("fTypeName"), e.member("fType")) for e in description.elements
+            ]
+            for name, versions in file.file.streamers.items()
+            for version, description in versions.items()
+        }
+
+
+def test_classes_that_todays_root_leaves_out_stay_described(root: Any, data: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(data / "rvec.root", tmp_path))
+    old, described = tree_values(path, "events"), descriptions(path)
+    assert ("ROOT::VecOps::RVec<float>", 6) in described
+    for seed in range(2):
+        columns = scores(5, seed)
+        append_branches(path, "events", TYPES, chunks(columns), overwrite=True)
+        new = tree_values(path, "events")
+        assert [new.pop(branch) for branch in TYPES] == [values.tolist() for values in columns.values()]
+        assert new == old
+        assert descriptions(path).items() >= described.items()
+    read = root.RDataFrame("events", str(path)).AsNumpy(["MC_px", "ml_score_a"])
+    assert [list(values) for values in read["MC_px"]] == old["MC_px"]
+
+
+@pytest.mark.parametrize("order", [("old", "new"), ("new", "old"), ("old", "new", "old")])
+def test_files_with_other_members_of_one_version_of_a_class(data: Path, tmp_path: Path, order: tuple[str, ...]) -> None:
+    """ROOT describes a class in all files as in the first one that it met (root#14171)."""
+    for number, name in enumerate(order):
+        path = Path(shutil.copy(data / f"{name}_class.root", tmp_path / f"{number}.root"))
+        described = descriptions(path)
+        append_branches(path, "t", {"s": "f4"}, [{"s": np.arange(100, dtype="f4")}])
+        assert descriptions(path) == described
+        with uproot.open(path) as file:
+            tree = file["t"]
+            assert tree["s"].array().tolist() == list(range(100))
+            assert tree["pt"].array().tolist() == [100 + entry for entry in range(100)]
+            assert tree["mass"].array().tolist() == [1000 + entry for entry in range(100)]
+            assert set(tree["charge"].array()) == {-1, 1}
+
+
+def test_branches_that_uproot_cannot_read(root: Any, tmp_path: Path) -> None:
+    """Their bytes prove that they are as before, and ROOT reads them: leaf lists of arrays, packed floats."""
+    path = tmp_path / "packed.root"
+    root.write_packed_file(str(path))
+    before = root_values(root, path)
+    append_branches(path, "packed", {"s": "f4"}, [{"s": np.arange(100, dtype="f4")}])
+    after = root_values(root, path)
+    assert after.pop("s") == list(range(100))
+    assert after == before
+    assert len(before) == 13
+    assert before["D_range"][7] == pytest.approx([0.35], abs=1e-3)
+    assert before["part.res"][7] == [0, 1, 2, 3, 4, 5]
+
+
+def root_values(root: Any, path: Path) -> dict[str, list[Any]]:
+    """Values of all leaves of the tree 'packed', by ROOT's leaves."""
+    file = root.TFile(str(path))
+    tree = file.Get("packed")
+    found: dict[str, list[Any]] = {}
+    for entry in range(tree.GetEntries()):
+        tree.GetEntry(entry)
+        for branch in tree.GetListOfBranches():
+            for leaf in branch.GetListOfLeaves():
+                several = branch.GetListOfLeaves().GetEntries() > 1
+                name = f"{branch.GetName()}.{leaf.GetName()}" if several else str(branch.GetName())
+                values = [leaf.GetValue(i) for i in range(leaf.GetLen())]
+                found.setdefault(name, []).append(values[0] if name == "s" else values)
+    file.Close()
+    return found
 
 
 def test_files_of_older_versions_of_root(root: Any, root_data: Path, tmp_path: Path) -> None:

@@ -61,3 +61,32 @@ void write_rich_file(const char *path, Int_t compression, Long64_t entries) {
    file.Close();
    gSystem->Unlink(friend_path.c_str());  // trees must open without their friends
 }
+
+// A tree with what uproot cannot decode, or decodes to something else.
+void write_packed_file(const char *path) {
+   TFile file(path, "RECREATE");
+   TTree tree("packed", "");
+   struct { double pt[6]; double res[6]; } part;
+   struct { float a[4][2]; int b; } mixed;
+   Double32_t d, ds[4]; Float16_t f, fs[4]; int n;
+   tree.Branch("part", &part, "pt[6]/D:res[6]/D");
+   tree.Branch("mixed", &mixed, "a[4][2]/F:b/I");
+   tree.Branch("n", &n, "n/I");
+   tree.Branch("D_plain", &d, "D_plain/d");
+   tree.Branch("D_range", &d, "D_range/d[0,10,12]");
+   tree.Branch("D_array", ds, "D_array[3]/d[0,10,12]");
+   tree.Branch("D_vector", ds, "D_vector[n]/d[0,10,12]");
+   tree.Branch("F_plain", &f, "F_plain/f");
+   tree.Branch("F_range", &f, "F_range/f[0,10,12]");
+   tree.Branch("F_array", fs, "F_array[3]/f");
+   tree.Branch("F_vector", fs, "F_vector[n]/f[0,0,10]");
+   for (int i = 0; i < 100; ++i) {
+      for (int k = 0; k < 6; ++k) { part.pt[k] = i + k; part.res[k] = k; }
+      for (int k = 0; k < 8; ++k) mixed.a[k / 2][k % 2] = i * k;
+      mixed.b = i; n = i % 4; d = f = 0.05 * i;
+      for (int k = 0; k < 4; ++k) ds[k] = fs[k] = k + 0.25;
+      tree.Fill();
+   }
+   tree.Write();
+   file.Close();
+}

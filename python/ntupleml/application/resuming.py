@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ntupleml.application.inputs import friends_of
-from ntupleml.ntuples.appending import basket_list
 from ntupleml.ntuples.marks import Mark, read_marks
 from ntupleml.ntuples.opening import find_tree, is_rntuple, open_root_file
+from ntupleml.ntuples.tree_headers import basket_list
 
 if TYPE_CHECKING:
     from ntupleml.application.plan import Plan

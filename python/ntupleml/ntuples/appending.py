@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Any
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.branch_types import add_to_checksum, no_checksum, plain_arrays
 from ntupleml.ntuples.edited_copy import edited_copy
-from ntupleml.ntuples.layout import Key, Layout, read_layout
+from ntupleml.ntuples.layout import Key, Layout, read_layout, require_room
 from ntupleml.ntuples.opening import find_tree, is_rntuple, open_root_file
+from ntupleml.ntuples.root_process import run_with_root
+from ntupleml.ntuples.root_trees import described_tree, extend_tree, is_writable
+from ntupleml.ntuples.tree_headers import basket_list, differing_branch
 from ntupleml.ntuples.verification import checksum_of_branch, require_rest_unchanged
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
     from ntupleml.ntuples.branch_types import Checksum
     from ntupleml.ntuples.marks import Mark
+    from ntupleml.ntuples.root_trees import Extension
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +48,9 @@ def append_branches(
     The work is done on a copy beside the file, which is checked and then renamed over it: a kill, a full disk or an
     exception at any moment leaves the old file, byte for byte, or the new one. Checked are: every byte of the old
     file outside the tree's header and ROOT's own tables, the list of all objects, position and size of all old
-    baskets, the descriptions of classes, and the new values, read back with uproot.
+    baskets, the content of those that lie in the tree's header, the members of all old branches and leaves, the
+    descriptions of classes, that ROOT opens the file anew and sees the same, and the new values, read back with
+    uproot. So no old branch has to be decoded to prove that it reads as before.
 
     Parameters
     ----------
@@ -81,20 +87,22 @@ def append_branches(
     """
     where = f"{path}: tree '{tree_path}'"
     entries = require_appendable(path, tree_path, list(branch_types), overwrite=overwrite)
-    from ntupleml.ntuples.root_trees import extend_tree, is_writable
-
     unknown = [name for name, dtype in branch_types.items() if not is_writable(dtype)]
     if unknown:
         raise ValueError(f"{where}: no branch of {branch_types[unknown[0]]} can be written")
     target = Path(path).resolve()
-    with edited_copy(path, output_path, overwrite=overwrite) as copy:
+    with edited_copy(path, output_path, overwrite=overwrite) as relative:
+        copy = relative.absolute()  # the process of ROOT has a current folder of its own
         layout = read_layout(target)
         key = _newest(layout, tree_path)
         other_trees = [other for other in layout.keys if other.class_name in _TREE_CLASSES and other != key]
         written = _Written(branch_types, entries, where)
-        freed = extend_tree(copy, key, other_trees, branch_types, written.checked(chunks), where, mark)
+        extension: Extension = run_with_root(
+            extend_tree, copy, key, other_trees, branch_types, mark, where=where, chunks=written.checked(chunks)
+        )
         log.debug("%s: extended in the copy %s, which is now checked", where, copy)
-        require_rest_unchanged(target, copy, key.path, where, replaced=[key], freed=freed)
+        require_rest_unchanged(target, copy, key.path, where, replaced=[key], freed=extension.freed)
+        _require_same_for_root(copy, tree_path, list(branch_types), extension, where)
         _require_branches(target, copy, tree_path, branch_types, written.checksums, where)
 
 
@@ -140,7 +148,7 @@ def require_appendable(path: str | Path, tree_path: str, names: Sequence[str], o
             f"{path}: tree '{tree_path}' has {_named(taken)} already; give --overwrite to replace, or choose another "
             "branch_prefix"
         )
-    read_layout(Path(path))
+    require_room(read_layout(path), tree_path, f"{path}: tree '{tree_path}'")
     return entries
 
 
@@ -212,6 +220,14 @@ class _Written:
         return next(iter(lengths.values()))
 
 
+def _require_same_for_root(copy: Path, tree_path: str, names: Sequence[str], extension: Extension, where: str) -> None:
+    """Check that ROOT, which opens the copy anew, finds all objects and sees the old branches as before."""
+    layout = read_layout(copy)
+    described = run_with_root(described_tree, copy, _newest(layout, tree_path), layout.keys, names, where=where)
+    if described != extension.description:
+        raise NtuplemlError(f"{where}: ROOT reads its extended copy in another way; the file was left as it was")
+
+
 def _require_branches(
     target: Path,
     copy: Path,
@@ -228,10 +244,14 @@ def _require_branches(
             raise NtuplemlError(
                 f"{where}: its extended copy has other branches or entries than it should; the file was left as it was"
             )
-        old_baskets = basket_list(old, branch_types)
-        new_baskets = basket_list(new, branch_types)
-        if old_baskets != new_baskets:
+        if basket_list(old, branch_types) != basket_list(new, branch_types):
             raise NtuplemlError(f"{where}: branches of its extended copy differ; the file was left as it was")
+        different = differing_branch(old, new, branch_types)
+        if different is not None:
+            raise NtuplemlError(
+                f"{where}: branch '{different}' of its extended copy has another type or size; the file was left as it "
+                "was"
+            )
         added = {branch.name: branch for branch in new.branches if branch.name in branch_types}
         for name, dtype in branch_types.items():
             if checksum_of_branch(added[name], dtype, new.num_entries, where) != checksums[name]:
@@ -239,20 +259,3 @@ def _require_branches(
                     f"{where}: branch '{name}' of its extended copy does not hold what was written; the file was left "
                     "as it was"
                 )
-
-
-def basket_list(tree: Any, but: Container[str]) -> list[tuple[Any, ...]]:
-    """Class, name, type, entries and place of all baskets of each branch but some, in order."""
-    members = ("fBasketEntry", "fBasketBytes", "fBasketSeek")
-    return [
-        (
-            branch.classname,
-            branch.name,
-            branch.typename,
-            branch.member("fEntries"),
-            *(tuple(branch.member(member)[: branch.member("fWriteBasket") + 1].tolist()) for member in members),
-        )
-        for top in tree.branches
-        if top.name not in but
-        for branch in [top, *top.itervalues(recursive=True)]
-    ]

@@ -54,7 +54,7 @@ def counter_names(branch_types: Mapping[str, DTypeLike | str]) -> dict[str, str]
     taken = set(branch_types)
     counters = {}
     for name in branch_types:
-        counter = f"n{name}"
+        counter = f"n{name.replace('.', '_')}"
         while counter in taken:
             counter += "_"
         taken.add(counter)

@@ -18,7 +18,7 @@ from ntupleml.ntuples.branch_types import (
     vector_item,
 )
 from ntupleml.ntuples.edited_copy import edited_copy
-from ntupleml.ntuples.layout import DIRECTORY_CLASSES, Key, read_layout
+from ntupleml.ntuples.layout import DIRECTORY_CLASSES, Key, read_layout, require_room
 from ntupleml.ntuples.opening import find_tree, one_line, open_root_file
 from ntupleml.ntuples.verification import checksum_of_branch, require_rest_unchanged
 
@@ -93,7 +93,9 @@ def added_tree(
     """
     where = f"{path}: tree '{tree_path}'"
     with open_root_file(path):
-        old = [key for key in read_layout(path).keys if key.path == tree_path]
+        layout = read_layout(path)
+    require_room(layout, tree_path, where)
+    old = [key for key in layout.keys if key.path == tree_path]
     if old and not (overwrite and all(key.class_name == "TTree" for key in old)):
         advice = "give --overwrite to replace it" if old[0].class_name == "TTree" else "choose another file"
         raise NtuplemlError(f"{where}: the file has a {old[0].class_name} of this name already; {advice}")

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Added by ROOT to the version of a record whose positions have eight bytes.
 _LARGE_VERSION = 1_000
 _LARGE_FILE_VERSION = 1_000_000
+#: Size of a folder's numbers in all files but those of the first versions of ROOT.
+_FOLDER_SIZE = 60
+_FIRST_VERSION_WITH_THAT_SIZE = 40_000
 DIRECTORY_CLASSES = ("TDirectory", "TDirectoryFile")
 
 
@@ -50,11 +53,22 @@ class Key(NamedTuple):
 
 
 class Folder(NamedTuple):
-    """A folder of the file: its own record without name and title, and its list of keys."""
+    """A folder of the file.
+
+    Attributes
+    ----------
+    path : str
+    header : Range
+        Its own record, without name and title.
+    key_list : Range
+    is_short : bool
+        Whether its record is shorter than ROOT's, which would write over what follows (as in files of go-hep's groot).
+    """
 
     path: str
     header: Range
     key_list: Range
+    is_short: bool
 
 
 class Layout(NamedTuple):
@@ -95,17 +109,67 @@ class _Record(NamedTuple):
     name: str
 
 
+class _OverwrittenError(ValueError):
+    """A record does not begin with its head."""
+
+
+def require_room(layout: Layout, tree_path: str, where: str) -> None:
+    """Check that a program which writes folders as ROOT does can write those of a tree.
+
+    Raises
+    ------
+    NtuplemlError
+        If it would write over what follows one of them.
+    """
+    short = [folder.path for folder in layout.folders if folder.is_short]
+    if any(not path or tree_path.startswith(f"{path}/") for path in short):
+        raise NtuplemlError(
+            f"{where}: the file's folders have shorter records than ROOT's (as those of go-hep's groot), so ROOT would "
+            "write over what follows them; write the scores into a friend tree (--friend), or let ROOT copy the file "
+            "first (hadd new.root old.root)"
+        )
+
+
+def require_objects(path: Path, layout: Layout, where: str) -> None:
+    """Check that a record with the right head begins wherever the lists of a file say that there is an object.
+
+    Raises
+    ------
+    NtuplemlError
+        For the first one of which that is not so.
+    """
+    with path.open("rb") as file:
+        for key in layout.keys:
+            if not _begins_at(file, key):
+                raise NtuplemlError(
+                    f"{where}: another record lies where '{key.path};{key.cycle}' should be in its extended copy; the "
+                    "file was left as it was"
+                )
+
+
+def _begins_at(file: BinaryIO, key: Key) -> bool:
+    try:
+        head = _record_at(file, key.seek)
+    except (struct.error, ValueError):
+        return False
+    return (head.seek, head.size, head.name, head.class_name) == (key.seek, key.size, key.name, key.class_name)
+
+
 def read_layout(path: str | Path) -> Layout:
     """Read the tables of a ROOT file.
 
     Raises
     ------
     NtuplemlError
-        If the tables are incomplete, as in a file that was not closed.
+        If the tables are incomplete, as in a file that was not closed, or name records that are not there.
     """
     try:
         with Path(path).open("rb") as file:
             return _read_layout(file)
+    except _OverwrittenError as error:
+        raise NtuplemlError(
+            f"{path}: {error}; nothing can be added to the file safely, write the scores into a friend tree (--friend)"
+        ) from error
     except (struct.error, UnicodeError, ValueError) as error:
         raise NtuplemlError(
             f"{path}: the tables of the file cannot be read ({error}); it was not closed when it was written, "
@@ -120,11 +184,17 @@ def _read_layout(file: BinaryIO) -> Layout:
         raise ValueError("no ROOT file")
     form = ">qqiiiBiqi" if version >= _LARGE_FILE_VERSION else ">iiiiiBiii"
     end, seek_free, size_free, _, size_name, _, _, seek_info, size_info = struct.unpack_from(form, head, 12)
+    if file.seek(0, 2) < end:
+        raise ValueError("it ends too early")
     if not begin <= seek_free < end or not begin <= seek_info < end:
         raise ValueError("no list of free segments or no description of classes")
     folders: list[Folder] = []
     keys: list[Key] = []
     _read_folder(file, "", begin, size_name, folders, keys)
+    if version % _LARGE_FILE_VERSION < _FIRST_VERSION_WITH_THAT_SIZE:
+        folders = [folder._replace(is_short=False) for folder in folders]
+    _require_record(file, seek_free, size_free, "the list of free segments")
+    _require_record(file, seek_info, size_info, "the description of classes")
     free = [*_free_segments(file, seek_free, size_free), Range(seek_free, seek_free + size_free)]
     return Layout(end, Range(0, begin), free, Range(seek_info, seek_info + size_info), folders, keys)
 
@@ -140,9 +210,11 @@ def _read_folder(file: BinaryIO, path: str, seek: int, size_name: int, folders: 
     header = Range(seek + size_name, seek + record.size)
     if any(folder.header == header for folder in folders):
         raise ValueError(f"folder '{path}' lies within itself")
-    folders.append(Folder(path, header, Range(seek_keys, seek_keys + size_keys)))
+    is_short = header.stop - header.start < _FOLDER_SIZE
+    folders.append(Folder(path, header, Range(seek_keys, seek_keys + size_keys), is_short))
     if seek_keys == 0:  # an empty folder whose list was never written
         return
+    _require_record(file, seek_keys, size_keys, f"the list of objects in '/{path}'")
     content = _read(file, seek_keys, size_keys)
     position = _record(content, 0).head_size
     (number,) = struct.unpack_from(">i", content, position)
@@ -154,6 +226,14 @@ def _read_folder(file: BinaryIO, path: str, seek: int, size_name: int, folders: 
         keys.append(key)
         if entry.class_name in DIRECTORY_CLASSES:
             _read_folder(file, key.path, entry.seek, entry.head_size, folders, keys)
+
+
+def _require_record(file: BinaryIO, seek: int, size: int, what: str) -> _Record:
+    """Head of a record that the tables of the file name; it has to say the same of itself."""
+    record = _record_at(file, seek)
+    if record.seek != seek or not 0 < record.size <= size:
+        raise _OverwrittenError(f"the record of {what} does not begin where it should, or was written over")
+    return record
 
 
 def _free_segments(file: BinaryIO, seek: int, size: int) -> Iterator[Range]:

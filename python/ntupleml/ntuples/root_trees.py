@@ -1,27 +1,23 @@
-"""Filling new branches of an existing tree with ROOT, in a compiled loop.
-
-Python takes over a microsecond per value that `TBranch::Fill` is called for; ROOT's interpreter compiles the loop in
-a few milliseconds, after which compression is what costs.
-"""
+"""Adding branches to a tree with ROOT, and looking at the result; both run in a process of ROOT."""
 
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
-from functools import cache
-from typing import TYPE_CHECKING, Any
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.branch_types import number_type, vector_item
-from ntupleml.ntuples.layout import Key, Range
+from ntupleml.ntuples.layout import Key, Range, read_layout
 from ntupleml.ntuples.marks import MARK_NAME
+from ntupleml.ntuples.root_code import compiled, root_errors
 from ntupleml.root import import_root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -62,69 +58,46 @@ BASKET_SIZE = 128_000
 #: ROOT's numbers of the compression algorithms that are fast at level 1 (times 100).
 _LZ4, _ZSTD, _ZLIB = 400, 500, 100
 
-_COMPILED = r"""
-#include <string>
-#include <unordered_set>
-#include <vector>
-namespace ntupleml {
-std::string first_error;
-ErrorHandlerFunc_t previous_handler = nullptr;
 
-void collect(int level, Bool_t abort, const char *location, const char *message) {
-   if (abort) DefaultErrorHandler(level, abort, location, message);
-   if (level >= kError && first_error.empty()) first_error = std::string(location) + ": " + message;
-}
-void begin_collecting() { first_error.clear(); previous_handler = SetErrorHandler(collect); }
-void end_collecting() { SetErrorHandler(previous_handler); }
+class Extension(NamedTuple):
+    """What was done to a tree.
 
-/// Fill a branch of one number; number of entries filled before the first failure.
-Long64_t fill(TBranch *branch, const void *values, Long64_t entries, Int_t size) {
-   char *slot = branch->GetAddress();
-   const char *value = static_cast<const char *>(values);
-   for (Long64_t entry = 0; entry < entries; ++entry, value += size) {
-      memcpy(slot, value, size);
-      if (branch->Fill() < 0) return entry;
-   }
-   return entries;
-}
+    Attributes
+    ----------
+    description : list of str
+        How ROOT saw the old branches that stay, see `described_tree`.
+    freed : list of Range
+        Where the baskets of replaced branches were.
+    """
 
-/// A new branch of vectors, and the vector that is filled into it.
-template <typename T>
-struct VectorBranch {
-   std::vector<T> slot;
-   TBranch *branch;
+    description: list[str]
+    freed: list[Range]
 
-   VectorBranch(TTree *tree, const char *name, Int_t basket_size) : branch(tree->Branch(name, &slot, basket_size, 0)) {}
 
-   /// Number of entries filled before the first failure; the content of all lies in one piece.
-   Long64_t fill(const void *content, const void *counts, Long64_t entries) {
-      const T *value = static_cast<const T *>(content);
-      const Long64_t *count = static_cast<const Long64_t *>(counts);
-      for (Long64_t entry = 0; entry < entries; value += count[entry++]) {
-         slot.assign(value, value + count[entry]);
-         if (branch->Fill() < 0) return entry;
-      }
-      return entries;
-   }
-};
+def warm_up() -> None:
+    """Start ROOT and let it load what a tree needs, so that forks of this process have it.
 
-void add_baskets(TObjArray *branches, std::unordered_set<Long64_t> &seeks) {
-   for (TObject *object : *branches) {
-      auto branch = static_cast<TBranch *>(object);
-      for (Int_t basket = 0; basket <= branch->GetWriteBasket(); ++basket) seeks.insert(branch->GetBasketSeek(basket));
-      add_baskets(branch->GetListOfBranches(), seeks);
-   }
-}
-/// Whether a tree uses any basket of a branch.
-bool uses_baskets(TTree *tree, TBranch *branch) {
-   std::unordered_set<Long64_t> seeks;
-   add_baskets(tree->GetListOfBranches(), seeks);
-   for (Int_t basket = 0; basket < branch->GetWriteBasket(); ++basket)
-      if (branch->GetBasketSeek(basket) && seeks.count(branch->GetBasketSeek(basket))) return true;
-   return false;
-}
-}
-"""
+    Raises
+    ------
+    NtuplemlError
+        If ROOT is not installed.
+    """
+    root = import_root()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "warm_up.root"
+        file = root.TFile(str(path), "RECREATE")
+        tree = root.TTree("tree", "")
+        tree.SetEntries(1)
+        file.WriteTObject(tree)
+        file.Close()
+        chunk = {"x": (np.zeros(1, "f4"),)}
+        extend_tree(path, _only_key(path), [], {"x": "f4"}, None, chunks=[chunk], where="warm-up")
+        described_tree(path, _only_key(path), [_only_key(path)], (), where="warm-up")
+
+
+def _only_key(path: Path) -> Key:
+    (key,) = read_layout(path).keys
+    return key
 
 
 def is_writable(branch_type: DTypeLike | str) -> bool:
@@ -138,10 +111,11 @@ def extend_tree(
     key: Key,
     other_trees: Sequence[Key],
     branch_types: Mapping[str, DTypeLike | str],
+    mark: Mark | None,
+    *,
     chunks: Iterable[Mapping[str, tuple[NDArray[Any], ...]]],
     where: str,
-    mark: Mark | None = None,
-) -> list[Range]:
+) -> Extension:
     """Add branches to a tree of a ROOT file, in place, and write the tree's header anew.
 
     The file is not safe while this runs: give a copy.
@@ -156,18 +130,17 @@ def extend_tree(
         All other trees and cycles in the file, which may share baskets with this one.
     branch_types : mapping
         Type of each new branch. A branch of such a name that the tree has already is replaced.
+    mark : Mark, optional
+        Left in the tree's user information, where it takes the place of marks of the same branches.
     chunks : iterable of mappings
         Values of all new branches for consecutive entries, from the first entry to the last, as
         `ntupleml.ntuples.branch_types.plain_arrays` gives them.
     where : str
         Beginning of the message.
-    mark : Mark, optional
-        Left in the tree's user information, where it takes the place of marks of the same branches.
 
     Returns
     -------
-    list of Range
-        Where the baskets of replaced branches were.
+    Extension
 
     Raises
     ------
@@ -176,56 +149,99 @@ def extend_tree(
         the new one: a list, an object.
     """
     root = import_root()
-    with _root_errors(root, where):
+    with root_errors(where):
+        file = compiled().ExtendedFile(str(path))
+        if file.IsZombie():
+            raise NtuplemlError(f"{where}: ROOT cannot open the copy of its file")
         try:
-            file = root.TFile(str(path), "UPDATE")
-        except OSError as error:
-            raise NtuplemlError(f"{where}: ROOT cannot open the copy of its file") from error
-        try:
-            tree = _object(file, key)
-            freed = _remove_branches(root, file, tree, branch_types, other_trees, where)
-            _fill_branches(root, tree, branch_types, chunks, _compression(file), where)
+            tree = _tree(file, key, where)
+            compiled().keep_embedded_baskets(tree.GetListOfBranches())
+            described = _description(tree, branch_types)
+            freed = _remove_branches(file, tree, branch_types, other_trees, where)
+            _fill_branches(tree, branch_types, chunks, _compression(file), where)
             _replace_marks(root, tree, list(branch_types), mark)
             if tree.GetDirectory().WriteTObject(tree, key.name, "Overwrite") <= 0:
                 raise NtuplemlError(f"{where}: ROOT could not write the tree's header")
         finally:
             file.Close()
-    return freed
+    return Extension(described, freed)
 
 
-@cache
-def _compiled(root: Any) -> Any:
-    root.gSystem.Load("libTree")  # what is declared is linked with the libraries that are loaded
-    if not root.gInterpreter.Declare(_COMPILED):
-        raise RuntimeError("ROOT's interpreter could not compile the loop that fills branches")
-    return root.ntupleml
+def described_tree(path: Path, key: Key, all_keys: Sequence[Key], but: Container[str], *, where: str) -> list[str]:
+    """Open a file that was extended as any reader would, and describe the tree as ROOT sees it.
+
+    Parameters
+    ----------
+    path : Path
+    key : Key
+        The tree.
+    all_keys : sequence of Key
+        What ROOT has to find in the file.
+    but : container of str
+        New branches, which are left out.
+    where : str
+        Beginning of the message.
+
+    Returns
+    -------
+    list of str
+        To be compared with that of `extend_tree`.
+
+    Raises
+    ------
+    NtuplemlError
+        If ROOT has to repair the file, lacks an object, or cannot read the tree.
+    """
+    root = import_root()
+    with root_errors(where):
+        try:
+            file = root.TFile(str(path))
+        except OSError as error:
+            raise NtuplemlError(f"{where}: ROOT cannot open its extended copy") from error
+        if file.TestBit(root.TFile.kRecovered):
+            raise NtuplemlError(f"{where}: ROOT finds its extended copy damaged; the file was left as it was")
+        for listed in all_keys:
+            found = _folder(file, listed, where).GetKey(listed.name, listed.cycle)
+            if not found or (found.GetSeekKey(), found.GetNbytes()) != (listed.seek, listed.size):
+                raise NtuplemlError(
+                    f"{where}: ROOT does not find '{listed.path}' in its extended copy; the file was left as it was"
+                )
+        described = _description(_tree(file, key, where), but)
+        file.Close()
+    return described
 
 
-@contextmanager
-def _root_errors(root: Any, where: str) -> Iterator[None]:
-    """Turn ROOT's messages on the terminal into an error of ours; the first one tells the cause."""
-    compiled = _compiled(root)
-    compiled.begin_collecting()
-    failure: NtuplemlError | None = None
-    try:
-        yield
-    except NtuplemlError as error:
-        failure = error
-    finally:
-        compiled.end_collecting()
-    message = " ".join(str(compiled.first_error).split())
-    if failure is not None and message and str(failure).startswith(f"{where}: ROOT"):
-        raise NtuplemlError(f"{failure} ({message}); the file was left as it was") from failure
-    if failure is not None:
-        raise failure
-    if message:
-        raise NtuplemlError(f"{where}: ROOT failed ({message}); the file was left as it was")
+def _description(tree: Any, but: Container[str]) -> list[str]:
+    """What decides how ROOT reads a tree: one text for itself, and a fingerprint per branch but some."""
+    lists = [tree.GetListOfFriends(), tree.GetListOfAliases(), tree.GetUserInfo()]
+    notes = [
+        [str(thing.ClassName()), str(thing.GetName()), str(thing.GetTitle())]
+        for things in lists
+        for thing in (things or ())
+        if str(thing.GetName()) != MARK_NAME
+    ]
+    index = tree.GetTreeIndex()
+    names = [str(index.GetMajorName()), str(index.GetMinorName()), index.GetN()] if index else None
+    texts = [str([str(tree.ClassName()), str(tree.GetTitle()), tree.GetEntries(), tree.GetWeight(), notes, names])]
+    for branch in tree.GetListOfBranches():
+        if str(branch.GetName()) not in but:
+            texts.append(str(compiled().fingerprint(branch)))
+    return texts
 
 
-def _object(file: Any, key: Key) -> Any:
-    """Object of a key, of exactly that cycle."""
+def _folder(file: Any, key: Key, where: str) -> Any:
     folder = file.GetDirectory(key.folder) if key.folder else file
-    return folder.GetKey(key.name, key.cycle).ReadObj()
+    if not folder:
+        raise NtuplemlError(f"{where}: ROOT does not find the folder '{key.folder}'")
+    return folder
+
+
+def _tree(file: Any, key: Key, where: str) -> Any:
+    """Tree of a key, of exactly that cycle."""
+    tree = _folder(file, key, where).GetKey(key.name, key.cycle).ReadObj()
+    if not tree.InheritsFrom("TTree"):  # (asking whether there is a tree would open its friends)
+        raise NtuplemlError(f"{where}: ROOT cannot read the tree '{key.name};{key.cycle}'")
+    return tree
 
 
 def _compression(file: Any) -> int:
@@ -242,7 +258,6 @@ def _compression(file: Any) -> int:
 
 
 def _remove_branches(
-    root: Any,
     file: Any,
     tree: Any,
     branch_types: Mapping[str, DTypeLike | str],
@@ -257,7 +272,7 @@ def _remove_branches(
                 f"{where}: branch '{branch.GetName()}' holds something else per event than the new one of this name "
                 "(a list, an object), so it is not replaced; choose other names for the new branches"
             )
-    shared = _shared_branches(root, file, replaced, other_trees)
+    shared = _shared_branches(file, replaced, other_trees, where)
     freed = []
     for branch in replaced:
         if str(branch.GetName()) not in shared:
@@ -299,18 +314,17 @@ def _replace_marks(root: Any, tree: Any, names: Sequence[str], mark: Mark | None
         notes.Add(note)
 
 
-def _shared_branches(root: Any, file: Any, branches: Sequence[Any], other_trees: Sequence[Key]) -> set[str]:
+def _shared_branches(file: Any, branches: Sequence[Any], other_trees: Sequence[Key], where: str) -> set[str]:
     """Names of branches whose baskets another tree, or another cycle of the tree, uses as well."""
     shared: set[str] = set()
     for key in other_trees if branches else ():
-        other = _object(file, key)
-        shared |= {str(b.GetName()) for b in branches if _compiled(root).uses_baskets(other, b)}
+        other = _tree(file, key, where)
+        shared |= {str(b.GetName()) for b in branches if compiled().uses_baskets(other, b)}
         other.Delete()
     return shared
 
 
 def _fill_branches(
-    root: Any,
     tree: Any,
     branch_types: Mapping[str, DTypeLike | str],
     chunks: Iterable[Mapping[str, tuple[NDArray[Any], ...]]],
@@ -318,7 +332,7 @@ def _fill_branches(
     where: str,
 ) -> None:
     """Make and fill new branches."""
-    branches = {name: _NewBranch(root, tree, name, kind) for name, kind in branch_types.items()}
+    branches = {name: _NewBranch(tree, name, kind) for name, kind in branch_types.items()}
     for branch in branches.values():
         branch.root_branch.SetCompressionSettings(compression)
     for columns in chunks:
@@ -333,12 +347,11 @@ def _fill_branches(
 class _NewBranch:
     """A branch of ROOT, with the place in memory that it is filled from."""
 
-    def __init__(self, root: Any, tree: Any, name: str, branch_type: DTypeLike | str) -> None:
-        self._compiled = _compiled(root)
+    def __init__(self, tree: Any, name: str, branch_type: DTypeLike | str) -> None:
         letter = LEAF_TYPES[number_type(branch_type)]
         self._is_vector = vector_item(branch_type) is not None
         if self._is_vector:
-            self._slot = self._compiled.VectorBranch[_CXX_TYPES[letter]](tree, name, BASKET_SIZE)
+            self._slot = compiled().VectorBranch[_CXX_TYPES[letter]](tree, name, BASKET_SIZE)
             self.root_branch = self._slot.branch
             return
         dtype = np.dtype(branch_type)
@@ -354,7 +367,7 @@ class _NewBranch:
             return len(counts) == 0 or self._slot.fill(_not_empty(content), counts, len(counts)) == len(counts)
         (values,) = arrays
         entries = values.nbytes // self._bytes_per_entry
-        return entries == 0 or self._compiled.fill(self.root_branch, values, entries, self._bytes_per_entry) == entries
+        return entries == 0 or compiled().fill(self.root_branch, values, entries, self._bytes_per_entry) == entries
 
 
 def _not_empty(content: NDArray[Any]) -> NDArray[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.branch_types import add_to_checksum, no_checksum, number_type, plain_arrays, vector_item
-from ntupleml.ntuples.layout import DIRECTORY_CLASSES, Key, Layout, Range, read_layout
+from ntupleml.ntuples.layout import DIRECTORY_CLASSES, Key, Layout, Range, read_layout, require_objects
 from ntupleml.ntuples.opening import one_line, open_root_file
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
     from ntupleml.ntuples.branch_types import Checksum
 
-_STANDARD_COLLECTION = re.compile(r"(std::)?(vector|list|forward_list|deque|bitset|(unordered_)?(multi)?(set|map))<")
 #: Bytes that are compared at once.
 _BLOCK = 8_000_000
 #: Entries of a branch that are read back at once.
@@ -32,8 +30,8 @@ def require_rest_unchanged(
 ) -> None:
     """Check the edited copy of a file in which one tree was written: all else must be as it was.
 
-    Compared are all bytes of the old file outside gaps and ROOT's own tables, the list of all objects, and the list
-    of the classes that are described.
+    Compared are all bytes of the old file outside gaps and ROOT's own tables, the list of all objects, and the
+    descriptions of classes.
 
     Parameters
     ----------
@@ -53,13 +51,13 @@ def require_rest_unchanged(
     NtuplemlError
         If anything else differs.
     """
-    layout = read_layout(old)
+    layout, layout_of_copy = read_layout(old), _layout_of_copy(new, where)
     changed = [layout.header, layout.streamer_info, *layout.free, *freed]
     changed += [key.range for key in replaced]
     # ROOT dates all folders that it opened anew and writes their lists again; what they list is compared below.
     changed += [part for folder in layout.folders for part in (folder.header, folder.key_list)]
     _require_same_bytes(old, new, layout, changed, where)
-    before, after = set(layout.keys) - set(replaced), set(read_layout(new).keys)
+    before, after = set(layout.keys) - set(replaced), set(layout_of_copy.keys)
     written = [key for key in after - before if key.path == tree_path and key.class_name not in DIRECTORY_CLASSES]
     folders = [key for key in after - before if key.class_name in DIRECTORY_CLASSES]
     strangers = after - before - set(written) - {key for key in folders if tree_path.startswith(f"{key.path}/")}
@@ -67,25 +65,43 @@ def require_rest_unchanged(
         raise NtuplemlError(
             f"{where}: its extended copy lists other objects than it should; the file was left as it was"
         )
-    if _class_versions(old) - _class_versions(new):
+    described = _descriptions(new, where)
+    for name, description in _descriptions(old, where).items():
+        if described.get(name) != description:
+            raise NtuplemlError(
+                f"{where}: its extended copy describes class '{name[0]}' otherwise, or not at all; the file was left "
+                "as it was"
+            )
+
+
+def _layout_of_copy(new: Path, where: str) -> Layout:
+    try:
+        layout = read_layout(new)
+    except NtuplemlError as error:
         raise NtuplemlError(
-            f"{where}: its extended copy lacks descriptions of classes that the file has; the file was left as it was"
-        )
+            f"{where}: the tables of its extended copy are damaged ({error.__cause__}); the file was left as it was"
+        ) from error
+    require_objects(new, layout, where)
+    return layout
 
 
-def _class_versions(path: Path) -> set[tuple[str, int]]:
-    """Classes that a file describes, but for the collections of the standard library.
-
-    Those ROOT leaves out at times when it writes the descriptions anew: whatever reads ROOT files knows them.
-    """
+def _descriptions(path: Path, where: str) -> dict[tuple[str, int], list[tuple[Any, ...]]]:
+    """Members of each version of each class that a file describes. Sizes in memory are those of one machine."""
+    members = ("fName", "fType", "fTypeName", "fArrayLength", "fArrayDim", "fBaseVersion", "fCountName", "fTitle")
     with open_root_file(path) as file:
-        descriptions = file.file.streamers
-    return {
-        (name, version)
-        for name, versions in descriptions.items()
-        if not _STANDARD_COLLECTION.match(name)
-        for version in versions
-    }
+        try:
+            return {
+                (name, version): [
+                    (element.classname, *(element.member(member, none_if_missing=True) for member in members))
+                    for element in description.elements
+                ]
+                for name, versions in file.file.streamers.items()
+                for version, description in versions.items()
+            }
+        except Exception as error:  # damage makes uproot raise nearly anything
+            raise NtuplemlError(
+                f"{where}: its descriptions of classes cannot be read: {one_line(error)}; the file was left as it was"
+            ) from error
 
 
 def _require_same_bytes(old: str | Path, new: str | Path, layout: Layout, changed: Iterable[Range], where: str) -> None:
