@@ -14,6 +14,7 @@ from ntupleml.artifacts import default_method_name, methods_by_fold, models_by_f
 from ntupleml.artifacts.origins import find_origin
 from ntupleml.config import OnnxConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
+from ntupleml.expressions.syntax import ENTRY
 from ntupleml.folds import event_numbers, fold_of_events, what_decides
 from ntupleml.ntuples.variables import columns_to_matrix, required_branches
 from ntupleml.scoring import append_condition, load_scorer
@@ -93,12 +94,11 @@ class Model:
             )
         numbers = self._event_numbers(table, event, number)
         needed = required_branches(self._scorer.variables, table, self._where)
+        table.setdefault(ENTRY, np.arange(number))
         chosen = {name: table[name] for name in needed}
         if isinstance(self._scorer, GroupScorer):
             return self._scorer.score(chosen, numbers, where=self._where)
         matrix = columns_to_matrix(chosen, self._scorer.variables, where=self._where)
-        if not needed:  # constants only
-            matrix = np.broadcast_to(matrix, (number, len(self._scorer.variables)))
         matrix = append_condition(matrix, self._scorer.conditions, self._condition, f"{self._where}: condition")
         return self._scorer.score(matrix, fold_of_events(numbers, self.num_folds), where=self._where)
 

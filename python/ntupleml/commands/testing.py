@@ -40,6 +40,7 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
 def _add_step(parser: argparse.ArgumentParser, *, several_methods: bool = False) -> None:
     """Add what all steps have; `several_methods` where one picture can show several."""
     _add_testing(parser)
+    parser.set_defaults(several_methods=several_methods)
     parser.add_argument(
         "--method",
         type=_method_names if several_methods else lambda text: [text],
@@ -63,7 +64,7 @@ def _prepared(arguments: argparse.Namespace) -> Preparation:
     """What `prepare` makes of the arguments of a step."""
     from ntupleml.testing.preparation import prepare
 
-    every = arguments.methods == ["all"]
+    every = arguments.several_methods and arguments.methods == ["all"]
     return prepare(
         arguments.config_training,
         arguments.config_testing,
