@@ -14,6 +14,7 @@ from ntupleml.artifacts import (
     TrainingRecord,
     model_files,
     models_by_fold,
+    read_keras_file,
     record_hash,
     sha256_of_file,
     write_record,
@@ -134,7 +135,7 @@ def _write(folder: Path, fold: int, num_folds: int, network: Any, scaler: Any, c
     network.save(files.model)
     write_preprocessing(files.preprocessing, scaler)
     graph = keras_to_onnx(
-        network,
+        read_keras_file(files.model),
         scaler,
         record.variables,
         record.classes,

@@ -2,7 +2,7 @@
 
 from ntupleml.artifacts.files import KERAS, TMVA_JOB, Method, ModelFiles, model_files, sha256_of_file
 from ntupleml.artifacts.foreign_weights import read_foreign_weights
-from ntupleml.artifacts.keras_files import check_keras_file, load_keras_model
+from ntupleml.artifacts.keras_files import KerasFile, file_of_model, load_keras_model, read_keras_file
 from ntupleml.artifacts.listed_files import Found as FoundModel
 from ntupleml.artifacts.listed_files import find_by_checksum, find_by_record_hash
 from ntupleml.artifacts.methods import default_method_name, find_method, methods_by_fold, methods_of
@@ -25,14 +25,15 @@ __all__ = [
     "ClassContent",
     "DatasetRecord",
     "FoundModel",
+    "KerasFile",
     "Method",
     "ModelFiles",
     "OnnxCheck",
     "SplitSizes",
     "TrainedModel",
     "TrainingRecord",
-    "check_keras_file",
     "default_method_name",
+    "file_of_model",
     "find_by_checksum",
     "find_by_record_hash",
     "find_method",
@@ -43,6 +44,7 @@ __all__ = [
     "model_files",
     "models_by_fold",
     "read_foreign_weights",
+    "read_keras_file",
     "read_record",
     "record_hash",
     "sha256_of_file",

@@ -1,70 +1,42 @@
-"""The description of a network in a Keras file, checked before Keras builds anything from it.
+"""The description of a network in a Keras file, read into plain data and checked before Keras builds anything from it.
 
 Keras' own ``safe_mode`` has been got round again and again (CVE-2025-1550, 2025-8747, 2025-9906, 2025-49655): a
-description may name functions to import and call, files to read, and code. Here every object in it, however deep,
-must be one of a short list that plain dense networks are made of.
+description may name functions to import and call, files to read, and code. Others name numbers that fill the memory.
+Here every object in it, however deep, must be one of a short list, every setting of a layer one that is known and
+within bounds (`keras_layers.LAYERS`), and every shape follows from those before it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from ntupleml.artifacts import keras_options as options
+from ntupleml.artifacts.keras_layers import COMMON, LAYERS, unread_setting
+from ntupleml.artifacts.keras_network import KerasLayer, KerasNetwork, LayerCall
 from ntupleml.errors import NtuplemlError, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from ntupleml.artifacts.keras_layers import Shape
 
-_LAYERS = (
-    "Activation ActivityRegularization Add AlphaDropout Average BatchNormalization Concatenate Dense Dropout ELU "
-    "GaussianDropout GaussianNoise InputLayer LayerNormalization LeakyReLU Maximum Minimum Multiply ReLU Rescaling "
-    "Softmax Subtract UnitNormalization"
-)
-_INITIALIZERS = (
-    "Constant GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform Ones Orthogonal RandomNormal "
-    "RandomUniform TruncatedNormal VarianceScaling Zeros"
-)
-_OPTIMIZERS = "Adadelta Adafactor Adagrad Adam AdamW Adamax Ftrl Lion Nadam RMSprop SGD"
-_LOSSES = (
-    "BinaryCrossentropy BinaryFocalCrossentropy CategoricalCrossentropy CategoricalFocalCrossentropy "
-    "CategoricalHinge Hinge Huber KLDivergence LogCosh MeanAbsoluteError MeanSquaredError Poisson "
-    "SparseCategoricalCrossentropy SquaredHinge"
-)
-_METRICS = (
-    "AUC Accuracy BinaryAccuracy BinaryCrossentropy CategoricalAccuracy CategoricalCrossentropy KLDivergence Mean "
-    "MeanAbsoluteError MeanSquaredError Poisson Precision Recall RootMeanSquaredError SparseCategoricalAccuracy "
-    "SparseCategoricalCrossentropy TopKCategoricalAccuracy"
-)
-_SCHEDULES = "CosineDecay CosineDecayRestarts ExponentialDecay InverseTimeDecay PiecewiseConstantDecay PolynomialDecay"
-_FUNCTION_NAMES = (
-    "binary_accuracy binary_crossentropy categorical_accuracy categorical_crossentropy categorical_hinge hinge huber "
-    "kl_divergence log_cosh mean_absolute_error mean_squared_error poisson sparse_categorical_crossentropy "
-    "squared_hinge"
-)
-#: What a description may name: the module, and the classes in it.
-_ALLOWED = {
-    "keras": frozenset({"Sequential", "Functional", "Model", "DTypePolicy"}),
-    "keras.models": frozenset({"Sequential", "Functional", "Model"}),
-    "keras.src.models.functional": frozenset({"Functional"}),
-    "keras.src.models.sequential": frozenset({"Sequential"}),
-    "keras.layers": frozenset(_LAYERS.split()),
-    "keras.initializers": frozenset(_INITIALIZERS.split()),
-    "keras.regularizers": frozenset({"L1", "L2", "L1L2"}),
-    "keras.constraints": frozenset({"MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm"}),
-    "keras.optimizers": frozenset(_OPTIMIZERS.split()),
-    "keras.optimizers.schedules": frozenset(_SCHEDULES.split()),
-    "keras.losses": frozenset(_LOSSES.split()),
-    "keras.metrics": frozenset(_METRICS.split()),
+_MODEL_MODULES = {
+    "keras": ("Sequential", "Functional", "Model"),
+    "keras.models": ("Sequential", "Functional", "Model"),
+    "keras.src.models.functional": ("Functional",),
+    "keras.src.models.sequential": ("Sequential",),
 }
-_MODELS = frozenset({"Sequential", "Functional", "Model"})
-#: Losses and metrics that were given to ``compile`` as functions.
-_FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
-#: Number of weights that no network here has; more would be an attack on the memory.
-MOST_WEIGHTS = 500_000_000
-_MOST_OBJECTS = 100_000
+_MODEL_KEYS = {"name", "trainable", "dtype", "layers", "input_layers", "output_layers", "build_input_shape"}
+_INPUT_KEYS = {"name", "dtype", "batch_shape", "sparse", "ragged", "optional"}
+_ITEM_KEYS = {"module", "class_name", "config", "registered_name", "name", "inbound_nodes"}
+#: What Keras is not given: it needs none of these to build a network whose weights are read from the file.
+_LEFT_OUT = {"build_config", "compile_config", "shared_object_id"}
+#: Bounds of what a description may ask for beside the weights, which are all in the file: layers with their calls,
+#: networks in networks, and numbers that are computed per event.
+_MOST_LAYERS, _DEEPEST, _MOST_VALUES = 3_000, 20, 100_000
 
 
-def check_network_config(config: Any, where: str) -> None:
-    """Refuse a network's description unless it is a plain network of known layers.
+def read_network_config(config: Any, where: str) -> KerasNetwork:
+    """Read a network's description, or refuse it unless it is a plain network of known layers.
 
     Parameters
     ----------
@@ -76,91 +48,315 @@ def check_network_config(config: Any, where: str) -> None:
     Raises
     ------
     NtuplemlError
-        Naming the first object that is not allowed and its place, or what is wrong with the sizes.
+        Naming the first layer or setting that is not read and its place, or what is wrong with the sizes.
     """
-    if not isinstance(config, dict) or config.get("class_name") not in _MODELS:
+    if not isinstance(config, dict) or _model_class(config) is None:
         raise NtuplemlError(f"{where}: does not describe a Keras network")
-    for count, (place, item) in enumerate(_blocks(config)):
-        if count > _MOST_OBJECTS:
-            raise NtuplemlError(f"{where}: describes more than {_MOST_OBJECTS} objects; not a network of ours")
-        _check_object(item, place, where)
-    _check_size(config, where)
+    network = KerasNetwork(where, _without(config, _LEFT_OUT))
+    reader = _Reader(network)
+    shapes = reader.input_shapes(network.config, ())
+    if len(shapes) != 1:
+        raise NtuplemlError(f"{where}: the network has {len(shapes)} inputs; one matrix, events × variables, is needed")
+    network.shapes += shapes
+    reader.num_values += shapes[0][0]
+    outputs = reader.read_model(network.config, (), "", [0])
+    if len(outputs) != 1:
+        raise NtuplemlError(f"{where}: the network has {len(outputs)} outputs; one is needed")
+    (network.output,) = outputs
+    network.config = _without(network.config, set(), "_initializer")
+    return network
 
 
-def _blocks(config: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every block of keys in a description, with its place in it."""
-    waiting: list[tuple[str, Any]] = [("", config)]
-    while waiting:
-        place, item = waiting.pop()
-        if isinstance(item, dict):
-            yield place or "the network", item
-            waiting += [(f"{place}.{key}".lstrip("."), value) for key, value in item.items()]
-        elif isinstance(item, list):
-            waiting += [(f"{place}[{index}]", value) for index, value in enumerate(item)]
+def _without(item: Any, keys: set[str], ending: str | None = None) -> Any:
+    """Copy of parsed JSON without some keys."""
+    if isinstance(item, dict):
+        return {
+            key: _without(value, keys, ending)
+            for key, value in item.items()
+            if key not in keys and not (ending and key.endswith(ending))
+        }
+    return [_without(value, keys, ending) for value in item] if isinstance(item, list) else item
 
 
-def _check_object(item: dict[str, Any], place: str, where: str) -> None:
-    if not {"class_name", "registered_name", "module", "spec_name"} & item.keys():
-        return
-    name, module, registered = item.get("class_name"), item.get("module"), item.get("registered_name")
-    if name == "__keras_tensor__" and module is None and registered is None:
-        return
-    if name == "function" and _is_known_function(item):
-        return
-    shown = one_line(f"{module}.{name}" if module else name, 100)
-    place = one_line(place, 200)
-    if not isinstance(name, str) or not isinstance(module, str) or name not in _ALLOWED.get(module, ()):
-        raise NtuplemlError(
-            f"{where}: refused: {place} is '{shown}', which is not among the plain layers, losses, metrics and "
-            "optimizers that are read; a network with it could run code"
+def _model_class(item: dict[str, Any]) -> str | None:
+    """``Sequential`` or ``Functional``; None for anything else."""
+    name, module = item.get("class_name"), item.get("module")
+    if not isinstance(name, str) or not isinstance(module, str) or name not in _MODEL_MODULES.get(module, ()):
+        return None
+    return "Sequential" if name == "Sequential" else "Functional"
+
+
+class _Reader:
+    """A walk through a description, which fills a network."""
+
+    def __init__(self, network: KerasNetwork) -> None:
+        self.network = network
+        self.num_layers = 0
+        self.num_values = 0
+        self.weights: dict[tuple[str, ...], tuple[Shape, ...]] = {}
+
+    def refuse(self, names: tuple[str, ...], reason: str) -> NoReturn:
+        place = f"layer '{one_line('/'.join(names), 200)}'" if names else "the network"
+        raise NtuplemlError(f"{self.network.where}: refused: {place}: {reason}")
+
+    def read_model(self, item: dict[str, Any], names: tuple[str, ...], group: str, inputs: list[int]) -> list[int]:
+        """Append the calls of a network and return its outputs."""
+        if len(names) > _DEEPEST:
+            self.refuse(names[:3], f"is a network in networks, deeper than {_DEEPEST}")
+        layers = self.layers_of(item, names)
+        groups = _weight_groups(item, layers, group)
+        if _model_class(item) == "Sequential":
+            start = 1 if layers[0]["class_name"] == "InputLayer" else 0
+            for layer, place in zip(layers[start:], groups[start:], strict=True):
+                inputs = self.call(layer, (*names, _name(layer)), place, inputs)
+            return inputs
+        return self.read_functional(item, names, dict(zip(map(_name, layers), groups, strict=True)), inputs)
+
+    def layers_of(self, item: dict[str, Any], names: tuple[str, ...]) -> list[dict[str, Any]]:
+        """Layers of a network, each checked by itself."""
+        self.check_item(item, names)
+        config = item["config"]
+        layers = config.get("layers")
+        unknown = [key for key, value in config.items() if key not in _MODEL_KEYS and not options.is_unset(value)]
+        unknown += [key for key in ("dtype", "trainable") if key in config and not COMMON[key](config[key])]
+        if unknown:
+            self.refuse(names, f"has the setting '{one_line(unknown[0], 50)}', which is not read")
+        if not isinstance(layers, list) or not layers:
+            self.refuse(names, "has no list of layers")
+        self.count(len(layers))
+        for number, layer in enumerate(layers):
+            if not isinstance(layer, dict):
+                self.refuse((*names, str(number)), "is no layer")
+            self.check_item(layer, (*names, str(number)))
+            if _model_class(item) == "Sequential" and "inbound_nodes" in layer:
+                self.refuse((*names, str(number)), "is called by itself, in a sequential network; damaged")
+        found = [layer["config"]["name"] for layer in layers]
+        if len(set(found)) < len(found):
+            self.refuse(names, "has two layers of the same name")
+        return layers
+
+    def check_item(self, item: dict[str, Any], names: tuple[str, ...]) -> None:
+        """Refuse an object of another kind than a known layer or network."""
+        config, module, kind = item.get("config"), item.get("module"), item.get("class_name")
+        shown = one_line(f"{module}.{kind}" if module else kind, 100)
+        known = _model_class(item) is not None or (
+            module == "keras.layers" and isinstance(kind, str) and (kind in LAYERS or kind == "InputLayer")
         )
-    if registered not in (None, name):
-        raise NtuplemlError(
-            f"{where}: refused: {place}, '{shown}', is registered as '{one_line(registered, 100)}', a custom object"
-        )
-    if not isinstance(item.get("config"), dict):
-        raise NtuplemlError(f"{where}: damaged: {place}, '{shown}', has no config")
+        if not known:
+            self.refuse(
+                names, f"is '{shown}', which is not among the plain layers that are read; with it a file could run code"
+            )
+        if item.get("registered_name") not in (None, kind):
+            self.refuse(
+                names, f"'{shown}' is registered as '{one_line(item['registered_name'], 100)}', a custom object"
+            )
+        if not isinstance(config, dict) or not options.is_name(config.get("name")):
+            self.refuse(names, f"'{shown}' has no settings or no name; damaged")
+        if item.get("name", config["name"]) != config["name"] or item.keys() - _ITEM_KEYS:
+            self.refuse(names, f"'{shown}' has two names, or unknown keys; damaged")
+
+    def input_shapes(self, item: dict[str, Any], names: tuple[str, ...]) -> list[Shape]:
+        """Shapes of a network's inputs."""
+        layers = self.layers_of(item, names)
+        if _model_class(item) == "Sequential":
+            shape = item["config"].get("build_input_shape")
+            if layers[0]["class_name"] == "InputLayer":
+                shape = self.batch_shape(layers[0], names)
+            return [self.matrix(shape)]
+        by_name = {_name(layer): layer for layer in layers}
+        return [
+            self.matrix(self.batch_shape(by_name.get(name), names))
+            for name, _, _ in self.places(item["config"].get("input_layers"), names)
+        ]
+
+    def batch_shape(self, layer: dict[str, Any] | None, names: tuple[str, ...]) -> Any:
+        if layer is None or layer["class_name"] != "InputLayer":
+            self.refuse(names, "begins with something that is no input; damaged")
+        config = layer["config"]
+        unknown = [key for key, value in config.items() if key not in _INPUT_KEYS and not options.is_unset(value)]
+        if not options.is_float32(config.get("dtype")):
+            self.refuse(
+                (*names, config["name"]), f"takes numbers of the type {one_line(config['dtype'], 50)}; float32 is read"
+            )
+        if unknown or any(not options.is_unset(config.get(key)) for key in ("sparse", "ragged", "optional")):
+            self.refuse((*names, config["name"]), "is an input of another kind than a plain matrix")
+        return config.get("batch_shape")
+
+    def matrix(self, shape: Any) -> Shape:
+        """Shape of one event; a number of events, from a network built on data, is taken out of the description."""
+        if not isinstance(shape, list) or len(shape) != 2 or not options.is_whole(shape[1]):
+            raise NtuplemlError(
+                f"{self.network.where}: its input has the shape {one_line(shape, 100)}; one matrix, events × "
+                "variables, is needed"
+            )
+        shape[0] = None
+        return (shape[1],)
+
+    def places(self, value: Any, names: tuple[str, ...]) -> list[tuple[str, int, int]]:
+        """Where inputs or outputs of a functional network are: name of the layer, number of its call, and 0."""
+        places = [value] if isinstance(value, list) and value and isinstance(value[0], str) else value
+        if not isinstance(places, list) or not places:
+            self.refuse(names, "has no list of inputs and outputs")
+        for place in places:
+            if not isinstance(place, list) or len(place) != 3 or not isinstance(place[0], str):
+                self.refuse(names, "has inputs or outputs that are no list of layers")
+            if isinstance(place[1], bool) or not isinstance(place[1], int) or place[2] != 0:
+                self.refuse(names, "has inputs or outputs of layers that give several values")
+        return [(name, number, index) for name, number, index in places]
+
+    def read_functional(
+        self, item: dict[str, Any], names: tuple[str, ...], groups: dict[str, str], inputs: list[int]
+    ) -> list[int]:
+        """Append the calls of a functional network, each as soon as its inputs are there."""
+        config = item["config"]
+        starts = self.places(config.get("input_layers"), names)
+        if len(starts) != len(inputs):
+            self.refuse(names, f"takes {len(starts)} inputs, but gets {len(inputs)}")
+        known: dict[tuple[str, int], int] = {
+            (name, 0): value for (name, _, _), value in zip(starts, inputs, strict=True)
+        }
+        waiting = self.nodes_of(config["layers"], names)
+        used = {name for name, _ in known} | {node.name for node in waiting}
+        for layer in config["layers"]:
+            if _name(layer) not in used:
+                self.refuse((*names, _name(layer)), "is not used")
+        while waiting:
+            later = []
+            for node in waiting:
+                if any(source not in known for source in node.sources):
+                    later.append(node)
+                    continue
+                given = [known[source] for source in node.sources]
+                outputs = self.call(node.layer, (*names, node.name), groups[node.name], given)
+                if len(outputs) != 1:
+                    self.refuse((*names, node.name), f"has {len(outputs)} outputs; one is read")
+                (known[node.name, node.number],) = outputs
+            if len(later) == len(waiting):
+                self.refuse((*names, later[0].name), "has inputs that nothing gives")
+            waiting = later
+        # There, a network in the network counts its own building as its first call.
+        built = {_name(layer) for layer in config["layers"] if _model_class(layer) == "Functional"}
+        ends = [(name, number - (name in built)) for name, number, _ in self.places(config.get("output_layers"), names)]
+        if any(end not in known for end in ends):
+            self.refuse(names, "has an output that nothing gives")
+        return [known[end] for end in ends]
+
+    def nodes_of(self, layers: list[dict[str, Any]], names: tuple[str, ...]) -> list[_Node]:
+        found = []
+        for layer in layers:
+            nodes = layer.get("inbound_nodes")
+            if not isinstance(nodes, list):
+                self.refuse((*names, _name(layer)), "has no list of calls")
+            self.count(len(nodes))
+            for number, node in enumerate(nodes):
+                found.append(_Node(layer, number, self.sources(node, (*names, _name(layer)))))
+        return found
+
+    def count(self, number: int) -> None:
+        self.num_layers += number
+        if self.num_layers > _MOST_LAYERS:
+            self.refuse((), f"has more than {_MOST_LAYERS:,} layers and calls of them")
+
+    def sources(self, node: Any, names: tuple[str, ...]) -> list[tuple[str, int]]:
+        """Which values a call takes; any other argument must say nothing."""
+        if not isinstance(node, dict) or node.keys() != {"args", "kwargs"}:
+            self.refuse(names, "is called in a form that is not read")
+        args, kwargs = node["args"], node["kwargs"]
+        if not isinstance(args, list) or len(args) != 1 or not isinstance(kwargs, dict):
+            self.refuse(names, "is called with other arguments than its inputs")
+        for key, value in kwargs.items():
+            if not (
+                key in ("mask", "training")
+                and all(map(options.is_unset, value if isinstance(value, list) else [value]))
+            ):
+                self.refuse(names, f"is called with {one_line(key, 50)}={one_line(value, 50)}, which is not read")
+        tensors = args[0] if isinstance(args[0], list) else [args[0]]
+        return [self.source(tensor, names) for tensor in tensors]
+
+    def source(self, tensor: Any, names: tuple[str, ...]) -> tuple[str, int]:
+        if (
+            not isinstance(tensor, dict)
+            or tensor.keys() != {"class_name", "config"}
+            or tensor["class_name"] != "__keras_tensor__"
+            or not isinstance(tensor["config"], dict)
+        ):
+            self.refuse(names, "is called with something else than the output of a layer")
+        content = tensor["config"]
+        if content.keys() - {"shape", "dtype", "keras_history", "name"} or not options.is_float32(content.get("dtype")):
+            self.refuse(names, "is called with a value of another kind than float32")
+        ((name, number, _),) = self.places([content.get("keras_history")], names)
+        return name, number
+
+    def call(self, item: dict[str, Any], names: tuple[str, ...], group: str, inputs: list[int]) -> list[int]:
+        """Append a call of a layer or network."""
+        if _model_class(item) is not None:
+            shapes = self.input_shapes(item, names)
+            if [self.network.shapes[number] for number in inputs] != shapes:
+                self.refuse(names, "gets inputs of another shape than it is described with")
+            return self.read_model(item, names, group, inputs)
+        layer, output = self.layer(item, names, group, inputs)
+        if self.weights.setdefault(names, layer.weights) != layer.weights:
+            self.refuse(names, "is used for inputs of different shapes")
+        network = self.network
+        network.shapes.append(output)
+        self.num_values += output[0]
+        if self.num_values > _MOST_VALUES:
+            self.refuse(names, f"with it the network computes more than {_MOST_VALUES:,} numbers per event")
+        network.calls.append(LayerCall(layer, tuple(inputs), len(network.shapes) - 1))
+        return [len(network.shapes) - 1]
+
+    def layer(
+        self, item: dict[str, Any], names: tuple[str, ...], group: str, inputs: list[int]
+    ) -> tuple[KerasLayer, Shape]:
+        """A layer whose settings are all read, and the shape of its output."""
+        kind, settings = item["class_name"], item["config"]
+        if kind == "InputLayer":
+            self.refuse(names, "is an input in the middle of the network")
+        unread = unread_setting(kind, settings)
+        if unread is not None:
+            self.refuse(
+                (*names,), f"its setting {one_line(unread, 50)}={one_line(settings[unread], 100)} is not read ({kind})"
+            )
+        try:
+            shapes = LAYERS[kind].shapes(settings, [self.network.shapes[number] for number in inputs])
+        except KeyError as error:
+            self.refuse(names, f"its setting {error} is missing ({kind})")
+        except ValueError as error:
+            self.refuse(names, f"{error} ({kind})")
+        return KerasLayer(kind, names, group, settings, shapes.weights), shapes.output
 
 
-def _is_known_function(item: dict[str, Any]) -> bool:
-    name = item.get("config")
-    registered = item.get("registered_name")
-    return (
-        isinstance(name, str)
-        and name in _FUNCTIONS
-        and item.get("module") in ("builtins", "keras.losses", "keras.metrics")
-        and registered in (None, "function", name)
-    )
+class _Node(NamedTuple):
+    """A call in a functional network: of which layer, its how manieth, and which calls give its inputs."""
+
+    layer: dict[str, Any]
+    number: int
+    sources: list[tuple[str, int]]
+
+    @property
+    def name(self) -> str:
+        return _name(self.layer)
 
 
-def _check_size(config: dict[str, Any], where: str) -> None:
-    """Bound the number of weights from above: widths of layers, and how often concatenation multiplies them."""
-    units = 0
-    width = 0
-    factor = 1
-    for _, item in _blocks(config):
-        inner = item.get("config")
-        if not isinstance(inner, dict) or item.get("class_name") in _MODELS:
+def _name(layer: dict[str, Any]) -> str:
+    name: str = layer["config"]["name"]
+    return name
+
+
+def _weight_groups(item: dict[str, Any], layers: list[dict[str, Any]], group: str) -> list[str]:
+    """Where the weights of layers are in the file: Keras counts those of a class in their order.
+
+    Sequential networks leave out their input.
+    """
+    counts: dict[str, int] = {}
+    groups = []
+    for layer in layers:
+        kind = _model_class(layer) or layer["class_name"]
+        if kind == "InputLayer" and _model_class(item) == "Sequential":
+            groups.append("")
             continue
-        units += _whole(inner.get("units", 0), where)
-        for shape in (inner.get("batch_shape"), inner.get("shape"), item.get("build_config")):
-            width = max(width, _largest(shape, where))
-        if item.get("class_name") == "Concatenate":
-            factor *= max(1, sum(block.get("class_name") == "__keras_tensor__" for _, block in _blocks(item)))
-        if max(units, 1) * (units + width) * factor > MOST_WEIGHTS:
-            raise NtuplemlError(f"{where}: refused: the network would have more than {MOST_WEIGHTS:,} weights")
-
-
-def _largest(shape: Any, where: str) -> int:
-    """Largest dimension in a shape, or in whatever nest of shapes."""
-    if isinstance(shape, dict):
-        return max((_largest(part, where) for part in shape.values()), default=0)
-    if isinstance(shape, list):
-        return max((_largest(part, where) for part in shape), default=0)
-    return _whole(shape, where) if isinstance(shape, int) else 0
-
-
-def _whole(value: Any, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise NtuplemlError(f"{where}: damaged: a layer has the width {one_line(value, 50)}")
-    return value
+        stem = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind).lower()
+        number = counts.get(stem, 0)
+        counts[stem] = number + 1
+        groups.append(f"{group}layers/{stem}_{number}/" if number else f"{group}layers/{stem}/")
+    return groups

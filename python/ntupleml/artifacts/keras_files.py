@@ -1,20 +1,22 @@
-"""Keras models on disk: loaded only after everything in the file has been checked."""
+"""Keras models on disk: everything in the file is checked and read here, and Keras builds the model from that."""
 
 from __future__ import annotations
 
+import copy
 import json
-import logging
-import warnings
+import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ntupleml.artifacts.keras_config import check_network_config
-from ntupleml.artifacts.keras_weights import check_weights
+from ntupleml.artifacts.keras_config import read_network_config
+from ntupleml.artifacts.keras_weights import read_weights
 from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.tensorflow_import import import_tensorflow
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from ntupleml.artifacts.keras_network import KerasNetwork
+    from ntupleml.artifacts.keras_weights import Weights
 
 _CONFIG = "config.json"
 _WEIGHTS = "model.weights.h5"
@@ -23,78 +25,130 @@ _MEMBERS = {_CONFIG: 10_000_000, "metadata.json": 100_000, _WEIGHTS: 8_000_000_0
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def load_keras_model(path: str | Path, *, compiled: bool = True) -> Any:
-    """Load a Keras model after `check_keras_file` has found nothing wrong. Imports TensorFlow.
+class KerasFile(NamedTuple):
+    """A network as plain data, read without Keras.
+
+    Attributes
+    ----------
+    network : KerasNetwork
+    weights : dict
+        By the names of a layer, its weights.
+    compile_config : dict
+        With which loss and optimiser it was trained, as in the file; nothing here builds anything from it.
+    """
+
+    network: KerasNetwork
+    weights: Weights
+    compile_config: dict[str, Any]
+
+
+def read_keras_file(path: str | Path, where: str | None = None) -> KerasFile:
+    """Read a Keras file; refuse one that could run code, read other files or fill the memory when it is loaded.
+
+    Looked at are the zip (only the members that a network needs, each once, bounded in size), the description of the
+    network (`read_network_config`) and the weights (`read_weights`): each layer has those that its description needs,
+    so a network takes no more memory than its file. Keras is not imported.
 
     Parameters
     ----------
     path : path
         A ``.keras`` file.
-    compiled : bool, default: True
-        Whether to restore loss and optimizer with its state, to go on training.
-
-    Returns
-    -------
-    keras.Model
-        Called once, as Keras wants it before an export.
-
-    Raises
-    ------
-    NtuplemlError
-        If there is no such file, it is not what it claims to be, or it does not have one matrix as input.
-    """
-    check_keras_file(path)
-    import_tensorflow()
-    import keras
-    import numpy as np
-
-    try:
-        with warnings.catch_warnings():
-            # A network that was saved before its first training step has an optimizer without a state.
-            warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
-            model = keras.saving.load_model(path, compile=compiled, safe_mode=True)
-    except Exception as error:  # Keras raises whatever its layers raise for a wrong description
-        raise NtuplemlError(f"{path}: Keras cannot load it: {one_line(error)}") from error
-    shape = model.input_shape
-    if not isinstance(shape, tuple) or len(shape) != 2 or not isinstance(shape[1], int):
-        raise NtuplemlError(f"{path}: its input has the shape {shape}; one matrix, events × variables, is needed")
-    model(np.zeros((1, shape[1]), dtype=np.float32))
-    return model
-
-
-def check_keras_file(path: str | Path) -> None:
-    """Refuse a Keras file that could run code, read other files or fill the memory when loaded.
-
-    Looked at are the zip (only the members that a network needs, each once, bounded in size), the description of the
-    network (`check_network_config`) and the weights (`check_weights`). Keras is not imported.
+    where : str, optional
+        What messages call it; by default its path.
 
     Raises
     ------
     NtuplemlError
         Saying what is wrong, on one line.
     """
+    where = where or str(path)
     try:
         with Path(path).open("rb") as file:
             start = file.read(8)
     except FileNotFoundError:
-        raise NtuplemlError(f"{path}: no such file; a training makes it") from None
+        raise NtuplemlError(f"{where}: no such file; a training makes it") from None
     if start == _HDF5_SIGNATURE or Path(path).suffix in (".h5", ".hdf5"):
         raise NtuplemlError(
-            f"{path}: a Keras model in HDF5, which is not read: loading one can run code in it; where you trust it, "
+            f"{where}: a Keras model in HDF5, which is not read: loading one can run code in it; where you trust it, "
             "convert it with keras.models.load_model('old.h5', compile=False).save('new.keras'), or train anew"
         )
     if Path(path).suffix != ".keras":
-        raise NtuplemlError(f"{path}: not the file of a Keras 3 model, whose name ends in .keras")
+        raise NtuplemlError(f"{where}: not the file of a Keras 3 model, whose name ends in .keras")
     try:
         with zipfile.ZipFile(path) as archive:
-            _check_members(archive, str(path))
+            _check_members(archive, where)
             config = json.loads(archive.read(_CONFIG))
             weights = archive.read(_WEIGHTS)
+        network = read_network_config(config, where)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         # RuntimeError also covers encrypted members, and JSON nested without end.
-        raise NtuplemlError(f"{path}: not a Keras 3 model, or damaged: {one_line(error)}") from error
-    check_network_config(config, str(path))
-    check_weights(weights, str(path))
+        raise NtuplemlError(f"{where}: not a Keras 3 model, or damaged: {one_line(error)}") from error
+    compiled = config.get("compile_config")
+    return KerasFile(
+        network,
+        read_weights(weights, network.layers, where),
+        compiled if isinstance(compiled, dict) else {},
+    )
+
+
+def load_keras_model(source: str | Path | KerasFile) -> Any:
+    """Build the Keras model of a file from what `read_keras_file` found in it. Imports TensorFlow.
+
+    Keras itself never reads the file. The model has no loss and optimiser.
+
+    Parameters
+    ----------
+    source : path or KerasFile
+        A ``.keras`` file, or its content.
+
+    Returns
+    -------
+    keras.Model
+        Called once, which makes sure that it computes.
+
+    Raises
+    ------
+    NtuplemlError
+        If there is no such file, or it is not what it claims to be.
+    """
+    file = source if isinstance(source, KerasFile) else read_keras_file(source)
+    network = file.network
+    import_tensorflow()
+    import keras
+    import numpy as np
+
+    try:
+        model = keras.saving.deserialize_keras_object(copy.deepcopy(network.config), safe_mode=True)
+        for layer in network.layers:
+            if layer.weights:
+                part = model
+                for name in layer.names:
+                    part = part.get_layer(name)
+                part.load_own_variables({str(number): one for number, one in enumerate(file.weights[layer.names])})
+        model(np.zeros((1, network.num_inputs), dtype=np.float32))
+    except Exception as error:  # Keras raises whatever its layers raise for a wrong description
+        raise NtuplemlError(f"{network.where}: Keras cannot load it: {one_line(error)}") from error
+    return model
+
+
+def file_of_model(model: Any, where: str = "the network") -> KerasFile:
+    """A model in memory as the file that it would be saved to.
+
+    Parameters
+    ----------
+    model : keras.Model
+    where : str
+        What it is, for messages.
+
+    Raises
+    ------
+    NtuplemlError
+        If such a file would be refused.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.keras"
+        model.save(path)
+        return read_keras_file(path, where)
 
 
 def _check_members(archive: zipfile.ZipFile, where: str) -> None:

@@ -1,4 +1,4 @@
-"""The weights in a Keras file (HDF5), checked before Keras reads them: plain numbers that are all in the file.
+"""The weights in a Keras file (HDF5): plain numbers that are all in the file, of the shapes that its layers need.
 
 HDF5 can link to other files, keep data in them, compose data from them, and declare arrays far larger than what is
 stored (CVE-2025-9905's kin, CVE-2026-0897, CVE-2026-1669); weights need none of that.
@@ -9,36 +9,64 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ntupleml.errors import NtuplemlError, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import h5py
+    from numpy.typing import NDArray
+
+    from ntupleml.artifacts.keras_network import KerasLayer
+
+    Weights = dict[tuple[str, ...], list[NDArray[Any]]]
 
 _MOST_OBJECTS = 100_000
 
 
-def check_weights(data: bytes, where: str) -> None:
-    """Refuse an HDF5 file unless it is a tree of plain arrays of numbers, stored in it as they are.
+def read_weights(data: bytes, layers: Sequence[KerasLayer], where: str) -> Weights:
+    """Read the weights of layers from an HDF5 file that is a tree of plain arrays of numbers, stored as they are.
 
     Parameters
     ----------
     data : bytes
         Content of ``model.weights.h5``.
+    layers : sequence of KerasLayer
     where : str
         The file, for messages.
+
+    Returns
+    -------
+    dict
+        By the names of a layer, its weights in the order of the file.
 
     Raises
     ------
     NtuplemlError
-        Naming what is not allowed and its place.
+        Naming what is not allowed and its place, or the layer whose weights are missing or of other shapes.
     """
     import h5py
 
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
             _walk(file, len(data), where)
+            return {layer.names: _weights_of(file, layer, where) for layer in layers}
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # what h5py raises for damaged files
         raise NtuplemlError(f"{where}: its weights are damaged: {one_line(error)}") from error
+
+
+def _weights_of(file: h5py.File, layer: KerasLayer, where: str) -> list[NDArray[Any]]:
+    group = file.get(f"{layer.group}vars", {})
+    found = [tuple(group[str(number)].shape) if str(number) in group else None for number in range(len(group))]
+    if found != list(layer.weights):
+        raise NtuplemlError(
+            f"{where}: the weights of {layer.title} have the shapes {one_line(found, 100)}, but its description needs "
+            f"{one_line(list(layer.weights), 100)}; the file is damaged, or put together from two"
+        )
+    arrays = [np.asarray(group[str(number)]) for number in range(len(found))]
+    return [array.astype(np.float32) if array.dtype.kind == "f" else array for array in arrays]
 
 
 def _walk(file: h5py.File, size: int, where: str) -> None:

@@ -123,7 +123,7 @@ def load(trained: TrainedModel) -> LoadedModel:
     files = trained.files
     assert files.preprocessing is not None
     scaler = load_preprocessing(files.preprocessing, len(trained.record.variables))
-    return LoadedModel(trained, load_keras_model(files.model, compiled=False), scaler)
+    return LoadedModel(trained, load_keras_model(files.model), scaler)
 
 
 def _export(loaded: LoadedModel, config: TrainingConfig, path: Path, form: Form, overwrite: bool) -> None:

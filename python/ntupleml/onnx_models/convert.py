@@ -183,7 +183,7 @@ def _convert_forest(
 def _convert_keras(model: Path, dtype: type[np.generic]) -> onnx.ModelProto:
     if dtype != np.float32:
         raise NtuplemlError(f"{model}: Keras networks compute in float32; convert it with --dtype float32")
-    from ntupleml.artifacts import load_keras_model, load_preprocessing
+    from ntupleml.artifacts import load_preprocessing, read_keras_file
     from ntupleml.artifacts.listed_files import find_by_checksum
 
     found = find_by_checksum(model)
@@ -196,7 +196,7 @@ def _convert_keras(model: Path, dtype: type[np.generic]) -> onnx.ModelProto:
 
     record = found.record
     return keras_to_onnx(
-        load_keras_model(model, compiled=False),
+        read_keras_file(model),
         load_preprocessing(found.files.preprocessing, len(record.variables)),
         record.variables,
         record.classes,

@@ -10,6 +10,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 #: Operator set of the graphs that are written; ONNX Runtime reads it since version 1.11.
@@ -40,6 +42,13 @@ class GraphBuilder:
             helper.make_node(operator, list(inputs), [name], name=f"node_{len(self.nodes)}", **attributes)
         )
         return name
+
+    def split(self, value: str, sizes: Sequence[int]) -> list[str]:
+        """Append the division of a value's columns into parts of given sizes, and return their names."""
+        names = [f"split_{len(self.nodes)}_{number}" for number in range(len(sizes))]
+        inputs = [value, self.constant(sizes, np.int64)]
+        self.nodes.append(helper.make_node("Split", inputs, names, name=f"node_{len(self.nodes)}", axis=1))
+        return names
 
     def constant(self, values: Any, dtype: type[np.generic] = np.float64) -> str:
         """Append a constant array or number and return its name."""

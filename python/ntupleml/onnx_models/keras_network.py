@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import logging
-import tempfile
-import warnings
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
-from onnx import helper
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.onnx_models.contract import INPUT, OUTPUT, GraphInput, contract_model
 from ntupleml.onnx_models.graph import OPSET, GraphBuilder
+from ntupleml.onnx_models.keras_layers import LayerParts, layer_nodes
 from ntupleml.onnx_models.scaler_nodes import scaler_nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+
+    import onnx
+
+    from ntupleml.artifacts import KerasFile
 
 log = logging.getLogger(__name__)
 
-_PREFIX = "network/"
-
 
 def keras_to_onnx(
-    model: Any,
+    file: KerasFile,
     scaler: Any,
     variables: Sequence[str],
     classes: Sequence[str],
@@ -37,12 +34,12 @@ def keras_to_onnx(
     record_hash: str = "",
     opset: int = OPSET,
 ) -> onnx.ModelProto:
-    """Convert a Keras network with its preprocessing.
+    """Convert a Keras network with its preprocessing. Needs neither Keras nor TensorFlow.
 
     Parameters
     ----------
-    model : keras.Model
-        A network with one matrix as input and one as output.
+    file : KerasFile
+        What `read_keras_file` gives, or `file_of_model` for a model in memory.
     scaler : scikit-learn scaler
         Fitted to the variables.
     variables : sequence of str
@@ -72,17 +69,10 @@ def keras_to_onnx(
         If the network's numbers of inputs and outputs do not fit the names, or the scaler is of another kind.
     """
     num_inputs = len(variables) + len(conditions)
-    num_outputs = _check_shapes(model, scaler, num_inputs, variables, classes)
-    network = network_graph(model, num_inputs, opset)
-
+    _check_shapes(file, scaler, num_inputs, variables, classes)
     graph = GraphBuilder()
     prepared = _preparation(graph, scaler, len(variables), missing, num_conditions=len(conditions))
-    graph.add("Identity", prepared, output=network.input[0].name)
-    graph.nodes.extend(network.node)
-    _scores(graph, network.output[0].name, num_outputs)
-
-    graph.constants.extend(network.initializer)
-
+    _scores(graph, network_nodes(graph, prepared, file), file.network.num_outputs)
     result = contract_model(
         graph,
         {INPUT: GraphInput([*variables, *conditions])},
@@ -97,22 +87,24 @@ def keras_to_onnx(
     return result
 
 
-def _check_shapes(model: Any, scaler: Any, num_inputs: int, variables: Sequence[str], classes: Sequence[str]) -> int:
-    """Number of outputs of a network whose inputs and outputs fit the names."""
-    if not isinstance(model.input_shape, tuple) or len(model.input_shape) != 2 or model.input_shape[1] != num_inputs:
+def _check_shapes(
+    file: KerasFile, scaler: Any, num_inputs: int, variables: Sequence[str], classes: Sequence[str]
+) -> None:
+    """Refuse a network whose inputs and outputs do not fit the names."""
+    network = file.network
+    if network.num_inputs != num_inputs:
         raise NtuplemlError(
-            f"the network takes an input of shape {model.input_shape}, but there are {num_inputs} inputs per event "
+            f"{network.where}: takes {network.num_inputs} inputs per event, but there are {num_inputs} "
             f"({variables[0]}, …); train it with these variables"
         )
     if scaler.n_features_in_ != len(variables):
         raise NtuplemlError(
             f"the preprocessing is fitted to {scaler.n_features_in_} variables, but there are {len(variables)}"
         )
-    shape = model.output_shape
-    num_outputs = shape[1] if isinstance(shape, tuple) and len(shape) == 2 else None
-    if num_outputs != len(classes) and not (num_outputs == 1 and len(classes) == 2):
-        raise NtuplemlError(f"the network gives an output of shape {shape}, but there are {len(classes)} classes")
-    return int(num_outputs)
+    if network.num_outputs != len(classes) and not (network.num_outputs == 1 and len(classes) == 2):
+        raise NtuplemlError(
+            f"{network.where}: gives {network.num_outputs} outputs per event, but there are {len(classes)} classes"
+        )
 
 
 def _preparation(
@@ -121,13 +113,11 @@ def _preparation(
     """Nodes from the raw input to what the network takes."""
     values = INPUT
     if num_conditions:
-        sizes = graph.constant([num_variables, num_conditions], np.int64)
-        graph.nodes.append(helper.make_node("Split", [INPUT, sizes], ["raw", "conditions"], axis=1))
-        values = "raw"
+        values, given = graph.split(INPUT, [num_variables, num_conditions])
     if missing is not None:
         values = graph.filled(values, missing, np.float32)
     values = scaler_nodes(graph, values, scaler)
-    return graph.add("Concat", values, "conditions", axis=1) if num_conditions else values
+    return graph.add("Concat", values, given, axis=1) if num_conditions else values
 
 
 def _scores(graph: GraphBuilder, network_output: str, num_outputs: int) -> None:
@@ -138,31 +128,25 @@ def _scores(graph: GraphBuilder, network_output: str, num_outputs: int) -> None:
     graph.add("Concat", other, network_output, output=OUTPUT, axis=1)
 
 
-def network_graph(model: Any, num_inputs: int, opset: int) -> onnx.GraphProto:
-    """The bare network as ONNX, every name with a prefix."""
-    model(np.zeros((1, num_inputs), dtype=np.float32))  # Keras exports only what has been called
-    with _quiet(), tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.onnx"
-        model.export(path, format="onnx", verbose=False, opset_version=opset)
-        network = onnx.load(path)
-    if len(network.graph.input) != 1 or len(network.graph.output) != 1:
-        raise NtuplemlError(
-            f"the network has {len(network.graph.input)} inputs and {len(network.graph.output)} outputs; one of each "
-            "is needed"
-        )
-    return onnx.compose.add_prefix(network, _PREFIX).graph
+def network_nodes(graph: GraphBuilder, value: str, file: KerasFile) -> str:
+    """Append the bare network.
 
+    Parameters
+    ----------
+    graph : GraphBuilder
+    value : str
+        What the network takes: events × inputs, float32.
+    file : KerasFile
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide what tf2onnx and TensorFlow log during a conversion; their errors are exceptions."""
-    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in ("tf2onnx", "tensorflow", "absl")}
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in loggers.items():
-            logger.setLevel(level)
+    Returns
+    -------
+    str
+        Name of its output, events × outputs, float32.
+    """
+    network = file.network
+    values = {0: value}
+    for call in network.calls:
+        layer = call.layer
+        parts = LayerParts(layer.settings, file.weights[layer.names], network.shapes[call.inputs[0]][0])
+        values[call.output] = layer_nodes(graph, layer.kind, [values[number] for number in call.inputs], parts)
+    return values[network.output]

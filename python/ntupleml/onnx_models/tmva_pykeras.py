@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ntupleml.artifacts import load_keras_model
+from ntupleml.artifacts import read_keras_file
 from ntupleml.errors import NtuplemlError
-from ntupleml.onnx_models.graph import OPSET
-from ntupleml.onnx_models.keras_network import network_graph
+from ntupleml.onnx_models.keras_network import network_nodes
 
 if TYPE_CHECKING:
     from ntupleml.onnx_models.graph import GraphBuilder
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 def pykeras_nodes(
     graph: GraphBuilder, value: str, pykeras: PyKeras, num_inputs: int, dtype: type[np.generic] = np.float32
 ) -> str:
-    """Append a Keras network, which computes in float32 as in TMVA. Imports TensorFlow.
+    """Append a Keras network, which computes in float32 as in TMVA.
 
     Parameters
     ----------
@@ -41,21 +40,17 @@ def pykeras_nodes(
     Raises
     ------
     NtuplemlError
-        If the Keras file is not safe to load (`ntupleml.artifacts.check_keras_file`) or its network has other
+        If the Keras file is not safe to load (`ntupleml.artifacts.read_keras_file`) or its network has other
         numbers of inputs or outputs.
     """
-    model = load_keras_model(pykeras.file, compiled=False)
-    found_inputs, found_outputs = model.input_shape[1], model.output_shape[-1]
+    file = read_keras_file(pykeras.file)
+    found_inputs, found_outputs = file.network.num_inputs, file.network.num_outputs
     if found_inputs != num_inputs or (found_outputs != pykeras.num_outputs and pykeras.num_outputs != 1):
         raise NtuplemlError(
             f"{pykeras.file}: a network of {found_inputs} inputs and {found_outputs} outputs, but the method has "
             f"{num_inputs} variables and {pykeras.num_outputs} outputs; it belongs to another weights file"
         )
-    network = network_graph(model, num_inputs, OPSET)
-    graph.add("Cast", value, output=network.input[0].name, to=1)
-    graph.nodes.extend(network.node)
-    graph.constants.extend(network.initializer)
-    outputs = str(network.output[0].name)
+    outputs = network_nodes(graph, graph.cast(value, np.float32), file)
     if found_outputs > pykeras.num_outputs:
         outputs = graph.add("Gather", outputs, graph.constant([0], np.int64), axis=1)
     return graph.cast(outputs, dtype)

@@ -14,6 +14,7 @@ from ntupleml.artifacts import (
     load_keras_model,
     load_preprocessing,
     model_files,
+    read_keras_file,
     record_hash,
     sha256_of_file,
     write_record,
@@ -148,9 +149,9 @@ def _make(model: TrainedModel) -> bytes:
     assert files.preprocessing is not None
     log.info("%s is not there; making it from %s", files.onnx, files.model)
     scaler = load_preprocessing(files.preprocessing, len(record.variables))
-    network = load_keras_model(files.model, compiled=False)
+    file = read_keras_file(files.model)
     graph = keras_to_onnx(
-        network,
+        file,
         scaler,
         record.variables,
         record.classes,
@@ -159,6 +160,7 @@ def _make(model: TrainedModel) -> bytes:
         record_hash=record_hash(record),
     )
     rows = _typical_rows(scaler, record)
+    network = load_keras_model(file)
     check = OnnxCheck(
         events=len(rows),
         largest_difference=check_against_keras(graph, network, scaler, rows, missing=record.missing),

@@ -120,7 +120,7 @@ def keras_evaluator(model: TrainedModel) -> Evaluator:
             raise NtuplemlError(f"no file '{path}'")
     assert files.preprocessing is not None
     scaler = load_preprocessing(files.preprocessing, len(record.variables))
-    network = load_keras_model(files.model, compiled=False)
+    network = load_keras_model(files.model)
     return Evaluator(lambda rows: keras_scores(network, scaler, rows, missing=record.missing), _BATCH_SIZE)
 
 

@@ -183,7 +183,7 @@ def _sums_of_model(
     from ntupleml.testing.gradients import score_derivatives
 
     record, path = trained.record, trained.files.model
-    model = load_keras_model(path, compiled=False)
+    model = load_keras_model(path)
     inputs = _network_inputs(trained, events, condition)
     nothing = derivative_sums(np.zeros((0, len(taylor_terms(inputs.shape[1], order)))), np.zeros(0))
     sums = dict.fromkeys(record.classes, nothing)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ntupleml.artifacts import load_keras_model, sha256_of_file
-from ntupleml.errors import NtuplemlError
+from ntupleml.artifacts import load_keras_model, read_keras_file, sha256_of_file
+from ntupleml.artifacts.keras_options import is_optimizer
+from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.models import LOSSES, OPTIMIZERS
 
 if TYPE_CHECKING:
@@ -20,10 +21,10 @@ log = logging.getLogger(__name__)
 def load_initial_model(
     path: str | Path, network: Network, num_inputs: int, num_outputs: int
 ) -> tuple[Any, dict[str, Any]]:
-    """Load a network with its weights, compiled anew with the metrics that our training follows.
+    """Load a network with its weights, compiled with the metrics that our training follows.
 
     Loss and optimiser are those of the file, in their first state; those of the config where the file has none, or
-    a loss for other targets than ours (one-hot).
+    others than ours: a loss for targets that are not one-hot, an optimiser that is not Keras' own.
 
     Parameters
     ----------
@@ -43,41 +44,43 @@ def load_initial_model(
     Raises
     ------
     NtuplemlError
-        If the file is not safe to load (`ntupleml.artifacts.check_keras_file`), or its network has other numbers of
+        If the file is not safe to load (`ntupleml.artifacts.read_keras_file`), or its network has other numbers of
         inputs or outputs.
     """
-    model = load_keras_model(path)
-    found = (model.input_shape[1], model.output_shape[-1])
+    file = read_keras_file(path)
+    found = (file.network.num_inputs, file.network.num_outputs)
     if found != (num_inputs, num_outputs):
         raise NtuplemlError(
             f"{path}: a network of {found[0]} inputs and {found[1]} outputs, but the training has {num_inputs} "
             f"variables and {num_outputs} classes; make it with these"
         )
+    model = load_keras_model(file)
     description = {
         "initial_model": str(path),
         "initial_sha256": sha256_of_file(path),
         "layers": [{"class": type(layer).__name__, "outputs": layer.output.shape[-1]} for layer in model.layers],
-        **_compile(model, network, path),
+        **_compile(model, file.compile_config, network, path),
     }
     log.info("%s: the training begins with this network: loss %s", path, description["loss"])
     return model, description
 
 
-def _compile(model: Any, network: Network, path: str | Path) -> dict[str, Any]:
-    """Compile and say with which loss and optimiser."""
+def _compile(model: Any, found: dict[str, Any], network: Network, path: str | Path) -> dict[str, Any]:
+    """Compile as the file says, where it says something that is read, and tell with which loss and optimiser."""
     import keras
 
-    loss, optimizer = network.loss, None
-    if model.compiled:
-        found = str(getattr(model.loss, "name", model.loss))
-        optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
-        if found in LOSSES:
-            loss = found
-        else:
-            log.warning(
-                "%s: its loss '%s' is not for one-hot targets; that of the config is taken, %s", path, found, loss
-            )
-    if optimizer is None:
+    loss = _loss_name(found.get("loss")) or network.loss
+    if loss not in LOSSES:
+        log.warning(
+            "%s: its loss '%s' is not for one-hot targets; that of the config is taken, %s", path, loss, network.loss
+        )
+        loss = network.loss
+    settings = found.get("optimizer")
+    if is_optimizer(settings):
+        optimizer = keras.optimizers.deserialize(settings)
+    else:
+        if settings is not None:
+            log.warning("%s: its optimizer is none that is read; that of the config is taken", path)
         options = {} if network.learning_rate is None else {"learning_rate": network.learning_rate}
         optimizer = OPTIMIZERS[network.optimizer](**options)
     model.compile(
@@ -87,3 +90,11 @@ def _compile(model: Any, network: Network, path: str | Path) -> dict[str, Any]:
         jit_compile=False,
     )
     return {"loss": loss, "optimizer": optimizer.name, "learning_rate": float(optimizer.learning_rate)}
+
+
+def _loss_name(loss: Any) -> str | None:
+    """Name of the loss in a file, which has it as name, function or object."""
+    if isinstance(loss, dict):
+        settings = loss.get("config")
+        loss = settings.get("name") if isinstance(settings, dict) else settings
+    return None if loss is None else one_line(loss, 100)

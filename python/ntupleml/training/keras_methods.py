@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ntupleml.artifacts import Method, check_keras_file
+from ntupleml.artifacts import Method, read_keras_file
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.training.keras_training import TrainingOptions, train_keras
 
@@ -257,7 +257,7 @@ def _checked(path: str, where: str) -> str | None:
     if not path:
         return None
     try:
-        check_keras_file(path)
+        read_keras_file(path)
     except NtuplemlError as error:
         raise NtuplemlError(f"{where}: FilenameModel: {error}") from None
     return path

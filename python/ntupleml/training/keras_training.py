@@ -14,7 +14,7 @@ from ntupleml.tensorflow_import import import_tensorflow
 from ntupleml.training.checkpoint import Progress, checkpoint_path, load_checkpoint, training_identity
 from ntupleml.training.data import MemoryData, condition_names
 from ntupleml.training.initial_model import load_initial_model
-from ntupleml.training.outputs import write_outputs
+from ntupleml.training.outputs import check_export, write_outputs
 from ntupleml.training.record_parts import (
     check_output_folder,
     fold_division,
@@ -167,6 +167,7 @@ def _train_logged(
         description = {**asdict(network), "hidden": list(network.hidden)}
     else:
         model, description = load_initial_model(options.initial_model, network, num_inputs, num_outputs)
+    check_export(model, data.scaler, config, names, options.initial_model or "the network")
     identity = _identity(config, trees, options)
     checkpoint = checkpoint_path(config.output_path, fold, method)
     progress = Progress()

@@ -1,0 +1,91 @@
+"""A network of a Keras file as plain data: its layers, and which values they make from which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ntupleml.errors import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ntupleml.artifacts.keras_layers import Shape
+
+
+@dataclass(frozen=True)
+class KerasLayer:
+    """A layer of a network.
+
+    Attributes
+    ----------
+    kind : str
+        Its class, a key of `LAYERS`.
+    names : tuple of str
+        Its name, after those of the networks that it is in.
+    group : str
+        Where its weights are in the file.
+    settings : mapping
+        As in the file.
+    weights : tuple of shapes
+        In their order in the file.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    group: str
+    settings: Mapping[str, Any]
+    weights: tuple[Shape, ...]
+
+    @property
+    def title(self) -> str:
+        """Name and class, for messages."""
+        return f"layer '{one_line('/'.join(self.names), 100)}' ({self.kind})"
+
+
+class LayerCall(NamedTuple):
+    """One use of a layer: numbers of the values that go in, and of the one that comes out."""
+
+    layer: KerasLayer
+    inputs: tuple[int, ...]
+    output: int
+
+
+@dataclass
+class KerasNetwork:
+    """A network as plain data: values, numbered from 0, the input, and calls of layers that make one from others.
+
+    Attributes
+    ----------
+    where : str
+        The file, for messages.
+    config : dict
+        What Keras builds the same network from.
+    shapes : list of shapes
+        Of each value, for one event.
+    calls : list of LayerCall
+        In order of computation; networks inside the network are resolved.
+    output : int
+        Number of the value that the network gives.
+    """
+
+    where: str
+    config: dict[str, Any]
+    shapes: list[Shape] = field(default_factory=list)
+    calls: list[LayerCall] = field(default_factory=list)
+    output: int = 0
+
+    @property
+    def layers(self) -> list[KerasLayer]:
+        """Each layer once."""
+        return list({call.layer.names: call.layer for call in self.calls}.values())
+
+    @property
+    def num_inputs(self) -> int:
+        """Number of inputs per event."""
+        return self.shapes[0][0]
+
+    @property
+    def num_outputs(self) -> int:
+        """Number of outputs per event."""
+        return self.shapes[self.output][0]
