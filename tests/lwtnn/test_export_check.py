@@ -10,7 +10,7 @@ import pytest
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.lwtnn.export import keras_to_lwtnn
-from ntupleml.lwtnn.export_check import as_text, largest_difference
+from ntupleml.lwtnn.export_check import _keras_in_double, as_text, largest_difference
 from ntupleml.lwtnn.export_scalers import scaled_variables
 from ntupleml.preprocessing import fit_scaler
 
@@ -59,6 +59,36 @@ def test_numbers_too_large_for_single_precision(keras_module: Any, caplog: Any) 
     content["layers"][0]["bias"][0] += 1e-3
     with pytest.raises(NtuplemlError, match="in double precision"):
         largest_difference(content, network, scaler, rows)
+
+
+def test_adapted_normalisation_in_double_precision(keras_module: Any, shaken: Any) -> None:
+    """Inputs of 10⁹ with a spread of 1,000, which float32 rounds to 64: the formula in double precision decides."""
+    layers = keras_module.layers
+    normalisation = layers.Normalization()
+    inner = shaken(keras_module.Sequential([keras_module.Input((2,)), normalisation, layers.Dense(1)]))
+    rows = np.random.default_rng(1).normal(1e9, 1e3, size=(500, 2)).astype("f4")
+    normalisation.adapt(rows)
+    inputs = keras_module.Input((2,))
+    network = keras_module.Model(inputs, inner(inputs))
+    scaler = fit_scaler("identity", rows)
+    mean, variance = (np.asarray(one, np.float64) for one in (normalisation.mean, normalisation.variance))
+    kernel, bias = (np.asarray(one, np.float64) for one in inner.layers[1].weights)
+    shifted = rows.astype(np.float64)
+    expected = (shifted - mean) / np.sqrt(variance) @ kernel + bias
+    found = _keras_in_double(network, scaler, rows, None)
+    np.testing.assert_allclose(found[:, 1:], expected, rtol=1e-12, atol=1e-12)
+    content = keras_to_lwtnn(network, scaled_variables(scaler, ["x", "y"]), ["a", "b"], complement=True)
+    assert largest_difference(content, network, scaler, rows) < 1e-2
+
+
+def test_double_precision_begins_at_the_input(keras_module: Any, shaken: Any) -> None:
+    """A scaled input that single precision rounds: a third."""
+    network = shaken(keras_module.Sequential([keras_module.Input((1,)), keras_module.layers.Dense(1)]))
+    kernel, bias = (float(np.asarray(one, np.float64).ravel()[0]) for one in network.get_weights())
+    scaler = fit_scaler("min_max_scaler", np.array([[0.0], [3.0]]))  # to the range from −1 to 1
+    rows = np.array([[1.0]], dtype="f4")
+    found = _keras_in_double(network, scaler, rows, None)
+    np.testing.assert_allclose(found[0, 1], -kernel / 3 + bias, rtol=1e-14)
 
 
 def test_scores_that_are_not_numbers(model: Any) -> None:

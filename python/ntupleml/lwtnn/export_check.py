@@ -82,18 +82,31 @@ def _keras_in_double(model: Any, scaler: Any, rows: NDArray[np.float32], missing
     """Scores of a copy of the model that computes in double precision throughout."""
     import keras
 
-    def copied(layer: Any) -> Any:
-        return type(layer).from_config({**layer.get_config(), "dtype": "float64"})
-
-    copy = keras.models.clone_model(model, clone_function=copied)
-    copy.set_weights(model.get_weights())
     num_variables = scaler.n_features_in_
     raw = rows[:, :num_variables].astype(np.float64)
     if missing is not None:
         raw[~np.isfinite(raw)] = np.float32(missing)
     prepared = np.concatenate([scaler.transform(raw), rows[:, num_variables:]], axis=1)
+    copy = _in_double(model)
     scores = np.asarray(copy(keras.ops.convert_to_tensor(prepared, dtype="float64"), training=False))
     return np.concatenate([1 - scores, scores], axis=1) if scores.shape[1] == 1 else scores
+
+
+def _in_double(model: Any) -> Any:
+    """Copy of a model of which each part, inputs included, takes and gives double precision.
+
+    The weights go through a file, from which each layer also makes what it derives from them, such as the mean that
+    `Normalization` subtracts.
+    """
+    import keras
+
+    content = json.loads(model.to_json().replace('"float32"', '"float64"'))
+    copy = keras.models.model_from_json(json.dumps({**content, "compile_config": None}))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.weights.h5"
+        model.save_weights(path)
+        copy.load_weights(path)
+    return copy
 
 
 def lwtnn_scores(content: Mapping[str, Any], rows: NDArray[np.float32]) -> NDArray[np.float64]:
