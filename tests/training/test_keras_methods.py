@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from sklearn.preprocessing import MinMaxScaler
 from ntupleml.artifacts import Method, load_keras_model, model_files, read_record
 from ntupleml.config import TmvaConfig, TmvaMethodConfig
 from ntupleml.errors import NtuplemlError
+from ntupleml.models import Network
+from ntupleml.training.initial_model import load_initial_model
 from ntupleml.training.keras_methods import PyKerasSettings, pykeras_settings, train_pykeras_methods
 
 if TYPE_CHECKING:
@@ -170,6 +174,53 @@ def test_a_loss_for_other_targets_is_replaced(make_config: Make, tmp_path: Path,
     config = make_config(model={"epochs": 1})
     (record,) = train_pykeras_methods(config, 0, [method(f"FilenameModel={tmp_path / 'start.keras'}")])
     assert record.network["loss"] == "categorical_crossentropy"
+
+
+def compiled_with(path: Path, **compiled: Any) -> Path:
+    """A Keras file whose description says something else about its training."""
+    save_network(path)
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(content["config.json"])
+    config["compile_config"].update(compiled)
+    content["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    return path
+
+
+def optimizer(kind: str, module: str = "keras.optimizers", **settings: Any) -> dict[str, Any]:
+    return {"module": module, "class_name": kind, "config": settings, "registered_name": None}
+
+
+SCHEDULE = optimizer(
+    "ExponentialDecay", "keras.optimizers.schedules", initial_learning_rate=0.25, decay_steps=10, decay_rate=0.5
+)
+
+
+@pytest.mark.parametrize(
+    ("compiled", "loss", "name", "rate"),
+    [
+        ({"optimizer": optimizer("Nadam", learning_rate=0.25)}, "mean_squared_error", "nadam", 0.25),
+        ({"optimizer": optimizer("SGD", learning_rate=SCHEDULE)}, "mean_squared_error", "SGD", 0.25),
+        ({"loss": {"class_name": "function", "config": "log_cosh"}}, "log_cosh", "SGD", 1e-9),
+        ({"loss": {"config": {"name": "huber"}, "class_name": "Huber"}}, "huber", "SGD", 1e-9),
+        # what is not Keras' own, or no plain number, is replaced by what the config says
+        ({"optimizer": optimizer("Popen", "subprocess", args=["false"])}, "mean_squared_error", "adam", 0.125),
+        ({"optimizer": optimizer("SGD", learning_rate=optimizer("system", "os"))}, "mean_squared_error", "adam", 0.125),
+        ({"optimizer": optimizer("SGD", momentum=[[0.5] * 10])}, "mean_squared_error", "adam", 0.125),
+        ({"loss": {"module": "os", "class_name": "system", "config": 7}}, "categorical_crossentropy", "SGD", 1e-9),
+    ],
+)
+def test_loss_and_optimiser_of_a_file(
+    compiled: dict[str, Any], loss: str, name: str, rate: float, tmp_path: Path
+) -> None:
+    network = Network(hidden=(5,), activation="tanh", learning_rate=0.125)
+    model, description = load_initial_model(compiled_with(tmp_path / "start.keras", **compiled), network, 3, 2)
+    assert (description["loss"], description["optimizer"]) == (loss, name.lower())
+    assert description["learning_rate"] == pytest.approx(rate)
+    assert type(model.optimizer).__name__.lower() == name.lower()
 
 
 def test_a_network_of_other_inputs_is_refused(make_config: Make, tmp_path: Path) -> None:

@@ -21,11 +21,12 @@ from ntupleml.artifacts import load_keras_model, model_files, read_record
 from ntupleml.datasets.loading import class_trees, fold_files
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import chosen_models
-from ntupleml.models import build_model, network_of
+from ntupleml.models import ACTIVATIONS, build_model, network_of
 from ntupleml.training import TrainingOptions, epochs, train_keras
 from ntupleml.training.checkpoint import checkpoint_path
 from ntupleml.training.compiled_epoch import EpochRunner
 from ntupleml.training.data import MemoryData
+from ntupleml.training.outputs import unexported_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,6 +119,45 @@ def test_an_earlier_training_survives_one_that_cannot_be_written(
         train_keras(config, [0], TrainingOptions(overwrite=True))
     assert {path: path.read_bytes() for path in files} == before
     assert not [path for path in model_files(config.output_path, 0).log.parent.iterdir() if path.name[0] == "."]
+
+
+def test_what_cannot_be_written_is_refused_before_the_first_epoch(
+    make_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An activation that Keras has and ONNX files of ours have not, as if the config admitted it."""
+    monkeypatch.setitem(ACTIVATIONS, "sparsemax", "sparsemax")
+    config = make_config(model={"activation": "sparsemax"})
+    with pytest.raises(
+        NtuplemlError, match=r"layer 'hidden_1': its setting activation=sparsemax is not read \(Dense\)"
+    ):
+        train_keras(config, [0])
+    files = model_files(config.output_path, 0)
+    assert [path.name for path in files.model.parent.iterdir()] == [files.log.name]
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_failure_at_the_end_loses_no_weights(
+    earlier: bool, make_config: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The network is kept beside whatever was there, and --continue writes the files from the checkpoint."""
+    config = make_config(model={"epochs": 1})
+    files, kept = model_files(config.output_path, 0), unexported_path(config.output_path, 0)
+    if earlier:
+        train_keras(config, [0])
+        before = files.model.read_bytes()
+        config = config.model_copy(update={"seed": 8})
+    with monkeypatch.context() as patched:
+        patched.setattr("ntupleml.onnx_models.comparison.TOLERANCE", -1.0)
+        with pytest.raises(NtuplemlError, match="the ONNX graph differs from the Keras network"):
+            train_keras(config, [0], TrainingOptions(overwrite=earlier))
+    assert f"the trained network is kept: {kept}; --continue writes the files" in caplog.text
+    assert (files.model.read_bytes() == before) if earlier else not files.model.exists()
+    trained = load_keras_model(kept).get_weights()
+    (record,) = train_keras(config, [0], TrainingOptions(continue_training=True))
+    assert record.epochs == 1
+    assert same(weights_of(config), trained)
+    assert all(path.exists() for path in files)
+    assert not kept.exists()
 
 
 def test_fold_files_that_were_not_made_together_are_refused(tmp_path: Path) -> None:

@@ -89,7 +89,9 @@ def _compile(model: Any, found: dict[str, Any], network: Network, path: str | Pa
         weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         jit_compile=False,
     )
-    return {"loss": loss, "optimizer": optimizer.name, "learning_rate": float(optimizer.learning_rate)}
+    # Keras numbers the names of optimisers within a process.
+    kind = type(optimizer).__name__.lower()
+    return {"loss": loss, "optimizer": kind, "learning_rate": float(optimizer.learning_rate)}
 
 
 def _loss_name(loss: Any) -> str | None:
