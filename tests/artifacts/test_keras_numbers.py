@@ -133,6 +133,10 @@ def linear(name: str, source: str, **kwargs: Any) -> Config:
     return {**layer("Activation", name, activation="linear"), "inbound_nodes": [node(tensor(source), **kwargs)]}
 
 
+def operation(kind: str, **config: Any) -> Config:
+    return {**layer(kind, "x", **config), "module": "keras.src.ops.numpy", "registered_name": kind}
+
+
 def doubling(depth: int) -> Config:
     """Each layer sets its input beside itself: 3 · 2^depth numbers, without a weight."""
     names = ["in", *(f"twice_{number}" for number in range(depth))]
@@ -225,6 +229,24 @@ STRUCTURES: dict[str, tuple[Callable[[], Config], str]] = {
     "no units": (
         lambda: functional({**layer("Dense", "x"), "inbound_nodes": [node(tensor("in"))]}),
         "'units' is missing",
+    ),
+    "operation with a size": (
+        lambda: functional({**operation("Tile", repeats=MANY), "inbound_nodes": [node(tensor("in"))]}),
+        "is 'keras.src.ops.numpy.Tile', which is not among the plain layers",
+    ),
+    "operation of other settings": (
+        lambda: functional(
+            {**operation("Add", repeats=MANY), "inbound_nodes": [{"args": [tensor("in"), 1.0], "kwargs": {}}]}
+        ),
+        "its setting repeats=1000000000 is not read",
+    ),
+    "operation on numbers alone": (
+        lambda: functional({**operation("Add"), "inbound_nodes": [{"args": [1.0, 2.0], "kwargs": {}}]}),
+        "is called with numbers alone",
+    ),
+    "operation on a long number": (
+        lambda: functional({**operation("Add"), "inbound_nodes": [{"args": [tensor("in"), 10**400], "kwargs": {}}]}),
+        "is called with something else than the output of a layer",
     ),
     "network that nothing calls": (
         lambda: functional(linear("x", "in"), {**nested(1), "inbound_nodes": []}),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ntupleml.artifacts import file_of_model, load_keras_model, read_keras_file
-from ntupleml.artifacts.keras_layers import LAYERS
+from ntupleml.artifacts.keras_layers import LAYERS, OPERATION
 from ntupleml.artifacts.keras_options import ACTIVATIONS as READ_ACTIVATIONS
 from ntupleml.errors import NtuplemlError
 from ntupleml.models import ACTIVATIONS
@@ -171,10 +171,26 @@ def test_layers_that_join_values(kind: str) -> None:
         compare(functional(lambda inputs: getattr(keras.layers, kind)()([keras.layers.Dense(1)(inputs), inputs])))
 
 
+def test_arithmetic_and_operations() -> None:
+    import keras
+
+    ops = keras.ops
+
+    def build(inputs: Any) -> Any:
+        hidden = keras.layers.Dense(WIDTH)(inputs)
+        values = [inputs - 2.0 * inputs, 1 - hidden, hidden / 4.0, inputs / (1.0 + abs(hidden)), -hidden + inputs]
+        values += [ops.maximum(hidden, 0.5), ops.minimum(inputs, hidden), ops.divide(1.0, 2.0 + abs(inputs))]
+        joined = ops.concatenate(values, axis=-1)
+        return keras.layers.Dense(3)(joined) * keras.layers.Dense(1)(inputs)
+
+    compare(functional(build))
+
+
 def test_every_layer_that_is_read_is_written_and_tested() -> None:
     assert set(LAYERS) == set(NODES)
     joining = {"Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"}
-    assert {kind for kind, _ in LAYER_TESTS.values()} | joining == set(LAYERS)
+    layers = {kind for kind in LAYERS if not kind.startswith(OPERATION)}
+    assert {kind for kind, _ in LAYER_TESTS.values()} | joining == layers
 
 
 @pytest.mark.parametrize("kind", ["ELU", "LeakyReLU", "ReLU", "Softmax"])

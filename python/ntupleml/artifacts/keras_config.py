@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ntupleml.artifacts import keras_options as options
-from ntupleml.artifacts.keras_layers import COMMON, LAYERS, unread_setting
+from ntupleml.artifacts.keras_layers import COMMON, LAYERS, OPERATION, unread_setting
 from ntupleml.artifacts.keras_network import KerasLayer, KerasNetwork, LayerCall
 from ntupleml.errors import NtuplemlError, one_line
 
@@ -25,6 +25,7 @@ _MODEL_MODULES = {
     "keras.src.models.functional": ("Functional",),
     "keras.src.models.sequential": ("Sequential",),
 }
+_LAYER_MODULES = {"keras.layers": "", "keras.src.ops.numpy": OPERATION}
 _MODEL_KEYS = {"name", "trainable", "dtype", "layers", "input_layers", "output_layers", "build_input_shape"}
 _INPUT_KEYS = {"name", "dtype", "batch_shape", "sparse", "ragged", "optional"}
 _ITEM_KEYS = {"module", "class_name", "config", "registered_name", "name", "inbound_nodes"}
@@ -139,10 +140,7 @@ class _Reader:
         """Refuse an object of another kind than a known layer or network."""
         config, module, kind = item.get("config"), item.get("module"), item.get("class_name")
         shown = one_line(f"{module}.{kind}" if module else kind, 100)
-        known = _model_class(item) is not None or (
-            module == "keras.layers" and isinstance(kind, str) and (kind in LAYERS or kind == "InputLayer")
-        )
-        if not known:
+        if _model_class(item) is None and _kind(item) not in (*LAYERS, "InputLayer"):
             self.refuse(
                 names, f"is '{shown}', which is not among the plain layers that are read; with it a file could run code"
             )
@@ -223,10 +221,12 @@ class _Reader:
         while waiting:
             later = []
             for node in waiting:
-                if any(source not in known for source in node.sources):
+                if any(source not in known for source in node.sources if not isinstance(source, float)):
                     later.append(node)
                     continue
-                given = [known[source] for source in node.sources]
+                given = [
+                    self.constant(source) if isinstance(source, float) else known[source] for source in node.sources
+                ]
                 outputs = self.call(node.layer, (*names, node.name), groups[node.name], given)
                 if len(outputs) != 1:
                     self.refuse((*names, node.name), f"has {len(outputs)} outputs; one is read")
@@ -249,7 +249,8 @@ class _Reader:
                 self.refuse((*names, _name(layer)), "has no list of calls")
             self.count(len(nodes))
             for number, node in enumerate(nodes):
-                found.append(_Node(layer, number, self.sources(node, (*names, _name(layer)))))
+                is_operation = _kind(layer).startswith(OPERATION)
+                found.append(_Node(layer, number, self.sources(node, (*names, _name(layer)), is_operation)))
         return found
 
     def count(self, number: int) -> None:
@@ -257,12 +258,16 @@ class _Reader:
         if self.num_layers > _MOST_LAYERS:
             self.refuse((), f"has more than {_MOST_LAYERS:,} layers and calls of them")
 
-    def sources(self, node: Any, names: tuple[str, ...]) -> list[tuple[str, int]]:
-        """Which values a call takes; any other argument must say nothing."""
+    def sources(self, node: Any, names: tuple[str, ...], is_operation: bool) -> list[tuple[str, int] | float]:
+        """Which values a call takes; any other argument must say nothing. Operations also take numbers."""
         if not isinstance(node, dict) or node.keys() != {"args", "kwargs"}:
             self.refuse(names, "is called in a form that is not read")
         args, kwargs = node["args"], node["kwargs"]
-        if not isinstance(args, list) or len(args) != 1 or not isinstance(kwargs, dict):
+        if isinstance(args, list) and len(args) == 1 and isinstance(args[0], list):
+            args = args[0]
+        elif not isinstance(args, list) or not (is_operation or len(args) == 1):
+            self.refuse(names, "is called with other arguments than its inputs")
+        if not isinstance(kwargs, dict) or not args:
             self.refuse(names, "is called with other arguments than its inputs")
         for key, value in kwargs.items():
             if not (
@@ -270,8 +275,10 @@ class _Reader:
                 and all(map(options.is_unset, value if isinstance(value, list) else [value]))
             ):
                 self.refuse(names, f"is called with {one_line(key, 50)}={one_line(value, 50)}, which is not read")
-        tensors = args[0] if isinstance(args[0], list) else [args[0]]
-        return [self.source(tensor, names) for tensor in tensors]
+        found = [float(one) if is_operation and options.is_number(one) else self.source(one, names) for one in args]
+        if all(isinstance(one, float) for one in found):
+            self.refuse(names, "is called with numbers alone")
+        return found
 
     def source(self, tensor: Any, names: tuple[str, ...]) -> tuple[str, int]:
         if (
@@ -286,6 +293,13 @@ class _Reader:
             self.refuse(names, "is called with a value of another kind than float32")
         ((name, number, _),) = self.places([content.get("keras_history")], names)
         return name, number
+
+    def constant(self, number: float) -> int:
+        """Append a number that an operation takes."""
+        network = self.network
+        network.constants[len(network.shapes)] = number
+        network.shapes.append((1,))
+        return len(network.shapes) - 1
 
     def call(self, item: dict[str, Any], names: tuple[str, ...], group: str, inputs: list[int]) -> list[int]:
         """Append a call of a layer or network."""
@@ -309,7 +323,7 @@ class _Reader:
         self, item: dict[str, Any], names: tuple[str, ...], group: str, inputs: list[int]
     ) -> tuple[KerasLayer, Shape]:
         """A layer whose settings are all read, and the shape of its output."""
-        kind, settings = item["class_name"], item["config"]
+        kind, settings = _kind(item), item["config"]
         if kind == "InputLayer":
             self.refuse(names, "is an input in the middle of the network")
         unread = unread_setting(kind, settings)
@@ -331,11 +345,19 @@ class _Node(NamedTuple):
 
     layer: dict[str, Any]
     number: int
-    sources: list[tuple[str, int]]
+    sources: list[tuple[str, int] | float]
 
     @property
     def name(self) -> str:
         return _name(self.layer)
+
+
+def _kind(item: dict[str, Any]) -> str:
+    """Key of a layer or operation in `LAYERS`, if it is there."""
+    name, module = item.get("class_name"), item.get("module")
+    if not isinstance(name, str) or not name.isidentifier() or not isinstance(module, str):
+        return ""
+    return _LAYER_MODULES[module] + name if module in _LAYER_MODULES else ""
 
 
 def _name(layer: dict[str, Any]) -> str:
@@ -346,13 +368,14 @@ def _name(layer: dict[str, Any]) -> str:
 def _weight_groups(item: dict[str, Any], layers: list[dict[str, Any]], group: str) -> list[str]:
     """Where the weights of layers are in the file: Keras counts those of a class in their order.
 
-    Sequential networks leave out their input.
+    Sequential networks leave out their input, functional ones the operations.
     """
     counts: dict[str, int] = {}
     groups = []
     for layer in layers:
         kind = _model_class(layer) or layer["class_name"]
-        if kind == "InputLayer" and _model_class(item) == "Sequential":
+        is_left_out = kind == "InputLayer" and _model_class(item) == "Sequential"
+        if is_left_out or _kind(layer).startswith(OPERATION):
             groups.append("")
             continue
         stem = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind).lower()

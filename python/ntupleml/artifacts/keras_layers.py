@@ -57,6 +57,8 @@ COMMON: dict[str, Check] = {
     "dtype": options.is_float32,
     "activity_regularizer": regularizer,
 }
+#: Beginning of the keys of operations, which functional networks have from arithmetic such as `x - 2 * y`.
+OPERATION = "keras.ops."
 #: Layers that may stand where an activation belongs: without weights, of one input.
 ACTIVATION_LAYERS = ("ELU", "LeakyReLU", "ReLU", "Softmax")
 
@@ -149,9 +151,9 @@ def _merged(_settings: Settings, inputs: list[Shape]) -> Shapes:
     return Shapes((width,))
 
 
-def _subtracted(settings: Settings, inputs: list[Shape]) -> Shapes:
+def _paired(settings: Settings, inputs: list[Shape]) -> Shapes:
     if len(inputs) != 2:
-        raise ValueError(f"it gets {len(inputs)} inputs; two can be subtracted")
+        raise ValueError(f"it gets {len(inputs)} inputs instead of two")
     return _merged(settings, inputs)
 
 
@@ -230,6 +232,16 @@ LAYERS: dict[str, LayerKind] = {
     ),
     "Rescaling": LayerKind({"scale": options.is_numbers, "offset": options.is_numbers}, _rescaling),
     "Softmax": LayerKind({"axis": is_last_axis}, _same),
-    "Subtract": LayerKind({}, _subtracted),
+    "Subtract": LayerKind({}, _paired),
     "UnitNormalization": LayerKind({"axis": is_last_axis}, _same),
+    "keras.ops.Absolute": LayerKind({}, _same),
+    "keras.ops.Add": LayerKind({}, _paired),
+    "keras.ops.Concatenate": LayerKind({"axis": is_last_axis}, _concatenated),
+    "keras.ops.Divide": LayerKind({}, _paired),
+    "keras.ops.Maximum": LayerKind({}, _paired),
+    "keras.ops.Minimum": LayerKind({}, _paired),
+    "keras.ops.Multiply": LayerKind({}, _paired),
+    "keras.ops.Negative": LayerKind({}, _same),
+    "keras.ops.Subtract": LayerKind({}, _paired),
+    "keras.ops.TrueDivide": LayerKind({}, _paired),
 }

@@ -65,6 +65,8 @@ class KerasNetwork:
         Of each value, for one event.
     calls : list of LayerCall
         In order of computation; networks inside the network are resolved.
+    constants : dict of int to float
+        Values that are numbers, the same for each event.
     output : int
         Number of the value that the network gives.
     """
@@ -73,6 +75,7 @@ class KerasNetwork:
     config: dict[str, Any]
     shapes: list[Shape] = field(default_factory=list)
     calls: list[LayerCall] = field(default_factory=list)
+    constants: dict[int, float] = field(default_factory=dict)
     output: int = 0
 
     @property

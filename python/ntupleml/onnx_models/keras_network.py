@@ -145,6 +145,7 @@ def network_nodes(graph: GraphBuilder, value: str, file: KerasFile) -> str:
     """
     network = file.network
     values = {0: value}
+    values |= {number: graph.constant([one], np.float32) for number, one in network.constants.items()}
     for call in network.calls:
         layer = call.layer
         parts = LayerParts(layer.settings, file.weights[layer.names], network.shapes[call.inputs[0]][0])
