@@ -20,7 +20,7 @@ SCRIPTS = sorted(
     path for stage in ("dataset", "training", "testing", "application") for path in (PROJECT / stage).glob("*.py")
 )
 #: Modules that only extras bring.
-OPTIONAL = ("ROOT", "dask", "distributed", "keras", "shap", "tensorflow", "tf2onnx", "xgboost")
+OPTIONAL = ("ROOT", "dask", "distributed", "keras", "shap", "tensorflow", "xgboost")
 
 
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
