@@ -37,6 +37,26 @@ def test_ordinary_networks_load_as_they_were(name: str, keras_folder: Path) -> N
     assert [layer.name for layer in found.layers] == [layer.name for layer in expected.layers]
 
 
+def test_sequential_networks_of_keras_2_13(craft: Callable[..., Path]) -> None:
+    """They name their input's shape and the place of their weights in another way, which Keras 3 reads, too."""
+    import keras
+
+    def rename(config: Config) -> None:
+        settings = config["config"]["layers"][0]["config"]
+        settings["batch_input_shape"] = settings.pop("batch_shape")
+
+    def move(members: dict[str, bytes]) -> None:
+        stream = io.BytesIO(members["model.weights.h5"])
+        with h5py.File(stream, "r+") as file:
+            file.move("layers", "_layer_checkpoint_dependencies")
+        members["model.weights.h5"] = stream.getvalue()
+
+    path = craft(config=rename, members=move)
+    rows = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    expected = keras.saving.load_model(path, compile=False)(rows)
+    np.testing.assert_array_equal(load_keras_model(path)(rows), expected)
+
+
 def test_loss_and_optimizer_are_told_but_not_built(keras_folder: Path) -> None:
     found = read_keras_file(keras_folder / "sequential.keras").compile_config
     assert found["loss"] == "categorical_crossentropy"

@@ -27,7 +27,7 @@ _MODEL_MODULES = {
 }
 _LAYER_MODULES = {"keras.layers": "", "keras.src.ops.numpy": OPERATION}
 _MODEL_KEYS = {"name", "trainable", "dtype", "layers", "input_layers", "output_layers", "build_input_shape"}
-_INPUT_KEYS = {"name", "dtype", "batch_shape", "sparse", "ragged", "optional"}
+_INPUT_KEYS = {"name", "dtype", "batch_shape", "batch_input_shape", "sparse", "ragged", "optional"}
 _ITEM_KEYS = {"module", "class_name", "config", "registered_name", "name", "inbound_nodes"}
 #: What Keras is not given: it needs none of these to build a network whose weights are read from the file.
 _LEFT_OUT = {"build_config", "compile_config", "shared_object_id"}
@@ -178,7 +178,7 @@ class _Reader:
             )
         if unknown or any(not options.is_unset(config.get(key)) for key in ("sparse", "ragged", "optional")):
             self.refuse((*names, config["name"]), "is an input of another kind than a plain matrix")
-        return config.get("batch_shape")
+        return config.get("batch_shape") or config.get("batch_input_shape")  # the latter before Keras 3
 
     def matrix(self, shape: Any) -> Shape:
         """Shape of one event; a number of events, from a network built on data, is taken out of the description."""
