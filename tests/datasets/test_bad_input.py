@@ -167,17 +167,22 @@ def test_no_events_at_all(write_ntuple: WriteNtuple, make_config: MakeConfig) ->
     assert "processes.sig: its files hold no events: " in failure(make_config(processes=sig()))
 
 
-def test_duplicate_branches(make_config: MakeConfig, tmp_path: Path) -> None:
-    """A file whose second branch is renamed in place to the name of the first."""
+def test_duplicate_branches(make_config: MakeConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file whose second branch is renamed in place to the name of the first: the others are copied."""
     (tmp_path / "ntuples").mkdir()
     path = tmp_path / "ntuples/signal.root"
     with uproot.recreate(path, compression=None) as file:
         columns = {"event": np.arange(4), "score_a": np.zeros(4), "score_b": np.ones(4)}
         file.mktree("ntuple", {name: column.dtype for name, column in columns.items()}).extend(columns)
     path.write_bytes(path.read_bytes().replace(b"score_b", b"score_a"))
-    assert f"tree 'ntuple' of {path} has several branches 'score_a'" in failure(make_config(processes=sig()))
-    summary = create_training_dataset(make_config(processes=sig(), branches=["event"]))
+    for keys in ({"processes": sig(cut_string="score_a > 0")}, {"processes": sig(), "branches": ["score_a"]}):
+        assert f"tree 'ntuple' of {path} has several branches 'score_a'" in failure(make_config(**keys))
+    caplog.clear()
+    summary = create_training_dataset(make_config(processes=sig()))
     assert list(summary.records[0].branches["sig"]) == ["event", "training_weight"]
+    assert caplog.messages == [
+        "not copied, since they cannot be read: 'score_a' (the tree has several branches of this name)"
+    ]
 
 
 @pytest.mark.parametrize("swap", [False, True])

@@ -124,14 +124,31 @@ def _inspect(arguments: argparse.Namespace) -> int:
     if not trees:
         raise NtuplemlError(f"{arguments.file}: holds no trees")
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE, highlight=False)
-    wanted = [arguments.tree] if arguments.tree else [tree.tree_path for tree in trees]
-    tables = [_branch_table(inspect_tree(arguments.file, tree_path)) for tree_path in wanted]
+    readable = [tree.tree_path for tree in trees if tree.problem is None]
+    if not readable:
+        raise NtuplemlError(str(trees[0].problem))
+    wanted = [arguments.tree] if arguments.tree else readable
+    contents = [inspect_tree(arguments.file, tree_path) for tree_path in wanted]
     console.print(f"trees of {arguments.file}", markup=False, soft_wrap=True)
     console.print(_tree_table(trees))
-    for tree_path, table in zip(wanted, tables, strict=True):
+    for tree in trees:
+        if tree.problem is not None:
+            console.print(tree.problem, markup=False, soft_wrap=True)
+    for tree_path, branches in zip(wanted, contents, strict=True):
         console.print(f"branches of {tree_path}", markup=False, soft_wrap=True)
-        console.print(table)
+        console.print(_branch_table(branches))
+        for problem, names in _problems(branches).items():
+            console.print(f"cannot be read: {', '.join(names)}: {problem}", markup=False, soft_wrap=True)
     return 0
+
+
+def _problems(contents: list[BranchContent]) -> dict[str, list[str]]:
+    """Branches that cannot be read, by the reason."""
+    problems: dict[str, list[str]] = {}
+    for content in contents:
+        if content.problem is not None:
+            problems.setdefault(content.problem, []).append(content.branch.name)
+    return problems
 
 
 def _tree_table(trees: list[TreeContent]) -> Table:
@@ -142,7 +159,8 @@ def _tree_table(trees: list[TreeContent]) -> Table:
     for header in ("entries", "branches"):
         table.add_column(header, justify="right")
     for tree in trees:
-        table.add_row(Text(tree.tree_path), tree.kind, f"{tree.num_entries:,}", f"{tree.num_branches:,}")
+        numbers = [f"{tree.num_entries:,}", f"{tree.num_branches:,}"] if tree.problem is None else ["–", "–"]
+        table.add_row(Text(tree.tree_path), tree.kind, *numbers)
     return table
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from ntupleml.datasets.records import WeightSums
 from ntupleml.datasets.selection import select
 from ntupleml.errors import NtuplemlError
-from ntupleml.ntuples import TreeFile, open_ntuple
+from ntupleml.ntuples import TreeFile, UnreadableBranchError, open_ntuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -110,7 +110,10 @@ def copy_events(
         needed.add(config.event_branch)
     names = [*needed, *(branch.source for branch in file.copied.values())]
     bad_weights = _BadWeights()
-    with open_ntuple(file.path, file.tree_path, file.friends, f"processes.{process.name}") as ntuple:
+    with (
+        _way_round_unreadable(config.branches, needed),
+        open_ntuple(file.path, file.tree_path, file.friends, f"processes.{process.name}") as ntuple,
+    ):
         for chunk in ntuple.chunks(names):
             selected = select(chunk, process, file, config.event_branch, config.num_folds)
             for tree, fold_sums, (numbers, rows, weights) in zip(trees, sums, selected, strict=True):
@@ -127,6 +130,17 @@ def copy_events(
         )
     log.debug("read %s", file.path)
     return sums
+
+
+@contextmanager
+def _way_round_unreadable(branches: str | Sequence[str], needed: Container[str]) -> Iterator[None]:
+    """Say how to do without a branch that cannot be read to its end, where only its copy is asked for."""
+    try:
+        yield
+    except UnreadableBranchError as error:
+        if branches == "needed" or error.branch in needed:
+            raise
+        raise NtuplemlError(f"{error}, or leave it out: list the branches to copy under 'branches'") from error
 
 
 def _rows_of(chunk: Chunk, name: str, rows: NDArray[np.intp]) -> NDArray[np.generic]:

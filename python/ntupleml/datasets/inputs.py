@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -73,7 +73,7 @@ def survey(config: DatasetConfig) -> list[Process]:
         weight branch that exists already, and files of one class that differ in their branches.
     """
     formulas = {name: _formulas(config, name) for name in config.processes}
-    left_out: dict[str, str] = {}
+    left_out: dict[str, Branch] = {}
     processes = []
     for name, (cut, weight) in formulas.items():
         class_name = config.class_of(name)
@@ -87,13 +87,21 @@ def survey(config: DatasetConfig) -> list[Process]:
         if sum(file.num_entries for file in files) == 0:
             raise NtuplemlError(f"processes.{name}: its files hold no events: {', '.join(file.path for file in files)}")
         processes.append(Process(name, class_name, cut, weight, files))
-    if left_out:
-        listed = ", ".join(f"'{branch}' ({type_name})" for branch, type_name in left_out.items())
-        log.warning("not copied, since they hold neither numbers nor lists of numbers: %s", listed)
+    _warn_of_branches(left_out)
     classes = list(dict.fromkeys(process.class_name for process in processes))
     for class_name in classes:
         _check_same_branches(class_name, [process for process in processes if process.class_name == class_name])
     return sorted(processes, key=lambda process: classes.index(process.class_name))
+
+
+def _warn_of_branches(left_out: Mapping[str, Branch]) -> None:
+    """Say once which branches are not copied, and why."""
+    others = [f"'{name}' ({branch.type_name})" for name, branch in left_out.items() if branch.problem is None]
+    unreadable = [f"'{name}' ({branch.problem})" for name, branch in left_out.items() if branch.problem is not None]
+    if others:
+        log.warning("not copied, since they hold neither numbers nor lists of numbers: %s", ", ".join(others))
+    if unreadable:
+        log.warning("not copied, since they cannot be read: %s", ", ".join(unreadable))
 
 
 def _refuse_repeated(name: str, files: Sequence[InputFile]) -> None:
@@ -120,7 +128,7 @@ def _survey_file(
     file: str,
     formulas: tuple[Expression, Expression],
     used_in_class: frozenset[str],
-    left_out: dict[str, str],
+    left_out: dict[str, Branch],
 ) -> InputFile:
     cut, weight = formulas
     where = f"processes.{name}"
@@ -175,7 +183,7 @@ def _check_formula(formula: Expression, ntuple: Ntuple) -> None:
 
 
 def _copied_branches(
-    config: DatasetConfig, ntuple: Ntuple, used_in_class: frozenset[str], left_out: dict[str, str]
+    config: DatasetConfig, ntuple: Ntuple, used_in_class: frozenset[str], left_out: dict[str, Branch]
 ) -> dict[str, CopiedBranch]:
     """Branches of the output and where they come from, in the order of the input."""
     sources = _output_names(ntuple, config.event_branch)
@@ -192,8 +200,10 @@ def _copied_branches(
         branch = ntuple.branches[source]
         if output not in wanted:
             continue
-        if branch.kind == "other":
-            left_out.setdefault(source, branch.type_name)
+        if source in ntuple.duplicates:
+            left_out.setdefault(source, replace(branch, problem="the tree has several branches of this name"))
+        elif branch.kind == "other":
+            left_out.setdefault(source, branch)
         else:
             copied[output] = CopiedBranch(source, _type_of(branch))
     return copied
@@ -236,11 +246,9 @@ def _resolved(names: Iterable[str], sources: Mapping[str, str], ntuple: Ntuple) 
     outputs = set()
     by_source = {source: output for output, source in sources.items()}
     for name in names:
-        output = name if name in sources else by_source.get(name)
-        if output is None:
-            ntuple.require([name], "branches")  # raises, unless it is the event number of a friend
-        else:
-            ntuple.require([sources[output]], "branches")
+        ntuple.require([name], "branches")
+        output = name if name in sources else by_source.get(ntuple.listed_name(name))
+        if output is not None:  # None: the event number of a friend
             outputs.add(output)
     return outputs
 
@@ -248,10 +256,13 @@ def _resolved(names: Iterable[str], sources: Mapping[str, str], ntuple: Ntuple) 
 def _matching(patterns: Iterable[str], sources: Mapping[str, str], ntuple: Ntuple) -> set[str]:
     wanted: set[str] = set()
     for index, pattern in enumerate(patterns):
+        if pattern in ntuple.branches:
+            wanted |= _resolved([pattern], sources, ntuple)
+            continue
         matches = [
             output
             for output, source in sources.items()
-            if fnmatch.fnmatchcase(output, pattern) or fnmatch.fnmatchcase(source, pattern)
+            if any(fnmatch.fnmatchcase(name, pattern) for name in (output, source, source.replace(".", "_")))
         ]
         if not matches:
             raise NtuplemlError(

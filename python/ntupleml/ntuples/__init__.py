@@ -4,6 +4,7 @@ from ntupleml.ntuples.appending import append_branches
 from ntupleml.ntuples.branches import Branch
 from ntupleml.ntuples.friends import FriendFile, friend_files
 from ntupleml.ntuples.reading import Chunk, Ntuple, open_ntuple
+from ntupleml.ntuples.sources import UnreadableBranchError
 from ntupleml.ntuples.tree_files import Tree, TreeFile, new_tree_file
 from ntupleml.ntuples.variables import columns_to_matrix, required_branches
 
@@ -14,6 +15,7 @@ __all__ = [
     "Ntuple",
     "Tree",
     "TreeFile",
+    "UnreadableBranchError",
     "append_branches",
     "columns_to_matrix",
     "friend_files",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+
+from ntupleml.errors import one_line
+from ntupleml.ntuples.packed_numbers import UnreadableLeavesError, leaf_interpretation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,22 +16,10 @@ if TYPE_CHECKING:
 Kind = Literal["scalar", "vector", "other"]
 
 _NUMBER_KINDS = "biuf"
-
-_RNTUPLE_NUMBERS = {
-    "bool": "bool",
-    "float": "f4",
-    "double": "f8",
-    "std::int8_t": "i1",
-    "std::uint8_t": "u1",
-    "std::int16_t": "i2",
-    "std::uint16_t": "u2",
-    "std::int32_t": "i4",
-    "std::uint32_t": "u4",
-    "std::int64_t": "i8",
-    "std::uint64_t": "u8",
-}
-_RNTUPLE_LIST = re.compile(r"(?:std::vector|ROOT::VecOps::RVec|ROOT::RVec)<(?P<item>[^<>]+)>")
-_RNTUPLE_ARRAY = re.compile(r"std::array<(?P<item>[^<>]+),(?P<length>\d+)>")
+#: Numbers in a list whose length is not known before it is read: a guess for the size of chunks.
+_NUMBERS_PER_LIST = 10
+#: Types of RNTuple that are stored as numbers and are none.
+_NO_NUMBERS = ("char", "std::byte")
 
 
 @dataclass(frozen=True)
@@ -50,6 +40,8 @@ class Branch:
         Length of each event's list where all are of one length (a C array such as `x[3]`).
     bytes_per_entry : float
         Uncompressed size, roughly.
+    problem : str or None
+        Why it cannot be read, where that is known without reading it; its kind is `other` then.
     """
 
     name: str
@@ -58,6 +50,7 @@ class Branch:
     dtype: np.dtype[Any] | None
     length: int | None = None
     bytes_per_entry: float = 8.0
+    problem: str | None = None
 
 
 class TreeBranch(NamedTuple):
@@ -66,8 +59,14 @@ class TreeBranch(NamedTuple):
     branch: Branch
     path: str
     interpretation: Any
-    leaf: str | None
-    num_entries: int
+    leaf: str | None = None
+
+
+class NtupleField(NamedTuple):
+    """A field of an RNTuple that holds no other fields, and uproot's object for it."""
+
+    branch: Branch
+    field: Any
 
 
 def tree_branches(tree: Any) -> Iterator[TreeBranch]:
@@ -80,52 +79,145 @@ def tree_branches(tree: Any) -> Iterator[TreeBranch]:
     Yields
     ------
     TreeBranch
-        A name may come twice: trees can hold that.
+        A name may come twice: trees can hold that. What cannot be read is among them, with the reason.
     """
     for path, branch in tree.iteritems(recursive=True, full_paths=True):
         if len(branch.branches) > 0:
             continue  # a group: what it holds comes by itself
         name = branch.name.split("[")[0]
-        interpretation = branch.interpretation
-        entries = int(branch.num_entries)
-        size = branch.uncompressed_bytes / max(1, entries)
-        struct = _struct_of_numbers(interpretation)
-        if struct is None:
-            kind, dtype, length = _kind_in_tree(interpretation)
-            found = Branch(name, branch.typename, kind, dtype, length, size)
-            yield TreeBranch(found, path, interpretation, None, entries)
+        try:
+            found = list(_leaves(name, path, branch))
+        except MemoryError:
+            raise
+        except UnreadableLeavesError as error:
+            found = [TreeBranch(_unreadable(name, _type_of_class(branch), str(error)), path, None)]
+        except Exception as error:  # what uproot does not know makes it raise nearly anything
+            problem = f"uproot cannot decode it ({one_line(error, 100)})"
+            found = [TreeBranch(_unreadable(name, _type_of_class(branch), problem), path, None)]
+        if branch.num_entries != tree.num_entries:
+            problem = f"it has {branch.num_entries} entries, but the tree has {tree.num_entries}"
+            found = [one._replace(branch=_unreadable(one.branch.name, one.branch.type_name, problem)) for one in found]
+        yield from found
+
+
+def _leaves(name: str, path: str, branch: Any) -> Iterator[TreeBranch]:
+    """A branch of numbers by itself, or each of its leaves where there are several."""
+    interpretation = leaf_interpretation(branch) or branch.interpretation
+    if isinstance(interpretation, Exception):  # uproot hands out its error in place of an interpretation
+        raise interpretation
+    size = branch.uncompressed_bytes / max(1, branch.num_entries)
+    struct = _struct_of_numbers(interpretation)
+    if struct is None:
+        kind, dtype, length = _kind_in_tree(interpretation)
+        type_name = str(interpretation.typename)
+        if "unknown" in type_name:
+            type_name = _type_of_class(branch)
+        yield TreeBranch(Branch(name, type_name, kind, dtype, length, size), path, interpretation)
+        return
+    for leaf in struct.names or ():
+        kind, dtype, length = _kind_of_dtype(struct[leaf])
+        type_name = str(struct[leaf].base) + "".join(f"[{length}]" for length in struct[leaf].shape)
+        found = Branch(f"{name.removesuffix('.')}.{leaf}", type_name, kind, dtype, length, size)
+        yield TreeBranch(found, path, interpretation, leaf)
+
+
+def _type_of_class(branch: Any) -> str:
+    """Type of a branch as its class describes it, for what has no interpretation."""
+    try:
+        described = getattr(branch.streamer, "typename", None)
+    except Exception:  # the descriptions of the classes cannot be read either
+        described = None
+    return str(described or branch.member("fClassName", none_if_missing=True) or branch.title)
+
+
+def _unreadable(name: str, type_name: str, problem: str) -> Branch:
+    return Branch(name, type_name, "other", None, None, 0.0, problem)
+
+
+def ntuple_fields(ntuple: Any) -> Iterator[NtupleField]:
+    """Fields of an RNTuple that hold numbers or something else, but no other fields, in the order of the file.
+
+    The fields of a record or of a collection of records have its name before theirs, as in `Jet.pt`.
+
+    Parameters
+    ----------
+    ntuple : uproot RNTuple
+
+    Yields
+    ------
+    NtupleField
+        What cannot be read is among them, with the reason.
+    """
+    pending = [(field.name, field) for field in reversed(ntuple.fields)]
+    while pending:
+        name, field = pending.pop()
+        inner = [(f"{name}.{one.name}", one) for one in reversed(field.fields)]
+        pending += inner
+        if inner:
             continue
-        for leaf in struct.names or ():
-            kind, dtype, length = _kind_of_dtype(struct[leaf])
-            type_name = str(dtype) if length is None else f"{dtype}[{length}]"
-            found = Branch(f"{name}.{leaf}", type_name, kind, dtype, length, size)
-            yield TreeBranch(found, path, interpretation, leaf, entries)
+        type_name = (field.typename or "a record without fields") + "[]" * _collections_around(field)
+        try:
+            branch = _branch_of_field(name, type_name, field)
+        except MemoryError:
+            raise
+        except Exception as error:  # as above
+            branch = _unreadable(name, type_name, f"uproot cannot decode it ({one_line(error, 100)})")
+        yield NtupleField(branch, field)
 
 
-def ntuple_fields(ntuple: Any) -> Iterator[Branch]:
-    """Top-level fields of an RNTuple, in the order of the file."""
-    for field in ntuple.fields:
-        yield _rntuple_branch(field.name, field.typename)
+def _collections_around(field: Any) -> int:
+    from uproot.const import RNTupleFieldRole
+
+    number = 0
+    while not field.top_level:
+        field = field.parent
+        number += field.record.struct_role == RNTupleFieldRole.COLLECTION
+    return number
+
+
+def _branch_of_field(name: str, type_name: str, field: Any) -> Branch:
+    """Branch of a field without fields: a number, a list of numbers, or something else."""
+    from awkward.forms import ListOffsetForm, NumpyForm, RecordForm, RegularForm
+
+    form, _ = field.to_akform()  # of the outermost collection around it, with this field only
+    lengths: list[int | None] = []
+    while True:
+        if isinstance(form, RecordForm) and form.contents:
+            form = form.contents[0]
+        elif isinstance(form, ListOffsetForm | RegularForm) and not form.parameters:
+            lengths.append(form.size if isinstance(form, RegularForm) else None)
+            form = form.content
+        else:
+            break
+    if not isinstance(form, NumpyForm) or len(lengths) > 1 or field.typename in _NO_NUMBERS:
+        return Branch(name, type_name, "other", None, None, 0.0)
+    dtype = np.dtype(form.primitive)
+    if dtype.kind == "f":  # the file may hold fewer bits than there are in memory
+        dtype = np.dtype("f8" if "double" in field.typename else "f4")
+    if not lengths:
+        return Branch(name, type_name, "scalar", dtype, None, dtype.itemsize)
+    return Branch(name, type_name, "vector", dtype, lengths[0], dtype.itemsize * (lengths[0] or _NUMBERS_PER_LIST))
 
 
 def _struct_of_numbers(interpretation: Any) -> np.dtype[Any] | None:
     """Type of a branch with several leaves (leaf list)."""
-    from uproot.interpretation.numerical import AsDtype
+    from uproot.interpretation.numerical import Numerical
+    from uproot.interpretation.objects import AsStridedObjects
 
-    if type(interpretation) is AsDtype and interpretation.to_dtype.names is not None:
-        dtype: np.dtype[Any] = interpretation.to_dtype
-        return dtype
-    return None
+    if not isinstance(interpretation, Numerical) or isinstance(interpretation, AsStridedObjects):
+        return None
+    dtype: np.dtype[Any] = np.dtype(interpretation.to_dtype)
+    return dtype if dtype.names is not None else None
 
 
 def _kind_in_tree(interpretation: Any) -> tuple[Kind, np.dtype[Any] | None, int | None]:
     from uproot.interpretation.jagged import AsJagged
-    from uproot.interpretation.numerical import AsDouble32, AsDtype, AsFloat16
+    from uproot.interpretation.numerical import Numerical
 
     if isinstance(interpretation, AsJagged):
         kind, dtype, _ = _kind_in_tree(interpretation.content)
         return ("vector", dtype, None) if kind == "scalar" else ("other", None, None)
-    if isinstance(interpretation, AsDtype | AsDouble32 | AsFloat16):
+    if isinstance(interpretation, Numerical):
         return _kind_of_dtype(np.dtype(interpretation.to_dtype))
     return "other", None, None
 
@@ -137,17 +229,3 @@ def _kind_of_dtype(dtype: np.dtype[Any]) -> tuple[Kind, np.dtype[Any] | None, in
         return "other", None, None
     native = base.newbyteorder("=")
     return ("vector", native, shape[0]) if shape else ("scalar", native, None)
-
-
-def _rntuple_branch(name: str, type_name: str) -> Branch:
-    if type_name in _RNTUPLE_NUMBERS:
-        dtype = np.dtype(_RNTUPLE_NUMBERS[type_name])
-        return Branch(name, type_name, "scalar", dtype, None, dtype.itemsize)
-    for pattern in (_RNTUPLE_LIST, _RNTUPLE_ARRAY):
-        match = pattern.fullmatch(type_name)
-        if match and match["item"] in _RNTUPLE_NUMBERS:
-            dtype = np.dtype(_RNTUPLE_NUMBERS[match["item"]])
-            length = int(match["length"]) if "length" in match.groupdict() else None
-            # The length of lists is not in the schema; ten numbers are a guess for the size of chunks.
-            return Branch(name, type_name, "vector", dtype, length, dtype.itemsize * (length or 10))
-    return Branch(name, type_name, "other", None, None, 0.0)

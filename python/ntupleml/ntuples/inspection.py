@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.opening import find_tree, is_rntuple, open_root_file, tree_paths
 from ntupleml.ntuples.reading import open_ntuple
-from ntupleml.ntuples.sources import as_numpy
+from ntupleml.ntuples.root_opinion import verdict
+from ntupleml.ntuples.sources import UnreadableBranchError, as_numpy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,12 +28,13 @@ _BRANCHES_AT_A_TIME = 100
 
 @dataclass(frozen=True)
 class TreeContent:
-    """A tree of a file: path, kind ("TTree" or "RNTuple"), entries, number of branches."""
+    """A tree of a file: path, kind ("TTree" or "RNTuple"), entries, number of branches; or why it cannot be read."""
 
     tree_path: str
     kind: str
-    num_entries: int
-    num_branches: int
+    num_entries: int = 0
+    num_branches: int = 0
+    problem: str | None = None
 
 
 @dataclass
@@ -48,7 +51,9 @@ class BranchContent:
     num_nan : int
         How many of them are NaN.
     is_readable : bool
-        False for strings and objects, and for a name that the tree holds more than once.
+        False for strings and objects, and where there is a problem.
+    problem : str or None
+        Why a branch cannot be read.
     """
 
     branch: Branch
@@ -57,6 +62,13 @@ class BranchContent:
     num_values: int = 0
     num_nan: int = 0
     is_readable: bool = True
+    problem: str | None = None
+
+    def refuse(self, problem: str | None) -> None:
+        """Note that the branch cannot be read."""
+        self.is_readable, self.problem = False, problem
+        self.minimum = self.maximum = None
+        self.num_values = self.num_nan = 0
 
 
 def list_trees(path: str | Path) -> list[TreeContent]:
@@ -67,14 +79,18 @@ def list_trees(path: str | Path) -> list[TreeContent]:
     NtuplemlError
         If the file cannot be read.
     """
-    trees = []
     with open_root_file(path) as file:
-        for tree_path in tree_paths(file):
-            tree = find_tree(file, path, tree_path)
-            branches = tree.fields if is_rntuple(tree) else tree.branches
-            kind = "RNTuple" if is_rntuple(tree) else "TTree"
-            trees.append(TreeContent(tree_path, kind, int(tree.num_entries), len(branches)))
-    return trees
+        return [_tree_content(file, path, tree_path) for tree_path in tree_paths(file)]
+
+
+def _tree_content(file: Any, path: str | Path, tree_path: str) -> TreeContent:
+    try:
+        tree = find_tree(file, path, tree_path)
+    except NtuplemlError as error:  # of one tree; the others can be read
+        return TreeContent(tree_path, "–", problem=str(error))
+    if is_rntuple(tree):
+        return TreeContent(tree_path, "RNTuple", int(tree.num_entries), len(tree.fields))
+    return TreeContent(tree_path, "TTree", int(tree.num_entries), len(tree.branches))
 
 
 def inspect_tree(path: str | Path, tree_path: str) -> list[BranchContent]:
@@ -96,14 +112,15 @@ def inspect_tree(path: str | Path, tree_path: str) -> list[BranchContent]:
         If the file or the tree cannot be read.
     """
     with open_ntuple(path, tree_path) as ntuple:
-        contents = {name: BranchContent(branch) for name, branch in ntuple.branches.items()}
-        readable = [
-            name for name, branch in ntuple.branches.items() if branch.kind != "other" and name not in ntuple.duplicates
-        ]
-        for name in contents.keys() - set(readable):
-            contents[name].is_readable = False
-        for names in _groups(readable):
-            _look_at(ntuple, names, contents)
+        contents = {name: BranchContent(ntuple.branches[name]) for name in ntuple.main_branches}
+        for name, content in contents.items():
+            if name in ntuple.duplicates:
+                content.refuse("the tree has several branches of this name")
+            elif content.branch.kind == "other":
+                content.refuse(content.branch.problem)
+        verdicts: dict[str, str] = {}
+        for names in _groups([name for name, content in contents.items() if content.is_readable]):
+            _look_at(ntuple, names, contents, verdicts)
         return list(contents.values())
 
 
@@ -112,10 +129,20 @@ def _groups(names: list[str]) -> Iterator[list[str]]:
         yield names[start : start + _BRANCHES_AT_A_TIME]
 
 
-def _look_at(ntuple: Ntuple, names: list[str], contents: dict[str, BranchContent]) -> None:
-    for chunk in ntuple.chunks(names):
-        for name in names:
-            _widen(contents[name], as_numpy(chunk.columns[name]))
+def _look_at(ntuple: Ntuple, names: list[str], contents: dict[str, BranchContent], verdicts: dict[str, str]) -> None:
+    """Find the ranges of some branches; one that cannot be read is noted, and the others are read again without it."""
+    try:
+        for chunk in ntuple.chunks(names):
+            for name in names:
+                _widen(contents[name], as_numpy(chunk.columns[name]))
+    except UnreadableBranchError as error:
+        if error.reason not in verdicts:  # ROOT is asked once about what is wrong with many branches
+            verdicts[error.reason] = verdict(error.place)
+        contents[error.branch].refuse(f"{error.reason}; {verdicts[error.reason]}")
+        others = [name for name in names if name != error.branch]
+        for name in others:
+            contents[name] = BranchContent(contents[name].branch)
+        _look_at(ntuple, others, contents, verdicts)
 
 
 def _widen(content: BranchContent, values: NDArray[Any]) -> None:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ntupleml.ntuples.opening import damage_as_error, find_tree, is_rntuple, open_root_file
+from ntupleml.ntuples.root_opinion import Place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,7 @@ def read_marks(path: str | Path, tree_path: str) -> list[Mark]:
         if is_rntuple(find_tree(file, path, tree_path)):
             return []
         *folders, name = tree_path.strip("/").split("/")
-        with damage_as_error(f"{path}: tree '{tree_path}'"):
+        with damage_as_error(f"{path}: tree '{tree_path}'", Place(str(path), tree_path)):
             folder = file["/".join(folders)] if folders else file
             chunk, _ = folder.key(name).get_uncompressed_chunk_cursor()
             header = bytes(chunk.raw_data)

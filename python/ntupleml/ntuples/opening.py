@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.ntuples.remote import is_remote, remote_call
+from ntupleml.ntuples.root_opinion import Place, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TREE_CLASSES = ("TTree", "TNtuple", "TNtupleD")
-_RNTUPLE_CLASSES = ("ROOT::RNTuple", "ROOT::Experimental::RNTuple")
+_RNTUPLE_CLASS = "ROOT::RNTuple"
+#: RNTuples of releases before ROOT 6.34, whose format was not final: newer ROOT does not read them either.
+_OLD_RNTUPLE_CLASS = "ROOT::Experimental::RNTuple"
+_CLASSES = (*_TREE_CLASSES, _RNTUPLE_CLASS, _OLD_RNTUPLE_CLASS)
 #: From this version on, positions in a ROOT file have eight bytes.
 _LARGE_FILE_VERSION = 1_000_000
 #: Position of the first record, which follows the word `root` and the version in every ROOT file: 100.
@@ -90,7 +94,7 @@ def _opened(path: str | Path, where: str, trees: dict[str, Any] | None) -> Itera
     """An open file, with a place for the trees that are read from it."""
     start = f"{where}: " if where else ""
     if isinstance(path, str) and is_remote(path):
-        with damage_as_error(f"{start}{path}"):
+        with damage_as_error(f"{start}{path}", Place(str(path))):
             remote = remote_call(path, where, lambda: _open_remote(path, trees))
         with remote:
             yield remote
@@ -98,7 +102,7 @@ def _opened(path: str | Path, where: str, trees: dict[str, Any] | None) -> Itera
     _check_header(Path(path), start)
     import uproot
 
-    with damage_as_error(f"{start}{path}"):
+    with damage_as_error(f"{start}{path}", Place(str(path))):
         # Without a cache of arrays: what was read is not kept, so memory does not grow with the file. A Path, because
         # uproot takes what follows a colon in a string for the name of an object; absolute, because it has ideas of
         # its own about a path that begins with a tilde.
@@ -115,14 +119,14 @@ def _open_remote(address: str, trees: dict[str, Any] | None) -> Any:
 
 
 @contextmanager
-def damage_as_error(what: str) -> Iterator[None]:
-    """Turn whatever uproot raises at a damaged file into one line."""
+def damage_as_error(what: str, place: Place) -> Iterator[None]:
+    """Turn whatever uproot raises at a damaged file, or at one that it does not know, into one line."""
     try:
         yield
     except (NtuplemlError, MemoryError):
         raise
     except Exception as error:  # lengths and types read from damaged bytes make uproot raise nearly anything
-        raise NtuplemlError(f"{what}: is damaged: {one_line(error)}; copy or make it anew") from error
+        raise NtuplemlError(f"{what}: cannot be read: {one_line(error)}; {verdict(place)}") from error
 
 
 def find_tree(file: Any, path: str | Path, tree_path: str, where: str = "") -> Any:
@@ -145,9 +149,14 @@ def find_tree(file: Any, path: str | Path, tree_path: str, where: str = "") -> A
     """
     start = f"{where}: " if where else ""
     found, class_name = None, None
-    with damage_as_error(f"{start}tree '{tree_path}' of {path}"):
+    with damage_as_error(f"{start}tree '{tree_path}' of {path}", Place(str(path), tree_path)):
         class_name = _class_of(file, tree_path)
-        if class_name in _TREE_CLASSES + _RNTUPLE_CLASSES:
+        if class_name == _OLD_RNTUPLE_CLASS:
+            raise NtuplemlError(
+                f"{start}{path}: '{tree_path}' is an RNTuple of a ROOT before 6.34, whose format was not final and is "
+                "not read any more; read it with the ROOT that wrote it, and write it as a TTree"
+            )
+        if class_name in _CLASSES:
             found = file[tree_path]
         nearest = did_you_mean(tree_path, tree_paths(file)) if found is None else ""
     if found is None:
@@ -175,13 +184,12 @@ def _class_of(file: Any, tree_path: str) -> str | None:
 def tree_paths(file: Any) -> list[str]:
     """Paths of all trees (TTree and RNTuple) in an open file, those in folders included."""
     names = file.iterclassnames(recursive=True, cycle=False)
-    wanted = _TREE_CLASSES + _RNTUPLE_CLASSES
-    return list(dict.fromkeys(name for name, class_name in names if class_name in wanted))
+    return list(dict.fromkeys(name for name, class_name in names if class_name in _CLASSES))
 
 
 def is_rntuple(tree: Any) -> bool:
     """Whether an object of uproot is an RNTuple rather than a TTree."""
-    return tree.classname in _RNTUPLE_CLASSES
+    return bool(tree.classname == _RNTUPLE_CLASS)
 
 
 def one_line(error: BaseException) -> str:

@@ -11,10 +11,10 @@ import numpy as np
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.expressions.syntax import ENTRY
 from ntupleml.ntuples.opening import find_tree, is_rntuple, open_root_file
-from ntupleml.ntuples.sources import Column, Source, open_source
+from ntupleml.ntuples.sources import Column, Source, UnreadableBranchError, open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from ntupleml.ntuples.branches import Branch
@@ -110,18 +110,26 @@ class Ntuple:
                     f"{start}{tree} has several branches '{own_name}'; make the file anew with one of them"
                 )
             branch = self.branches[name]
+            if branch.problem is not None:
+                raise NtuplemlError(f"{start}branch '{name}' of {self._where} cannot be read: {branch.problem}")
             if branch.kind == "other":
                 raise NtuplemlError(
                     f"{start}branch '{name}' of {self._where} is of type {branch.type_name}, which holds neither "
                     "numbers nor lists of numbers"
                 )
 
+    def listed_name(self, name: str) -> str:
+        """Name of a branch in `main_branches`, or in `friend_branches` where it is a friend's."""
+        source, own_name = self._addresses[name]
+        listed = (full for full, (_, own) in self.friend_branches.items() if own == own_name)
+        return next((full for full in listed if self._addresses[full][0] is source), own_name)
+
     def copies_in_friends(self, name: str) -> list[str]:
         """Branches of friends that are called like one of the tree's own, one number per event, as `friend.branch`."""
         return [
             full
             for full, (_, own) in self.friend_branches.items()
-            if own == name and own in self.main_branches and self.branches[full].kind == "scalar"
+            if own == self.listed_name(name) and own in self.main_branches and self.branches[full].kind == "scalar"
         ]
 
     def chunks(self, branches: Sequence[str], entries_per_chunk: int | None = None) -> Iterator[Chunk]:
@@ -141,7 +149,9 @@ class Ntuple:
         Raises
         ------
         NtuplemlError
-            If a branch is missing, or the file cannot be read to its end; the message names file and branch.
+            If a branch is missing.
+        UnreadableBranchError
+            If a branch cannot be read to its end; outside `open_ntuple` the message says whether ROOT can read it.
         """
         wanted = list(dict.fromkeys(branches))
         self.require(wanted)
@@ -237,7 +247,9 @@ def open_ntuple(
             flat = f"{friend_name}_{name}"
             if addresses.get(name) != addresses[full] and flat not in branches:
                 branches[flat], addresses[flat] = branches[full], addresses[full]
-        yield Ntuple(
+        for short, name in _short_names([name for name in branches if name not in friend_branches], branches).items():
+            branches[short], addresses[short] = branches[name], addresses[name]
+        ntuple = Ntuple(
             path=str(path),
             tree_path=tree_path,
             num_entries=main.num_entries,
@@ -251,6 +263,20 @@ def open_ntuple(
             _addresses=addresses,
             _where=label,
         )
+        try:
+            yield ntuple
+        except UnreadableBranchError as error:  # not in `chunks`: who can do without a branch does not wait for ROOT
+            raise error.judged() from error
+
+
+def _short_names(names: Sequence[str], taken: Container[str]) -> dict[str, str]:
+    """Other names of branches such as `Jet.pt`: `Jet_pt` and `pt`, where no other branch is or could be called so."""
+    short: dict[str, list[str]] = {}
+    for name in names:
+        if "." in name:
+            for other in {name.replace(".", "_"), name.rpartition(".")[2]}:
+                short.setdefault(other, []).append(name)
+    return {other: found[0] for other, found in short.items() if len(found) == 1 and other and other not in taken}
 
 
 def _open_friend(stack: ExitStack, friend: FriendFile, main: Source, where: str) -> Source:

@@ -9,6 +9,7 @@ import numpy as np
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.branches import Branch, TreeBranch, ntuple_fields, tree_branches
 from ntupleml.ntuples.opening import damage_as_error, is_rntuple, one_line
+from ntupleml.ntuples.root_opinion import Place, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,9 +43,39 @@ class Source(Protocol):
         ...
 
 
+class UnreadableBranchError(NtuplemlError):
+    """A branch some of whose entries cannot be read.
+
+    Attributes
+    ----------
+    branch : str
+        Its name.
+    reason : str
+        What uproot says.
+    place : Place
+    """
+
+    def __init__(self, message: str, branch: str, reason: str, place: Place) -> None:
+        super().__init__(message)
+        self.branch = branch
+        self.reason = reason
+        self.place = place
+
+    @classmethod
+    def found(cls, where: str, branch: str, error: Exception, place: Place) -> UnreadableBranchError:
+        """The error for what uproot says."""
+        reason = one_line(error)
+        message = f"{where}: branch '{branch}' cannot be read at entries {place.start} and following: {reason}"
+        return cls(message, branch, reason, place)
+
+    def judged(self) -> UnreadableBranchError:
+        """The same error with what ROOT says of the file."""
+        return UnreadableBranchError(f"{self}; {verdict(self.place)}", self.branch, self.reason, self.place)
+
+
 def open_source(tree: Any, where: str) -> Source:
     """Source of an open tree of uproot."""
-    with damage_as_error(where):
+    with damage_as_error(where, Place(str(tree.file.file_path), tree.object_path)):
         return _RNTupleSource(tree, where) if is_rntuple(tree) else _TreeSource(tree, where)
 
 
@@ -67,13 +98,7 @@ class _TreeSource:
 
     def chunks(self, names: Sequence[str], step: int) -> Iterator[dict[str, Column]]:
         handles = {name: self._handles[name] for name in names}
-        for name, handle in handles.items():
-            if handle.num_entries != self.num_entries:
-                raise NtuplemlError(
-                    f"{self.where}: branch '{name}' has {handle.num_entries} entries, but the tree has "
-                    f"{self.num_entries}; make the file anew"
-                )
-        jagged = [name for name, handle in handles.items() if handle.branch.kind == "vector"]
+        jagged = [name for name, handle in handles.items() if _is_jagged(handle)]
         flat = [name for name in names if name not in set(jagged)]
         readers = [
             self._iterate([handles[name] for name in some], step, library)
@@ -97,20 +122,19 @@ class _TreeSource:
             except MemoryError:
                 raise
             except Exception as error:  # damaged baskets make uproot raise nearly anything
-                raise self._damage(handles, start, start + step, error) from error
+                raise self._unreadable(handles, start, start + step, error) from error
             start += step
             yield arrays if library == "np" else {path: arrays[path] for path in arrays.fields}
 
-    def _damage(self, handles: Sequence[TreeBranch], start: int, stop: int, error: Exception) -> NtuplemlError:
+    def _unreadable(self, handles: Sequence[TreeBranch], start: int, stop: int, error: Exception) -> Exception:
         """Error that names the branch: the first that cannot be read by itself either."""
+        stop = min(stop, self.num_entries)
         for handle in handles:
             try:
-                self._tree[handle.path].array(handle.interpretation, start, min(stop, self.num_entries), library="np")
+                self._tree[handle.path].array(handle.interpretation, start, stop, library="np")
             except Exception as own_error:  # as above
-                return NtuplemlError(
-                    f"{self.where}: branch '{handle.branch.name}' cannot be read at entries {start} and following: "
-                    f"{one_line(own_error)}; the file is damaged or incomplete, make it anew"
-                )
+                place = _place(self._tree, handle.path, start, stop)
+                return UnreadableBranchError.found(self.where, handle.branch.name, own_error, place)
         return NtuplemlError(f"{self.where}: cannot be read at entries {start} and following: {one_line(error)}")
 
 
@@ -121,7 +145,9 @@ class _RNTupleSource:
         self.where = where
         self.num_entries = int(ntuple.num_entries)
         self.duplicates: set[str] = set()  # the format does not allow them
-        self.branches = {branch.name: branch for branch in ntuple_fields(ntuple)}
+        fields = list(ntuple_fields(ntuple))
+        self.branches = {branch.name: branch for branch, _ in fields}
+        self._fields = {branch.name: field for branch, field in fields}
         self._ntuple = ntuple
 
     def chunks(self, names: Sequence[str], step: int) -> Iterator[dict[str, Column]]:
@@ -145,16 +171,22 @@ class _RNTupleSource:
         columns = {}
         for name in names:
             try:
-                array = self._ntuple.arrays([name], entry_start=start, entry_stop=stop)[name]
+                array = self._fields[name].array(entry_start=start, entry_stop=stop)
             except MemoryError:
                 raise
             except Exception as error:  # damaged pages make uproot raise nearly anything
-                raise NtuplemlError(
-                    f"{self.where}: field '{name}' cannot be read at entries {start} to {stop}: {one_line(error)}; "
-                    "the file is damaged or incomplete, make it anew"
-                ) from error
+                place = _place(self._ntuple, name, start, stop)
+                raise UnreadableBranchError.found(self.where, name, error, place) from error
             columns[name] = _plain(array, self.branches[name])
         return columns
+
+
+def _place(tree: Any, path: str, start: int, stop: int) -> Place:
+    return Place(str(tree.file.file_path), str(tree.object_path), path, start, stop)
+
+
+def _is_jagged(handle: TreeBranch) -> bool:
+    return handle.branch.kind == "vector" and handle.branch.length is None
 
 
 def _items(parts: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
@@ -180,10 +212,12 @@ def _column(array: Any, handle: TreeBranch) -> Column:
 def _plain(array: Any, branch: Branch) -> Column:
     """One numpy array for scalars, an awkward array for vectors; of regular type where all are of one length."""
     if branch.kind == "scalar":
-        return np.ascontiguousarray(array)
+        return np.ascontiguousarray(array, dtype=branch.dtype)
     import awkward as ak
 
-    return ak.Array(array)
+    values = ak.Array(array)
+    stored = values.type.content.content.primitive  # RNTuples may hold a double as a float of 16 bits
+    return values if stored == branch.dtype else ak.values_astype(values, branch.dtype)
 
 
 def as_numpy(column: Column) -> NDArray[Any]:
