@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def root_written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with trees.root and rntuple.root; see root_files.py for what is in them."""
+    """Folder with trees.root, rntuple.root and collections.root; see root_files.py for what is in them."""
     folder = tmp_path_factory.mktemp("root_written")
     script = Path(__file__).with_name("root_files.py")
     subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True, timeout=120)

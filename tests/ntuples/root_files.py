@@ -11,6 +11,7 @@ import warnings
 CODE = r"""
 #include <ROOT/RNTupleModel.hxx>
 #include <ROOT/RNTupleWriter.hxx>
+#include <ROOT/RField.hxx>
 struct Pair { float x; int y; };
 
 void write_trees(const char* path) {
@@ -77,6 +78,56 @@ void write_rntuple(const char* path) {
     if (k == 99 || k == 199) writer->CommitCluster();
   }
 }
+
+struct Vertex { float z; short n; };
+struct Jet { float pt, eta; int id; std::vector<float> constituents; };
+
+// In the manner of NanoAOD: a collection of jets, with its fields once more as vectors (projections).
+void write_collections(const char* path) {
+  TFile file(path, "RECREATE");
+  auto model = ROOT::RNTupleModel::CreateBare();
+  std::vector<std::unique_ptr<ROOT::RFieldBase>> of_jet;
+  of_jet.emplace_back(std::make_unique<ROOT::RField<float>>("pt"));
+  of_jet.emplace_back(std::make_unique<ROOT::RField<float>>("eta"));
+  of_jet.emplace_back(std::make_unique<ROOT::RField<int>>("id"));
+  of_jet.emplace_back(std::make_unique<ROOT::RField<std::vector<float>>>("constituents"));
+  auto jet = std::make_unique<ROOT::RRecordField>("_0", std::move(of_jet));
+  model->AddField(ROOT::RVectorField::CreateUntyped("Jet", std::move(jet)));
+  model->AddField(std::make_unique<ROOT::RField<Vertex>>("PV"));
+  model->AddField(std::make_unique<ROOT::RField<std::vector<Vertex>>>("SV"));
+  model->AddField(std::make_unique<ROOT::RField<std::pair<float, int>>>("pair"));
+  model->AddField(std::make_unique<ROOT::RField<std::optional<float>>>("optional"));
+  model->AddField(std::make_unique<ROOT::RField<std::bitset<10>>>("bits"));
+  model->AddField(std::make_unique<ROOT::RField<std::set<int>>>("set"));
+  model->AddField(std::make_unique<ROOT::RField<char>>("letter"));
+  auto half = std::make_unique<ROOT::RField<double>>("half");
+  half->SetColumnRepresentatives({{ROOT::ENTupleColumnType::kReal16}});
+  model->AddField(std::move(half));
+  model->AddField(ROOT::RFieldBase::Create("doubles", "std::vector<Double32_t>").Unwrap());
+  model->AddField(std::make_unique<ROOT::RStreamerField>("streamed", "TLorentzVector"));
+  model->AddProjectedField(std::make_unique<ROOT::RField<ROOT::RVec<float>>>("Jet_pt"), [](const std::string &field) {
+    return std::string(field == "Jet_pt" ? "Jet" : "Jet._0.pt");
+  });
+  model->AddProjectedField(std::make_unique<ROOT::RField<ROOT::RNTupleCardinality<std::uint32_t>>>("nJet"),
+                           [](const std::string &) { return std::string("Jet"); });
+  auto writer = ROOT::RNTupleWriter::Append(std::move(model), "Events", file);
+  auto entry = writer->CreateEntry();
+  auto jets = std::static_pointer_cast<std::vector<Jet>>(entry->GetPtr<void>("Jet"));
+  auto pv = entry->GetPtr<Vertex>("PV"); auto sv = entry->GetPtr<std::vector<Vertex>>("SV");
+  auto pair = entry->GetPtr<std::pair<float, int>>("pair"); auto bits = entry->GetPtr<std::bitset<10>>("bits");
+  auto set = entry->GetPtr<std::set<int>>("set"); auto values = entry->GetPtr<double>("half");
+  auto doubles = entry->GetPtr<std::vector<double>>("doubles");
+  for (int k = 0; k < 250; k++) {
+    jets->clear(); sv->clear(); set->clear();
+    for (int j = 0; j < k % 3; j++) jets->push_back({k + 0.5f * j, 0.25f * j - k, k + j, std::vector<float>(j, k)});
+    for (int j = 0; j < k % 2; j++) sv->push_back({-k * 0.5f, short(k)});
+    for (int j = 0; j < k % 4; j++) set->insert(k + j);
+    *pv = {0.5f * k, short(-k)}; *pair = {2.f * k, 3 * k}; *bits = k;
+    *values = 0.25 * k; doubles->assign(k % 2, 0.5 * k);
+    writer->Fill(*entry);
+    if (k == 99 || k == 199) writer->CommitCluster();
+  }
+}
 """
 
 if __name__ == "__main__":
@@ -87,3 +138,4 @@ if __name__ == "__main__":
     ROOT.gInterpreter.Declare(CODE)
     ROOT.write_trees(f"{folder}/trees.root")
     ROOT.write_rntuple(f"{folder}/rntuple.root")
+    ROOT.write_collections(f"{folder}/collections.root")
