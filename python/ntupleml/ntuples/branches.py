@@ -148,16 +148,21 @@ def ntuple_fields(ntuple: Any) -> Iterator[NtupleField]:
     NtupleField
         What cannot be read is among them, with the reason.
     """
+    inside: dict[int, list[Any]] = {}  # what uproot says of one field takes it a look at all
+    for field in ntuple.all_fields:
+        if not field.top_level and not field.in_variant:
+            inside.setdefault(field.parent.field_id, []).append(field)
     pending = [(field.name, field) for field in reversed(ntuple.fields)]
     while pending:
         name, field = pending.pop()
-        inner = [(f"{name}.{one.name}", one) for one in reversed(field.fields)]
-        pending += inner
+        inner = _named_fields(field, inside)
+        pending += [(f"{name}.{one.name}", one) for one in reversed(inner)]
         if inner:
             continue
-        type_name = (field.typename or "a record without fields") + "[]" * _collections_around(field)
+        around = _lists_around(field)
+        type_name = (field.typename or "a record without fields") + "".join(f"[{size or ''}]" for size in around)
         try:
-            branch = _branch_of_field(name, type_name, field)
+            branch = _branch_of_field(name, type_name, around, ntuple.field_form(field.field_id, []), field.typename)
         except MemoryError:
             raise
         except Exception as error:  # as above
@@ -165,35 +170,41 @@ def ntuple_fields(ntuple: Any) -> Iterator[NtupleField]:
         yield NtupleField(branch, field)
 
 
-def _collections_around(field: Any) -> int:
+def _named_fields(field: Any, inside: dict[int, list[Any]]) -> list[Any]:
+    """Fields right inside a field, through those that only say what a list or a base class holds."""
+    named = []
+    for one in inside.get(field.field_id, []):
+        named += _named_fields(one, inside) if one.is_anonymous else [one]
+    return named
+
+
+def _lists_around(field: Any) -> list[int | None]:
+    """Lengths of the lists of records that a field is in, the outermost first; None where they differ."""
     from uproot.const import RNTupleFieldRole
 
-    number = 0
+    lengths: list[int | None] = []
     while not field.top_level:
         field = field.parent
-        number += field.record.struct_role == RNTupleFieldRole.COLLECTION
-    return number
+        if field.record.struct_role == RNTupleFieldRole.COLLECTION:
+            lengths.insert(0, None)
+        elif field.record.repetition:
+            lengths.insert(0, int(field.record.repetition))
+    return lengths
 
 
-def _branch_of_field(name: str, type_name: str, field: Any) -> Branch:
+def _branch_of_field(name: str, type_name: str, around: list[int | None], form: Any, declared: str) -> Branch:
     """Branch of a field without fields: a number, a list of numbers, or something else."""
-    from awkward.forms import ListOffsetForm, NumpyForm, RecordForm, RegularForm
+    from awkward.forms import ListOffsetForm, NumpyForm, RegularForm
 
-    form, _ = field.to_akform()  # of the outermost collection around it, with this field only
-    lengths: list[int | None] = []
-    while True:
-        if isinstance(form, RecordForm) and form.contents:
-            form = form.contents[0]
-        elif isinstance(form, ListOffsetForm | RegularForm) and not form.parameters:
-            lengths.append(form.size if isinstance(form, RegularForm) else None)
-            form = form.content
-        else:
-            break
-    if not isinstance(form, NumpyForm) or len(lengths) > 1 or field.typename in _NO_NUMBERS:
+    lengths = list(around)
+    while isinstance(form, ListOffsetForm | RegularForm) and not form.parameters:
+        lengths.append(form.size if isinstance(form, RegularForm) else None)
+        form = form.content
+    if not isinstance(form, NumpyForm) or len(lengths) > 1 or declared in _NO_NUMBERS:
         return Branch(name, type_name, "other", None, None, 0.0)
     dtype = np.dtype(form.primitive)
     if dtype.kind == "f":  # the file may hold fewer bits than there are in memory
-        dtype = np.dtype("f8" if "double" in field.typename else "f4")
+        dtype = np.dtype("f8" if "double" in declared else "f4")
     if not lengths:
         return Branch(name, type_name, "scalar", dtype, None, dtype.itemsize)
     return Branch(name, type_name, "vector", dtype, lengths[0], dtype.itemsize * (lengths[0] or _NUMBERS_PER_LIST))
