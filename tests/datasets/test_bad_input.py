@@ -198,6 +198,23 @@ def test_files_of_a_class_with_other_branches(write_ntuple: WriteNtuple, make_co
     create_training_dataset(make_config(processes=processes, branches=["x"]))
 
 
+def test_a_branch_with_a_damaged_basket(write_ntuple: WriteNtuple, make_config: MakeConfig) -> None:
+    """The message names the way round it, unless the cut needs the branch."""
+    columns = {name: np.arange(2000, dtype="i4") for name in ("event", "x", "y")}
+    path = write_ntuple("signal.root", **columns)
+    with uproot.open(path) as file:
+        key = file["ntuple"]["y"].basket_key(0)
+    damaged = bytearray(path.read_bytes())
+    damaged[key.fSeekKey + key.fKeylen : key.fSeekKey + key.fNbytes] = bytes(key.fNbytes - key.fKeylen)
+    path.write_bytes(damaged)
+    message = failure(make_config(processes=sig()))
+    assert "branch 'y' cannot be read at entries 0 and following: " in message
+    assert message.endswith("copy or make it anew, or leave it out: list the branches to copy under 'branches'")
+    assert failure(make_config(processes=sig(cut_string="y < 5"))).endswith("copy or make it anew")
+    summary = create_training_dataset(make_config(processes=sig(cut_string="x > 5"), branches=["x"]))
+    assert [record.processes["sig"].events_kept for record in summary.records] == [997, 997]
+
+
 def test_files_of_a_class_with_other_types(write_ntuple: WriteNtuple, make_config: MakeConfig) -> None:
     write_ntuple("a.root", event=np.arange(4), x=np.arange(4.0))
     write_ntuple("b.root", event=np.arange(4), x=np.arange(4, dtype="f4"))

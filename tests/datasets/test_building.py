@@ -200,6 +200,33 @@ def test_an_rntuple_as_input(make_config: MakeConfig, tmp_path: Path) -> None:
     assert odd["event"].to_list() == [1, 3, 5]
 
 
+@pytest.mark.parametrize(
+    ("branches", "names"),
+    [
+        ("all", {"Jet.pt", "Jet.eta", "MET.pt", "event"}),
+        ("needed", {"Jet.pt", "Jet.eta", "MET.pt", "event"}),
+        (["Jet_*"], {"Jet.pt", "Jet.eta", "event"}),
+        (["eta", "MET_pt"], {"Jet.eta", "MET.pt", "event"}),
+    ],
+)
+def test_fields_of_collections(make_config: MakeConfig, tmp_path: Path, branches: Any, names: set[str]) -> None:
+    """They are found under all their names, and copied under the one that the file gives them."""
+    (tmp_path / "ntuples").mkdir()
+    counts = [2, 0, 1, 3, 1, 1]
+    jets = ak.zip({"pt": ak.unflatten(np.arange(8.0) + 20, counts), "eta": ak.unflatten(np.arange(8.0) - 4, counts)})
+    with uproot.recreate(tmp_path / "ntuples/a.root") as file:
+        file["ntuple"] = {"event": np.arange(6), "Jet": jets, "MET": ak.zip({"pt": np.arange(6.0)})}
+    sig = {"files": ["a.root"], "cut_string": "Sum$(Jet_pt > 20) > 0 && Jet.eta[0] < 10", "weight_string": "1 + MET.pt"}
+    summary = create_training_dataset(make_config(processes={"sig": sig}, branches=branches))
+    odd = content(summary.files[1], "sig")
+    assert {name for name in odd.fields if not name.startswith("nJet_")} == names | {"training_weight"}
+    assert odd["event"].to_list() == [3, 5]
+    assert odd["training_weight"].to_list() == [4, 6]
+    assert odd["Jet.eta"].to_list() == [[-1, 0, 1], [3]]
+    with open_ntuple(summary.files[1], "sig") as ntuple:
+        ntuple.require(["eta", "Jet_eta"])  # as a training config may call it, on the ntuple and here
+
+
 def test_an_empty_file_among_others(write_ntuple: WriteNtuple, make_config: MakeConfig) -> None:
     write_ntuple("a.root", event=np.arange(4))
     write_ntuple("empty.root", event=np.arange(0))

@@ -108,10 +108,10 @@ def _common_branches(trees: Sequence[tuple[str, str]]) -> list[str]:
         with open_ntuple(path, tree) as ntuple:
             usable = {
                 name
-                for name, branch in ntuple.branches.items()
-                if branch.kind != "other" and name not in ntuple.duplicates
+                for name in ntuple.main_branches
+                if ntuple.branches[name].kind != "other" and name not in ntuple.duplicates
             }
-            common = [name for name in (ntuple.branches if common is None else common) if name in usable]
+            common = [name for name in (ntuple.main_branches if common is None else common) if name in usable]
     return common or []
 
 
