@@ -15,7 +15,7 @@ import uproot
 
 from ntupleml.datasets import create_training_dataset, read_fold_record
 from ntupleml.errors import NtuplemlError
-from ntupleml.ntuples import new_tree_file, reading
+from ntupleml.ntuples import new_tree_file, open_ntuple, reading
 
 if TYPE_CHECKING:
     from conftest import MakeConfig, WriteNtuple
@@ -219,7 +219,7 @@ def test_fields_of_collections(make_config: MakeConfig, tmp_path: Path, branches
     sig = {"files": ["a.root"], "cut_string": "Sum$(Jet_pt > 20) > 0 && Jet.eta[0] < 10", "weight_string": "1 + MET.pt"}
     summary = create_training_dataset(make_config(processes={"sig": sig}, branches=branches))
     odd = content(summary.files[1], "sig")
-    assert {name for name in odd.fields if not name.startswith("nJet_")} == names | {"training_weight"}
+    assert {name for name in odd if not name.startswith("nJet_")} == names | {"training_weight"}
     assert odd["event"].to_list() == [3, 5]
     assert odd["training_weight"].to_list() == [4, 6]
     assert odd["Jet.eta"].to_list() == [[-1, 0, 1], [3]]
