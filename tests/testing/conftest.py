@@ -76,13 +76,20 @@ class Analysis:
         return np.array([[content[true][predicted] for predicted in CLASSES] for true in CLASSES])
 
 
-def write_fold_file(path: Path, events: dict[str, dict[str, NDArray[Any]]]) -> str:
-    """Write a tree per class, and return the UUID of the file."""
+def write_fold_file(
+    path: Path, events: dict[str, dict[str, NDArray[Any]]], of_friend: tuple[str, ...] | None = None
+) -> str:
+    """Write a tree per class, some columns into a friend of it if asked, and return the UUID of the file."""
     with uproot.recreate(path) as file:
         for class_name, columns in events.items():
-            tree = file.mktree(class_name, {name: column.dtype for name, column in columns.items()})
-            if len(columns["x"]):
-                tree.extend(columns)
+            friend = {name: columns[name] for name in of_friend or ()}
+            own = {name: column for name, column in columns.items() if name not in friend}
+            for tree_name, some in ((class_name, own), (f"{class_name}_friend_ml", friend)):
+                if not some:
+                    continue
+                tree = file.mktree(tree_name, {name: column.dtype for name, column in some.items()})
+                if len(columns["x"]):
+                    tree.extend(some)
     with uproot.open(path) as file:
         return str(file.file.uuid)
 
@@ -161,13 +168,15 @@ def write_model(
 
 @pytest.fixture
 def make_analysis(tmp_path: Path) -> Callable[..., Analysis]:
-    """Make an analysis with some folds, optionally with conditions of other events."""
+    """Make an analysis with some folds, optionally with conditions, or with branches in friends inside the files."""
 
-    def make(num_folds: int = 2, conditions: tuple[str, ...] = ()) -> Analysis:
+    def make(
+        num_folds: int = 2, conditions: tuple[str, ...] = (), of_friend: tuple[str, ...] | None = None
+    ) -> Analysis:
         (tmp_path / "out").mkdir()
         events = [draw_events(seed) for seed in range(num_folds)]
         paths = [tmp_path / f"fold{fold}.root" for fold in range(num_folds)]
-        uuids = [write_fold_file(path, content) for path, content in zip(paths, events, strict=True)]
+        uuids = [write_fold_file(path, content, of_friend) for path, content in zip(paths, events, strict=True)]
         datasets_of_models = []
         for model in range(num_folds):
             datasets = [

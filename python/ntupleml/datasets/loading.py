@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ntupleml.datasets.fold_trees import open_class_tree
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import trained_on
-from ntupleml.ntuples import FriendFile, columns_to_matrix, open_ntuple, required_branches
-from ntupleml.ntuples.opening import open_root_file, tree_paths
+from ntupleml.ntuples import columns_to_matrix, required_branches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,8 +44,6 @@ class ClassTree(NamedTuple):
         Index of the class, that is of the network's output.
     condition_index : int
         Index of the file's condition; 0 without conditions.
-    friends : tuple of FriendFile
-        Trees of the same file whose names begin with `{class}_friend`.
     num_entries : int
     uuid : str
         Of the ROOT file.
@@ -57,7 +55,6 @@ class ClassTree(NamedTuple):
     name: str
     class_index: int
     condition_index: int
-    friends: tuple[FriendFile, ...]
     num_entries: int
     uuid: str
     size: int
@@ -141,17 +138,13 @@ def class_trees(config: TrainingConfig, files: Sequence[FoldFile]) -> list[Class
 
 def _class_tree(config: TrainingConfig, file: FoldFile, class_index: int, condition_index: int) -> ClassTree:
     name = config.classes[class_index]
-    with open_root_file(file.path, "datasets") as root_file:
-        names = [path for path in tree_paths(root_file) if path.startswith(f"{name}_friend")]
-    friends = tuple(FriendFile(file.path, friend, friend) for friend in names)
-    with open_ntuple(file.path, name, friends, where="classes") as ntuple:
+    with open_class_tree(file.path, name, where="classes") as ntuple:
         _branches(config, ntuple)
         return ClassTree(
             file=file,
             name=name,
             class_index=class_index,
             condition_index=condition_index,
-            friends=friends,
             num_entries=ntuple.num_entries,
             uuid=ntuple.uuid,
             size=Path(file.path).stat().st_size,
@@ -177,7 +170,7 @@ def read_rows(tree: ClassTree, config: TrainingConfig, entries_per_chunk: int | 
     NtuplemlError
         For NaN or infinite inputs (unless the config replaces them) and weights, naming branch, class and count.
     """
-    with open_ntuple(tree.file.path, tree.name, tree.friends) as ntuple:
+    with open_class_tree(tree.file.path, tree.name) as ntuple:
         branches = _branches(config, ntuple)
         for chunk in ntuple.chunks(branches, entries_per_chunk):
             inputs = columns_to_matrix(chunk.columns, config.variables, where=tree.where)

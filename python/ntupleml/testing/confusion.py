@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ntupleml.datasets.fold_trees import open_class_tree
 from ntupleml.metrics import (
     Measurement,
     Undefined,
@@ -20,7 +21,7 @@ from ntupleml.metrics import (
     sums_of_weights,
     with_class_weights,
 )
-from ntupleml.ntuples import columns_to_matrix, open_ntuple, required_branches
+from ntupleml.ntuples import columns_to_matrix, required_branches
 from ntupleml.plots.pictures import Picture, Table
 from ntupleml.testing.events import require_finite, require_scores, require_weight
 
@@ -114,7 +115,7 @@ def _scored_chunks(
     sample: HeldOutSample, name: str, source: ScoreSource, reading: Reading
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
     """Scores and weights of the events of one class, a bounded number at a time."""
-    with open_ntuple(sample.path, name, where=sample.where) as ntuple:
+    with open_class_tree(sample.path, name, sample.where) as ntuple:
         where = f"{sample.path}: tree '{name}'"
         source.require_unseen(ntuple)
         branches = [*required_branches(reading.variables, ntuple.branches, where), *source.branches(ntuple)]

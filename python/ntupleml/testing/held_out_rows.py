@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ntupleml.ntuples import columns_to_matrix, open_ntuple, required_branches
+from ntupleml.datasets.fold_trees import open_class_tree
+from ntupleml.ntuples import columns_to_matrix, required_branches
 from ntupleml.scoring import append_condition
 from ntupleml.testing.events import held_out_sample, require_unseen
 
@@ -54,7 +55,7 @@ def _rows_of_class(
     training: TrainingConfig, record: TrainingRecord, condition: str | None, name: str, number: int, where: str
 ) -> NDArray[np.float32]:
     sample = held_out_sample(training, record.fold, condition, where)
-    with open_ntuple(sample.path, name, where=sample.where) as ntuple:
+    with open_class_tree(sample.path, name, sample.where) as ntuple:
         require_unseen(ntuple, sample, record)
         place = f"{sample.path}: tree '{name}'"
         branches = required_branches(record.variables, ntuple.branches, place)

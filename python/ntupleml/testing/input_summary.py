@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ntupleml.datasets.fold_trees import open_class_tree
 from ntupleml.datasets.splitting import uniform_by_entry
 from ntupleml.metrics.input_binning import choose_binning
 from ntupleml.metrics.input_sums import ClassSums
 from ntupleml.metrics.inputs import InputSummary, input_summary
-from ntupleml.ntuples import FriendFile, columns_to_matrix, open_ntuple, required_branches
-from ntupleml.ntuples.opening import open_root_file, tree_paths
+from ntupleml.ntuples import columns_to_matrix, required_branches
 from ntupleml.testing.events import require_weight
 
 if TYPE_CHECKING:
@@ -85,7 +85,6 @@ class _Tree(NamedTuple):
     sample: HeldOutSample
     class_index: int
     place: tuple[int, int]
-    friends: tuple[FriendFile, ...]
     branches: list[str]
     num_entries: int
 
@@ -208,23 +207,20 @@ def read_input_summary(samples: Sequence[HeldOutSample], reading: InputReading) 
 
 def _tree(sample: HeldOutSample, reading: InputReading, place: tuple[int, int]) -> _Tree:
     name = reading.classes[place[1]]
-    with open_root_file(sample.path, sample.where) as file:
-        names = [path for path in tree_paths(file) if path.startswith(f"{name}_friend")]
-    friends = tuple(FriendFile(sample.path, friend, friend) for friend in names)
-    with open_ntuple(sample.path, name, friends, where=sample.where) as ntuple:
+    with open_class_tree(sample.path, name, sample.where) as ntuple:
         branches = required_branches(reading.variables, ntuple.branches, f"{sample.path}: tree '{name}'")
         ntuple.require(branches, sample.where)
         if reading.weight_branch is not None:
             require_weight(ntuple, reading.weight_branch, reading.weight_key)
             branches.append(reading.weight_branch)
-        return _Tree(sample, place[1], place, friends, list(dict.fromkeys(branches)), ntuple.num_entries)
+        return _Tree(sample, place[1], place, list(dict.fromkeys(branches)), ntuple.num_entries)
 
 
 def _parts(tree: _Tree, reading: InputReading, share: float) -> Iterator[Part]:
     name = reading.classes[tree.class_index]
     where = f"{tree.sample.path}: tree '{name}'"
     factor = reading.factors.get(name, 1.0) / share
-    with open_ntuple(tree.sample.path, name, tree.friends, where=tree.sample.where) as ntuple:
+    with open_class_tree(tree.sample.path, name, tree.sample.where) as ntuple:
         for chunk in ntuple.chunks(tree.branches, reading.entries_per_chunk):
             number = chunk.stop - chunk.start
             values = columns_to_matrix(chunk.columns, reading.variables, where=where)

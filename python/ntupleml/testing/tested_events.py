@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntupleml.datasets.fold_trees import open_class_tree
 from ntupleml.datasets.splitting import uniform_by_entry
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Undefined
-from ntupleml.ntuples import columns_to_matrix, open_ntuple, required_branches
+from ntupleml.ntuples import columns_to_matrix, required_branches
 from ntupleml.ntuples.opening import files_kept_open, open_root_file, tree_paths
 from ntupleml.testing.events import require_finite, require_scores, require_weight
 
@@ -227,7 +228,7 @@ def _shares(samples: Sequence[HeldOutSample], reading: Reading) -> dict[str, flo
     numbers = dict.fromkeys(reading.classes, 0)
     for sample in samples:
         for name in reading.classes:
-            with open_ntuple(sample.path, name, where=sample.where) as ntuple:
+            with open_class_tree(sample.path, name, sample.where) as ntuple:
                 numbers[name] += ntuple.num_entries
     shares = dict(zip(numbers, shares_of_classes(list(numbers.values()), reading.max_events), strict=True))
     for name, share in shares.items():
@@ -263,7 +264,7 @@ def _parts(
     failed: dict[str, str] | None,
 ) -> Iterator[_Part]:
     """Scored events of one tree, chunk by chunk."""
-    with open_ntuple(sample.path, name, where=sample.where) as ntuple:
+    with open_class_tree(sample.path, name, sample.where) as ntuple:
         where = f"{sample.path}: tree '{name}'"
         is_class = name in reading.classes
         weight_branch = reading.weight_branch if is_class or reading.weight_branch in ntuple.branches else None

@@ -16,6 +16,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from ntupleml.artifacts import TMVA_JOB, Method, OnnxCheck, SplitSizes, model_files, record_hash
+from ntupleml.datasets.fold_trees import class_friends
 from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.tmva.factory import FactoryJob, FactoryMethod, FactoryResult, FactoryTree
 from ntupleml.training.data import CHECKED_EVENTS
@@ -93,7 +94,7 @@ def factory_job(
                 tree=tree.name,
                 class_name=tree.name,
                 weight=weights[tree.name] * config.global_weight_scale,
-                friends=[friend.tree_path for friend in tree.friends],
+                friends=[friend.tree_path for friend in class_friends(tree.file.path, tree.name)],
             )
             for tree in sorted(data.trees, key=lambda tree: tree.class_index)
             if tree.num_entries
