@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import uproot
 
+from ntupleml.application import make_plan
 from ntupleml.artifacts import Method, TrainingRecord, model_files, sha256_of_file, write_record
+from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,3 +115,14 @@ def test_a_training_without_boosted_trees(analysis: Any, run_script: Callable[..
     assert finished.returncode == 2
     assert "training.yaml: has no boosted_trees; add them" in finished.stderr
     assert len(finished.stderr.splitlines()) == 1
+
+
+def test_listed_files_are_of_the_method_that_is_named(with_trees: Any) -> None:
+    names = [f"fold{fold}_bdt_model.json" for fold in (1, 0)]
+    with_trees.change("application", {"classifiers": names, "method": "bdt"})
+    assert make_plan(*with_trees.configs).branch_names[0] == "ml_score_signal"
+    with_trees.change("application", {"method": "keras"})
+    with pytest.raises(
+        NtuplemlError, match=r"classifiers lists '.*bdt_model\.json', which is of the method 'bdt', but"
+    ):
+        make_plan(*with_trees.configs)

@@ -21,6 +21,7 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import new_tree_file
 from ntupleml.onnx_models.opset import with_opset
 from ntupleml.testing.engine_comparison import compare_engines
+from ntupleml.testing.preparation import prepare
 from ntupleml.training.tmva_training import train_tmva
 
 if TYPE_CHECKING:
@@ -157,6 +158,27 @@ def test_forms_of_boosted_trees(boosted: Boosted) -> None:
     assert content["forms"]["forest kernel"]["largest"] == comparison.results["forest kernel"].largest
     with pytest.raises(NtuplemlError, match="exists already"):
         compare_engines(boosted.config, "0", method="bdt")
+
+
+def test_listed_files_are_those_of_the_method_that_the_config_names(boosted: Boosted) -> None:
+    """The lists of a testing config are of its own method; another method has the files of its training."""
+    testing = boosted.folder / "testing.yaml"
+    testing.write_text("model: [other0.keras, other1.keras]\n")
+    (comparison,), paths = compare_engines(boosted.config, "0", testing_path=testing, method="bdt", num_events=30)
+    assert comparison.reference == "XGBoost"
+    assert paths[1].name == "fold0_bdt_engines.yaml"
+    listed = "model: [fold0_bdt_model.json, fold1_bdt_model.json]\n"
+    testing.write_text(listed + "method: bdt\n")
+    (again,), _ = compare_engines(boosted.config, "1", testing_path=testing, num_events=30)
+    assert again.reference == "XGBoost"
+    testing.write_text(listed)  # of the network, as no method is named
+    message = (
+        r"testing\.yaml: model lists '.*fold0_bdt_model\.json', which is of the method 'bdt', but 'keras' is asked"
+    )
+    with pytest.raises(NtuplemlError, match=message):
+        compare_engines(boosted.config, "0", testing_path=testing, num_events=30)
+    with pytest.raises(NtuplemlError, match=message):
+        prepare(boosted.config, testing, "all")
 
 
 @pytest.mark.slow

@@ -142,9 +142,8 @@ def _models(
     """The models: those listed, or of the method named, or of the one that the script is for."""
     listed = application.classifiers if weights is None else weights
     name, where = application.method, f"{application_path}: method"
-    if name is None:
-        # Listed files say themselves what they are.
-        name, where = "keras" if listed else default_method_name(training, kind, training_path), training_path
+    if name is None and not listed:  # listed files say themselves what they are
+        name, where = default_method_name(training, kind, training_path), training_path
     return models_by_fold(
         training.output_path,
         training.num_folds,
@@ -155,7 +154,7 @@ def _models(
         preprocessing=application.preprocessing if weights is None else None,
         order="crossed",
         training_config=training_path,
-        method=methods_by_fold(training, name, where),
+        method=None if name is None else methods_by_fold(training, name, where),
     )
 
 

@@ -12,6 +12,7 @@ from ntupleml.folds import held_out_fold, scoring_model
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ntupleml.artifacts.files import Method
     from ntupleml.artifacts.trained_models import TrainedModel
 
 #: What a list of models means: element i is model i; or element j scores the events of fold j.
@@ -71,6 +72,18 @@ def _check_names(kind: str, wanted: list[str], found: list[str], path: Path, whe
     index = next(i for i, (left, right) in enumerate(zip(wanted, found, strict=True)) if left != right)
     raise NtuplemlError(
         f"{start}its {kind} {index} is '{found[index]}', that of the config '{wanted[index]}': the order matters{end}"
+    )
+
+
+def check_method(model: TrainedModel, method: Method, order: Order, where: str) -> None:
+    """Refuse a listed model of another method than the one that is named; foreign weights may be called anything."""
+    found = model.method
+    if found.kind == method.kind and (found.name == method.name or model.weights is not None):
+        return
+    raise NtuplemlError(
+        f"{where}: {key_of(order)} lists '{model.files.model}', which is of the method '{found.name}', but "
+        f"'{method.name}' is asked for; name the method of the files with the key 'method', or list files of "
+        f"'{method.name}'"
     )
 
 

@@ -14,6 +14,7 @@ from ntupleml.artifacts.model_checks import (
     check_checksums,
     check_each,
     check_length,
+    check_method,
     check_order,
     check_record,
     check_same_training,
@@ -62,7 +63,7 @@ def models_by_fold(
     preprocessing: Sequence[str] | None = None,
     order: Order = "straight",
     training_config: str = "CONFIG",
-    method: Method | Sequence[Method] = KERAS,
+    method: Method | Sequence[Method] | None = None,
 ) -> list[TrainedModel]:
     """Trained models of all folds, or of some, in the order of their own index.
 
@@ -88,7 +89,8 @@ def models_by_fold(
     training_config : str
         Path of the training config, for the command that makes a missing model.
     method : Method or sequence of Method, optional
-        What was trained, where no models are listed; one per fold if the name depends on the fold.
+        What was trained, which listed models must be of, too; one per fold if the name depends on the fold. Left out:
+        the network, or whatever is listed.
 
     Returns
     -------
@@ -99,11 +101,12 @@ def models_by_fold(
     ------
     NtuplemlError
         For a missing model, a list in the wrong order or of the wrong length, models of different trainings, a
-        model of other variables or classes, and files that are not what the training wrote.
+        model of another method, of other variables or classes, and files that are not what the training wrote.
     """
     folder = Path(output_path)
     wanted = range(num_folds) if only is None else only
-    methods = [method] * num_folds if isinstance(method, Method) else list(method)
+    named = method or KERAS
+    methods = [named] * num_folds if isinstance(named, Method) else list(named)
     if models is None:
         found = [_default_model(folder, fold, methods[fold], where, training_config) for fold in wanted]
     else:
@@ -114,6 +117,8 @@ def models_by_fold(
         ]
     for model in found:
         check_record(model, num_folds, variables, classes, where)
+        if method is not None:
+            check_method(model, methods[model.record.fold], order, where)
     if models is not None and len(wanted) == num_folds:
         check_order(found, models, order, where)
     elif models is not None:

@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ntupleml.artifacts import default_method_name, find_method, models_by_fold
+from ntupleml.artifacts import KERAS, find_method
 from ntupleml.atomic import all_or_none, replace_file
 from ntupleml.config import TestingConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import chosen_models
 from ntupleml.testing.engines import Form, all_scores, forms_of_model
 from ntupleml.testing.held_out_rows import held_out_rows
+from ntupleml.testing.methods import load_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from ntupleml.artifacts import Method, TrainedModel
+    from ntupleml.artifacts import TrainedModel
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ def compare_engines(
     """
     training = load_config(training_path, TrainingConfig)
     testing = TestingConfig() if testing_path is None else load_config(testing_path, TestingConfig)
-    name = method or testing.method or default_method_name(training, "keras", str(training_path))
+    name = method or testing.method or KERAS.name
     models = chosen_models(fold, training.num_folds, str(training_path))
     stem = Path(training.output_path) / f"fold{fold}_{name.replace('{fold}', '')}_engines"
     paths = [stem.with_name(f"{stem.name}.{ending}") for ending in ("txt", "yaml")]
@@ -130,9 +131,8 @@ def compare_engines(
     comparisons = []
     for index in models:
         where = "--method" if method else str(testing_path if testing.method else training_path)
-        trained = _load(
-            training, testing, find_method(training, name, index, where), index, training_path, testing_path
-        )
+        found = find_method(training, name, index, where)
+        trained = load_model(training, testing, name, found, index, str(training_path), str(testing_path))
         rows = held_out_rows(training, trained.record, num_events, str(training_path))
         comparisons.append(compared(trained, forms_of_model(trained, training.output_path), rows))
     with all_or_none():
@@ -140,29 +140,6 @@ def compare_engines(
             with replace_file(path, overwrite=overwrite) as temporary:
                 temporary.write_text(text, encoding="utf-8")
     return comparisons, paths
-
-
-def _load(
-    training: TrainingConfig,
-    testing: TestingConfig,
-    method: Method,
-    index: int,
-    training_path: str | Path,
-    testing_path: str | Path | None,
-) -> TrainedModel:
-    listed = bool(testing.model or testing.preprocessing)
-    return models_by_fold(
-        training.output_path,
-        training.num_folds,
-        only=[index],
-        where=str(testing_path if listed else training_path),
-        variables=training.variables,
-        classes=training.classes,
-        models=testing.model,
-        preprocessing=testing.preprocessing,
-        training_config=str(training_path),
-        method=method,
-    )[0]
 
 
 def compared(model: TrainedModel, forms: Sequence[Form], rows: NDArray[np.float32]) -> EngineComparison:
