@@ -70,7 +70,9 @@ def write(tmp_path: Path):
         (DATASET + 'base_path: "\\ud800"\n', "base_path: '?' holds a line break or another unprintable"),
         ("a:\n\t- b\n", "line 2, column 1: found character '\\t' that cannot start any token; indent with spaces"),
         ("a: 1\n---\nb: 2\n", "line 2, column 1: expected a single document in the stream, but found another"),
-        ("", "holds nothing, not keys with values"),
+        ("", "key 'output_path' is missing"),
+        ("# nothing but words\n", "key 'output_path' is missing"),
+        (DATASET.split("processes")[0] + "processes: {signal: }\n", "processes.signal: key 'files' is missing"),
         ("- a", "holds a list, not keys with values"),
         ("a: [", "line 1, column 5: expected the node content"),
         ("!!python/object/apply:os.system [ls]", "could not determine a constructor for the tag"),
@@ -120,6 +122,17 @@ def test_training_config_mistakes(write, text: str, message: str) -> None:
     with pytest.raises(NtuplemlError) as error:
         load_config(write(text), TrainingConfig)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("schema", [TestingConfig, ApplicationConfig])
+@pytest.mark.parametrize("text", ["", "# method: keras\n", "---\n", "{}", "\n\n"])
+def test_where_all_keys_are_optional_none_has_to_be_there(write, schema, text: str) -> None:
+    assert load_config(write(text), schema) == schema()
+
+
+@pytest.mark.parametrize("key", ["plot", "significance"])
+def test_a_block_without_keys_is_one_of_defaults(write, key: str) -> None:
+    assert load_config(write(f"{key}:\n  # style: CMS\n"), TestingConfig) == TestingConfig()
 
 
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def load_config(path: str | Path, schema: type[SchemaType]) -> SchemaType:
         One line for the first thing wrong: file, key, what was found, the nearest valid key.
     """
     content = read_yaml(path)
-    if not isinstance(content, dict):
+    if not isinstance(content, dict | None):
         raise NtuplemlError(f"{path}: holds {_kind(content)}, not keys with values")
     try:
         return schema.model_validate(content)

@@ -6,7 +6,7 @@ import os
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ntupleml.errors import one_line
 
@@ -30,6 +30,12 @@ class Schema(BaseModel):
         frozen=True,
         protected_namespaces=(),
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_no_key(cls, value: Any) -> Any:
+        """A file or a block that is empty, or holds comments only, is one without keys."""
+        return {} if value is None else value
 
 
 def distinct(names: list[str]) -> list[str]:
