@@ -17,6 +17,10 @@ class NtuplemlError(Exception):
     """
 
 
+class MissingInputError(NtuplemlError):
+    """Inputs of events are NaN or infinite, or do not exist, and the models cannot be given that."""
+
+
 def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
     """Names that look most like a given one, best first.
 

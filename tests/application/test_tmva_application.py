@@ -86,7 +86,7 @@ def test_a_binary_method_has_one_branch_with_its_name(tmva_analysis: Any, run_sc
 def test_a_regression_has_one_branch_per_target(tmva_analysis: Any, engine: Any) -> None:
     path = tmva_analysis.ntuple("toy5")
     plan = make_weights_plan([tmva_analysis.weights("reg_bdtg")], engine=engine)
-    assert append_planned_scores(plan, path, "ntuple") == 1000
+    assert append_planned_scores(plan, path, "ntuple").events == 1000
     require_close(scores(path, ["ml_score_t"]), tmva_analysis.answers("reg_bdtg"))
 
 

@@ -135,6 +135,23 @@ def test_a_block_without_keys_is_one_of_defaults(write, key: str) -> None:
     assert load_config(write(f"{key}:\n  # style: CMS\n"), TestingConfig) == TestingConfig()
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("selection: x > 0", "selection: needs a score for the events that are left out; add e.g. default_score: -1"),
+        ("missing_inputs: default", "missing_inputs: needs a score for the events that are left out; add e.g. default"),
+        ("default_score: -1", "default_score: no event would get it; add selection: FORMULA or missing_inputs: def"),
+        ("missing_inputs: -1", "missing_inputs: found -1, but 'refused' or 'default' is needed"),
+        ("{default_score: 1e39, selection: x}", "default_score: found 1e+39, but less than or equal to 34000"),
+        ("{default_score: .nan, selection: x}", "default_score: found nan, but "),
+    ],
+)
+def test_application_config_mistakes(write, text: str, message: str) -> None:
+    with pytest.raises(NtuplemlError) as raised:
+        load_config(write(text), ApplicationConfig)
+    assert str(raised.value).partition(": ")[2].startswith(message)
+
+
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(NtuplemlError, match=r"none\.yaml: no such file or directory"):
         load_config(tmp_path / "none.yaml", DatasetConfig)

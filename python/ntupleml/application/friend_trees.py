@@ -16,6 +16,7 @@ from ntupleml.application.plan import make_plan
 from ntupleml.application.progress import rate, shown
 from ntupleml.application.resuming import scores_mark
 from ntupleml.application.scores import scored_chunks
+from ntupleml.application.selection import EventCounts
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import new_tree_file
 from ntupleml.ntuples.appending import require_branch_names
@@ -166,8 +167,10 @@ def require_new(job: Job, tree_path: str, *, overwrite: bool) -> bool:
     return bool(objects - {tree_path})
 
 
-def write_friend(plan: Plan, job: Job, tree_path: str, *, overwrite: bool = False, level: int = logging.INFO) -> int:
-    """Write one friend; number of its events.
+def write_friend(
+    plan: Plan, job: Job, tree_path: str, *, overwrite: bool = False, level: int = logging.INFO
+) -> EventCounts:
+    """Write one friend; numbers of its events, and of those that were not scored.
 
     Parameters
     ----------
@@ -183,7 +186,7 @@ def write_friend(plan: Plan, job: Job, tree_path: str, *, overwrite: bool = Fals
     NtuplemlError
         As `write_friends`.
     """
-    start = time.monotonic()
+    start, counts = time.monotonic(), EventCounts()
     extends = require_new(job, tree_path, overwrite=overwrite)
     event_name = event_branch_of_friend(plan.event_branch)
     with open_input(plan, job.input_path, tree_path) as ntuple:
@@ -192,15 +195,17 @@ def write_friend(plan: Plan, job: Job, tree_path: str, *, overwrite: bool = Fals
         with _friend_tree(job.output_path, tree_path, types, extends, overwrite, title) as tree:
             for chunk in shown(scored_chunks(plan, ntuple), ntuple.num_entries, job.input_path):
                 tree.extend({**chunk.columns, event_name: chunk.events})
+                counts = counts.plus(chunk.counts)
         log.log(
             level,
-            "%s: tree '%s': scores of %s (%s)",
+            "%s: tree '%s': scores of %s (%s%s)",
             job.output_path,
             tree_path,
             job.input_path,
             rate(ntuple.num_entries, start),
+            counts.as_text(plan.selection),
         )
-        return ntuple.num_entries
+        return counts
 
 
 def _event_type(plan: Plan, ntuple: Ntuple) -> np.dtype[Any]:

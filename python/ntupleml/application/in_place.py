@@ -13,11 +13,15 @@ from ntupleml.application.plan import branches_as_text, make_plan
 from ntupleml.application.progress import rate, shown
 from ntupleml.application.resuming import scores_mark
 from ntupleml.application.scores import scored_chunks
+from ntupleml.application.selection import EventCounts
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.appending import append_branches, require_appendable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from ntupleml.application.plan import Plan
 
@@ -54,7 +58,7 @@ def append_scores(
         For anything wrong with configs, models or the ntuple; the file is as it was.
     """
     plan = make_plan(dataset_path, training_path, application_path)
-    return append_planned_scores(plan, input_path, tree_path, overwrite=overwrite)
+    return append_planned_scores(plan, input_path, tree_path, overwrite=overwrite).events
 
 
 def append_planned_scores(
@@ -65,7 +69,7 @@ def append_planned_scores(
     overwrite: bool = False,
     output_path: Path | None = None,
     level: int = logging.INFO,
-) -> int:
+) -> EventCounts:
     """Append scores by a plan that is made already; otherwise as `append_scores`.
 
     Parameters
@@ -81,8 +85,8 @@ def append_planned_scores(
 
     Returns
     -------
-    int
-        Number of events.
+    EventCounts
+        Numbers of events: all, and those that were not scored.
 
     Raises
     ------
@@ -99,23 +103,31 @@ def append_planned_scores(
                 f"{plan.where}: branch_prefix: new branch '{clash[0]}' would replace what its scores are made from; "
                 "choose another prefix"
             )
-        chunks = shown(scored_chunks(plan, ntuple), ntuple.num_entries, str(input_path))
+        counts = EventCounts()
+
+        def columns() -> Iterator[dict[str, NDArray[np.float32]]]:
+            nonlocal counts
+            for chunk in shown(scored_chunks(plan, ntuple), ntuple.num_entries, str(input_path)):
+                counts = counts.plus(chunk.counts)
+                yield chunk.columns
+
         types = dict.fromkeys(plan.branch_names, np.dtype("f4"))
         append_branches(
             input_path,
             tree_path,
             types,
-            (chunk.columns for chunk in chunks),
+            columns(),
             overwrite=overwrite,
             output_path=output_path,
             mark=mark,
         )
         log.log(
             level,
-            "%s: tree '%s': scores appended as %s (%s)",
+            "%s: tree '%s': scores appended as %s (%s%s)",
             output_path or input_path,
             tree_path,
             branches_as_text(plan),
             rate(ntuple.num_entries, start),
+            counts.as_text(plan.selection),
         )
-        return ntuple.num_entries
+        return counts

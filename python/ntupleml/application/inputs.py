@@ -97,12 +97,13 @@ def _require_event_branch(ntuple: Ntuple, name: str) -> None:
 
 
 def branches_to_read(plan: Plan, ntuple: Ntuple) -> list[str]:
-    """Branches of the variables, that of the event numbers, and its copies in friends."""
+    """Branches of the variables and the selection, that of the event numbers, and its copies in friends."""
     where = f"{ntuple.path}: tree '{ntuple.tree_path}'"
     needed = required_branches(variables_in(plan, ntuple), ntuple.branches, where)
-    if plan.event_branch is None:
-        return needed
-    return list(dict.fromkeys([*needed, plan.event_branch, *ntuple.copies_in_friends(plan.event_branch)]))
+    needed += plan.selection.branches(ntuple)
+    if plan.event_branch is not None:
+        needed += [plan.event_branch, *ntuple.copies_in_friends(plan.event_branch)]
+    return list(dict.fromkeys(needed))
 
 
 def variables_in(plan: Plan, ntuple: Ntuple) -> list[str]:

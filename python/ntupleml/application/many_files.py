@@ -14,6 +14,7 @@ from ntupleml.application.in_place import append_planned_scores
 from ntupleml.application.inputs import ntuple_name
 from ntupleml.application.outputs import in_place_jobs
 from ntupleml.application.resuming import is_finished, plan_key, scores_mark
+from ntupleml.application.selection import EventCounts
 from ntupleml.cluster.running import finished_tasks
 from ntupleml.cluster.starting import started_client
 from ntupleml.command_line import SOME_FAILED
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from ntupleml.application.outputs import Job
     from ntupleml.application.plan import Plan
+    from ntupleml.application.selection import Selection
     from ntupleml.application_arguments import ApplicationOptions
     from ntupleml.progress import FilesProgress
 
@@ -55,14 +57,14 @@ class Scored(NamedTuple):
 
     Attributes
     ----------
-    events : int
-        Events scored now.
+    counts : EventCounts
+        Events that were looked at now, and those of them that were not scored.
     skipped : bool
         Whether all was done already.
     seconds : float
     """
 
-    events: int
+    counts: EventCounts
     skipped: bool
     seconds: float
 
@@ -70,6 +72,13 @@ class Scored(NamedTuple):
 class _Failure(NamedTuple):
     path: str
     error: str
+
+
+class _Outcome(NamedTuple):
+    """Of several files: what failed, and the numbers of events of the others."""
+
+    failures: list[_Failure]
+    counts: EventCounts
 
 
 def score_files(
@@ -124,11 +133,11 @@ def score_files(
     start = time.monotonic()
     with files_progress(len(jobs)) as progress:
         if options.cluster.is_this_process:
-            failures = _score_here(plan, jobs, task, progress)
+            outcome = _score_here(plan, jobs, task, progress)
         else:
             with started_client(options.cluster, plan.cluster) as client:
-                failures = _score_with_workers(client, make, plan, jobs, task, progress)
-    return _summarise(failures, progress, time.monotonic() - start)
+                outcome = _score_with_workers(client, make, plan, jobs, task, progress)
+    return _summarise(outcome, plan.selection, progress, time.monotonic() - start)
 
 
 def score_file(plan: Plan, job: Job, task: Task) -> Scored:
@@ -143,12 +152,12 @@ def score_file(plan: Plan, job: Job, task: Task) -> Scored:
     if not task.overwrite and job.output_path.exists():
         mark = scores_mark(plan, job.input_path, task.tree_path, in_place=not task.friend)
         if is_finished(mark, job.output_path, task.tree_path):
-            return Scored(0, True, time.monotonic() - start)
+            return Scored(EventCounts(), True, time.monotonic() - start)
     return Scored(_write(plan, job, task), False, time.monotonic() - start)
 
 
-def _write(plan: Plan, job: Job, task: Task, level: int = logging.DEBUG) -> int:
-    """Score a file, with a line of the log at the end; number of events."""
+def _write(plan: Plan, job: Job, task: Task, level: int = logging.DEBUG) -> EventCounts:
+    """Score a file, with a line of the log at the end; numbers of events."""
     if task.friend:
         return write_friend(plan, job, task.tree_path, overwrite=task.overwrite, level=level)
     with _local_file(job) as path:
@@ -172,9 +181,9 @@ def _local_file(job: Job) -> Iterator[str]:
         yield str(local)
 
 
-def _score_here(plan: Plan, jobs: Sequence[Job], task: Task, progress: FilesProgress) -> list[_Failure]:
+def _score_here(plan: Plan, jobs: Sequence[Job], task: Task, progress: FilesProgress) -> _Outcome:
     """Score one file after the other."""
-    failures = []
+    failures, counts = [], EventCounts()
     for job in jobs:
         try:
             scored = score_file(plan, job, task)
@@ -183,25 +192,27 @@ def _score_here(plan: Plan, jobs: Sequence[Job], task: Task, progress: FilesProg
         except OSError as error:
             failures.append(_note_failure(job, f"{type(error).__name__}: {one_line(error)}", progress))
         else:
-            progress.file_done(_as_line(job, scored))
-    return failures
+            counts = counts.plus(scored.counts)
+            progress.file_done(_as_line(job, scored, plan.selection))
+    return _Outcome(failures, counts)
 
 
 def _score_with_workers(
     client: object, make: Callable[[], Plan], plan: Plan, jobs: Sequence[Job], task: Task, progress: FilesProgress
-) -> list[_Failure]:
+) -> _Outcome:
     """Let workers score the files."""
-    failures = []
+    failures, counts = [], EventCounts()
     key = plan_key(plan)
     tasks = [(make, key, job, task) for job in jobs]
     for place, scored, error in finished_tasks(client, score_on_worker, tasks, retries=plan.cluster.retries):
         if error is not None:
             failures.append(_note_failure(jobs[place], error, progress))
             continue
-        progress.add_events(scored.events)
-        progress.file_done(_as_line(jobs[place], scored))
+        progress.add_events(scored.counts.events)
+        counts = counts.plus(scored.counts)
+        progress.file_done(_as_line(jobs[place], scored, plan.selection))
     order = {job.input_path: index for index, job in enumerate(jobs)}
-    return sorted(failures, key=lambda failure: order[failure.path])
+    return _Outcome(sorted(failures, key=lambda failure: order[failure.path]), counts)
 
 
 #: The plan that this worker made last, by its key.
@@ -234,11 +245,12 @@ def score_on_worker(make: Callable[[], Plan], key: str, job: Job, task: Task) ->
     return score_file(_plans[key], job, task)
 
 
-def _as_line(job: Job, scored: Scored) -> str:
+def _as_line(job: Job, scored: Scored, selection: Selection) -> str:
     if scored.skipped:
         return f"{job.output_path}: done already"
-    rate = scored.events / max(scored.seconds, 1e-9)
-    return f"{job.output_path}: {scored.events:,} events, {rate:,.0f} per second"
+    events = scored.counts.events
+    rate = events / max(scored.seconds, 1e-9)
+    return f"{job.output_path}: {events:,} events, {rate:,.0f} per second{scored.counts.as_text(selection)}"
 
 
 def _note_failure(job: Job, error: str, progress: FilesProgress) -> _Failure:
@@ -246,15 +258,17 @@ def _note_failure(job: Job, error: str, progress: FilesProgress) -> _Failure:
     return _Failure(job.input_path, error)
 
 
-def _summarise(failures: Sequence[_Failure], progress: FilesProgress, seconds: float) -> int:
+def _summarise(outcome: _Outcome, selection: Selection, progress: FilesProgress, seconds: float) -> int:
     """Log what was done and the errors, and return the exit status."""
+    failures = outcome.failures
     log.info(
-        "%d of %d files done: %s events, %s per second, in %s",
+        "%d of %d files done: %s events, %s per second, in %s%s",
         progress.total - len(failures),
         progress.total,
         f"{progress.events:,}",
         f"{progress.rate:,.0f}",
         duration(seconds),
+        outcome.counts.as_text(selection),
     )
     for failure in failures:
         named = failure.error if failure.path in failure.error else f"{failure.path}: {failure.error}"

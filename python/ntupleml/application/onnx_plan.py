@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ntupleml.application.exported_files import require_safe
 from ntupleml.application.plan import Plan
+from ntupleml.application.selection import selection_of
 from ntupleml.artifacts import default_method_name, methods_by_fold, models_by_fold, sha256_of_file
 from ntupleml.artifacts.origins import find_files, find_origin, origin_of_record, require_number_of_files
 from ntupleml.config import ApplicationConfig, DatasetConfig, TrainingConfig, load_config
@@ -184,6 +185,7 @@ def finished_plan(configs: Configs, scorer: GroupScorer, classes: Sequence[str],
         # How the inputs are filled belongs to the models.
         models=(*map(sha256_of_file, paths), _hash(configs)),
         cluster=configs.application.cluster,
+        selection=selection_of(configs.application, configs.where),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from ntupleml.application.selection import Selection, selection_of
 from ntupleml.artifacts import default_method_name, methods_by_fold, models_by_fold, record_hash, sha256_of_file
 from ntupleml.config import ApplicationConfig, ClusterConfig, DatasetConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
@@ -54,6 +55,8 @@ class Plan(NamedTuple):
         Checksum of each model, by which scores of a run are known again; without them a run is never taken up again.
     cluster : ClusterConfig
         What the jobs of a batch system ask for.
+    selection : Selection
+        Which events are scored.
     """
 
     scorer: Scorer | GroupScorer
@@ -67,6 +70,7 @@ class Plan(NamedTuple):
     labels: Mapping[str, str] = MappingProxyType({})
     models: tuple[str, ...] = ()
     cluster: ClusterConfig = ClusterConfig()
+    selection: Selection = Selection()
 
 
 def make_plan(
@@ -123,6 +127,7 @@ def make_plan(
         str(application_path),
         models=tuple(map(_checksum, models)),
         cluster=application.cluster,
+        selection=selection_of(application, str(application_path)),
     )
 
 

@@ -21,7 +21,7 @@ _COMPARED_BYTES = 64
 
 
 def plan_key(plan: Plan) -> str:
-    """SHA-256 of what a plan makes of an event: the models, the inputs and the new branches."""
+    """SHA-256 of what a plan makes of an event: the models, the inputs, the selection and the new branches."""
     scorer = plan.scorer
     return _digest(
         {
@@ -37,6 +37,7 @@ def plan_key(plan: Plan) -> str:
             "friend_paths": plan.friend_paths,
             "condition": plan.condition,
             "labels": dict(plan.labels),
+            **plan.selection.as_key(),
         }
     )
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.application.inputs import branches_to_read, variables_in
-from ntupleml.errors import NtuplemlError
+from ntupleml.application.selection import EventCounts, among_others, rows_of
+from ntupleml.errors import MissingInputError, NtuplemlError
 from ntupleml.folds import event_numbers, fold_of_events
 from ntupleml.ntuples import columns_to_matrix
-from ntupleml.scoring import NO_ANSWER, append_condition, max_score_and_index
+from ntupleml.scoring import NO_ANSWER, NO_CLASS, append_condition, max_score_and_index
 from ntupleml.scoring.group_scorer import GroupScorer
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from ntupleml.application.plan import Plan
     from ntupleml.ntuples import Ntuple
-    from ntupleml.scoring import Scorer
 
 log = logging.getLogger(__name__)
 
@@ -37,17 +37,33 @@ class ScoredChunk(NamedTuple):
         Values of the event branch, in its own type if that is an integer; the entry numbers where there is none.
     columns : dict of str to array of float32, shape (stop − start,)
         New branches.
+    counts : EventCounts
     """
 
     start: int
     stop: int
     events: NDArray[np.integer[Any]]
     columns: dict[str, NDArray[np.float32]]
+    counts: EventCounts = EventCounts()
+
+
+class _Chosen(NamedTuple):
+    """Events of a chunk that the models score: their positions, event numbers and columns; and how many the others are.
+
+    Of models that take one matrix, it is here.
+    """
+
+    rows: NDArray[np.intp]
+    numbers: NDArray[np.int64]
+    columns: dict[str, Any]
+    matrix: NDArray[np.float32] | None
+    counts: EventCounts
 
 
 def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
     """Score an ntuple from its first entry to its last, each event by the model that never saw its fold.
 
+    Events that the plan's selection leaves out get its default score, and −1 for the index of the largest.
     Events with NaN in a variable, where the models take them, are counted, in one warning at the end.
 
     Parameters
@@ -73,35 +89,82 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
             numbers = event_numbers(events, f"{where}: branch '{plan.event_branch}'")
             for copy in ntuple.copies_in_friends(plan.event_branch):
                 _require_same_events(numbers, columns[copy], start, copy, where)
-        if isinstance(plan.scorer, GroupScorer):
-            scores = plan.scorer.score(columns, numbers, where=where)
-        else:
-            scores = _scores_of_matrix(plan, plan.scorer, columns, numbers, counts, where)
-        values = [*np.ascontiguousarray(scores.T), *(max_score_and_index(scores) if plan.max_branches else ())]
+        chosen = _chosen(plan, columns, counts.variables, numbers, start, where)
+        scores = _scores(plan, chosen, counts, where)
         yield ScoredChunk(
             start,
             stop,
             events if events.dtype.kind in "iu" else numbers,
-            dict(zip(plan.branch_names, values, strict=True)),
+            _new_columns(plan, scores, chosen.rows, stop - start),
+            chosen.counts,
         )
     counts.warn(ntuple.num_entries, where)
 
 
-def _scores_of_matrix(
-    plan: Plan,
-    scorer: Scorer,
-    columns: dict[str, Any],
-    numbers: NDArray[np.int64],
-    counts: _CountsOfNan,
-    where: str,
-) -> NDArray[np.float32]:
-    """Scores of models that take one matrix; the events with NaN that they take as TMVA's Reader does are counted."""
-    variables = columns_to_matrix(columns, counts.variables, where=where)
-    matrix = append_condition(variables, scorer.conditions, plan.condition, f"{plan.where}: condition")
-    scores = scorer.score(matrix, fold_of_events(numbers, scorer.num_folds), where=where)
-    if scorer.non_finite == "as Reader":
-        counts.add(variables, scores)
+def _chosen(
+    plan: Plan, columns: dict[str, Any], variables: list[str], numbers: NDArray[np.int64], start: int, where: str
+) -> _Chosen:
+    """Events that pass the selection and, where those without are left out, have all inputs."""
+    number, selection = len(numbers), plan.selection
+    rows = np.arange(number)
+    if selection.formula is not None:
+        rows = np.flatnonzero(selection.formula.passes(columns, number, start))
+    failed = number - len(rows)
+    if failed:
+        columns = rows_of(columns, rows)
+    matrix = None
+    if not isinstance(plan.scorer, GroupScorer):
+        matrix = columns_to_matrix(columns, variables, where=where)
+    missing = _missing(plan, columns, matrix, len(rows), where) if selection.missing_inputs else None
+    counts = EventCounts(number, failed, 0 if missing is None else int(missing.sum()))
+    if missing is not None:
+        kept = np.flatnonzero(~missing)
+        rows, columns = rows[kept], rows_of(columns, kept)
+        matrix = None if matrix is None else matrix[kept]
+    return _Chosen(rows, numbers[rows], columns, matrix, counts)
+
+
+def _missing(
+    plan: Plan, columns: dict[str, Any], matrix: NDArray[np.float32] | None, number: int, where: str
+) -> NDArray[np.bool_] | None:
+    """Which events have inputs that the models cannot be given; None where there are none."""
+    if isinstance(plan.scorer, GroupScorer):
+        return plan.scorer.missing(columns, number, where=where)
+    assert matrix is not None
+    return plan.scorer.missing(matrix)
+
+
+def _scores(plan: Plan, chosen: _Chosen, counts: _CountsOfNan, where: str) -> NDArray[np.float32]:
+    """Scores of the events that were chosen; those with NaN that the models take as TMVA's Reader does are counted."""
+    try:
+        if isinstance(plan.scorer, GroupScorer):
+            return plan.scorer.score(chosen.columns, chosen.numbers, where=where)
+        assert chosen.matrix is not None
+        condition = f"{plan.where}: condition"
+        matrix = append_condition(chosen.matrix, plan.scorer.conditions, plan.condition, condition)
+        scores = plan.scorer.score(matrix, fold_of_events(chosen.numbers, plan.scorer.num_folds), where=where)
+    except MissingInputError as error:
+        raise NtuplemlError(
+            f"{error}; or give such events a default_score (e.g. -1) in {plan.where}: by selection: FORMULA, or by "
+            "missing_inputs: default"
+        ) from None
+    if plan.scorer.non_finite == "as Reader":
+        counts.add(chosen.matrix, scores)
     return scores
+
+
+def _new_columns(
+    plan: Plan, scores: NDArray[np.float32], rows: NDArray[np.intp], number: int
+) -> dict[str, NDArray[np.float32]]:
+    """The new branches of a chunk from the scores of some of its events."""
+    values = [*np.ascontiguousarray(scores.T), *(max_score_and_index(scores) if plan.max_branches else ())]
+    defaults = [plan.selection.default_score or 0.0] * len(values)
+    if plan.max_branches:
+        defaults[-1] = NO_CLASS
+    return {
+        name: among_others(some, rows, number, default)
+        for name, some, default in zip(plan.branch_names, values, defaults, strict=True)
+    }
 
 
 class _CountsOfNan:

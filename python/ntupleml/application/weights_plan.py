@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ntupleml.application.exported_files import require_safe
 from ntupleml.application.plan import Plan
+from ntupleml.application.selection import selection_of
 from ntupleml.artifacts import find_by_checksum, read_foreign_weights, sha256_of_file
 from ntupleml.artifacts.origins import origin_of_record
 from ntupleml.config import ApplicationConfig, ClusterConfig, DatasetConfig, load_config
@@ -100,6 +101,7 @@ def make_weights_plan(
         {variable.expression: variable.label for variable in first.variables if variable.label != variable.expression},
         tuple(map(sha256_of_file, weights)),
         ClusterConfig() if application is None else application.cluster,
+        selection_of(application, str(application_path)),
     )
 
 

@@ -2,13 +2,14 @@
 
 from ntupleml.scoring.conditions import append_condition
 from ntupleml.scoring.engines import Engine, model_evaluator, weights_evaluator
-from ntupleml.scoring.outputs import NO_ANSWER, max_score_and_index, score_branch_names
+from ntupleml.scoring.outputs import NO_ANSWER, NO_CLASS, max_score_and_index, score_branch_names
 from ntupleml.scoring.scorer import Scorer, load_scorer
 from ntupleml.scoring.sessions import BATCH_SIZE, Evaluator
 
 __all__ = [
     "BATCH_SIZE",
     "NO_ANSWER",
+    "NO_CLASS",
     "Engine",
     "Evaluator",
     "Scorer",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ntupleml.errors import NtuplemlError
+from ntupleml.errors import MissingInputError, NtuplemlError
 from ntupleml.ntuples.variables import variable_values
 
 if TYPE_CHECKING:
@@ -138,6 +138,27 @@ def read_group(
     return _object_rows(group, group.objects, columns, num_events, where, finite)
 
 
+def missing_events(
+    group: InputGroup, columns: Mapping[str, Any], num_events: int, where: str, finite: Sequence[str] = ()
+) -> NDArray[np.bool_]:
+    """Which events have a value that `read_group` refuses for being NaN or infinite.
+
+    Parameters and errors as for `read_group`.
+    """
+    missing = np.zeros(num_events, np.bool_)
+    if group.missing is not None:
+        return missing
+    for name in group.variables:
+        if name not in finite and group.dtype.kind not in "iub":
+            continue
+        if group.objects is None:
+            missing |= ~np.isfinite(variable_values(name, columns, num_events, where))
+        else:
+            flat, counts = _flattened(name, columns, num_events, f"{where}: input '{group.name}'")
+            missing[np.repeat(np.arange(num_events), counts)[~np.isfinite(flat)]] = True
+    return missing
+
+
 def _object_rows(
     group: InputGroup,
     objects: Objects,
@@ -214,7 +235,7 @@ def _converted(values: NDArray[Any], group: InputGroup, name: str, where: str, m
     if values.dtype.kind == "f" and (integral or must_be_finite):
         bad = np.count_nonzero(~np.isfinite(values))
         if bad:
-            raise NtuplemlError(
+            raise MissingInputError(
                 f"{where}: variable '{name}' is NaN or infinite in {bad} of {len(values)} values; "
                 + (
                     f"input '{group.name}' of the model takes {group.dtype} numbers"

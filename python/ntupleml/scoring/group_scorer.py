@@ -8,7 +8,7 @@ import numpy as np
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import fold_of_events
-from ntupleml.scoring.event_inputs import InputGroup, ObjectRows, Rows, read_group
+from ntupleml.scoring.event_inputs import InputGroup, ObjectRows, Rows, missing_events, read_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -117,7 +117,8 @@ class GroupScorer:
         Raises
         ------
         NtuplemlError
-            If a value cannot be given to the models, or a score is not finite.
+            If a value cannot be given to the models (`MissingInputError` where it is NaN or infinite), or a score is
+            not finite.
         """
         values = {group.name: read_group(group, columns, len(events), where, self._finite) for group in self.groups}
         scores = np.empty((len(events), len(self.classes)), dtype=np.float32)
@@ -126,6 +127,15 @@ class GroupScorer:
                 scores[batch] = evaluate(self._arrays(values, events, batch))
         self._require_finite(scores, where)
         return scores
+
+    def missing(
+        self, columns: Mapping[str, Any], num_events: int, *, where: str = "scoring"
+    ) -> NDArray[np.bool_] | None:
+        """Which events have inputs that the models cannot be given; None where there are none. See `score`."""
+        missing = np.zeros(num_events, np.bool_)
+        for group in self.groups:
+            missing |= missing_events(group, columns, num_events, where, self._finite)
+        return missing if missing.any() else None
 
     def _batches(self, events: NDArray[np.int64], fold: int, size: int) -> Iterator[Some]:
         """The events of a fold; ranges, which need no copy, where all events are of one."""

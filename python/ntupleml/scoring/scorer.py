@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ntupleml.errors import NtuplemlError
+from ntupleml.errors import MissingInputError
 from ntupleml.scoring.engines import model_evaluator
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Scorer:
 
         Raises
         ------
-        NtuplemlError
+        MissingInputError
             If an input is NaN or infinite and the models are not to be given such values.
         ValueError
             If the matrix or the folds are not of the shape or range above, or the model of a fold is not loaded.
@@ -91,6 +91,20 @@ class Scorer:
         for fold in range(self.num_folds):
             self._score_fold(fold, np.flatnonzero(folds == fold), matrix, scores)
         return scores
+
+    def missing(self, matrix: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+        """Which events have inputs that the models cannot be given: NaN, and infinite ones but for TMVA's methods.
+
+        Returns
+        -------
+        array of bool, shape (n_events,), or None
+            None where there are none.
+        """
+        if self.non_finite == "replaced":
+            return None
+        bad = np.isnan(matrix) if self.non_finite == "as Reader" else ~np.isfinite(matrix)
+        missing = np.asarray(bad.any(axis=1))
+        return missing if missing.any() else None
 
     def _score_fold(
         self, fold: int, events: NDArray[np.intp], matrix: NDArray[np.float32], scores: NDArray[np.float32]
@@ -120,7 +134,7 @@ class Scorer:
         first = int(np.flatnonzero(counts)[0])
         others = np.count_nonzero(counts) - 1
         more = f" (and {others} more variables)" if others else ""
-        raise NtuplemlError(
+        raise MissingInputError(
             f"{where}: variable '{self.variables[first]}' is NaN or infinite in {counts[first]} of {len(matrix)} "
             f"events{more}; the models were trained without such values; cut them away, or train with "
             "missing: {value: …} in the training config"

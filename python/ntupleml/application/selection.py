@@ -1,0 +1,110 @@
+"""Events of an ntuple that are not scored: which, what they get in place of scores, and how many they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ntupleml.expressions import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from ntupleml.config import ApplicationConfig
+    from ntupleml.expressions import Expression
+    from ntupleml.ntuples import Ntuple
+
+
+class Selection(NamedTuple):
+    """Which events are scored.
+
+    Attributes
+    ----------
+    formula : Expression or None
+        Events that fail it are not; None where all are.
+    missing_inputs : bool
+        Whether events whose inputs the models cannot be given are left out, too; else they are an error.
+    default_score : float or None
+        What the branches of events that are left out hold; None where there are none.
+    """
+
+    formula: Expression | None = None
+    missing_inputs: bool = False
+    default_score: float | None = None
+
+    def branches(self, ntuple: Ntuple) -> list[str]:
+        """Branches that the formula needs, checked to be there."""
+        if self.formula is None:
+            return []
+        self.formula.check_branches(ntuple.branches)
+        return sorted(self.formula.branches)
+
+    def as_key(self) -> dict[str, Any]:
+        """What tells a selection from others, empty where all events are scored."""
+        if self.default_score is None:
+            return {}
+        formula = None if self.formula is None else self.formula.text
+        return {"selection": formula, "missing_inputs": self.missing_inputs, "default_score": self.default_score}
+
+
+class EventCounts(NamedTuple):
+    """Numbers of events.
+
+    Attributes
+    ----------
+    events : int
+        All that were looked at.
+    failed : int
+        Those that fail the selection.
+    missing : int
+        Of the others, those whose inputs are missing.
+    """
+
+    events: int = 0
+    failed: int = 0
+    missing: int = 0
+
+    def plus(self, other: EventCounts) -> EventCounts:
+        """Sum of two."""
+        return EventCounts(*(one + two for one, two in zip(self, other, strict=True)))
+
+    def as_text(self, selection: Selection) -> str:
+        """Ending of a line on how many events were not scored; empty where all are."""
+        parts = []
+        if selection.formula is not None:
+            parts.append(f"{self.failed:,} fail the selection")
+        if selection.missing_inputs:
+            parts.append(f"{self.missing:,} have missing inputs")
+        return f"; {' and '.join(parts)}, with {selection.default_score:g} for a score" if parts else ""
+
+
+def selection_of(config: ApplicationConfig | None, where: str) -> Selection:
+    """Selection that an application config asks for.
+
+    Raises
+    ------
+    NtuplemlError
+        If its formula is none.
+    """
+    if config is None:
+        return Selection()
+    formula = None if config.selection is None else parse(config.selection, f"{where}: selection")
+    return Selection(formula, config.missing_inputs == "default", config.default_score)
+
+
+def rows_of(columns: Mapping[str, Any], rows: NDArray[np.intp]) -> dict[str, Any]:
+    """Some events of columns, flat or jagged."""
+    return {name: values[rows] for name, values in columns.items()}
+
+
+def among_others(values: NDArray[Any], rows: NDArray[np.intp], number: int, default: float) -> NDArray[Any]:
+    """Values of some of `number` events, and a default for the others."""
+    if len(rows) == number:
+        return values
+    everything = np.full((number, *values.shape[1:]), default, values.dtype)
+    everything[rows] = values
+    return everything
