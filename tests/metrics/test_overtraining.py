@@ -123,7 +123,7 @@ def test_good_where_the_samples_are_large_and_alike() -> None:
     random = np.random.default_rng(4)
     verdict = compared(draw(random, 40_000), draw(random, 30_000)).verdict
     assert verdict.level == "good"
-    assert verdict.text.startswith("It is not overtrained: AUC is larger on the training part by no more than 0.0")
+    assert verdict.text.startswith("It is not overtrained: AUC is lower on held-out events by no more than 0.0")
     assert "the scores are distributed alike (smallest p-value of 8 tests, corrected: " in verdict.text
 
 
@@ -135,7 +135,10 @@ def test_attention_where_the_training_part_is_much_better() -> None:
         (measured(classes[name].difference) for classes in found.models.values() for name in CLASSES),
         key=lambda one: one.value,
     )
-    assert f"is larger on the training part by {largest.value:.4f} ± {largest.uncertainty:.4f}" in found.verdict.text
+    assert (
+        f"is lower on held-out events than on those of the training by {largest.value:.4f} ± {largest.uncertainty:.4f}"
+        in found.verdict.text
+    )
     assert "K-S distance" in found.verdict.text
 
 
@@ -157,6 +160,22 @@ def test_a_difference_that_is_significant_but_tiny_is_good() -> None:
     difference = measured(found.models[0]["signal"].difference)
     assert difference.value > 3.5 * difference.uncertainty
     assert found.verdict.level == "good"
+    assert found.verdict.text.startswith("Overtraining costs little: AUC is lower on held-out events by no more than ")
+
+
+def test_what_a_difference_may_cost_is_said_by_the_user() -> None:
+    """A useful model: some better on its own events, significantly; whether that is too much is not for statistics."""
+    random = np.random.default_rng(13)
+    test, training = draw(random, 60_000, 1.0), draw(random, 60_000, 1.06)
+    edges = {name: score_edges([test.scores[:, index]]) for index, name in enumerate(CLASSES)}
+    found = {allowed: overtraining(test, training, CLASSES, edges, allowed=allowed) for allowed in (0.005, 0.03, 0.05)}
+    difference = measured(found[0.03].models[0]["signal"].difference)
+    assert 0.005 < difference.value < 0.03
+    assert difference.value > 4 * difference.uncertainty
+    assert [one.verdict.level for one in found.values()] == ["attention", "good", "good"]
+    text = f"by {difference.value:.4f} ± {difference.uncertainty:.4f}, and 0.005 is allowed"
+    assert text in found[0.005].verdict.text
+    assert "and 0.03 is allowed" in found[0.03].verdict.text
 
 
 def test_distributions_that_differ_significantly_by_little_are_good() -> None:
@@ -169,7 +188,7 @@ def test_distributions_that_differ_significantly_by_little_are_good() -> None:
     assert shapes.p_value < 1e-4
     assert found.verdict.level == "good"
     assert "distributions differ significantly" in found.verdict.text
-    assert "which is negligible" in found.verdict.text
+    assert f"by a K-S distance of {shapes.statistic:.3f}" in found.verdict.text
 
 
 def test_unknown_with_the_sensitivity_where_the_samples_are_small() -> None:

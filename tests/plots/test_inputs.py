@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from matplotlib.patches import StepPatch
+from matplotlib.text import Text
 
 from ntupleml.config import PlotConfig
 from ntupleml.metrics.input_binning import choose_binning
 from ntupleml.metrics.input_sums import ClassSums
 from ntupleml.metrics.inputs import InputSummary, input_summary
-from ntupleml.plots.correlations import draw_correlations, draw_differences
-from ntupleml.plots.inputs import draw_distributions, draw_separation_ranking, number_text
+from ntupleml.plots.correlations import draw_all_correlations, draw_correlations, draw_differences
+from ntupleml.plots.inputs import draw_distributions, draw_separation_ranking, draw_several_distributions, number_text
 from ntupleml.plots.pictures import PARAMETERS
 from ntupleml.plots.style import plot_style, save_figure
 
@@ -74,6 +75,35 @@ def test_underflow_overflow_and_nan_have_columns() -> None:
         axes = draw(summary_of(), "v1").axes[0]
     assert [text.get_text() for text in axes.texts] == ["underflow: 0.2 %", "overflow: 0.2 %", "NaN: 4 %"]
     assert axes.get_xlim()[0] < -4 < 4 < axes.get_xlim()[1]
+
+
+def test_notes_of_extra_columns_and_long_names_stay_in_their_panels() -> None:
+    """In the small panels too: a note is no longer than its column is high, a name no wider than its panel."""
+    summary = summary_of(2)
+    names = {"v0": "v0", "a_name_" * 20: "v1"}
+    chosen = {name: (summary.binnings[one], summary.distributions[one]) for name, one in names.items()}
+    with plot_style(PLAIN, PARAMETERS):
+        figure = draw_several_distributions(chosen, PLAIN)
+        notes = 0
+        for axes in figure.axes:
+            box = axes.get_window_extent()
+            assert axes.xaxis.label.get_window_extent().width <= box.width + 1
+            for text in axes.texts:
+                if text.get_rotation() == 90:
+                    notes += 1
+                    assert text.get_window_extent().height <= box.height
+        assert notes >= 3
+
+
+def test_titles_of_matrices_are_no_wider_than_these() -> None:
+    of_classes = summary_of(4).correlations.values()
+    matrices = {f"background_of_{'many_' * 8}kinds_{index}": one for index, one in enumerate(of_classes)}
+    with plot_style(PLAIN, PARAMETERS):
+        figure = draw_all_correlations(matrices, PLAIN)
+        titles = [(axes, text) for axes in figure.axes for text in axes.findobj(Text) if "many" in text.get_text()]
+        assert len(titles) == 3
+        for axes, title in titles:
+            assert title.get_window_extent().width <= axes.get_window_extent().width + 1
 
 
 def test_without_any_the_picture_ends_with_the_bins() -> None:

@@ -12,8 +12,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.metrics import Verdict
 from ntupleml.plots.pictures import picture_paths
+from ntupleml.reports.formatting import cell_text
 from ntupleml.reports.material import POOLED, gather
+from ntupleml.reports.sections import summary
 from ntupleml.reports.sections.comparison import area_table, config_table, same_events
 from ntupleml.reports.writing import ReportOptions, make_sections, report_paths, write_report
 from ntupleml.testing.preparation import prepare
@@ -237,10 +240,25 @@ def test_an_error_of_one_section_leaves_the_rest(analysis: Any, monkeypatch: pyt
     monkeypatch.setattr(writing.calibration, "section", refuse)
     sections = {one.anchor: one for one in make_sections(gather(_prepared(analysis)), ReportOptions(), "now")}
     assert sections["calibration"].introduction == "Not made: fold0.root: gone"
-    assert sections["roc"].groups
+    assert "Not made" not in sections["roc"].introduction
     monkeypatch.setattr(writing.calibration, "section", lambda _material: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         make_sections(gather(_prepared(analysis)), ReportOptions(), "now")
+
+
+def test_the_page_begins_with_a_sentence_a_picture_and_the_table(analysis: Any) -> None:  # noqa: F811
+    material = gather(_prepared(analysis))
+    verdicts = [("Overtrained? keras", Verdict("attention", "It is.")), ("Calibrated? keras", Verdict("good", "Yes."))]
+    made = summary.section(material, verdicts)
+    areas = {method: material.rocs[method][POOLED].average_auc for method in material.methods}
+    best = max(areas, key=lambda method: areas[method].value)
+    text = f"{best} is the best of {len(areas)} methods and" if len(areas) > 1 else best
+    assert made.introduction.startswith(f"{text} separates with an AUC of {cell_text(areas[best])} on ")
+    assert made.introduction.endswith(" events that its models never saw; 1 of 2 checks ask for a look.")
+    assert made.introduction.count(".") == 1 + cell_text(areas[best]).count(".")
+    pictures, table = made.groups[:2]
+    assert [picture.name for picture in pictures.pictures] == ["roc_classes"]
+    assert table.tables[0].header[0] == "Method"
 
 
 def test_page_has_another_name(analysis: Any, tmp_path: Path) -> None:  # noqa: F811

@@ -50,6 +50,19 @@ class SignificanceConfig(Schema):
     bins: int = Field(default=20, ge=1, le=10_000)
 
 
+class OvertrainingConfig(Schema):
+    """When overtraining calls attention.
+
+    Attributes
+    ----------
+    auc_difference : float
+        By how much the area under the ROC curve of a class may be smaller on held-out events than on those of the
+        training.
+    """
+
+    auc_difference: float = Field(default=0.02, ge=0, lt=1)
+
+
 class TestingConfig(Schema):
     """Schema of the testing config.
 
@@ -78,6 +91,7 @@ class TestingConfig(Schema):
     seed : int
         Of everything random in the testing stage.
     significance : SignificanceConfig
+    overtraining : OvertrainingConfig
     plot : PlotConfig
     output_prefix : str
         Key of htt-ml that nothing reads.
@@ -96,6 +110,7 @@ class TestingConfig(Schema):
     max_events: int = Field(default=2_000_000, ge=1)
     seed: int = Field(default=1234, ge=0, lt=2**32)
     significance: SignificanceConfig = SignificanceConfig()
+    overtraining: OvertrainingConfig = OvertrainingConfig()
     plot: PlotConfig = PlotConfig()
     output_prefix: str = ""
 

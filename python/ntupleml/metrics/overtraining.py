@@ -9,7 +9,7 @@ import numpy as np
 
 from ntupleml.metrics.histograms import histogram
 from ntupleml.metrics.measurement import Measurement, Undefined, Verdict, as_plain
-from ntupleml.metrics.overtraining_verdict import verdict_on
+from ntupleml.metrics.overtraining_verdict import ALLOWED_AUC, verdict_on
 from ntupleml.metrics.roc import RocCurve, roc_against_rest
 from ntupleml.metrics.two_samples import (
     TwoSampleTest,
@@ -131,6 +131,7 @@ def overtraining(
     classes: Sequence[str],
     edges: Mapping[str, NDArray[np.float64]],
     test_areas: Mapping[int, Mapping[str, Measurement | Undefined]] | None = None,
+    allowed: float = ALLOWED_AUC,
 ) -> Overtraining:
     """Compare the scores of the events that models were fitted on with those of events that they never saw.
 
@@ -144,6 +145,8 @@ def overtraining(
         Edges of the bins of the χ² test, by class of the score.
     test_areas : mapping of int to mapping of str to Measurement or Undefined, optional
         Areas of the unseen events by model and class, where they are known already.
+    allowed : float
+        By how much an area may be smaller on unseen events before the verdict calls attention.
 
     Notes
     -----
@@ -162,7 +165,7 @@ def overtraining(
         for model in np.unique(np.concatenate([test.models, training.models]))
     }
     average = {name: _mean([results[name].difference for results in models.values()]) for name in classes}
-    return Overtraining(models, average, verdict_on(models, average))
+    return Overtraining(models, average, verdict_on(models, average, allowed))
 
 
 def _chosen(sample: ScoredSample, events: NDArray[np.bool_]) -> ScoredSample:

@@ -13,14 +13,12 @@ if TYPE_CHECKING:
 
     from ntupleml.metrics.overtraining import ClassOvertraining
 
-#: What an area must be better by on the training part to matter at all, and by how many standard deviations, after
-#: correction for the number of areas, to be no accident.
-NEGLIGIBLE_AUC, SIGNIFICANT_SIGMA = 0.005, 3.0
-#: The same for the distributions: the share of events that are displaced (K-S distance), and the p-value of the
-#: hypothesis that they agree, after correction for the number of tests.
-NEGLIGIBLE_DISTANCE, SIGNIFICANT_P_VALUE = 0.02, 0.01
-#: A difference of the areas that must be excluded (95 % confidence) before a classifier is called good.
-EXCLUDED_AUC = 0.02
+#: Difference of the areas that a user allows unless the testing config says otherwise.
+ALLOWED_AUC = 0.02
+#: Standard deviations, after correction for the number of areas, from which a difference is no accident.
+SIGNIFICANT_SIGMA = 3.0
+#: The same for the distributions: p-value of the hypothesis that they agree, corrected for the number of tests.
+SIGNIFICANT_P_VALUE = 0.01
 #: Standard deviations of a one-sided limit of 95 %.
 _LIMIT_SIGMA = 1.645
 
@@ -49,9 +47,11 @@ class _Shape(NamedTuple):
 
 
 def verdict_on(
-    models: Mapping[int, Mapping[str, ClassOvertraining]], average: Mapping[str, Measurement | Undefined]
+    models: Mapping[int, Mapping[str, ClassOvertraining]],
+    average: Mapping[str, Measurement | Undefined],
+    allowed: float = ALLOWED_AUC,
 ) -> Verdict:
-    """Whether a classifier is overtrained.
+    """Whether a classifier is overtrained by more than is allowed.
 
     Parameters
     ----------
@@ -59,25 +59,27 @@ def verdict_on(
         By model and class.
     average : mapping
         Difference of the areas by class, mean of the models.
+    allowed : float
+        By how much an area may be smaller on held-out events than on those of the training.
 
     Notes
     -----
-    "attention" asks for a difference that is both significant and not negligible, so that a large sample does not cry
-    wolf for a tiny difference:
+    Nearly every useful model does better on the events that it was fitted on, and a large sample shows it. What counts
+    is what it costs: "attention" asks for an area that is smaller on held-out events by more than `allowed`, and by
+    more than `SIGNIFICANT_SIGMA` standard deviations after correction (Šidák) for the number of areas compared: each
+    class by each model and, of several models, by their average. Distributions that differ are mentioned, no more.
 
-    * an area that is larger on the training part by more than `NEGLIGIBLE_AUC`, and by more than `SIGNIFICANT_SIGMA`
-      standard deviations after correction (Šidák) for the number of areas compared: each class by each model and, of
-      several models, by their average; or
-    * a distribution with a K-S distance of more than `NEGLIGIBLE_DISTANCE` whose K-S or χ² p-value is below
-      `SIGNIFICANT_P_VALUE` after correction for the number of all tests.
-
-    "good" asks in addition for samples that would have shown it: for each class, a difference of `EXCLUDED_AUC` on
-    the average of the models is excluded with 95 % confidence. Else it is "unknown".
+    "good" asks for samples that would have shown it: for each class, a difference of `allowed` on the average of the
+    models is excluded with 95 % confidence. Else it is "unknown".
     """
     gaps, shapes = list(_gaps(models, average)), list(_shapes(models))
-    alarms = [text for text in (_alarm_of_gaps(gaps), _alarm_of_shapes(shapes)) if text]
-    if alarms:
-        return Verdict("attention", f"It may be overtrained: {'; and '.join(alarms)}.")
+    significant = _significant(gaps)
+    costly = [gap for gap in significant if gap.difference.value > allowed]
+    if costly:
+        largest = max(costly, key=lambda gap: gap.difference.value)
+        text = f"It is overtrained: AUC {largest.what} is lower on held-out events than on those of the training by "
+        parts = [f"{text}{_text(largest.difference)}, and {allowed:g} is allowed", *_text_of_shapes(shapes)]
+        return Verdict("attention", f"{'; '.join(parts)}.")
     known = {name: value for name, value in average.items() if isinstance(value, Measurement)}
     if not known:
         reasons = [value.reason for value in average.values() if isinstance(value, Undefined)]
@@ -86,17 +88,18 @@ def verdict_on(
         )
     # Areas that are smaller on the training part by chance do not make a small sample a large one.
     limits = {name: max(value.value, 0.0) + _LIMIT_SIGMA * value.uncertainty for name, value in known.items()}
-    weakest, largest = (max(by, key=lambda name: by[name]) for by in (limits, known))
-    seen = f"the largest seen is {_text(known[largest])} for '{largest}'"
-    if limits[weakest] > EXCLUDED_AUC:
+    weakest, largest_seen = (max(by, key=lambda name: by[name]) for by in (limits, known))
+    seen = f"95 % confidence; the largest seen is {_text(known[largest_seen])} for '{largest_seen}'"
+    if limits[weakest] > allowed:
         return Verdict(
             "unknown",
-            "There is no sign of overtraining, but there are too few events to tell: AUC may be larger on the training "
-            f"part by up to {limits[weakest]:.3f} for '{weakest}' (95 % confidence; {seen}).",
+            f"There are too few events to tell whether it costs more than the {allowed:g} of AUC that is allowed: on "
+            f"held-out events AUC may be lower by up to {limits[weakest]:.3f} for '{weakest}' ({seen}).",
         )
+    opening = "Overtraining costs little" if significant else "It is not overtrained"
     texts = [
-        f"It is not overtrained: AUC is larger on the training part by no more than {limits[weakest]:.4f} for any "
-        f"class (95 % confidence; {seen})",
+        f"{opening}: AUC is lower on held-out events by no more than {limits[weakest]:.4f} for any class ({seen}), and "
+        f"{allowed:g} is allowed",
         *_text_of_shapes(shapes),
         *(
             f"of '{name}' nothing is known ({value.reason})"
@@ -131,52 +134,27 @@ def _shapes(models: Mapping[int, Mapping[str, ClassOvertraining]]) -> Iterator[_
                     yield _Shape(what, distance.statistic, p_values)
 
 
-def _alarm_of_gaps(gaps: Sequence[_Gap]) -> str:
+def _significant(gaps: Sequence[_Gap]) -> list[_Gap]:
+    """Those that are no accident."""
     largest_p_value = 0.5 * math.erfc(SIGNIFICANT_SIGMA / math.sqrt(2))
-    found = [
-        gap
-        for gap in gaps
-        if gap.difference.value > NEGLIGIBLE_AUC and corrected_p_value(gap.p_value, len(gaps)) < largest_p_value
-    ]
-    if not found:
-        return ""
-    largest = max(found, key=lambda gap: gap.difference.value)
-    return f"AUC {largest.what} is larger on the training part by {_text(largest.difference)}"
-
-
-def _alarm_of_shapes(shapes: Sequence[_Shape]) -> str:
-    number = sum(len(shape.p_values) for shape in shapes)
-    found = [
-        shape
-        for shape in shapes
-        if shape.distance > NEGLIGIBLE_DISTANCE and corrected_p_value(min(shape.p_values), number) < SIGNIFICANT_P_VALUE
-    ]
-    if not found:
-        return ""
-    largest = max(found, key=lambda shape: shape.distance)
-    p_value = corrected_p_value(min(largest.p_values), number)
-    return (
-        f"{largest.what} is distributed differently on the training part (K-S distance {largest.distance:.3f}, "
-        f"p = {p_value:.2g} after correction for {number} tests)"
-    )
+    return [gap for gap in gaps if corrected_p_value(gap.p_value, len(gaps)) < largest_p_value]
 
 
 def _text_of_shapes(shapes: Sequence[_Shape]) -> Iterator[str]:
-    """That the distributions agree, or differ by little."""
+    """That the distributions agree, or how far they are apart."""
     if not shapes:
         return
     number = sum(len(shape.p_values) for shape in shapes)
     p_value = corrected_p_value(min(min(shape.p_values) for shape in shapes), number)
     if p_value >= SIGNIFICANT_P_VALUE:
         yield f"the scores are distributed alike (smallest p-value of {number} tests, corrected: {p_value:.2g})"
-    else:
-        largest = max(
-            shape.distance for shape in shapes if corrected_p_value(min(shape.p_values), number) < SIGNIFICANT_P_VALUE
-        )
-        yield (
-            f"distributions differ significantly (p = {p_value:.2g} after correction for {number} tests), but by a K-S "
-            f"distance of no more than {largest:.3f}, which is negligible"
-        )
+        return
+    differing = [shape for shape in shapes if corrected_p_value(min(shape.p_values), number) < SIGNIFICANT_P_VALUE]
+    largest = max(differing, key=lambda shape: shape.distance)
+    yield (
+        f"distributions differ significantly (p = {p_value:.2g} after correction for {number} tests), most "
+        f"{largest.what}, by a K-S distance of {largest.distance:.3f}"
+    )
 
 
 def _text(value: Measurement) -> str:

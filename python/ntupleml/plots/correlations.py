@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.plots.panels import add_label_above, grid_of_panels
-from ntupleml.plots.style import add_experiment_label, class_labels, literal
+from ntupleml.plots.style import add_experiment_label, class_labels, literal, shrink_to
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,6 +102,7 @@ def _draw(matrices: Mapping[str, Correlations], label: str, config: PlotConfig, 
     figure, blocks = grid_of_panels(len(matrices), side, (side,), columns, _BETWEEN, _BETWEEN)
     names = [literal(name) for name in variables]
     text_size = min(72 * side / size * 0.62, 12.0)
+    lines = 1
     for index, ((title, matrix), (axes,)) in enumerate(zip(matrices.items(), blocks, strict=True)):
         image = _draw_matrix(axes, matrix, scale)
         across, along = axes.get_xaxis_transform(), axes.get_yaxis_transform()
@@ -112,7 +113,7 @@ def _draw(matrices: Mapping[str, Correlations], label: str, config: PlotConfig, 
             if index % columns == 0:
                 axes.text(-0.072 / side, place, name, ha="right", va="center_baseline", transform=along, **options)
         if title:
-            axes.set_title(title, loc="right", fontsize=_TITLE_SIZE, pad=4)
+            lines = max(lines, _write_title(axes, title))
         if size <= (MOST_WITH_NUMBERS if len(matrices) == 1 else _MOST_WITH_NUMBERS_OF_SEVERAL):
             _draw_numbers(axes, matrix.coefficients, scale, 72 * side / size)
     right = blocks[min(columns, len(blocks)) - 1][0].get_position()
@@ -123,8 +124,23 @@ def _draw(matrices: Mapping[str, Correlations], label: str, config: PlotConfig, 
     if len(matrices) == 1:
         add_experiment_label(blocks[0][0], config)
     else:
-        add_label_above(figure, config, _TITLE_HEIGHT)
+        add_label_above(figure, config, lines * _TITLE_HEIGHT)
     return figure
+
+
+def _write_title(axes: Axes, title: str) -> int:
+    """Write a title no wider than the axes, a long one on two lines; their number."""
+    width = axes.get_window_extent().width
+    text = axes.set_title(title, loc="right", fontsize=_TITLE_SIZE, pad=4)
+    lines = 1
+    if text.get_window_extent().width > width:
+        middle = len(title) / 2
+        places = [place + 1 for place, letter in enumerate(title[:-1]) if letter in "_ "] or [round(middle)]
+        place = min(places, key=lambda one: abs(one - middle))
+        text.set_text(f"{title[:place]}\n{title[place:]}")
+        lines = 2
+    shrink_to(text, width)
+    return lines
 
 
 def _draw_matrix(axes: Axes, correlations: Correlations, scale: float) -> AxesImage:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ntupleml.metrics import Measurement, Undefined
 from ntupleml.plots.panels import add_label_above, grid_of_panels
-from ntupleml.plots.style import COLOURS, add_experiment_label, add_legend, class_labels, literal, new_figure
+from ntupleml.plots.style import COLOURS, add_experiment_label, add_legend, class_labels, literal, new_figure, shrink_to
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _WIDTH, _HEIGHT = 6.4, 4.4
 #: Width of an extra column (underflow, default values, …) and of the gap before it, as shares of the range.
 _COLUMN, _GAP = 0.06, 0.02
-#: Points; there is little room in an extra column.
-_COLUMN_SIZE = 10
+#: Points; there is little room in an extra column. Share of its height that a note may take.
+_COLUMN_SIZE, _NOTE = 10, 0.94
 #: Panels of a variable each: size in inches, what is between them and above them, and text in points.
 _PANEL: tuple[float, tuple[float]] = (3.9, (2.5,))
 _IN_A_ROW, _ASIDE, _UNDER, _ABOVE, _PANEL_SIZE = 3, 0.6, 0.6, 0.42, 11
@@ -109,7 +109,8 @@ def draw_several_distributions(
     """
     figure, blocks = grid_of_panels(len(variables), *_PANEL, columns=_IN_A_ROW, aside=_ASIDE, under=_UNDER)
     for (variable, (binning, distributions)), (axes,) in zip(variables.items(), blocks, strict=True):
-        axes.set_xlabel(literal(variable), loc="right", fontsize=_PANEL_SIZE, labelpad=2)
+        name = axes.set_xlabel(literal(variable), loc="right", fontsize=_PANEL_SIZE, labelpad=2)
+        shrink_to(name, axes.get_window_extent().width)
         if binning.edges is None:
             _say(axes, "undefined: no event has a finite value")
             continue
@@ -262,9 +263,10 @@ def _draw_columns(axes: Axes, columns: Sequence[_Column]) -> None:
             Rectangle((column.start, 0), width, 1, transform=transform, color="0.5", alpha=0.12, linewidth=0)
         )
         centre = 0.5 * (column.start + column.stop)
-        axes.text(
+        note = axes.text(
             centre, 0.97, column.label, transform=transform, ha="center", va="top", rotation=90, fontsize=_COLUMN_SIZE
         )
+        shrink_to(note, _NOTE * axes.get_window_extent().height)
 
 
 def _draw_ticks(axes: Axes, binning: Binning, most: int) -> None:

@@ -213,6 +213,13 @@ class _Recorder(RendererBase):
         self.calls.append(replay)
 
 
+def text_width(text: str, font: Any) -> float:
+    """Width in points of a text without formulas, as it is drawn in a recording."""
+    import matplotlib as mpl
+
+    return _text_size(text, font, False, tuple(mpl.rcParams["font.sans-serif"]))[0]
+
+
 @lru_cache(maxsize=10_000)
 def _text_size(text: str, font: Any, ismath: Any, _fonts: tuple[str, ...]) -> tuple[float, float, float]:
     """Width, height and descent in points; numbers and names recur from figure to figure."""

@@ -201,6 +201,13 @@ def add_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str], title:
     return legend
 
 
+def shrink_to(text: Text, pixels: float) -> None:
+    """Make the letters of a text smaller where it is longer than there is room."""
+    length = max(text.get_window_extent().size)
+    if length > pixels:
+        text.set_fontsize(float(text.get_fontsize()) * pixels / length)
+
+
 def literal(name: str) -> str:
     """A name whose dollar signs do not begin a formula."""
     return name.replace("$", r"\$")

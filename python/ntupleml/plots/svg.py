@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from html import unescape
 from typing import TYPE_CHECKING, Any
 
 from ntupleml.plots.style import visible_box
@@ -37,6 +38,11 @@ _PATH = re.compile(r' d="[^"]*"')
 _SECOND_DECIMAL, _THIRD_DECIMAL = re.compile(r"(?<=\.\d)\d+"), re.compile(r"(?<=\.\d\d)\d+")
 _SPACE_IN_PATH = re.compile(r"\s*([A-Za-z])\s*")
 _UNUSED_ID = re.compile(r' id="[A-Za-z]+[A-Za-z0-9]*_\d+"')
+#: A text in one font, without formulas.
+_TEXT = re.compile(r'<text style="([^"]*)"([^>]*)>([^<]+)</text>')
+_FONT_SIZE = re.compile(r"([\d.]+)px")
+#: Shorter ones hardly differ from font to font.
+_SHORTEST_WITH_LENGTH = 4
 _BLACK = re.compile(r"(fill|stroke): #000000")
 _TURN_BY_NOTHING = re.compile(r' transform="rotate\(-?0 [^"]*\)"')
 _REFERENCE = re.compile(r'( id="|url\(#|xlink:href="#)')
@@ -121,6 +127,7 @@ def inline_svg(document: str, prefix: str, title: str) -> str:
     body = _TURN_BY_NOTHING.sub("", body)
     body = _PLACE.sub(lambda match: _THIRD_DECIMAL.sub("", match[0]), body)
     body = _PATH.sub(_shorter_path, body)
+    body = _TEXT.sub(_with_length, body)
     body = _REFERENCE.sub(rf"\g<1>{prefix}-", body)
     body = _FONT_FAMILY.sub(lambda match: f"font-family: {_with_fallback(match[1])}", body)
     body = _FONT_SHORTHAND.sub(lambda match: f"{match[1]}{_with_fallback(match[2])}", body)
@@ -131,6 +138,25 @@ def inline_svg(document: str, prefix: str, title: str) -> str:
         f'viewBox="0 0 {width:g} {height:g}" width="{width * _PIXELS:.0f}" height="{height * _PIXELS:.0f}" role="img" '
         f'aria-labelledby="{prefix}-title">\n<title id="{prefix}-title">{_escaped(title)}</title>\n{body}'
     )
+
+
+def _with_length(match: re.Match[str]) -> str:
+    """A text that is as long as it was measured, also in a browser that lacks its font: else it would be cut."""
+    from matplotlib.font_manager import FontProperties
+
+    from ntupleml.plots.recording import text_width
+
+    style, text = match[1], unescape(match[3]).strip()
+    size = _FONT_SIZE.search(style)
+    if size is None or len(text) < _SHORTEST_WITH_LENGTH:
+        return match[0]
+    font = FontProperties(
+        size=float(size[1]),
+        weight="bold" if "bold" in style else "normal",
+        style="italic" if "italic" in style else "normal",
+    )
+    length = f'textLength="{text_width(text, font):.1f}" lengthAdjust="spacingAndGlyphs"'
+    return f'<text {length} style="{style}"{match[2]}>{match[3]}</text>'
 
 
 def _shorter_path(match: re.Match[str]) -> str:

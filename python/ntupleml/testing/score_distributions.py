@@ -11,6 +11,7 @@ import numpy as np
 from ntupleml.metrics import Undefined, histogram
 from ntupleml.metrics.overtraining import Overtraining, ScoredSample, no_overtraining
 from ntupleml.metrics.overtraining import overtraining as compare_samples
+from ntupleml.metrics.overtraining_verdict import ALLOWED_AUC
 from ntupleml.metrics.score_distributions import density, score_edges, score_stack, sum_of_weights
 from ntupleml.metrics.two_samples import TwoSampleTest
 from ntupleml.plots.pictures import Picture, Table, together
@@ -45,6 +46,8 @@ def overtraining(
     training: TestedEvents | Undefined,
     method: str,
     test_areas: Mapping[int, Mapping[str, Measurement | Undefined]] | None = None,
+    *,
+    allowed: float = ALLOWED_AUC,
 ) -> Overtraining:
     """Compare the events that the models of a method were fitted on with those that they never saw.
 
@@ -56,12 +59,13 @@ def overtraining(
     method : str
     test_areas : mapping of int to mapping of str to Measurement or Undefined, optional
         Areas of the unseen events by model and class, where they are known already.
+    allowed : float
+        By how much an area may be smaller on unseen events before the verdict calls attention.
     """
     if isinstance(training, Undefined):
         return no_overtraining(training)
-    return compare_samples(
-        _sample(test, method), _sample(training, method), test.classes, _edges(test, training, None, method), test_areas
-    )
+    edges = _edges(test, training, None, method)
+    return compare_samples(_sample(test, method), _sample(training, method), test.classes, edges, test_areas, allowed)
 
 
 def score_distribution_pictures(
@@ -149,7 +153,7 @@ def score_distribution_files(preparation: Preparation, *, overwrite: bool = Fals
 
     def make() -> list[Picture]:
         test, training = tested_events(preparation), training_part(preparation, method)
-        result = overtraining(test, training, method)
+        result = overtraining(test, training, method, allowed=preparation.testing.overtraining.auc_difference)
         log.info("%s: %s", method, result.verdict.text)
         return score_distribution_pictures(test, training, recorded_data(preparation), method, result)
 

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 def section(material: Material) -> Section:
     """Pictures of every method, and whether it is overtrained."""
     groups, verdicts = [], []
+    allowed = material.preparation.testing.overtraining.auc_difference
     for number, method in enumerate(material.methods):
-        result = overtraining(material.events, material.training_parts[method], method, material.areas(method))
+        part, areas = material.training_parts[method], material.areas(method)
+        result = overtraining(material.events, part, method, areas, allowed=allowed)
         verdicts.append((f"Overtrained? {method}", result.verdict))
         pictures = score_distribution_pictures(
             material.events, material.training_parts[method], _data(material, method), method, result, in_panels=True

@@ -8,8 +8,10 @@ import numpy as np
 
 from ntupleml.metrics import Measurement, Undefined, effective_entries
 from ntupleml.plots.pictures import Table
-from ntupleml.reports.material import POOLED
+from ntupleml.reports.formatting import cell_text
+from ntupleml.reports.material import POOLED, attempt
 from ntupleml.reports.page import SIGNS, Group, Section
+from ntupleml.reports.sections import roc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,14 +25,46 @@ if TYPE_CHECKING:
 def section(material: Material, verdicts: Sequence[tuple[str, Verdict]]) -> Section:
     """AUC of all methods and folds, the verdicts of all sections, the events, and what is left out."""
     groups = [
+        _first_pictures(material),
         Group("Area under the ROC curve", (_AREAS,), (auc_table(material),)),
         _at_a_glance(verdicts, material.methods),
-        Group("Tested events", tuple(_sampling(material)), (events_table(material),)),
+        Group("Tested events", (_tested(material), *_sampling(material)), (events_table(material),)),
     ]
     if material.events.left_out:
         rows = tuple(material.events.left_out.items())
         groups.append(Group("Left out", (), (Table(("Method", "Reason"), rows),)))
-    return Section("summary", "Summary", _introduction(material), tuple(groups))
+    return Section("summary", "Summary", _in_one_sentence(material, verdicts), tuple(groups))
+
+
+def _in_one_sentence(material: Material, verdicts: Sequence[tuple[str, Verdict]]) -> str:
+    """Which method is the best, how good it is, and whether anything has to be looked at."""
+    areas = {method: _area_of_all(material, method) for method in material.methods}
+    known = {method: area for method, area in areas.items() if isinstance(area, Measurement)}
+    remarkable = sum(verdict.level == "attention" for _, verdict in verdicts)
+    end = f"{remarkable} of {len(verdicts)} checks ask for a look" if remarkable else "no check asks for a look"
+    if not known:
+        return f"No area under a ROC curve could be computed for {len(material.events):,} events; {end}."
+    best = max(known, key=lambda method: known[method].value)
+    of_several = f" is the best of {len(known)} methods and" if len(known) > 1 else ""
+    return (
+        f"{best}{of_several} separates with an AUC of {cell_text(known[best])} on {len(material.events):,} events that "
+        f"its models never saw; {end}."
+    )
+
+
+def _area_of_all(material: Material, method: str) -> Measurement | Undefined:
+    """What the table has: the average of the classes, or the one area of two classes that have the same."""
+    rocs = material.rocs[method][POOLED]
+    areas = [_area(one) for one in rocs.against_rest.values()]
+    return areas[0] if len(areas) == 2 and _are_equal(*areas) else rocs.average_auc
+
+
+def _first_pictures(material: Material) -> Group:
+    """The ROC curves of all methods, or why there are none."""
+    pictures = attempt(lambda: roc.first_pictures(material), "ROC curves")
+    if isinstance(pictures, Undefined):
+        return Group("", (f"ROC curves: not made: {pictures.reason}",))
+    return Group("", (), (), pictures)
 
 
 def _at_a_glance(verdicts: Sequence[tuple[str, Verdict]], methods: Sequence[str]) -> Group:
@@ -61,7 +95,7 @@ _AREAS = (
 )
 
 
-def _introduction(material: Material) -> str:
+def _tested(material: Material) -> str:
     models = material.preparation.models
     folds = ", ".join(f"model {sample.model} on fold {sample.fold}" for sample in material.preparation.samples)
     weights = material.preparation.reading.weight_branch
