@@ -80,7 +80,7 @@ def test_report_of_two_methods(analysis: Any, open_page: Callable[..., Any]) -> 
     require_self_contained(opened, page)
     require_sound(opened)
     require_no_overflow(open_page, page)
-    rows = opened.page.locator("#summary table").first.locator("tbody tr").all()
+    rows = opened.page.locator("#summary > .tablebox table").first.locator("tbody tr").all()
     assert len(rows) == 6
     found = {tuple(row.locator("th, td").all_inner_texts()[:2]): row for row in rows}
     for model in range(2):

@@ -89,7 +89,7 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
             numbers = event_numbers(events, f"{where}: branch '{plan.event_branch}'")
             for copy in ntuple.copies_in_friends(plan.event_branch):
                 _require_same_events(numbers, columns[copy], start, copy, where)
-        chosen = _chosen(plan, columns, counts.variables, numbers, start, where)
+        chosen = _chosen(plan, columns, counts.variables, numbers, where)
         scores = _scores(plan, chosen, counts, where)
         yield ScoredChunk(
             start,
@@ -102,13 +102,13 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
 
 
 def _chosen(
-    plan: Plan, columns: dict[str, Any], variables: list[str], numbers: NDArray[np.int64], start: int, where: str
+    plan: Plan, columns: dict[str, Any], variables: list[str], numbers: NDArray[np.int64], where: str
 ) -> _Chosen:
     """Events that pass the selection and, where those without are left out, have all inputs."""
     number, selection = len(numbers), plan.selection
     rows = np.arange(number)
     if selection.formula is not None:
-        rows = np.flatnonzero(selection.formula.passes(columns, number, start))
+        rows = np.flatnonzero(selection.formula.passes(columns, number))
     failed = number - len(rows)
     if failed:
         columns = rows_of(columns, rows)

@@ -37,11 +37,13 @@ class Selection(NamedTuple):
     default_score: float | None = None
 
     def branches(self, ntuple: Ntuple) -> list[str]:
-        """Branches that the formula needs, checked to be there."""
+        """Columns that the formula needs, checked to be there."""
         if self.formula is None:
             return []
         self.formula.check_branches(ntuple.branches)
-        return sorted(self.formula.branches)
+        lengths = {name: one.length for name, one in ntuple.branches.items() if one.length is not None}
+        self.formula.check_elements(lengths)
+        return sorted(self.formula.columns)
 
     def as_key(self) -> dict[str, Any]:
         """What tells a selection from others, empty where all events are scored."""
