@@ -26,9 +26,13 @@ def random_forest(
     unbalanced: float = 0.0,
     leaf_type: type[np.floating[Any]] = np.float32,
     num_oblique: int = 0,
+    missing_right: float = 0.0,
     **others: Any,
 ) -> Forest:
-    """Trees of at most this depth, of which a share of the inner nodes is a leaf; the nodes lie in no order."""
+    """Trees of at most this depth, of which a share of the inner nodes is a leaf; the nodes lie in no order.
+
+    NaN goes to the right at a share of the nodes.
+    """
     nodes: list[list[float]] = []
 
     def grow(levels: int) -> int:
@@ -60,6 +64,7 @@ def random_forest(
         right=np.where(inner, places[right], -1).astype(np.int32),
         values=columns[:, 4],
         directions=generator.normal(size=(num_oblique, num_inputs + 1)),
+        missing_right=(generator.random(len(nodes)) < missing_right) if missing_right else np.zeros(0, dtype=bool),
         **others,
     )
 
@@ -81,6 +86,8 @@ def leaf_of(forest: Forest, tree: int, event: NDArray[np.float32]) -> float:
         feature = forest.features[node]
         if feature >= 0:
             goes_right = bool(event[feature] >= forest.cuts[node])
+            if math.isnan(event[feature]) and len(forest.missing_right):
+                goes_right = bool(forest.missing_right[node])
         else:
             direction = forest.directions[FIRST_OBLIQUE - feature]
             combination = float(direction[-1])

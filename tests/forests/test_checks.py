@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ntupleml.forests import PreselectionCut
+from ntupleml.forests import Forest, PreselectionCut
 from ntupleml.forests.checks import forest_fault, levels
 from ntupleml.forests.kernel import evaluate
 
@@ -40,6 +40,9 @@ FAULTS = {
     "offsets": (lambda f: {"offsets": np.zeros(3)}, "'offsets' has the shape"),
     "directions": (lambda f: {"directions": np.zeros((1, 3))}, "'directions' has the shape"),
     "weights": (lambda f: {"tree_weights": np.zeros(3)}, "'tree_weights' has the shape"),
+    "missing": (lambda f: {"missing_right": np.zeros(3, dtype=bool)}, "'missing_right' has the shape"),
+    "many inputs": (lambda f: {"num_inputs": 10**12}, "at most 100000 inputs are possible"),
+    "many outputs": (lambda f: {"num_outputs": 4}, "an output for each of the 3 trees"),
     "no trees": (lambda f: {"roots": f.roots[:0], "tree_outputs": f.tree_outputs[:0]}, "at least one each"),
     "no inputs": (lambda f: {"num_inputs": 0}, "at least one each"),
     "value": (lambda f: {"values": changed(f.values, 0, np.nan)}, "'values' has values that are NaN or infinite"),
@@ -64,6 +67,29 @@ def test_faults_are_found(forest, name):
 
 def test_infinite_cuts_are_possible(forest):
     assert forest_fault(dataclasses.replace(forest, cuts=np.full_like(forest.cuts, np.inf))) is None
+
+
+def chain(length: int) -> Forest:
+    """A tree that is one long branch to the right."""
+    inner, leaves = np.arange(length), length + np.arange(length + 1)
+    end = np.full(length + 1, -1)
+    return Forest(
+        num_inputs=1,
+        num_outputs=1,
+        roots=np.array([0]),
+        tree_outputs=np.array([0]),
+        features=np.concatenate([np.zeros(length), end]).astype(np.int32),
+        cuts=np.zeros(2 * length + 1, dtype=np.float32),
+        left=np.concatenate([leaves[:-1], end]).astype(np.int32),
+        right=np.concatenate([inner[1:], [leaves[-1]], end]).astype(np.int32),
+        values=np.zeros(2 * length + 1),
+    )
+
+
+def test_trees_that_no_engine_goes_down_are_refused():
+    """ONNX Runtime goes down by recursion: 200,000 levels end the process."""
+    assert forest_fault(chain(1000)) is None
+    assert forest_fault(chain(1001)) == "a tree is deeper than 1000 nodes"
 
 
 def test_levels_hold_each_node_once(make_forest):

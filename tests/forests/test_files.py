@@ -24,6 +24,7 @@ def forest(make_forest):
         divisor=3.5,
         link="weighted_median",
         tree_weights=np.arange(1.0, 8.0),
+        missing_right=0.5,
         preselection=(PreselectionCut(1, True, 0.1, 1.0), PreselectionCut(0, False, -np.inf, -1.0)),
     )
 
@@ -56,6 +57,8 @@ def test_what_is_written_is_read(forest, saved):
 def test_a_forest_without_extras(make_forest, tmp_path):
     forest = make_forest(np.random.default_rng(1), depth=0, num_trees=1)
     save_forest(tmp_path / "forest.npz", forest)
+    with np.load(tmp_path / "forest.npz") as file:
+        assert "missing_right" not in file
     found = load_forest(tmp_path / "forest.npz")
     assert found.link == "identity"
     assert found.preselection == ()
@@ -114,10 +117,10 @@ def test_pickles_are_not_opened(saved):
         load_forest(saved)
 
 
-def replace_member(path, name: str, content: bytes) -> None:
+def replace_member(path, name: str, content: bytes, compression: int = zipfile.ZIP_STORED) -> None:
     with zipfile.ZipFile(path) as archive:
         members = {member.filename: archive.read(member) for member in archive.infolist()}
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(path, "w", compression) as archive:
         for member, old in members.items():
             archive.writestr(member, content if member == name else old)
 
@@ -140,6 +143,16 @@ def test_damaged_members(saved, content):
 def test_too_large_contents_are_not_unpacked(saved, monkeypatch):
     monkeypatch.setattr("ntupleml.forests.files._MOST_BYTES", 1000)
     with pytest.raises(NtuplemlError, match="at most 1,000 are read"):
+        load_forest(saved)
+
+
+def test_a_small_file_that_unpacks_to_gigabytes_is_not_read(saved):
+    """Its arrays are as its heads say, so only the sizes in the archive tell."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "|b1", "fortran_order": False, "shape": (100_000_000,)})
+    replace_member(saved, "missing_right.npy", head.getvalue() + bytes(100_000_000), zipfile.ZIP_DEFLATED)
+    assert saved.stat().st_size < 200_000
+    with pytest.raises(NtuplemlError, match=r"unpacks to 100,.* bytes; at most 50,000,000 are read"):
         load_forest(saved)
 
 

@@ -56,10 +56,21 @@ def column(*values: float) -> np.ndarray:
     leaf_type=st.sampled_from([np.float32, np.float64]),
     num_outputs=st.integers(1, 4),
     num_oblique=st.sampled_from([0, 2]),
+    missing_right=st.sampled_from([0.0, 0.5]),
     num_events=st.integers(1, 40),
 )
 def test_sums_are_those_of_the_definition(
-    make_forest, make_matrix, answers, seed, depth, unbalanced, leaf_type, num_outputs, num_oblique, num_events
+    make_forest,
+    make_matrix,
+    answers,
+    seed,
+    depth,
+    unbalanced,
+    leaf_type,
+    num_outputs,
+    num_oblique,
+    missing_right,
+    num_events,
 ):
     """To the last bit, as both add the trees in double and in their order."""
     generator = np.random.default_rng(seed)
@@ -70,6 +81,7 @@ def test_sums_are_those_of_the_definition(
         leaf_type=leaf_type,
         num_outputs=num_outputs,
         num_oblique=num_oblique,
+        missing_right=missing_right,
         offsets=generator.normal(size=num_outputs),
         divisor=1.7,
     )
@@ -81,7 +93,9 @@ def test_sums_are_those_of_the_definition(
 @pytest.mark.parametrize("leaf_type", [np.float32, np.float64])
 def test_large_trees_are_walked(make_forest, make_matrix, answers, depth, leaf_type):
     generator = np.random.default_rng(depth)
-    forest = make_forest(generator, num_trees=2, depth=depth, unbalanced=0.01, leaf_type=leaf_type, num_inputs=5)
+    forest = make_forest(
+        generator, num_trees=2, depth=depth, unbalanced=0.01, leaf_type=leaf_type, num_inputs=5, missing_right=0.5
+    )
     matrix = make_matrix(generator, 300, 5)
     assert set(prepare(forest).kinds) == {5}
     np.testing.assert_array_equal(evaluate(forest, matrix), answers(forest, matrix))
@@ -112,6 +126,15 @@ def test_on_the_cut_is_right_and_nan_is_left():
     found = evaluate(stump(0.1), column(cut, below, np.nan, np.inf, -np.inf, -0.0))
     assert found.ravel().tolist() == [1, -1, -1, 1, -1, -1]
     assert evaluate(stump(0.0), column(-0.0)).item() == 1
+
+
+def test_nan_goes_right_where_the_node_says_so():
+    """Also at a cut at infinity, and only NaN; whether or not other events of the block have one."""
+    right = np.array([True, False, False])
+    for cut, value, expected in [(0.1, 0.0, -1), (np.inf, 1e38, -1), (-np.inf, -1e38, 1)]:
+        forest = stump(cut, missing_right=right)
+        assert evaluate(forest, column(np.nan, value, np.nan)).ravel().tolist() == [1, expected, 1]
+        assert evaluate(forest, column(value)).item() == expected
 
 
 def test_an_oblique_cut_is_right_only_beyond_it():

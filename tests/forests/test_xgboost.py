@@ -9,7 +9,7 @@ import xgboost
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.forests.kernel import evaluate
-from ntupleml.forests.xgboost import forest_of_xgboost
+from ntupleml.forests.xgboost import forest_of_xgboost, names_in_xgboost
 
 
 def sample(num_events: int = 1500, seed: int = 1):
@@ -23,11 +23,14 @@ def sample(num_events: int = 1500, seed: int = 1):
 def train(objective: str, rounds: int = 12, **parameters) -> xgboost.Booster:
     inputs, classes = sample()
     targets = {"multi": classes, "binary": classes > 0, "reg": 5 + 3 * inputs[:, 0] * inputs[:, 1]}
+    targets |= {"count": classes, "rank": classes}
     if objective == "reg:logistic":
         targets["reg"] = (1 + np.tanh(inputs[:, 0])) / 2
     if objective.startswith("multi"):
         parameters["num_class"] = 3
     matrix = xgboost.DMatrix(inputs, label=targets[objective.split(":")[0]])
+    if objective.startswith("rank"):
+        matrix.set_group([len(inputs)])
     return xgboost.train({"objective": objective, "nthread": 1, "seed": 1, **parameters}, matrix, rounds)
 
 
@@ -96,8 +99,46 @@ def test_a_probability_as_starting_value_becomes_a_logarithm():
     assert forest_of_xgboost(model).offsets[0] == pytest.approx(np.log(0.25), rel=1e-15)
 
 
+def stopped_early(**parameters) -> xgboost.Booster:
+    """25 rounds at most, stopped some rounds after the best; its attribute says which was."""
+    inputs, classes = sample()
+    training, validation = (
+        xgboost.DMatrix(inputs[part], label=classes[part]) for part in (slice(500), slice(500, None))
+    )
+    given = {"objective": "multi:softprob", "num_class": 3, "eta": 1.0, "nthread": 1, "seed": 1, **parameters}
+    return xgboost.train(given, training, 25, evals=[(validation, "v")], early_stopping_rounds=4, verbose_eval=False)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"num_parallel_tree": 3, "subsample": 0.5}])
+def test_a_model_that_was_stopped_early_has_its_best_rounds(parameters, caplog):
+    """As `XGBClassifier.predict_proba`; also in files before XGBoost 2.0, which do not say where rounds end."""
+    caplog.set_level("INFO")
+    booster = stopped_early(**parameters)
+    best, inputs = booster.best_iteration, sample(seed=2)[0]
+    expected = booster.predict(xgboost.DMatrix(inputs), iteration_range=(0, best + 1))
+    model = as_json(booster)
+    old = copy.deepcopy(model)
+    del old["learner"]["gradient_booster"]["model"]["iteration_indptr"]
+    for content in (model, old):
+        forest = forest_of_xgboost(content, "model.json")
+        assert forest.num_trees == (best + 1) * 3 * parameters.get("num_parallel_tree", 1)
+        np.testing.assert_allclose(evaluate(forest, inputs), expected, atol=1e-6)
+    assert f"model.json: learner: was stopped early: the first {best + 1} of {best + 5} rounds are taken" in caplog.text
+
+
+def test_a_best_round_that_is_not_there_is_refused():
+    model = as_json(stopped_early())
+    model["learner"]["attributes"]["best_iteration"] = "25"
+    with pytest.raises(NtuplemlError, match=r"attributes: best_iteration is 25, but there are \d+ rounds from 0 on"):
+        forest_of_xgboost(model)
+
+
 def test_models_that_are_no_sums_of_trees_are_refused():
+    several = xgboost.train({"nthread": 1}, xgboost.DMatrix(sample()[0], label=sample()[0][:, :2]), 2)
     for booster, message in [
+        (several, "a model of several targets; train one model for each"),
+        (train("count:poisson", 2), "objective 'count:poisson'; understood are multi:softprob"),
+        (train("rank:pairwise", 2), "objective 'rank:pairwise'; understood are multi:softprob"),
         (train("binary:logistic", 2, booster="dart"), "booster 'dart'; only 'gbtree'"),
         (train("binary:logistic", 2, booster="gblinear"), "booster 'gblinear'; only 'gbtree'"),
         (train("reg:pseudohubererror", 2), "objective 'reg:pseudohubererror'; understood are multi:softprob"),
@@ -112,8 +153,16 @@ def test_categorical_splits_are_refused():
     inputs = generator.integers(0, 5, (500, 1))
     matrix = xgboost.DMatrix(inputs, label=inputs[:, 0] % 2, feature_types=["c"], enable_categorical=True)
     booster = xgboost.train({"objective": "binary:logistic", "max_cat_to_onehot": 1, "nthread": 1}, matrix, 2)
-    with pytest.raises(NtuplemlError, match=r"trees\[0\]: a categorical split"):
+    with pytest.raises(NtuplemlError, match=r"a categorical split|categorical features"):
         forest_of_xgboost(bytes(booster.save_raw("json")))
+
+
+@pytest.mark.parametrize("name", ["split_type", "categories_segments"])
+def test_trees_with_parts_of_categorical_splits_are_refused(model, name):
+    damaged = copy.deepcopy(model)
+    trees_of(damaged)[1][name] = [0, 1]
+    with pytest.raises(NtuplemlError, match=r"trees\[1\]: a categorical split"):
+        forest_of_xgboost(damaged)
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +228,20 @@ FAULTS = {
     "NaN": (set_tree("split_conditions", 0, float("nan")), "'cuts' has values that are NaN"),
     "nested": (replace_tree("left_children", [[1], [2, 3]]), "left_children: a list of numbers is needed"),
     "no list": (replace_tree("left_children", {"a": 1}), "left_children: a list of numbers is needed"),
+    "parent outside": (set_tree("parents", 1, 999_999_999), r"trees\[1\]: a parent that is none of its"),
+    "directions": (replace_tree("default_left", [1]), "lists of its nodes are not of one length"),
+    "rounds": (
+        lambda model: model["learner"]["gradient_booster"]["model"].update(iteration_indptr=[-5, 3, 6]),
+        "iteration_indptr does not divide the 6 trees into rounds",
+    ),
+    "categories": (
+        lambda model: model["learner"]["gradient_booster"]["model"].update(cats={"enc": 999}),
+        "categorical features; train on numbers only",
+    ),
     "no nodes": (empty_tree, "lists of its nodes are not of one length"),
     "class outside": (set_parameter("num_class", "2"), "base_score is .*; 2 numbers, or one for all"),
+    "many classes": (set_parameter("num_class", "999999999"), "num_class is 999999999, but there are 6 trees"),
+    "many inputs": (set_parameter("num_feature", "999999999"), "at most 100000 inputs are possible"),
     "number of inputs": (set_parameter("num_feature", "many"), "num_feature is 'many'; a number from 1 on"),
     "no inputs": (set_parameter("num_feature", "0"), "num_feature is '0'; a number from 1 on"),
     "targets": (set_parameter("num_target", "2"), "a model of several targets"),
@@ -203,9 +264,22 @@ def test_damaged_models_are_refused_in_one_line(model, name):
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b"7", b"\xff\x00", b"{L\x00\x00nonsense", b"[" * 100_000])
 def test_what_is_no_model_is_refused_in_one_line(content):
-    with pytest.raises(NtuplemlError, match=r"^fold0.json: (neither JSON nor UBJSON|no object)") as error:
+    with pytest.raises(
+        NtuplemlError, match=r"^fold0.json: (not (JSON|UBJSON), or cut off or damaged|no object)"
+    ) as error:
         forest_of_xgboost(content, "fold0.json")
     assert "\n" not in str(error.value)
+
+
+def test_names_of_the_inputs():
+    model = as_json(train("binary:logistic", 1))
+    assert names_in_xgboost(model, "x.json") is None
+    model["learner"]["feature_names"] = ["a", "b", "c", "d"]
+    assert names_in_xgboost(model, "x.json") == ["a", "b", "c", "d"]
+    for names in (["a"], "abcd", [1, 2, 3, 4], {"a": 1}):
+        model["learner"]["feature_names"] = names
+        with pytest.raises(NtuplemlError, match=r"x\.json: learner: feature_names are not 4 names"):
+            names_in_xgboost(model, "x.json")
 
 
 def test_probabilities_outside_of_their_range_are_refused():

@@ -120,12 +120,23 @@ def test_the_model_itself_is_not_overwritten(weights: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("x.txt", b"", "not a kind of model that is converted; the names of those end in .xml, .json, .npz, .keras"),
+        (
+            "x.txt",
+            b"",
+            "not a kind of model that is converted; the names of those end in .xml, .json, .ubj, .npz, .keras",
+        ),
         ("x.h5", b"\x89HDF\r\n\x1a\n", "a Keras model in HDF5, which is not read"),
         ("x.onnx", b"", "is an ONNX file already"),
         ("x.json", b"{", "not JSON, or cut off or damaged"),
         ("x.json", b"[" * 100_000, "not JSON, or cut off or damaged"),
         ("x.json", b"[]", "holds no object"),
+        ("x.json", b"{L" + bytes(7) + b"\1a" + b"[" * 200_000, "nested more than 32 levels deep"),
+        (
+            "x.ubj",
+            b"{L" + bytes(7) + b"\1a[$d#L" + bytes([127, *7 * [255]]),
+            "damaged: a length of 9223372036854775807",
+        ),
+        ("x.ubj", b"{}", "neither a network of lwtnn"),
         ("x.json", b"{}", "neither a network of lwtnn"),
         ("x.json", b'{"learner": 3}', "x.json"),
         ("x.json", b'{"layers": 3}', "x.json"),

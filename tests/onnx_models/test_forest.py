@@ -79,6 +79,8 @@ def sums(forest: Forest, rows: np.ndarray) -> np.ndarray:
                     for factor, x in zip(direction[:-1], row, strict=True):
                         value += factor * x
                     goes_right = value > cut
+                elif np.isnan(row[feature]) and len(forest.missing_right):
+                    goes_right = forest.missing_right[node]
                 else:
                     goes_right = row[feature] >= cut
                 node = forest.right[node] if goes_right else forest.left[node]
@@ -247,14 +249,16 @@ def test_random_forests_of_random_shapes(data: st.DataObject) -> None:
 
     num_trees = int(random.integers(1, 6))
     outputs = int(random.integers(1, 4))
+    trees = [tree(int(random.integers(0, 6))) for _ in range(num_trees)]
     forest = forest_of(
-        [tree(int(random.integers(0, 6))) for _ in range(num_trees)],
+        trees,
         3,
         directions=random.normal(size=(2, 4)).tolist(),
         num_outputs=outputs,
         tree_outputs=random.integers(0, outputs, num_trees),
     )
-    rows = random.choice(grid, (30, 3))
+    forest = replace(forest, missing_right=random.random(len(forest.features)) < 0.5)
+    rows = random.choice([*grid, np.nan], (30, 3))
     np.testing.assert_allclose(run(forest, rows), sums(forest, rows), rtol=1e-12, atol=1e-14)
     # nodes that belong to no tree are left out
     spare = replace(
@@ -264,6 +268,7 @@ def test_random_forests_of_random_shapes(data: st.DataObject) -> None:
         left=np.append(forest.left, np.int32(0)),
         right=np.append(forest.right, np.int32(0)),
         values=np.append(forest.values, 0.0),
+        missing_right=np.append(forest.missing_right, True),
     )
     np.testing.assert_array_equal(run(spare, rows), run(forest, rows))
 

@@ -131,6 +131,15 @@ def test_votes_become_adaboost(tmp_path: Path) -> None:
     np.testing.assert_allclose(evaluate(read_weights(path).body, rows()), expected, atol=1e-7)  # type: ignore[arg-type]
 
 
+def test_a_line_says_that_nan_goes_left_in_the_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    write(tmp_path / "left.xml", stumps([(0.5, -0.5)], [0], link="tanh"))
+    assert caplog.text == ""
+    right = np.array([True, False, False])
+    write(tmp_path / "right.xml", stumps([(0.5, -0.5)], [0], link="tanh", missing_right=right))
+    assert "right.xml: TMVA's format does not hold where NaN goes: to the left at every cut" in caplog.text
+
+
 def layout(root: ET.Element) -> dict[str, set[tuple[str, ...]]]:
     """Names of the attributes of each kind of element."""
     found: dict[str, set[tuple[str, ...]]] = {}

@@ -14,13 +14,24 @@ if TYPE_CHECKING:
     from ntupleml.forests.forest import Forest
 
 
+#: Far beyond what is trained: a place is kept for every input, and ONNX Runtime goes down a tree by recursion.
+_MOST_INPUTS = 100_000
+_DEEPEST = 1_000
+
+
 def forest_fault(forest: Forest) -> str | None:
     """What is wrong with a forest, or None.
 
-    Checked are shapes, ranges of all indices, that every tree is one (no node has two parents), that numbers are
-    finite, and what the link asks for.
+    Checked are shapes, ranges of all indices, that every tree is one (no node has two parents) and not too deep, that
+    numbers are finite, and what the link asks for.
     """
-    return _link_fault(forest) or _shape_fault(forest) or _number_fault(forest) or _tree_fault(forest)
+    return (
+        _link_fault(forest)
+        or _shape_fault(forest)
+        or _number_fault(forest)
+        or _tree_fault(forest)
+        or _depth_fault(forest)
+    )
 
 
 def levels(forest: Forest) -> list[NDArray[np.int64]]:
@@ -40,6 +51,11 @@ def _shape_fault(forest: Forest) -> str | None:
         return (
             f"{trees} trees, {forest.num_inputs} inputs and {forest.num_outputs} outputs; at least one each is needed"
         )
+    if forest.num_inputs > _MOST_INPUTS or forest.num_outputs > trees:
+        return (
+            f"{forest.num_inputs} inputs and {forest.num_outputs} outputs; at most {_MOST_INPUTS} inputs are "
+            f"possible, and an output for each of the {trees} trees"
+        )
     expected: dict[str, tuple[int, ...]] = {
         "roots": (trees,),
         "tree_outputs": (trees,),
@@ -50,6 +66,7 @@ def _shape_fault(forest: Forest) -> str | None:
         "values": (nodes,),
         "offsets": (len(forest.offsets) and forest.num_outputs,),
         "tree_weights": (trees if forest.link == "weighted_median" else 0,),
+        "missing_right": (len(forest.missing_right) and nodes,),
     }
     if len(forest.directions):
         expected["directions"] = (len(forest.directions), forest.num_inputs + 1)
@@ -108,3 +125,13 @@ def _tree_fault(forest: Forest) -> str | None:
     if parents.max() > 1:
         return f"node {int(parents.argmax())} is reached in more than one way"
     return None
+
+
+def _depth_fault(forest: Forest) -> str | None:
+    nodes = forest.roots
+    for _ in range(_DEEPEST + 1):
+        nodes = nodes[forest.features[nodes] != LEAF]
+        if not len(nodes):
+            return None
+        nodes = np.concatenate([forest.left[nodes], forest.right[nodes]])
+    return f"a tree is deeper than {_DEEPEST} nodes"

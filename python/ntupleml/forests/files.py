@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import math
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,13 +43,17 @@ _TYPES = {
     "preselection_above": "|b1",
     "preselection_values": "<f8",
     "preselection_responses": "<f8",
+    "missing_right": "|b1",
 }
+#: Arrays that are there only where they say something.
+_OPTIONAL = ("missing_right",)
 _ARRAYS = (
     "roots", "tree_outputs", "features", "cuts", "left", "right", "values", "offsets", "directions", "tree_weights",
 )  # fmt: skip
 _SCALARS = ("format", "link", "num_inputs", "num_outputs", "divisor")
-#: Bytes of all arrays together that a file may unpack to: ten million trees of depth 3.
-_MOST_BYTES = 4_000_000_000
+#: Bytes of all arrays together that a file may unpack to: ten million trees of depth 3, and no more than so many times
+#: its own size where that is large. Numbers of real trees are hard to compress: 3 to 5 times.
+_MOST_BYTES, _ALWAYS_BYTES, _MOST_COMPRESSED = 4_000_000_000, 50_000_000, 100
 
 
 def save_forest(path: str | Path, forest: Forest, *, overwrite: bool = False) -> None:
@@ -77,7 +80,9 @@ def save_forest(path: str | Path, forest: Forest, *, overwrite: bool = False) ->
         "preselection_responses": [cut.response for cut in forest.preselection],
         **{name: getattr(forest, name) for name in _ARRAYS},
     }
-    arrays = {name: np.ascontiguousarray(contents[name], dtype=_TYPES[name]) for name in _TYPES}
+    if len(forest.missing_right):
+        contents["missing_right"] = forest.missing_right
+    arrays = {name: np.ascontiguousarray(array, dtype=_TYPES[name]) for name, array in contents.items()}
     for name in _SCALARS:
         arrays[name] = arrays[name].reshape(())
     with replace_file(path, overwrite=overwrite) as temporary, temporary.open("wb") as file:
@@ -115,16 +120,20 @@ def _read_arrays(archive: zipfile.ZipFile, path: Path) -> dict[str, NDArray[Any]
     for name in members:
         if name not in _TYPES:
             raise NtuplemlError(f"{path}: unexpected array '{one_line(name)}'{did_you_mean(name, _TYPES)}")
-    if missing := [name for name in _TYPES if name not in members]:
+    if missing := [name for name in _TYPES if name not in members and name not in _OPTIONAL]:
         raise NtuplemlError(f"{path}: no array '{missing[0]}'; not a forest, or not a complete one")
-    if (size := sum(member.file_size for member in members.values())) > _MOST_BYTES:
-        raise NtuplemlError(f"{path}: unpacks to {size:,} bytes; at most {_MOST_BYTES:,} are read")
-    return {name: _array(archive.read(member), name, path) for name, member in members.items()}
+    most = min(_MOST_BYTES, max(_ALWAYS_BYTES, _MOST_COMPRESSED * path.stat().st_size))
+    if (size := sum(member.file_size for member in members.values())) > most:
+        raise NtuplemlError(f"{path}: unpacks to {size:,} bytes; at most {most:,} are read from a file of this size")
+    arrays = {}
+    for name, member in members.items():
+        with archive.open(member) as file:
+            arrays[name] = _array(file, member.file_size, name, path)
+    return arrays
 
 
-def _array(content: bytes, name: str, path: Path) -> NDArray[Any]:
-    """An array from the bytes of a `.npy` file; numpy's own reader would trust the shape that its head claims."""
-    file = io.BytesIO(content)
+def _array(file: IO[bytes], size: int, name: str, path: Path) -> NDArray[Any]:
+    """An array from a `.npy` file of some size; numpy's own reader would trust the shape that its head claims."""
     try:
         if np.lib.format.read_magic(file) != (1, 0):
             raise ValueError("other version of numpy's format")
@@ -134,11 +143,11 @@ def _array(content: bytes, name: str, path: Path) -> NDArray[Any]:
     expected = _TYPES[name]
     if dtype.kind != "U" if expected == "U" else dtype != np.dtype(expected):
         raise NtuplemlError(f"{path}: array '{name}' is of the type {dtype} instead of {expected}")
-    if is_fortran or math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+    if is_fortran or math.prod(shape) * dtype.itemsize != size - file.tell():
         raise NtuplemlError(f"{path}: array '{name}' of shape {shape} is damaged")
     if dtype.itemsize == 0 or (name in _SCALARS and shape != ()):
         raise NtuplemlError(f"{path}: array '{name}' has the shape {shape}; a single value is needed")
-    return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape)
+    return np.frombuffer(file.read(), dtype).reshape(shape)
 
 
 def _forest_of_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> Forest:
@@ -148,7 +157,7 @@ def _forest_of_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> Forest:
     return Forest(
         num_inputs=int(arrays["num_inputs"]),
         num_outputs=int(arrays["num_outputs"]),
-        **{name: arrays[name] for name in _ARRAYS},
+        **{name: arrays[name] for name in (*_ARRAYS, *_OPTIONAL) if name in arrays},
         link=str(arrays["link"]),  # type: ignore[arg-type]  # checked with the forest
         divisor=float(arrays["divisor"]),
         preselection=tuple(

@@ -47,8 +47,9 @@ class Forest:
     """Decision trees over float32 inputs.
 
     An event starts at the root of each tree and goes on to the right where x ≥ cut, else to the left, until a leaf,
-    whose value is added to the sum of the tree's output. An oblique cut compares a linear combination of the inputs
-    with its cut instead, and goes to the right where it is larger.
+    whose value is added to the sum of the tree's output. NaN goes to the left too, unless the node says otherwise. An
+    oblique cut compares a linear combination of the inputs with its cut instead, and goes to the right where it is
+    larger; NaN goes to the left there.
 
     Attributes
     ----------
@@ -77,6 +78,8 @@ class Forest:
         Weight of each tree, for ``weighted_median``; else empty.
     preselection : tuple of PreselectionCut
         The first that holds decides.
+    missing_right : array of bool, shape (n_nodes,)
+        Whether NaN goes to the right at a node; empty where it goes to the left everywhere.
     """
 
     num_inputs: int
@@ -94,6 +97,7 @@ class Forest:
     directions: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
     tree_weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     preselection: tuple[PreselectionCut, ...] = ()
+    missing_right: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
 
     @property
     def num_trees(self) -> int:

@@ -35,7 +35,7 @@ def evaluate(forest: Forest | PreparedForest, matrix: NDArray[np.float32], threa
     forest : Forest or PreparedForest
         What `prepare` returns saves its work where one forest is evaluated often.
     matrix : array of float32, shape (n_events, n_inputs)
-        NaN goes to the left at every cut.
+        NaN goes where the forest sends it.
     threads : int, default: 1
 
     Returns
@@ -109,6 +109,7 @@ def _sums(prepared: PreparedForest, matrix: NDArray[np.float32]) -> NDArray[np.f
             prepared.walk_cuts,
             prepared.walk_values,
         ),
+        (prepared.missing_columns, prepared.missing_walk_columns, prepared.first_missing),
         (prepared.first_step, prepared.sums, prepared.forest.num_inputs),
         (prepared.first_oblique, prepared.oblique_directions, prepared.oblique_cuts),
         (

@@ -38,7 +38,10 @@ class PreparedForest(NamedTuple):
     ----------
     forest : Forest
     num_columns : int
-        Inputs, and places for the results of the oblique cuts of one tree.
+        Inputs, places for the results of the oblique cuts of one tree, and the inputs again where NaN goes to the
+        right at some nodes.
+    first_missing : int
+        Offset of the inputs that come again, in which infinity stands for NaN; 0 where there are none.
     stack_size : int
     first_step : array of uint64, shape (n_trees + 1,)
         Where the steps of each tree begin.
@@ -53,6 +56,9 @@ class PreparedForest(NamedTuple):
         float32 where that loses nothing.
     walk_columns, walk_children, walk_cuts, walk_values : arrays, shape (n_walked_nodes,)
         The trees that are walked; the right child follows the left one, a leaf has child 0.
+    missing_columns, missing_walk_columns : arrays
+        `columns` and `walk_columns` for events with NaN: at nodes where NaN goes to the right, those in which infinity
+        stands for it.
     first_oblique : array of uint64, shape (n_trees + 1,)
         Where the oblique cuts of each tree begin.
     oblique_directions : array of float64, shape (n_cuts, n_inputs + 1)
@@ -61,6 +67,7 @@ class PreparedForest(NamedTuple):
 
     forest: Forest
     num_columns: int
+    first_missing: int
     stack_size: int
     first_step: NDArray[np.uint64]
     sums: NDArray[np.uint64]
@@ -72,6 +79,8 @@ class PreparedForest(NamedTuple):
     walk_children: NDArray[np.uint32]
     walk_cuts: NDArray[np.float32]
     walk_values: NDArray[np.floating[Any]]
+    missing_columns: NDArray[np.uint32]
+    missing_walk_columns: NDArray[np.uint32]
     first_oblique: NDArray[np.uint64]
     oblique_directions: NDArray[np.float64]
     oblique_cuts: NDArray[np.float64]
@@ -80,8 +89,6 @@ class PreparedForest(NamedTuple):
 class _Nodes(NamedTuple):
     """Nodes of a forest in which an oblique cut is a column of its own, compared with 0.5."""
 
-    columns: NDArray[np.int64]
-    cuts: NDArray[np.float32]
     inner: NDArray[np.bool_]
     left: NDArray[np.int64]
     right: NDArray[np.int64]
@@ -97,13 +104,11 @@ class _Oblique(NamedTuple):
 
 
 class _Walked(NamedTuple):
-    """Trees that are walked node by node, see `PreparedForest`; `roots` are their first nodes."""
+    """Trees that are walked node by node: places of their roots, nodes of the forest in order, and the children."""
 
     roots: NDArray[np.int64]
-    columns: NDArray[np.uint32]
+    nodes: NDArray[np.int64]
     children: NDArray[np.uint32]
-    cuts: NDArray[np.float32]
-    values: NDArray[np.float64]
 
 
 def prepare(forest: Forest) -> PreparedForest:
@@ -118,34 +123,47 @@ def prepare(forest: Forest) -> PreparedForest:
         raise ValueError(f"no valid forest: {fault}")
     by_level = levels(forest)
     columns, cuts, oblique = _oblique_columns(forest, by_level)
-    nodes = _Nodes(
-        columns * STRIDE,
-        cuts,
-        forest.features != LEAF,
-        forest.left.astype(np.int64),
-        forest.right.astype(np.int64),
-        forest.values,
-    )
+    nodes = _Nodes(forest.features != LEAF, forest.left.astype(np.int64), forest.right.astype(np.int64), forest.values)
     kinds, first_nodes, first_step = _steps(forest.roots, nodes, by_level)
-    piece_columns, piece_cuts, leaves = _pieces(nodes, kinds, first_nodes)
+    pieces, leaves = _pieces(nodes, kinds, first_nodes)
     walked = _walked_trees(nodes, first_nodes[kinds == WALK])
-    piece_columns[kinds == WALK, 0] = walked.roots
+
+    def offsets(columns: NDArray[np.int64]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        """Offsets of the columns that the pieces and the walked trees compare, from the column of each node."""
+        of_pieces = columns[pieces] * STRIDE
+        of_pieces[kinds == WALK, 0] = walked.roots
+        return of_pieces.ravel().astype(np.uint32), (columns[walked.nodes] * STRIDE).astype(np.uint32)
+
+    piece_columns, walk_columns = missing_columns, missing_walk_columns = offsets(columns)
+    first_missing = 0
+    num_columns = forest.num_inputs + int(np.diff(oblique.first).max())
+    to_right = (
+        np.flatnonzero(forest.missing_right & (forest.features >= 0)) if len(forest.missing_right) else np.zeros(0, int)
+    )
+    if len(to_right):
+        columns[to_right] = num_columns + forest.features[to_right]
+        missing_columns, missing_walk_columns = offsets(columns)
+        first_missing = num_columns * STRIDE
+        num_columns += forest.num_inputs
     number = _leaf_type(forest.values[forest.features == LEAF])
     outputs = np.arange(forest.num_trees) if forest.link == "weighted_median" else forest.tree_outputs
     return PreparedForest(
         forest=forest,
-        num_columns=forest.num_inputs + int(np.diff(oblique.first).max()),
+        num_columns=num_columns,
+        first_missing=first_missing,
         stack_size=_stack_size(kinds, first_step),
         first_step=first_step,
         sums=(outputs * STRIDE).astype(np.uint64),
         kinds=kinds,
-        columns=piece_columns.ravel().astype(np.uint32),
-        cuts=piece_cuts.ravel(),
+        columns=piece_columns,
+        cuts=cuts[pieces].ravel(),
         leaves=leaves.ravel().astype(number),
-        walk_columns=walked.columns,
+        walk_columns=walk_columns,
         walk_children=walked.children,
-        walk_cuts=walked.cuts,
-        walk_values=walked.values.astype(number),
+        walk_cuts=cuts[walked.nodes],
+        walk_values=forest.values[walked.nodes].astype(number),
+        missing_columns=missing_columns,
+        missing_walk_columns=missing_walk_columns,
         first_oblique=oblique.first,
         oblique_directions=oblique.directions,
         oblique_cuts=oblique.cuts,
@@ -229,8 +247,8 @@ def _stack_size(kinds: NDArray[np.uint8], first_step: NDArray[np.uint64]) -> int
 
 def _pieces(
     nodes: _Nodes, kinds: NDArray[np.uint8], first_nodes: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float64]]:
-    """Columns, cuts and leaves of each step, shape (n_steps, SLOTS); where a tree ends early its leaf is repeated."""
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Nodes and leaves of each step, shape (n_steps, SLOTS); where a tree ends early its leaf is repeated."""
     heap = np.empty((len(first_nodes), 2 * SLOTS - 1), dtype=np.int64)
     heap[:, 0] = first_nodes
     for slot in range(SLOTS - 1):
@@ -241,7 +259,7 @@ def _pieces(
     for height in range(1, PIECE_LEVELS + 1):
         width = 2**height
         leaves[kinds == height, :width] = nodes.values[heap[kinds == height, width - 1 : 2 * width - 1]]
-    return nodes.columns[heap[:, :SLOTS]], nodes.cuts[heap[:, :SLOTS]], leaves
+    return heap[:, :SLOTS], leaves
 
 
 def _walked_trees(nodes: _Nodes, roots: NDArray[np.int64]) -> _Walked:
@@ -257,11 +275,6 @@ def _walked_trees(nodes: _Nodes, roots: NDArray[np.int64]) -> _Walked:
         children.append(first_child)
         order.append(following)
         total += len(following)
-    sequence = np.concatenate(order)
     return _Walked(
-        np.arange(len(roots)),
-        nodes.columns[sequence].astype(np.uint32),
-        np.concatenate([*children, np.zeros(0, dtype=np.uint32)]),
-        nodes.cuts[sequence],
-        nodes.values[sequence],
+        np.arange(len(roots)), np.concatenate(order), np.concatenate([*children, np.zeros(0, dtype=np.uint32)])
     )

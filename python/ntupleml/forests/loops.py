@@ -224,8 +224,18 @@ def _add_block(columns: Numbers, prepared: Any, trees: Any, oblique: Any, stack:
             _add(stack, sums, to)
 
 
+@compiled
+def _fill_missing(columns: Numbers, num_inputs: Any, first_missing: Any) -> None:
+    """Put the inputs of a block into columns of their own, with infinity, which is right of all cuts, for NaN."""
+    for place in range(num_inputs * STRIDE):
+        value = columns[np.uintp(place)]
+        columns[np.uintp(first_missing + place)] = np.float32(np.inf) if np.isnan(value) else value
+
+
 @kept
-def sum_trees(matrix: Numbers, prepared: Any, trees: Any, oblique: Any, scratch: Any, out: Numbers) -> None:
+def sum_trees(
+    matrix: Numbers, prepared: Any, missing: Any, trees: Any, oblique: Any, scratch: Any, out: Numbers
+) -> None:
     """Sums of the trees of a forest.
 
     Parameters
@@ -233,6 +243,8 @@ def sum_trees(matrix: Numbers, prepared: Any, trees: Any, oblique: Any, scratch:
     matrix : array of float32, shape (n_events, n_inputs), contiguous
     prepared : tuple of arrays
         `kinds` to `walk_values` of a `PreparedForest`.
+    missing : tuple
+        Its `missing_columns`, `missing_walk_columns` and `first_missing`.
     trees : tuple
         Its `first_step` and `sums`, and the number of inputs.
     oblique : tuple of arrays
@@ -242,13 +254,24 @@ def sum_trees(matrix: Numbers, prepared: Any, trees: Any, oblique: Any, scratch:
     out : array of float64, shape (n_sums, n_events)
     """
     columns, stack, sums = scratch
+    missing_columns, missing_walk_columns, first_missing = missing
+    kinds, offsets, cuts, leaves, walk_columns, walk_children, walk_cuts, walk_values = prepared
     for start in range(0, len(matrix), BLOCK):
         events = min(BLOCK, len(matrix) - start)
+        is_missing = False
         for i in range(events):
             for variable in range(matrix.shape[1]):
-                columns[np.uintp(variable * STRIDE + i)] = matrix[np.uintp(start + i), np.uintp(variable)]
+                value = matrix[np.uintp(start + i), np.uintp(variable)]
+                columns[np.uintp(variable * STRIDE + i)] = value
+                is_missing |= np.isnan(value)
+        is_missing &= first_missing > 0
+        if is_missing:
+            _fill_missing(columns, matrix.shape[1], first_missing)
         sums[:] = 0.0
-        _add_block(columns, prepared, trees, oblique, stack, sums)
+        compared = missing_columns if is_missing else offsets
+        walked = missing_walk_columns if is_missing else walk_columns
+        block = kinds, compared, cuts, leaves, walked, walk_children, walk_cuts, walk_values
+        _add_block(columns, block, trees, oblique, stack, sums)
         for number in range(len(out)):
             for i in range(events):
                 out[number, start + i] = sums[number * STRIDE + i]

@@ -33,6 +33,24 @@ def float32_cuts(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.where(nearest.astype(np.float64) <= thresholds, following, nearest)
 
 
+def _mirrored(tree: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
+    """A tree whose infinite thresholds, to the left of which all numbers lie, are cuts at −∞ with sides exchanged.
+
+    With them, histogram boosting tells missing values from all others.
+    """
+    inner, features, thresholds, left, right, values, missing_left = tree
+    all_left = inner & np.isposinf(thresholds)
+    return (
+        inner,
+        features,
+        np.where(all_left, -np.inf, thresholds),
+        np.where(all_left, right, left),
+        np.where(all_left, left, right),
+        values,
+        missing_left ^ all_left,
+    )
+
+
 def forest_of_hist_gradient_boosting(estimator: Any) -> Forest:
     """Forest of a fitted ``HistGradientBoostingClassifier`` or ``HistGradientBoostingRegressor``.
 
@@ -59,8 +77,10 @@ def forest_of_hist_gradient_boosting(estimator: Any) -> Forest:
         for predictor in iteration:
             nodes = predictor.nodes
             inner = ~nodes["is_leaf"].astype(bool)
-            trees.append((inner, nodes["feature_idx"], nodes["num_threshold"], nodes["left"], nodes["right"],
-                          np.where(inner, 0.0, nodes["value"])))  # fmt: skip
+            leaves = np.where(inner, 0.0, nodes["value"])
+            missing_left = nodes["missing_go_to_left"].astype(np.bool_)
+            trees.append(_mirrored((inner, nodes["feature_idx"], nodes["num_threshold"], nodes["left"], nodes["right"],
+                                    leaves, missing_left)))  # fmt: skip
     return _forest(
         trees,
         num_inputs=estimator.n_features_in_,
@@ -93,7 +113,8 @@ def forest_of_adaboost(estimator: Any) -> Forest:
         is_signal = member.classes_[tree.value[:, 0, :].argmax(axis=1)] == estimator.classes_[0]
         inner = tree.children_left != -1
         leaves = np.where(inner, 0.0, np.where(is_signal, weight, -weight))
-        trees.append((inner, tree.feature, tree.threshold, tree.children_left, tree.children_right, leaves))
+        trees.append((inner, tree.feature, tree.threshold, tree.children_left, tree.children_right, leaves,
+                      np.ones_like(inner)))  # fmt: skip
     return _forest(
         trees,
         num_inputs=estimator.n_features_in_,
@@ -105,19 +126,23 @@ def forest_of_adaboost(estimator: Any) -> Forest:
 
 
 def _forest(trees: Sequence[tuple[NDArray[Any], ...]], *, num_outputs: int, **others: Any) -> Forest:
-    """Forest of trees given as (is inner, feature, threshold, left, right, value) of their nodes."""
+    """Forest of trees given as (is inner, feature, threshold, left, right, value, NaN to the left) of their nodes."""
     roots = np.cumsum([0, *(len(tree[0]) for tree in trees)])
     starts = np.repeat(roots[:-1], np.diff(roots))
-    inner, features, thresholds, left, right, values = (np.concatenate(column) for column in zip(*trees, strict=True))
+    columns = (np.concatenate(column) for column in zip(*trees, strict=True))
+    inner, features, thresholds, left, right, values, missing_left = columns
+    cuts = np.where(np.isneginf(thresholds), -np.inf, float32_cuts(np.where(inner, thresholds, 0.0)))
+    missing_right = inner & ~missing_left
     forest = Forest(
         num_outputs=num_outputs,
         roots=roots[:-1].astype(np.int64),
         tree_outputs=np.arange(len(trees)) % num_outputs,
         features=np.where(inner, features, LEAF).astype(np.int32),
-        cuts=np.where(inner, float32_cuts(np.where(inner, thresholds, 0.0)), 0).astype(np.float32),
+        cuts=np.where(inner, cuts, 0).astype(np.float32),
         left=np.where(inner, left.astype(np.int64) + starts, -1).astype(np.int32),
         right=np.where(inner, right.astype(np.int64) + starts, -1).astype(np.int32),
         values=values.astype(np.float64),
+        missing_right=missing_right if missing_right.any() else np.zeros(0, dtype=np.bool_),
         **others,
     )
     if (fault := forest_fault(forest)) is not None:

@@ -1,8 +1,8 @@
-"""Forests from the models that XGBoost writes (its JSON, or its UBJSON if XGBoost is there to translate it)."""
+"""Forests from the models that XGBoost writes, without XGBoost."""
 
 from __future__ import annotations
 
-import json
+import logging
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,11 +11,14 @@ import numpy as np
 from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.forests.checks import forest_fault
 from ntupleml.forests.forest import LEAF, Forest, Link
+from ntupleml.forests.xgboost_file import parse_xgboost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
 
 #: Link of each objective that is understood.
 _LINKS: dict[str, Link] = {
@@ -37,6 +40,7 @@ class _Trees(NamedTuple):
     left: NDArray[np.int32]
     right: NDArray[np.int32]
     values: NDArray[np.float64]
+    missing_right: NDArray[np.bool_]
 
 
 def forest_of_xgboost(model: bytes | bytearray | Mapping[str, Any], where: str = "XGBoost model") -> Forest:
@@ -45,8 +49,7 @@ def forest_of_xgboost(model: bytes | bytearray | Mapping[str, Any], where: str =
     Parameters
     ----------
     model : bytes or mapping
-        Content of a model file, as ``Booster.save_raw("json")`` gives it too, or that JSON parsed. All trees count:
-        cut the model to its best round beforehand (``booster[:best_iteration + 1]``) where that is meant.
+        Content of a model file, JSON or UBJSON, as ``Booster.save_raw`` gives it too, or that parsed.
     where : str
         File, for messages.
 
@@ -59,14 +62,18 @@ def forest_of_xgboost(model: bytes | bytearray | Mapping[str, Any], where: str =
     ------
     NtuplemlError
         If the model is damaged or is of a kind that is no sum of ordinary trees: boosters other than ``gbtree``,
-        categorical splits, trees of several outputs, other objectives.
+        categorical features, trees of several outputs, several targets, other objectives.
 
     Notes
     -----
+    The forest gives what ``XGBClassifier.predict_proba`` or ``XGBRegressor.predict`` gives after ``load_model``: where
+    early stopping left a ``best_iteration``, the rounds up to it count. ``Booster.predict`` takes all of them unless it
+    is given an ``iteration_range``.
+
     XGBoost goes to the left where x < cut, like TMVA and unlike scikit-learn, and adds in float32; the sums here are
-    double. Where it sends missing values is not kept.
+    double.
     """
-    content = _Part(_parsed(model, where) if isinstance(model, bytes | bytearray) else model, where)
+    content = _Part(parse_xgboost(model, where) if isinstance(model, bytes | bytearray) else model, where)
     learner = content.part("learner")
     booster = learner.part("gradient_booster")
     name = booster.text("name")
@@ -81,11 +88,16 @@ def forest_of_xgboost(model: bytes | bytearray | Mapping[str, Any], where: str =
     if "num_target" in parameters.content and parameters.whole_number("num_target", 0) > 1:
         raise NtuplemlError(f"{where}: a model of several targets; train one model for each")
     forest_part = booster.part("model")
+    if "cats" in forest_part.content and forest_part.part("cats").member("enc") != []:
+        raise NtuplemlError(f"{where}: categorical features; train on numbers only")
     trees = _read_trees(forest_part)
+    if num_outputs > len(trees.roots):
+        raise NtuplemlError(f"{where}: num_class is {num_outputs}, but there are {len(trees.roots)} trees")
+    trees = _first_trees(trees, _trees_that_count(learner, forest_part, num_outputs))
     forest = Forest(
         num_inputs=num_inputs,
         num_outputs=num_outputs,
-        tree_outputs=forest_part.integers("tree_info").astype(np.int64),
+        tree_outputs=forest_part.integers("tree_info")[: len(trees.roots)],
         link=_LINKS[objective],
         offsets=_offsets(parameters.text("base_score"), num_outputs, _LINKS[objective], where),
         **trees._asdict(),
@@ -93,6 +105,24 @@ def forest_of_xgboost(model: bytes | bytearray | Mapping[str, Any], where: str =
     if (fault := forest_fault(forest)) is not None:
         raise NtuplemlError(f"{where}: no valid model of XGBoost: {fault}")
     return forest
+
+
+def names_in_xgboost(content: Mapping[str, Any], where: str) -> list[str] | None:
+    """Names of the inputs that a model holds; None where it has none.
+
+    Raises
+    ------
+    NtuplemlError
+        If they are not one text for each input.
+    """
+    learner = _Part(content, where).part("learner")
+    names = learner.content.get("feature_names")
+    if not names:
+        return None
+    num_inputs = learner.part("learner_model_param").whole_number("num_feature", 1)
+    if not isinstance(names, list) or len(names) != num_inputs or not all(isinstance(name, str) for name in names):
+        raise NtuplemlError(f"{learner.where}: feature_names are not {num_inputs} names, one for each input")
+    return names
 
 
 class _Part:
@@ -136,37 +166,12 @@ class _Part:
     def _array(self, name: str) -> NDArray[Any]:
         values = self.member(name)
         try:
-            array = np.asarray(values if isinstance(values, list) else None)
+            array = np.asarray(values if isinstance(values, list | np.ndarray) else None)
         except ValueError:
             array = np.asarray(None)
         if array.ndim != 1:
             raise NtuplemlError(f"{self.where}: {name}: a list of numbers is needed")
         return array
-
-
-def _parsed(model: bytes | bytearray, where: str) -> Any:
-    try:
-        return json.loads(model)
-    except (ValueError, RecursionError) as error:
-        text = _translated(model)
-        if text is None:
-            message = f"{where}: neither JSON nor UBJSON of XGBoost: {one_line(error, 100)}"
-            raise NtuplemlError(message) from None
-        return json.loads(text)
-
-
-def _translated(model: bytes | bytearray) -> bytes | None:
-    """JSON of a model in XGBoost's UBJSON, which only XGBoost reads; None if it cannot."""
-    if not model.startswith(b"{L"):
-        return None
-    import xgboost
-
-    booster = xgboost.Booster()
-    try:
-        booster.load_model(bytearray(model))
-        return bytes(booster.save_raw("json"))
-    except xgboost.core.XGBoostError:
-        return None
 
 
 def _offsets(base_score: str, num_outputs: int, link: Link, where: str) -> NDArray[np.float64]:
@@ -185,13 +190,54 @@ def _offsets(base_score: str, num_outputs: int, link: Link, where: str) -> NDArr
     return np.broadcast_to(values, (num_outputs,)).copy()
 
 
+def _trees_that_count(learner: _Part, model: _Part, num_outputs: int) -> int | None:
+    """Number of trees up to the best round of a model that was stopped early; None for all."""
+    ends = _ends_of_rounds(model, num_outputs)
+    attributes = learner.part("attributes") if "attributes" in learner.content else None
+    if attributes is None or "best_iteration" not in attributes.content:
+        return None
+    best = attributes.whole_number("best_iteration", 0)
+    if best >= len(ends):
+        raise NtuplemlError(f"{attributes.where}: best_iteration is {best}, but there are {len(ends)} rounds from 0 on")
+    if best + 1 < len(ends):
+        log.info(
+            "%s: was stopped early: the first %d of %d rounds are taken, as predict_proba of XGBClassifier does",
+            learner.where,
+            best + 1,
+            len(ends),
+        )
+    return int(ends[best])
+
+
+def _ends_of_rounds(model: _Part, num_outputs: int) -> NDArray[np.int64]:
+    """Number of trees after each round."""
+    number = len(model.integers("tree_info"))
+    if "iteration_indptr" not in model.content:  # before XGBoost 2.0
+        step = num_outputs * max(1, model.part("gbtree_model_param").whole_number("num_parallel_tree", 0))
+        return np.arange(step, number + 1, step)
+    bounds = model.integers("iteration_indptr")
+    if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != number or (np.diff(bounds) < 1).any():
+        raise NtuplemlError(f"{model.where}: iteration_indptr does not divide the {number} trees into rounds")
+    return bounds[1:]
+
+
+def _first_trees(trees: _Trees, number: int | None) -> _Trees:
+    if number is None or number == len(trees.roots):
+        return trees
+    end = trees.roots[number]
+    nodes = {name: column[:end] for name, column in trees._asdict().items()}
+    return _Trees(**{**nodes, "roots": trees.roots[:number]})
+
+
 def _read_trees(model: _Part) -> _Trees:
     trees = model.member("trees")
     if not isinstance(trees, list) or not trees:
         raise NtuplemlError(f"{model.where}: no trees")
     if len(trees) != len(model.integers("tree_info")):
         raise NtuplemlError(f"{model.where}: {len(trees)} trees, but tree_info has {len(model.integers('tree_info'))}")
-    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ("features", "cuts", "left", "right", "values")}
+    columns: dict[str, list[NDArray[Any]]] = {
+        name: [] for name in ("features", "cuts", "left", "right", "values", "missing_right")
+    }
     roots = []
     start = 0
     for index, tree in enumerate(trees):
@@ -209,17 +255,22 @@ def _read_tree(tree: _Part, start: int) -> dict[str, NDArray[Any]]:
     """Nodes of a tree, whose first one has the number `start` in the forest."""
     left, right = tree.integers("left_children"), tree.integers("right_children")
     features, conditions = tree.integers("split_indices"), tree.numbers("split_conditions")
+    missing_left = tree.integers("default_left")
     number = len(left)
-    if not number or {len(right), len(features), len(conditions)} != {number}:
+    if not number or {len(right), len(features), len(conditions), len(missing_left)} != {number}:
         raise NtuplemlError(f"{tree.where}: the lists of its nodes are not of one length")
     if tree.part("tree_param").text("size_leaf_vector") not in ("0", "1"):
         raise NtuplemlError(f"{tree.where}: a tree of several outputs; train with multi_strategy: one_output_per_tree")
-    if "split_type" in tree.content and tree.integers("split_type").any():
+    if any(name in tree.content and tree.integers(name).any() for name in ("split_type", "categories_segments")):
         raise NtuplemlError(f"{tree.where}: a categorical split; train on numbers only")
     inner = left != -1
     for children in (left[inner], right[inner]):
         if len(children) and (children.min() < 0 or children.max() >= number):
             raise NtuplemlError(f"{tree.where}: a child that is none of its {number} nodes")
+    if "parents" in tree.content:  # which only XGBoost follows, without a look at where it leads
+        parents = tree.integers("parents")
+        if len(parents) != number or (parents[1:] < 0).any() or (parents[1:] >= number).any():
+            raise NtuplemlError(f"{tree.where}: a parent that is none of its {number} nodes")
     # nodes that were pruned stay in the lists as leaves that nothing leads to, with a feature that does not exist
     if (np.abs(features[inner]) > np.iinfo(np.int32).max).any() or (features[inner] < 0).any():
         raise NtuplemlError(f"{tree.where}: a split on a feature that does not exist")
@@ -231,4 +282,5 @@ def _read_tree(tree: _Part, start: int) -> dict[str, NDArray[Any]]:
         "left": np.where(inner, left + start, -1).astype(np.int32),
         "right": np.where(inner, right + start, -1).astype(np.int32),
         "values": np.where(inner, 0, conditions).astype(np.float64),
+        "missing_right": inner & (missing_left == 0),
     }

@@ -40,8 +40,8 @@ def convert_file(
     Parameters
     ----------
     model : path
-        TMVA's `.weights.xml`, a JSON of lwtnn or XGBoost, a forest (`.npz`), or a Keras network (`.keras`) with the
-        record of its training and its preprocessing beside it.
+        TMVA's `.weights.xml`, a JSON of lwtnn or XGBoost, XGBoost's UBJSON (`.ubj`), a forest (`.npz`), or a Keras
+        network (`.keras`) with the record of its training and its preprocessing beside it.
     output : path
     dtype : {"float32", "float64"}
         Type of inputs and scores.
@@ -126,10 +126,10 @@ def _convert_json(model: Path, dtype: type[np.generic]) -> onnx.ModelProto:
     """Lwtnn's networks and XGBoost's trees are both JSON."""
     content = _read_json(model)
     if "learner" in content:
-        from ntupleml.forests.xgboost import forest_of_xgboost
+        from ntupleml.forests.xgboost import forest_of_xgboost, names_in_xgboost
 
         forest = forest_of_xgboost(content, str(model))
-        return _convert_forest(model, forest, content["learner"].get("feature_names") or None, "xgboost", dtype)
+        return _convert_forest(model, forest, names_in_xgboost(content, str(model)), "xgboost", dtype)
     if "layers" in content:
         from ntupleml.onnx_models.lwtnn import lwtnn_to_onnx
 
@@ -140,10 +140,9 @@ def _convert_json(model: Path, dtype: type[np.generic]) -> onnx.ModelProto:
 
 
 def _read_json(model: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(model.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise NtuplemlError(f"{model}: not JSON, or cut off or damaged: {one_line(error)}") from None
+    from ntupleml.forests.xgboost_file import read_xgboost
+
+    content = read_xgboost(model)
     if not isinstance(content, dict):
         raise NtuplemlError(f"{model}: holds no object, so it is neither a network of lwtnn nor a model of XGBoost")
     return content
@@ -233,6 +232,7 @@ def _refuse_onnx(model: Path, _dtype: type[np.generic]) -> onnx.ModelProto:
 _CONVERTERS: dict[str, Callable[[Path, type[np.generic]], onnx.ModelProto]] = {
     ".xml": _convert_tmva,
     ".json": _convert_json,
+    ".ubj": _convert_json,
     ".npz": _convert_npz,
     ".keras": _convert_keras,
     ".h5": _refuse_hdf5,

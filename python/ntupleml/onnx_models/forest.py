@@ -6,7 +6,7 @@ library that trained it, and thousands of leaves add up without loss.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from onnx import helper, numpy_helper
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: Operator set of trees whose sums are double; ONNX Runtime reads it since version 1.21.
 FOREST_ML_OPSET = 5
-#: Comparison of a node, in the numbers of the operator: x ≥ cut, which is false for NaN.
+#: Comparison of a node, in the numbers of the operator: x ≥ cut, which is false for NaN unless the node says otherwise.
 _BRANCH_GTE = 2
 
 
@@ -195,6 +195,7 @@ def _trees(graph: GraphBuilder, compared: str, forest: Forest) -> str:
         nodes_featureids=features.tolist(),
         nodes_splits=numpy_helper.from_array(cuts, "splits"),
         nodes_modes=numpy_helper.from_array(np.full(len(cuts), _BRANCH_GTE, dtype=np.uint8), "modes"),
+        **_missing_values(forest, nodes.inner, len(bare)),
         nodes_truenodeids=(right_ids + shift * is_leaf[right]).tolist(),
         nodes_trueleafs=is_leaf[right].astype(np.int64).tolist(),
         nodes_falsenodeids=(left_ids + shift * is_leaf[left]).tolist(),
@@ -202,6 +203,14 @@ def _trees(graph: GraphBuilder, compared: str, forest: Forest) -> str:
         leaf_targetids=targets.tolist(),
         leaf_weights=numpy_helper.from_array(forest.values[leaves].astype(np.float64), "leaves"),
     )
+
+
+def _missing_values(forest: Forest, inner: NDArray[np.int64], num_bare: int) -> dict[str, Any]:
+    """Attribute that says where NaN goes to the right; none where it does nowhere."""
+    if not len(forest.missing_right):
+        return {}
+    right = forest.missing_right[inner] & (forest.features[inner] >= 0)
+    return {"nodes_missing_value_tracks_true": [*right.astype(np.int64).tolist(), *[0] * num_bare]}
 
 
 def _leaf_shift(

@@ -29,8 +29,9 @@ def forest_of_file(path: Path) -> Forest | None:
         return None
     if path.suffix == ".json":
         from ntupleml.forests.xgboost import forest_of_xgboost
+        from ntupleml.forests.xgboost_file import read_xgboost
 
-        return forest_of_xgboost(path.read_bytes())
+        return forest_of_xgboost(read_xgboost(path), str(path))
     if path.suffix == ".npz":
         from ntupleml.forests.files import load_forest
 

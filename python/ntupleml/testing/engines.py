@@ -138,20 +138,26 @@ def _no_estimator() -> Evaluator:
 
 
 def _xgboost_evaluator(model: TrainedModel) -> Evaluator:
-    """XGBoost's own predictor."""
+    """XGBoost's own predictor, which gets the file only as we have read it."""
     import xgboost
 
+    from ntupleml.forests.xgboost import forest_of_xgboost
+    from ntupleml.forests.xgboost_file import json_for_xgboost, read_xgboost
     from ntupleml.preprocessing.missing import fill_missing
 
     path, record = model.files.model, model.record
     if not path.exists():
         raise NtuplemlError(f"no file '{path}'")
-    booster = xgboost.Booster()
-    booster.load_model(path)
+    content = read_xgboost(path)
+    forest_of_xgboost(content, str(path))
+    booster = xgboost.Booster(model_file=bytearray(json_for_xgboost(content)))
     booster.set_param({"nthread": 1})
+    best = booster.attr("best_iteration")
+    rounds = (0, 0 if best is None else int(best) + 1)  # all, or those that XGBClassifier takes
 
     def scores(rows: NDArray[np.float32]) -> NDArray[Any]:
-        found = booster.predict(xgboost.DMatrix(fill_missing(rows, record.missing)), validate_features=False)
+        events = xgboost.DMatrix(fill_missing(rows, record.missing))
+        found = booster.predict(events, validate_features=False, iteration_range=rounds)
         return class_scores(found.reshape(len(rows), -1), len(record.classes), "second")
 
     return Evaluator(scores, _BATCH_SIZE)

@@ -110,10 +110,18 @@ def write_weights(
 
     Notes
     -----
+    NaN goes to the left at every cut there, whatever the forest says; a line of the log says so where it does.
+
     The layout is what TMVA 4.2.1 and later read: `MethodBase::ReadStateFromXML`, `MethodBDT::ReadWeightsFromXML` and
     `DecisionTreeNode::ReadAttributes` of ROOT.
     """
     _refuse(forest, f"{path}")
+    if forest.missing_right.any():
+        log.info(
+            "%s: TMVA's format does not hold where NaN goes: to the left at every cut, where `EvaluateMVA` does not "
+            "answer -999; replace NaN before, or use the ONNX file",
+            path,
+        )
     trees = _trees_in_order(forest, f"{path}")
     kinds = kinds or ["F"] * len(variables)
     boost = {"BoostType": "Grad"} if forest.link != "identity" else {}
