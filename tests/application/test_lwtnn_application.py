@@ -12,11 +12,13 @@ import pytest
 import uproot
 import yaml
 
-from ntupleml.application import write_planned_friends
+from ntupleml.application import append_planned_scores, write_planned_friends
 from ntupleml.application.lwtnn_plan import make_lwtnn_plan
+from ntupleml.application.onnx_plan import make_onnx_plan
 from ntupleml.artifacts import TrainingRecord, model_files, record_hash, write_record
 from ntupleml.errors import NtuplemlError
 from ntupleml.lwtnn import read_network
+from ntupleml.onnx_models.convert import convert_file
 
 if TYPE_CHECKING:
     import subprocess
@@ -183,6 +185,120 @@ def test_one_of_several_outputs(lwtnn: Lwtnn) -> None:
     lwtnn.require(make_lwtnn_plan(None, None, config, output="cls"), lwtnn.answers["y_lwtnn_cls"])
     with pytest.raises(NtuplemlError, match=r"--output: .* has no output 'nothing'"):
         make_lwtnn_plan(None, None, config, output="nothing")
+
+
+class PerStep(Lwtnn):
+    """The network `lstm_var`, its layers after the LSTM at every step; event 0 has no step, event 1 has one."""
+
+    def prepare(self) -> Path:
+        self.use("lstm_var")
+        content = json.loads((self.folder / "network.json").read_text())
+        for node in content["nodes"][2:]:
+            node["type"] = "time_distributed"
+        (self.folder / "network.json").write_text(json.dumps(content))
+        self.tracks = [name for name in self.columns if name != "event"]
+        self.shorten(np.where(np.arange(200) < 2, np.arange(200), self.answers["len"]))
+        return self.config(["network.json"])
+
+    def shorten(self, most: NDArray[np.int64]) -> None:
+        """Leave so many steps of each event at most."""
+        for name in self.tracks:
+            column = self.columns[name]
+            self.columns[name] = column[ak.local_index(column) < most]
+        self.write_ntuple()
+
+    def expected(self) -> Any:
+        """The answers of the LSTM after each number of steps, by the network as liblwtnn's own answers are known of."""
+        network = json.loads((self.folder / "network.json").read_text())
+        for node in network["nodes"][2:]:
+            node["type"] = "feed_forward"
+        (self.folder / "last.json").write_text(json.dumps(network))
+        lengths = np.asarray(ak.num(self.columns[self.tracks[0]]))
+        plan = make_lwtnn_plan(None, None, self.config(["last.json"]))
+        steps = []
+        full = dict(self.columns)
+        for number in range(1, lengths.max() + 1):
+            self.columns = dict(full)
+            self.shorten(np.full(200, number))
+            (friend,) = write_planned_friends(plan, [self.input], "ntuple", overwrite=True)
+            with uproot.open(friend) as file:
+                found = file["ntuple"].arrays(["ml_score_a", "ml_score_b"], library="np")
+            steps.append(np.stack([found["ml_score_a"], found["ml_score_b"]], axis=1))
+        self.columns = full
+        self.write_ntuple()
+        final = steps[-1][2:]
+        np.testing.assert_allclose(final, self.answers["y_lwtnn_out"][2:], rtol=0, atol=1e-6)
+        return [np.array([steps[step][event] for step in range(length)]) for event, length in enumerate(lengths)]
+
+
+@pytest.fixture
+def per_step(tmp_path: Path, project: Path) -> PerStep:
+    return PerStep(tmp_path, project / "tests" / "data" / "lwtnn")
+
+
+def require_vectors(branches: Any, expected: list[NDArray[Any]]) -> None:
+    assert str(branches.type).count("var * float32") == len(branches.fields)
+    for event, rows in enumerate(expected):
+        found = branches[event].tolist()
+        for index, label in enumerate("ab"):
+            np.testing.assert_allclose(found[f"ml_score_{label}"], rows[:, index] if len(rows) else [], atol=1e-6)
+        np.testing.assert_allclose(found["ml_score_max_score"], rows.max(axis=1) if len(rows) else [], atol=1e-6)
+        assert found["ml_score_max_index"] == (rows.argmax(axis=1).tolist() if len(rows) else [])
+
+
+def test_scores_for_each_step_are_vectors(per_step: PerStep, tmp_path: Path) -> None:
+    """In friends and in place, with 0, 1 and up to 12 steps."""
+    config = per_step.prepare()
+    expected = per_step.expected()
+    assert sorted({len(rows) for rows in expected}) == list(range(13))
+    config = per_step.config(["network.json"])
+    plan = make_lwtnn_plan(None, None, config)
+    (friend,) = write_planned_friends(plan, [per_step.input], "ntuple", overwrite=True)
+    names = ["ml_score_a", "ml_score_b", "ml_score_max_score", "ml_score_max_index"]
+    with uproot.open(friend) as file:
+        require_vectors(file["ntuple"].arrays(names), expected)
+    append_planned_scores(plan, per_step.input, "ntuple")
+    with uproot.open(per_step.input) as file:
+        require_vectors(file["ntuple"].arrays(names), expected)
+        assert ak.array_equal(file["ntuple"]["tracks_0"].array(), per_step.columns["tracks_0"], dtype_exact=False)
+
+
+def test_scores_for_each_step_by_the_models_of_folds(per_step: PerStep) -> None:
+    """Two networks take turns event by event; a mixture with one that scores events is refused."""
+    per_step.prepare()
+    expected = per_step.expected()
+    content = json.loads((per_step.folder / "network.json").read_text())
+    content["layers"][-1]["weights"].reverse()
+    content["layers"][-1]["bias"].reverse()
+    (per_step.folder / "other.json").write_text(json.dumps(content))
+    other = make_lwtnn_plan(None, None, per_step.config(["other.json"]))
+    (friend,) = write_planned_friends(other, [per_step.input], "ntuple", overwrite=True)
+    with uproot.open(friend) as file:
+        changed = file["ntuple"].arrays(["ml_score_a", "ml_score_b"])
+    both = per_step.config(["network.json", "other.json"])
+    plan = make_lwtnn_plan(per_step.dataset(2), None, both)
+    (friend,) = write_planned_friends(plan, [per_step.input], "ntuple", overwrite=True)
+    with uproot.open(friend) as file:
+        found = file["ntuple"].arrays(["ml_score_a", "ml_score_b"])
+    assert found[1::2].tolist() == changed[1::2].tolist()
+    for event in range(0, 200, 2):
+        np.testing.assert_allclose(found["ml_score_a"][event], expected[event][:, 0] if len(expected[event]) else [],
+                                   atol=1e-6)  # fmt: skip
+    with pytest.raises(NtuplemlError, match=r"last\.json: gives scores per event where .*network\.json gives them per"):
+        make_lwtnn_plan(per_step.dataset(2), None, per_step.config(["network.json", "last.json"]))
+
+
+def test_a_converted_file_keeps_its_steps(per_step: PerStep) -> None:
+    """As an ONNX file it is applied in the same way."""
+    config = per_step.prepare()
+    (friend,) = write_planned_friends(make_lwtnn_plan(None, None, config), [per_step.input], "ntuple")
+    with uproot.open(friend) as file:
+        expected = file["ntuple"].arrays()
+    convert_file(per_step.folder / "network.json", per_step.folder / "network.onnx")
+    plan = make_onnx_plan(None, None, per_step.config(["network.onnx"]))
+    write_planned_friends(plan, [per_step.input], "ntuple", overwrite=True)
+    with uproot.open(friend) as file:
+        assert file["ntuple"].arrays().tolist() == expected.tolist()
 
 
 def test_script(lwtnn: Lwtnn, run_script: Callable[..., subprocess.CompletedProcess[str]]) -> None:

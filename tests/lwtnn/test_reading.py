@@ -227,7 +227,6 @@ def test_mistakes_in_the_graph_form(tmp_path: Path, place: str, value: Any, mess
         ("nodes.1.type", "time_distributed", "layers[0]: a conv1d layer works on sequences"),
         ("nodes.2.layer_index", 2, "layers[2]: a dense layer is not a recurrent one"),
         ("nodes.2.type", "time_distributed", "layers[1]: a gru layer works on sequences"),
-        ("outputs.out.node_index", 0, "outputs.out: node 0 gives values per step (input_sequence)"),
         ("input_sequences.0.name", "scores", "the name 'scores' would stand for two"),
         ("layers.0.padding", "full", "layers[0].padding: no padding 'full'; there are: 'valid', 'same', 'causal'"),
         ("layers.0.padding", None, "layers[0]: no key 'padding'"),

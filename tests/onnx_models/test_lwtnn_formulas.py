@@ -215,7 +215,10 @@ def network(
 
 
 def compare(content: dict[str, Any], folder: Path, seed: int = 0, num_events: int = 40) -> None:
-    """Both precisions on random events, some sequences empty."""
+    """Both precisions on random events, some sequences empty.
+
+    Outputs of kinds that only `LightweightGraph::scan` answers are compared step by step, the others with `compute`.
+    """
     path = folder / "network.json"
     path.write_text(json.dumps(content))
     random = np.random.default_rng(seed)
@@ -229,15 +232,29 @@ def compare(content: dict[str, Any], folder: Path, seed: int = 0, num_events: in
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         given_ = {name: values.astype(dtype) for name, values in {**rows, **steps}.items()}
         lengths_ = {f"{name}_length": values for name, values in lengths.items()}
-        results = session.run(None, {**given_, **lengths_})
-        for result, (_, output) in zip(results, content["outputs"].items(), strict=True):
+        values = session.run(None, {**given_, **lengths_})
+        results = dict(zip([one.name for one in session.get_outputs()], values, strict=True))
+        for name, output in content["outputs"].items():
+            key = name if name in results else "scores"
+            per_step = content["nodes"][output["node_index"]]["type"] in ("input_sequence", "time_distributed")
+            assert (f"{key}_length" in results) == per_step
+            result = results[key]
             for event in range(num_events):
                 inputs = {name: given_[name][event].astype(np.float64) for name in rows}
                 inputs |= {name: given_[name][event, : lengths[name][event]].T.astype(np.float64) for name in steps}
                 expected = evaluate(content, inputs, output["node_index"])
-                expected = last(expected) if expected.ndim == 2 else expected
-                scale = max(1.0, float(np.abs(expected).max()))
-                assert np.abs(result[event] - expected).max() < tolerance * scale, (dtype, event)
+                if per_step:
+                    length = results[f"{key}_length"][event]
+                    assert length == expected.shape[1]
+                    assert not result[event, length:].any()
+                    expected, found = expected.T, result[event, :length]
+                else:
+                    expected, found = last(expected) if expected.ndim == 2 else expected, result[event]
+                assert found.shape == expected.shape
+                scale = np.abs(expected).max(initial=1.0)
+                assert np.abs(found - expected).max(initial=0.0) < tolerance * scale, (dtype, event)
+            if per_step:
+                assert result.shape[1] == results[f"{key}_length"].max(initial=0)
 
 
 def feed_forward(layers: list[dict[str, Any]], n_in: int, n_out: int, builder: Builder) -> dict[str, Any]:
@@ -354,6 +371,38 @@ def test_layers_at_every_step(tmp_path: Path) -> None:
     nodes += [(kind, [index], index) for index, kind in enumerate(kinds)]
     nodes += [("sum", [6]), ("feed_forward", [7], 6)]
     compare(network(nodes, layers, {"out": (8, 2)}, input_sequences=[builder.group("x", 3)]), tmp_path)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_scores_for_each_step(tmp_path: Path, padding: str) -> None:
+    """As many as a convolution leaves, of several outputs, one of them the scaled inputs themselves."""
+    builder = Builder(14)
+    layers = [
+        builder.conv1d(3, 4, 3, padding, 1, "tanh"),
+        builder.recurrent("lstm", 4, 5),
+        builder.dense(5, 3, "softmax"),
+        builder.dense(5, 1, "sigmoid"),
+    ]
+    nodes: list[tuple[Any, ...]] = [("input_sequence", [0], 3), ("sequence", [0], 0), ("sequence", [1], 1)]
+    nodes += [("time_distributed", [2], 2), ("time_distributed", [2], 3), ("feed_forward", [2], 3)]
+    group = builder.group("tracks", 3)
+    compare(network(nodes, layers, {"origin": (3, 3)}, input_sequences=[group]), tmp_path)
+    several = {"origin": (3, 3), "used": (4, 1), "event": (5, 1), "inputs": (0, 3)}
+    compare(network(nodes, layers, several, input_sequences=[group]), tmp_path)
+
+
+def test_scores_for_each_step_where_no_event_has_any(tmp_path: Path) -> None:
+    """Sequences of length 0 in an array with or without steps, and no event at all."""
+    builder = Builder(15)
+    nodes: list[tuple[Any, ...]] = [("input_sequence", [0], 2), ("time_distributed", [0], 0)]
+    layers, group = [builder.dense(2, 3, "softmax")], builder.group("x", 2)
+    path = tmp_path / "network.json"
+    path.write_text(json.dumps(network(nodes, layers, {"out": (1, 3)}, input_sequences=[group])))
+    session = onnxruntime.InferenceSession(lwtnn_to_onnx(path).SerializeToString(), providers=["CPUExecutionProvider"])
+    for events, steps in ((4, 0), (4, 3), (0, 3), (0, 0)):
+        given_ = {"x": np.ones((events, steps, 2), np.float32), "x_length": np.zeros(events, np.int64)}
+        scores, lengths = session.run(["scores", "scores_length"], given_)
+        assert (scores.shape, lengths.tolist()) == ((events, 0, 3), [0] * events)
 
 
 def test_several_sequences_rows_and_outputs_with_shared_layers(tmp_path: Path) -> None:

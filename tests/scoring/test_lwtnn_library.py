@@ -69,6 +69,16 @@ struct LightweightGraph {
     {
         return answer(values.at("event"), steps.at("tracks"));
     }
+    VectorMap scan(const NodeMap &, const SeqNodeMap &steps) const
+    {
+        const VectorMap &tracks = steps.at("tracks");
+        VectorMap answers{{"number", {}}, {"sum", {}}};
+        for (std::size_t i = 0; i < tracks.at("x").size(); ++i) {
+            answers["number"].push_back(i);
+            answers["sum"].push_back(weight("x") * tracks.at("x")[i] + tracks.at("y")[i]);
+        }
+        return answers;
+    }
 };
 }
 """
@@ -81,7 +91,8 @@ from ntupleml.scoring.lwtnn_library import library_evaluator
 network = read_network(sys.argv[1])
 evaluator = library_evaluator(network, network.outputs[0], "nan")
 arrays = {name: np.array(values) for name, values in json.loads(sys.argv[2]).items()}
-print(json.dumps(evaluator.evaluate(arrays).tolist()))
+found = evaluator.evaluate(arrays)
+print(json.dumps([part.tolist() for part in found] if evaluator.per_step else found.tolist()))
 """
 
 
@@ -135,6 +146,21 @@ def test_groups_and_sequences_reach_a_graph(prefix: Path) -> None:
     arrays = {"event": [[1, 2], [float("nan"), 3]], "tracks": steps, "tracks_length": [2, 0]}
     first = 1000 * 1 + 2 + (1 * 1 + 3 * 2) + 1000 * (2 * 1 + 4 * 2)
     assert evaluate(prefix, network, arrays) == [[first, 4], [1000 * 5 + 3, 0]]
+
+
+def test_scores_for_each_step(prefix: Path) -> None:
+    """Three events of 2, 0 and 1 steps: their rows one after the other, and their numbers."""
+    network = {
+        "inputs": [],
+        "input_sequences": [{"name": "tracks", "variables": variables("y", "x")}],
+        "nodes": [{"type": "input_sequence", "size": 2, "sources": [0]}],
+        "layers": [],
+        "outputs": {"out": {"labels": ["sum", "number"], "node_index": 0}},
+    }
+    steps = [[[1, 2], [3, 4]], [[9, 9], [9, 9]], [[5, 6], [9, 9]]]
+    rows, lengths = evaluate(prefix, network, {"tracks": steps, "tracks_length": [2, 0, 1]})
+    assert rows == [[2001, 0], [4003, 1], [6005, 0]]
+    assert lengths == [2, 0, 1]
 
 
 def test_sequential_form(prefix: Path) -> None:

@@ -320,6 +320,16 @@ def test_an_lwtnn_network(analysis: Any, project: Path) -> None:
         external(analysis, ["net.json"], "0", missing=1.0)
     with pytest.raises(NtuplemlError, match="no output 'nothing'"):
         external(analysis, ["net.json"], "0", output="nothing")
+    per_step = {
+        "inputs": [],
+        "input_sequences": [{"name": "s", "variables": content["inputs"]}],
+        "nodes": [{"type": "input_sequence", "size": 2, "sources": [0]}],
+        "layers": [],
+        "outputs": {"out": {"labels": ["wjets", "signal"], "node_index": 0}},
+    }
+    (analysis.folder / "out" / "steps.json").write_text(json.dumps(per_step))
+    with pytest.raises(NtuplemlError, match=r"steps\.json gives scores for each step of a sequence"):
+        external(analysis, ["steps.json"], "0")
     (analysis.folder / "out" / "m.onnx").write_bytes(b"")
     with pytest.raises(NtuplemlError, match="lwtnn's JSON and ONNX files together"):
         external(analysis, ["net.json", "m.onnx"])

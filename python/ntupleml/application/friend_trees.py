@@ -26,6 +26,8 @@ from ntupleml.ntuples.tree_files import require_tree_path
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from numpy.typing import DTypeLike
+
     from ntupleml.application.plan import Plan
     from ntupleml.ntuples import Ntuple
 
@@ -190,7 +192,7 @@ def write_friend(
     extends = require_new(job, tree_path, overwrite=overwrite)
     event_name = event_branch_of_friend(plan.event_branch)
     with open_input(plan, job.input_path, tree_path) as ntuple:
-        types = {**dict.fromkeys(plan.branch_names, np.dtype("f4")), event_name: _event_type(plan, ntuple)}
+        types: dict[str, DTypeLike | str] = {**plan.branch_types, event_name: _event_type(plan, ntuple)}
         title = str(scores_mark(plan, job.input_path, tree_path, in_place=False) or "")
         with _friend_tree(job.output_path, tree_path, types, extends, overwrite, title) as tree:
             for chunk in shown(scored_chunks(plan, ntuple), ntuple.num_entries, job.input_path):
@@ -215,7 +217,7 @@ def _event_type(plan: Plan, ntuple: Ntuple) -> np.dtype[Any]:
 
 @contextmanager
 def _friend_tree(
-    path: Path, tree_path: str, types: Mapping[str, np.dtype[Any]], extends: bool, overwrite: bool, title: str
+    path: Path, tree_path: str, types: Mapping[str, DTypeLike | str], extends: bool, overwrite: bool, title: str
 ) -> Iterator[_Writable]:
     """The tree to write, in a new file or beside the other trees of the file that exists."""
     if extends:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ntupleml.application.inputs import branches_to_read, open_input
 from ntupleml.application.plan import branches_as_text, make_plan
@@ -20,8 +18,6 @@ from ntupleml.ntuples.appending import append_branches, require_appendable
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from ntupleml.application.plan import Plan
 
@@ -105,17 +101,16 @@ def append_planned_scores(
             )
         counts = EventCounts()
 
-        def columns() -> Iterator[dict[str, NDArray[np.float32]]]:
+        def columns() -> Iterator[dict[str, Any]]:
             nonlocal counts
             for chunk in shown(scored_chunks(plan, ntuple), ntuple.num_entries, str(input_path)):
                 counts = counts.plus(chunk.counts)
                 yield chunk.columns
 
-        types = dict.fromkeys(plan.branch_names, np.dtype("f4"))
         append_branches(
             input_path,
             tree_path,
-            types,
+            plan.branch_types,
             columns(),
             overwrite=overwrite,
             output_path=output_path,

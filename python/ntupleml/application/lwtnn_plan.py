@@ -76,6 +76,7 @@ def make_lwtnn_plan(
     origins = [_origin(path, fold, len(paths), configs) for fold, path in enumerate(paths)]
     networks = [read_network(path) for path in paths]
     outputs = [output_of_lwtnn(network, output, "--output") for network in networks]
+    _require_alike(networks, outputs)
     _require_classes(configs, networks[0], outputs[0])
     as_trained: Replaced = "nan_and_infinities" if origins[0] is not None and origins[0].missing else "nan"
     chosen = as_trained if replaced is None else replaced
@@ -127,6 +128,15 @@ def _origin(path: Path, fold: int, num_files: int, configs: Configs) -> Origin |
     origin = find_origin(path, description_of_lwtnn(path), configs.output_path)
     require_safe(path, origin, fold, num_files, configs.event_branch, f"{configs.where}: classifiers")
     return origin
+
+
+def _require_alike(networks: Sequence[Network], outputs: Sequence[Output]) -> None:
+    for network, output in zip(networks, outputs, strict=True):
+        if output.per_step != outputs[0].per_step:
+            raise NtuplemlError(
+                f"{network.path}: gives scores per event where {networks[0].path} gives them per step, or the other "
+                "way round; list files of one training"
+            )
 
 
 def _require_classes(configs: Configs, network: Network, output: Output) -> None:

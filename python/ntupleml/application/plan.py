@@ -15,6 +15,7 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.folds import what_decides
 from ntupleml.ntuples.appending import require_branch_names
 from ntupleml.scoring import append_condition, load_scorer, score_branch_names
+from ntupleml.scoring.group_scorer import GroupScorer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from ntupleml.artifacts import TrainedModel, TrainingRecord
     from ntupleml.scoring import Engine, Scorer
-    from ntupleml.scoring.group_scorer import GroupScorer
-
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +70,12 @@ class Plan(NamedTuple):
     models: tuple[str, ...] = ()
     cluster: ClusterConfig = ClusterConfig()
     selection: Selection = Selection()
+
+    @property
+    def branch_types(self) -> dict[str, str]:
+        """Types of the new branches: a number per event, or a vector where the models score each step of a sequence."""
+        per_step = isinstance(self.scorer, GroupScorer) and self.scorer.per_step
+        return dict.fromkeys(self.branch_names, "vector of f4" if per_step else "f4")
 
 
 def make_plan(

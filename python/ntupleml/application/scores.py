@@ -36,14 +36,14 @@ class ScoredChunk(NamedTuple):
     events : array of int, shape (stop − start,)
         Values of the event branch, in its own type if that is an integer; the entry numbers where there is none.
     columns : dict of str to array of float32, shape (stop − start,)
-        New branches.
+        New branches; of models that score each step of a sequence lists of any length (awkward).
     counts : EventCounts
     """
 
     start: int
     stop: int
     events: NDArray[np.integer[Any]]
-    columns: dict[str, NDArray[np.float32]]
+    columns: dict[str, Any]
     counts: EventCounts = EventCounts()
 
 
@@ -63,7 +63,8 @@ class _Chosen(NamedTuple):
 def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
     """Score an ntuple from its first entry to its last, each event by the model that never saw its fold.
 
-    Events that the plan's selection leaves out get its default score, and −1 for the index of the largest.
+    Events that the plan's selection leaves out get its default score, and −1 for the index of the largest; empty lists
+    where the models score each step of a sequence.
     Events with NaN in a variable, where the models take them, are counted, in one warning at the end.
 
     Parameters
@@ -90,12 +91,12 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
             for copy in ntuple.copies_in_friends(plan.event_branch):
                 _require_same_events(numbers, columns[copy], start, copy, where)
         chosen = _chosen(plan, columns, counts.variables, numbers, where)
-        scores = _scores(plan, chosen, counts, where)
+        scores, lengths = _scores(plan, chosen, counts, where)
         yield ScoredChunk(
             start,
             stop,
             events if events.dtype.kind in "iu" else numbers,
-            _new_columns(plan, scores, chosen.rows, stop - start),
+            _new_columns(plan, scores, lengths, chosen.rows, stop - start),
             chosen.counts,
         )
     counts.warn(ntuple.num_entries, where)
@@ -134,11 +135,18 @@ def _missing(
     return plan.scorer.missing(matrix)
 
 
-def _scores(plan: Plan, chosen: _Chosen, counts: _CountsOfNan, where: str) -> NDArray[np.float32]:
-    """Scores of the events that were chosen; those with NaN that the models take as TMVA's Reader does are counted."""
+def _scores(
+    plan: Plan, chosen: _Chosen, counts: _CountsOfNan, where: str
+) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
+    """Scores of the events that were chosen, or of each of their steps with the number of steps of each event.
+
+    Events with NaN that the models take as TMVA's Reader does are counted.
+    """
     try:
         if isinstance(plan.scorer, GroupScorer):
-            return plan.scorer.score(chosen.columns, chosen.numbers, where=where)
+            if plan.scorer.per_step:
+                return plan.scorer.step_scores(chosen.columns, chosen.numbers, where=where)
+            return plan.scorer.score(chosen.columns, chosen.numbers, where=where), None
         assert chosen.matrix is not None
         condition = f"{plan.where}: condition"
         matrix = append_condition(chosen.matrix, plan.scorer.conditions, plan.condition, condition)
@@ -150,14 +158,23 @@ def _scores(plan: Plan, chosen: _Chosen, counts: _CountsOfNan, where: str) -> ND
         ) from None
     if plan.scorer.non_finite == "as Reader":
         counts.add(chosen.matrix, scores)
-    return scores
+    return scores, None
 
 
 def _new_columns(
-    plan: Plan, scores: NDArray[np.float32], rows: NDArray[np.intp], number: int
-) -> dict[str, NDArray[np.float32]]:
-    """The new branches of a chunk from the scores of some of its events."""
+    plan: Plan,
+    scores: NDArray[np.float32],
+    lengths: NDArray[np.int64] | None,
+    rows: NDArray[np.intp],
+    number: int,
+) -> dict[str, Any]:
+    """The new branches of a chunk from the scores of some of its events, or of their steps."""
     values = [*np.ascontiguousarray(scores.T), *(max_score_and_index(scores) if plan.max_branches else ())]
+    if lengths is not None:
+        import awkward as ak
+
+        steps = among_others(lengths, rows, number, 0)
+        return {name: ak.unflatten(some, steps) for name, some in zip(plan.branch_names, values, strict=True)}
     defaults = [plan.selection.default_score or 0.0] * len(values)
     if plan.max_branches:
         defaults[-1] = NO_CLASS

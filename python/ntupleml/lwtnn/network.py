@@ -184,11 +184,22 @@ class Node(NamedTuple):
 
 
 class Output(NamedTuple):
-    """A node that is asked for: its name, and the labels of its values."""
+    """A node that is asked for.
+
+    Attributes
+    ----------
+    name : str
+    labels : tuple of str
+        Of its values.
+    node : int
+    per_step : bool
+        Whether it gives values for each step of a sequence (`LightweightGraph::scan`), not one row per event.
+    """
 
     name: str
     labels: tuple[str, ...]
     node: int
+    per_step: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -113,13 +113,9 @@ def _outputs(value: Any, nodes: Sequence[Node], where: str) -> tuple[Output, ...
         index = json_file.whole(json_file.field(content, "node_index", place), f"{place}.node_index")
         if index >= len(nodes):
             raise NtuplemlError(f"{place}.node_index: no node {index}; there are {len(nodes)}, counted from 0")
-        if nodes[index].kind in ("input_sequence", "time_distributed"):
-            raise NtuplemlError(
-                f"{place}: node {index} gives values per step ({nodes[index].kind}), but a score is one number per "
-                "event; take a node of type 'sum' or 'sequence' after it"
-            )
         _check_labels(labels, nodes[index].width, place)
-        outputs.append(Output(name, labels, index))
+        # of a 'sequence', which can be read in both ways, liblwtnn's `compute` gives the last step
+        outputs.append(Output(name, labels, index, nodes[index].kind in ("input_sequence", "time_distributed")))
     if not outputs:
         raise NtuplemlError(f"{where}: empty; a network needs at least one output")
     return tuple(outputs)
@@ -196,10 +192,12 @@ def _check_names(network: Network) -> None:
     """Inputs and outputs share one space of names in an ONNX graph."""
     names = [group.name for group in network.groups]
     names += [f"{group.name}_length" for group in network.groups if group.sequence]
-    names += [SCORES] if len(network.outputs) == 1 else [output.name for output in network.outputs]
+    outputs = [(SCORES if len(network.outputs) == 1 else output.name, output) for output in network.outputs]
+    names += [name for name, _ in outputs] + [f"{name}_length" for name, output in outputs if output.per_step]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise NtuplemlError(
             f"{network.path}: the name '{twice}' would stand for two inputs or outputs of the ONNX graph (a sequence "
-            f"'name' also has 'name_length', a single output is '{SCORES}'){did_you_mean(twice, names)}"
+            f"'name' also has 'name_length', as has an output of a score per step; a single output is '{SCORES}')"
+            f"{did_you_mean(twice, names)}"
         )

@@ -13,7 +13,7 @@ from ntupleml import __version__
 from ntupleml.onnx_models.graph import IR_VERSION, OPSET
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from ntupleml.onnx_models.graph import GraphBuilder
 
@@ -35,6 +35,7 @@ def contract_model(
     inputs: Mapping[str, GraphInput],
     outputs: Mapping[str, Sequence[str]],
     *,
+    step_outputs: Collection[str] = (),
     classes: Sequence[str],
     kind: str,
     dtype: type[np.generic] = np.float32,
@@ -55,6 +56,8 @@ def contract_model(
         Shape (events, columns), for a sequence (events, steps, columns).
     outputs : mapping of str to sequence of str
         Names of the columns of each output, shape (events, columns).
+    step_outputs : collection of str
+        Outputs of shape (events, steps, columns), for which the graph also gives `{name}_length`, int64.
     classes : sequence of str
         Names of the scores.
     kind : str
@@ -74,7 +77,12 @@ def contract_model(
         declared.append(helper.make_tensor_value_info(name, number, ["events", *middle, len(value.names)]))
         if value.sequence:
             declared.append(helper.make_tensor_value_info(f"{name}_length", TensorProto.INT64, ["events"]))
-    given = [helper.make_tensor_value_info(name, number, ["events", len(columns)]) for name, columns in outputs.items()]
+    given = []
+    for name, columns in outputs.items():
+        middle = [f"{name}_steps"] if name in step_outputs else []
+        given.append(helper.make_tensor_value_info(name, number, ["events", *middle, len(columns)]))
+        if name in step_outputs:
+            given.append(helper.make_tensor_value_info(f"{name}_length", TensorProto.INT64, ["events"]))
     domains = [helper.make_opsetid("", opset)]
     if any(node.domain == ML_DOMAIN for node in graph.nodes):
         domains.append(helper.make_opsetid(ML_DOMAIN, ml_opset))

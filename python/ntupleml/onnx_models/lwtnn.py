@@ -20,6 +20,7 @@ from ntupleml.onnx_models.lwtnn_sequences import (
     last_nodes,
     sequence_input,
     sequence_layer_nodes,
+    step_output_nodes,
     sum_nodes,
 )
 
@@ -76,9 +77,11 @@ def lwtnn_to_onnx(
         Inputs: events × variables, named ``variables`` for the sequential form and as in the file for the graph form;
         a sequence ``name`` is events × steps × variables, with ``name_length`` (int64) steps per event, and what it
         holds beyond them does not matter. An event without any step gives the last step zeros, as liblwtnn's graphs
-        do. Output: ``scores``, events × labels, or several under their own names. The metadata property ``ntupleml``
-        is JSON: ``variables`` (per input), ``sequences``, ``outputs``, ``labels`` (per output), ``classes`` (all
-        labels), ``defaults`` (per input and variable), ``replaced``, ``form``, ``kind``.
+        do. Output: ``scores``, events × labels, or several under their own names. An output with values for each
+        step, as `LightweightGraph::scan` gives, is events × steps × labels, with as many steps as the event has that
+        has most, and ``{output}_length`` (int64) says how many of them are the event's own. The metadata property
+        ``ntupleml`` is JSON: ``variables`` (per input), ``sequences``, ``outputs``, ``step_outputs``, ``labels`` (per
+        output), ``classes`` (all labels), ``defaults`` (per input and variable), ``replaced``, ``form``, ``kind``.
 
     Raises
     ------
@@ -101,6 +104,7 @@ def lwtnn_to_onnx(
         graph,
         {group.name: GraphInput([one.name for one in group.variables], group.sequence) for group in network.groups},
         {one.name: list(one.labels) for one in outputs},
+        step_outputs=[one.name for one in outputs if one.per_step],
         classes=[label for one in outputs for label in one.labels],
         kind="lwtnn",
         dtype=dtype,
@@ -127,6 +131,7 @@ def _description(network: Network, outputs: list[Output], replaced: Replaced) ->
     }
     return {
         "sequences": [group.name for group in network.groups if group.sequence],
+        "step_outputs": [one.name for one in outputs if one.per_step],
         "labels": {one.name: list(one.labels) for one in outputs},
         "defaults": {name: values for name, values in defaults.items() if values},
         "replaced": replaced,
@@ -151,7 +156,12 @@ def _network_nodes(
         else:
             values[index] = _computed(graph, node, [values[source] for source in node.sources], precision)
     for one in outputs:
-        rows = _rows(graph, values[one.node])
+        if one.per_step:
+            sequence = _sequence(values[one.node])
+            graph.add("Identity", sequence.length, output=f"{one.name}_length")
+            rows = step_output_nodes(graph, sequence)
+        else:
+            rows = _rows(graph, values[one.node])
         if precision == dtype:
             graph.add("Identity", rows, output=one.name)
         else:

@@ -81,6 +81,14 @@ def last_nodes(graph: LwtnnGraph, value: SequenceValue) -> str:
     return graph.add("Where", is_empty, graph.constant(0.0), last)
 
 
+def step_output_nodes(graph: LwtnnGraph, value: SequenceValue) -> str:
+    """Append the steps as an output: as many as the event has that has most, zeros beyond those of an event."""
+    longest = graph.add("Concat", value.length, graph.constant([0], np.int64), axis=0)
+    longest = graph.add("ReduceMax", longest, axes=[0], keepdims=1)
+    bounds = [graph.constant([0], np.int64), longest, graph.constant([1], np.int64)]
+    return graph.add("Slice", _without_rest(graph, value), *bounds)
+
+
 def sequence_layer_nodes(graph: LwtnnGraph, value: SequenceValue, layer: SequenceLayer) -> SequenceValue:
     """Append a layer that turns a sequence into another.
 

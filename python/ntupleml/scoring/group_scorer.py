@@ -27,13 +27,31 @@ class GroupEvaluator(NamedTuple):
     evaluate : callable
         Takes arrays by name: for each group of variables an array of shape (n_events, n_columns), for objects
         (n_events, n_objects, n_columns) and their number as `{name}_length`; and the event numbers, int64, under the
-        name that the scorer has for them. Gives the scores, shape (n_events, n_scores).
+        name that the scorer has for them. Gives the scores, shape (n_events, n_scores), or `StepScores`.
     batch_size : int
         Number of events per call at which it is fastest.
+    per_step : bool
+        Whether the scores are `StepScores`.
     """
 
-    evaluate: Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]]
+    evaluate: Callable[[Mapping[str, NDArray[Any]]], Any]
     batch_size: int
+    per_step: bool = False
+
+
+class StepScores(NamedTuple):
+    """Scores for each step of a sequence.
+
+    Attributes
+    ----------
+    rows : array of float, shape (n_steps, n_scores)
+        Those of all events, one after the other.
+    lengths : array of int64, shape (n_events,)
+        Number of steps of each event.
+    """
+
+    rows: NDArray[Any]
+    lengths: NDArray[np.int64]
 
 
 class GroupScorer:
@@ -56,6 +74,8 @@ class GroupScorer:
         Branch whose value decides the fold; None where the entry number does.
     takes_event : bool
         Whether the event number is an input of the models.
+    per_step : bool
+        Whether the models give scores for each step of a sequence: by `step_scores`, not by `score`.
     """
 
     def __init__(
@@ -95,6 +115,7 @@ class GroupScorer:
         allowed = set(self.variables) if any_value is True else set(any_value or ())
         self._finite = [name for name in self.variables if name not in allowed]
         self._evaluators = dict(evaluators)
+        self.per_step = any(evaluator.per_step for evaluator in self._evaluators.values())
 
     def score(
         self, columns: Mapping[str, Any], events: NDArray[np.int64], *, where: str = "scoring"
@@ -120,12 +141,10 @@ class GroupScorer:
             If a value cannot be given to the models (`MissingInputError` where it is NaN or infinite), or a score is
             not finite.
         """
-        values = {group.name: read_group(group, columns, len(events), where, self._finite) for group in self.groups}
         scores = np.empty((len(events), len(self.classes)), dtype=np.float32)
-        for fold, (evaluate, batch_size) in self._evaluators.items():
-            for batch in self._batches(events, fold, batch_size):
-                scores[batch] = evaluate(self._arrays(values, events, batch))
-        self._require_finite(scores, where)
+        for batch, found in self._evaluated(columns, events, where):
+            scores[batch] = found
+        self._require_finite(scores, np.arange(len(events)), len(events), where)
         return scores
 
     def missing(
@@ -136,6 +155,30 @@ class GroupScorer:
         for group in self.groups:
             missing |= missing_events(group, columns, num_events, where, self._finite)
         return missing if missing.any() else None
+
+    def step_scores(
+        self, columns: Mapping[str, Any], events: NDArray[np.int64], *, where: str = "scoring"
+    ) -> StepScores:
+        """Scores of consecutive entries for each step, float32; otherwise as `score`."""
+        lengths = np.zeros(len(events), dtype=np.int64)
+        owners, rows = [np.zeros(0, np.int64)], [np.zeros((0, len(self.classes)), dtype=np.float32)]
+        for batch, found in self._evaluated(columns, events, where):
+            lengths[batch] = found.lengths
+            owners.append(np.repeat(np.arange(len(events))[batch], found.lengths))
+            rows.append(found.rows.astype(np.float32))
+        order = np.argsort(np.concatenate(owners), kind="stable")
+        scores = StepScores(np.concatenate(rows)[order], lengths)
+        self._require_finite(scores.rows, np.repeat(np.arange(len(events)), lengths), len(events), where)
+        return scores
+
+    def _evaluated(
+        self, columns: Mapping[str, Any], events: NDArray[np.int64], where: str
+    ) -> Iterator[tuple[Some, Any]]:
+        """Batches of events, and what the models of their folds give."""
+        values = {group.name: read_group(group, columns, len(events), where, self._finite) for group in self.groups}
+        for fold, evaluator in self._evaluators.items():
+            for batch in self._batches(events, fold, evaluator.batch_size):
+                yield batch, evaluator.evaluate(self._arrays(values, events, batch))
 
     def _batches(self, events: NDArray[np.int64], fold: int, size: int) -> Iterator[Some]:
         """The events of a fold; ranges, which need no copy, where all events are of one."""
@@ -157,10 +200,11 @@ class GroupScorer:
             arrays[self._event_input] = events[batch]
         return arrays
 
-    def _require_finite(self, scores: NDArray[np.float32], where: str) -> None:
-        bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
+    def _require_finite(self, rows: NDArray[Any], owners: NDArray[np.int64], number: int, where: str) -> None:
+        """Check rows of scores, which belong to some of a number of events."""
+        bad = np.unique(owners[~np.isfinite(rows).all(axis=1)])
         if len(bad):
             raise NtuplemlError(
-                f"{where}: the model gives scores that are NaN or infinite for {len(bad)} of {len(scores)} events; cut "
+                f"{where}: the model gives scores that are NaN or infinite for {len(bad)} of {number} events; cut "
                 "away the events with unusual inputs, or say what the model is given in their place"
             )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, one_line
-from ntupleml.scoring.group_scorer import GroupEvaluator
+from ntupleml.scoring.group_scorer import GroupEvaluator, StepScores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +50,7 @@ public:
     void AddGroup(const std::string &name, bool sequence) { fGroups.push_back({name, sequence, {}}); }
     void AddVariable(const std::string &name) { fGroups.back().variables.push_back(name); }
     void AddLabel(const std::string &label) { fLabels.push_back(label); }
+    void AskEachStep() { fEachStep = true; }
 
     void ReadSequential(const std::string &path)
     {
@@ -67,10 +68,12 @@ public:
     }
 
     /// rows: events x variables of all groups that are no sequences. steps: for one sequence after the other
-    /// events x most[sequence] x variables. lengths: sequences x events.
-    void Evaluate(const double *rows, const double *steps, const long *most, const long *lengths, long events,
-                  double *answers) const
+    /// events x most[sequence] x variables. lengths: sequences x events. Gives, for one event or step after the other,
+    /// the values of all labels; found: number of steps of each event.
+    std::vector<double> Evaluate(const double *rows, const double *steps, const long *most, const long *lengths,
+                                 long events, long *found) const
     {
+        std::vector<double> answers;
         for (long event = 0; event < events; ++event) {
             lwt::LightweightGraph::NodeMap values;
             lwt::LightweightGraph::SeqNodeMap sequences;
@@ -94,10 +97,19 @@ public:
                 block += events * most[sequence] * width;
                 ++sequence;
             }
+            if (fEachStep) {
+                const lwt::VectorMap result = fGraph->scan(values, sequences);
+                found[event] = result.at(fLabels.at(0)).size();
+                for (long step = 0; step < found[event]; ++step)
+                    for (const std::string &label : fLabels)
+                        answers.push_back(result.at(label).at(step));
+                continue;
+            }
             const lwt::ValueMap result = Compute(values, sequences);
             for (const std::string &label : fLabels)
-                *answers++ = result.at(label);
+                answers.push_back(result.at(label));
         }
+        return answers;
     }
 
 private:
@@ -118,6 +130,7 @@ private:
 
     std::vector<Group> fGroups;
     std::vector<std::string> fLabels;
+    bool fEachStep = false;
     std::unique_ptr<lwt::LightweightGraph> fGraph;
     std::unique_ptr<lwt::LightweightNeuralNetwork> fNetwork;
     std::unique_ptr<lwt::LightweightRNN> fRnn;
@@ -151,6 +164,8 @@ def library_evaluator(network: Network, output: Output, replaced: Replaced) -> G
             booked.AddVariable(variable.name)
     for label in output.labels:
         booked.AddLabel(label)
+    if output.per_step:
+        booked.AskEachStep()
     try:
         if network.form == "sequential":
             booked.ReadSequential(str(network.path))
@@ -160,23 +175,25 @@ def library_evaluator(network: Network, output: Output, replaced: Replaced) -> G
         raise NtuplemlError(f"{network.path}: liblwtnn refuses it: {one_line(error)}") from error
     log.info("%s: scored by liblwtnn", network.path)
 
-    def scores(arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    def scores(arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any] | StepScores:
         number = len(arrays[network.groups[0].name])
         values = {group.name: _replaced(arrays[group.name], group, replaced) for group in network.groups}
         rows = [values[group.name] for group in network.groups if not group.sequence]
         sequences = [group.name for group in network.groups if group.sequence]
-        answers = np.empty((number, len(output.labels)))
-        booked.Evaluate(
-            np.concatenate([*rows, np.empty((number, 0))], axis=1).ravel(),
+        found = np.ones(number + 1, dtype=np.int64)
+        answers = booked.Evaluate(
+            # never empty, which PyROOT takes for no buffer
+            np.append(np.concatenate([*rows, np.empty((number, 0))], axis=1).ravel(), 0.0),
             np.concatenate([*(values[name].ravel() for name in sequences), np.zeros(1)]),
             np.array([*(values[name].shape[1] for name in sequences), 0], dtype=np.int64),
             np.concatenate([*(arrays[f"{name}_length"] for name in sequences), np.zeros(1, np.int64)]),
             number,
-            answers,
+            found,
         )
-        return answers
+        matrix = np.array(answers).reshape(-1, len(output.labels))
+        return StepScores(matrix, found[:number]) if output.per_step else matrix
 
-    return GroupEvaluator(scores, _BATCH_SIZE)
+    return GroupEvaluator(scores, _BATCH_SIZE, per_step=output.per_step)
 
 
 def _replaced(values: NDArray[Any], group: InputGroup, replaced: Replaced) -> NDArray[np.float64]:

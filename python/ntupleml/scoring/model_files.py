@@ -11,7 +11,7 @@ from ntupleml.scoring.conditions import append_condition
 from ntupleml.scoring.group_scorer import GroupScorer
 from ntupleml.scoring.onnx_graphs import OnnxGraph, choose_output, open_onnx
 from ntupleml.scoring.onnx_inputs import EVENT, InputPlan, plan_inputs
-from ntupleml.scoring.onnx_scores import graph_evaluator
+from ntupleml.scoring.onnx_scores import gives_steps, graph_evaluator
 from ntupleml.tmva.method import ONE_VALUES
 
 if TYPE_CHECKING:
@@ -88,6 +88,13 @@ def scorer_of_files(
         inputs = plan_inputs(file.graph, filling.onnx, filling.variables, filling.where, condition)
         output = choose_output(file.graph, filling.onnx.output, filling.where)
         _require_alike(first, plans[0] if plans else inputs, file.graph, inputs)
+        if gives_steps(file.graph, output) != gives_steps(
+            first, choose_output(first, filling.onnx.output, filling.where)
+        ):
+            raise NtuplemlError(
+                f"{file.graph.path}: gives scores per event where {first.path} gives them per step, or the other way "
+                "round; list files of one training"
+            )
         plans.append(inputs)
         evaluators[fold] = graph_evaluator(
             file.graph, inputs, output, classes, apply=filling.onnx.apply, binary=_binary(file.graph)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, one_line
-from ntupleml.scoring.group_scorer import GroupEvaluator
+from ntupleml.scoring.group_scorer import GroupEvaluator, StepScores
 from ntupleml.scoring.onnx_inputs import input_array
 from ntupleml.scoring.outputs import Binary, class_scores
 from ntupleml.scoring.sessions import BATCH_SIZE
@@ -62,18 +62,30 @@ def graph_evaluator(
             "one event" if inputs.fixed_batch == 1 else f"{inputs.fixed_batch} events",
         )
 
-    def run(arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    def outputs(names: Sequence[str], arrays: Mapping[str, NDArray[Any]]) -> list[Any]:
         feeds = {feed.port.name: input_array(feed, arrays) for feed in inputs.feeds}
         try:
-            values = graph.session.run([output.name], feeds)[0]
+            values: list[Any] = graph.session.run(names, feeds)
         except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
             raise NtuplemlError(f"{graph.path}: ONNX Runtime cannot evaluate it: {one_line(error)}") from error
-        return _columns(values, len(next(iter(feeds.values()))), graph, output)
+        return values
+
+    def run(arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        (values,) = outputs([output.name], arrays)
+        return _columns(values, len(next(iter(arrays.values()))), graph, output)
 
     evaluate = run if inputs.fixed_batch is None else _in_fixed_batches(run, inputs.fixed_batch)
 
     def scores(arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        values = _applied(evaluate(arrays), apply)
+        return named(evaluate(arrays))
+
+    def step_scores(arrays: Mapping[str, NDArray[Any]]) -> StepScores:
+        values, lengths = outputs([output.name, f"{output.name}_length"], arrays)
+        return StepScores(named(values[np.arange(values.shape[1]) < lengths[:, np.newaxis]]), lengths)
+
+    def named(rows: NDArray[Any]) -> NDArray[Any]:
+        """A column for each class."""
+        values = _applied(rows, apply)
         if values.shape[1] == len(classes):
             return values
         if (values.shape[1], len(classes)) != (1, 2):
@@ -84,7 +96,15 @@ def graph_evaluator(
         return class_scores(values, 2, binary)
 
     size = inputs.fixed_batch or 1
+    if gives_steps(graph, output):
+        return GroupEvaluator(step_scores, BATCH_SIZE, per_step=True)
     return GroupEvaluator(scores, max(size, BATCH_SIZE // size * size))
+
+
+def gives_steps(graph: OnnxGraph, output: Port) -> bool:
+    """Whether an output has scores for each step of a sequence, of which only files of ours say so."""
+    names = graph.description.get("step_outputs")
+    return isinstance(names, list) and output.name in names and f"{output.name}_length" in graph.outputs
 
 
 def _columns(values: Any, num_events: int, graph: OnnxGraph, output: Port) -> NDArray[Any]:

@@ -256,7 +256,8 @@ def evaluator_of_export(path: Path, model: TrainedModel, content: bytes | None =
 
     def scores(rows: NDArray[np.float32]) -> NDArray[Any]:
         events = np.full(len(rows), model.record.held_out_fold, dtype=np.int64)
-        return evaluate.evaluate({"variables": rows.astype(dtype), EVENT: events})
+        found: NDArray[Any] = evaluate.evaluate({"variables": rows.astype(dtype), EVENT: events})
+        return found
 
     return Evaluator(scores, evaluate.batch_size)
 

@@ -26,6 +26,7 @@ from ntupleml.scoring.model_files import (
     variables_with_default,
 )
 from ntupleml.scoring.onnx_graphs import choose_output, open_onnx
+from ntupleml.scoring.onnx_scores import gives_steps
 from ntupleml.testing.events import require_same_division, require_unseen
 from ntupleml.testing.sources import ScoreSource
 
@@ -122,6 +123,11 @@ def _open(path: Path, onnx: OnnxConfig, training: TrainingConfig, training_path:
         graph = open_onnx(path)
         description = graph.description
         origin = find_origin(path, description, training.output_path)
+    if gives_steps(graph, choose_output(graph, onnx.output, where)):
+        raise NtuplemlError(
+            f"{where}: files: {path} gives scores for each step of a sequence, but an event has one class; list a file "
+            "with one row of scores per event"
+        )
     record = _record(path, description, origin, training.output_path)
     scores, columns = _classes(graph, onnx, list(training.classes), training_path, where)
     return _File(graph, origin, record, with_default, scores, columns)
