@@ -47,6 +47,40 @@ LAYERS: dict[str, Callable[[Layers], list[Any]]] = {
 }  # fmt: skip
 
 
+VECTOR = np.array([0.5, -1.0, 2.0, 0.25], np.float32)
+CONSTANTS: dict[str, Callable[[Any, Any], Any]] = {
+    "x - 2 x": lambda _, x: x - 2 * x,
+    "factor behind": lambda _, x: x * 0.5,
+    "factors": lambda _, x: x * VECTOR,
+    "factors, one of them 0": lambda _, x: x * np.array([1.0, 0.0, -1.0, 2.0]) + 3,
+    "quotient": lambda _, x: x / 4,
+    "quotients": lambda _, x: x / VECTOR,
+    "sum": lambda _, x: 1.5 + x,
+    "tensor": lambda ops, x: x + ops.convert_to_tensor(VECTOR),
+    "of one row": lambda _, x: x + VECTOR[np.newaxis],
+    "difference": lambda _, x: x - VECTOR,
+    "turned difference": lambda _, x: 1 - x,
+    "negative": lambda _, x: -x,
+    "largest": lambda ops, x: ops.maximum(x, VECTOR),
+    "smallest": lambda ops, x: ops.minimum(0.5, x),
+    "between": lambda ops, x: ops.clip(x, -0.5, 0.25),
+    "power 1": lambda _, x: x**1,
+    "absolute": lambda _, x: abs(2 * x - 1),
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_arithmetic_with_constants(keras_module: Any, shaken: Any, require_same_scores: Any, name: str) -> None:
+    """Of rows, and of each step of a sequence."""
+    layers, ops = keras_module.layers, keras_module.ops
+    row = keras_module.Input((4,), name="row")
+    require_same_scores(shaken(keras_module.Model(row, layers.Dense(3, "tanh")(CONSTANTS[name](ops, row)))))
+    if name not in ("x - 2 x", "of one row"):  # lwtnn joins rows only; a row of a row belongs to two dimensions
+        steps = keras_module.Input((None, 4), name="steps")
+        last = layers.SimpleRNN(3)(CONSTANTS[name](ops, steps))
+        require_same_scores(shaken(keras_module.Model(steps, layers.Dense(2)(last))), "graph")
+
+
 def _model(keras: Any, layers: list[Any], *, last: bool = True) -> Any:
     end = [keras.layers.Dense(3, activation="sigmoid")] if last else []
     return keras.Sequential([keras.Input((4,)), *layers, *end])

@@ -147,11 +147,25 @@ def test_sums_of_different_widths(keras_module: Any) -> None:
     _require_refused(keras_module.Model(inputs, joined), 4, "4, 1 values")
 
 
-def test_constants(keras_module: Any) -> None:
+CONSTANTS = {
+    "divided by a value": (lambda ops, x: 1 / x, "lwtnn has no division by a value of an event"),
+    "divided by zero": (lambda ops, x: x / np.array([1.0, 0.0, 2.0, 3.0]), "it divides by zero"),
+    "square": (lambda ops, x: x**2, "lwtnn has no powers"),
+    "power of a constant": (lambda ops, x: 2**x, "lwtnn has no powers"),
+    "itself": (lambda ops, x: x * x, "lwtnn cannot multiply two values of an event"),
+    "matrix": (lambda ops, x: x + np.ones((3, 4)), r"its constant has the shape \(3, 4\)"),
+    "joined": (lambda ops, x: ops.concatenate([x, np.ones((1, 4))], axis=-1), "one of its inputs is a constant"),
+    "not a number": (lambda ops, x: x + float("nan"), "NaN or infinite"),
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_arithmetic_with_constants_that_lwtnn_does_not_know(keras_module: Any, name: str) -> None:
+    operation, reason = CONSTANTS[name]
     inputs = keras_module.Input((4,))
-    model = keras_module.Model(inputs, inputs + 1.0)
-    with pytest.raises(NtuplemlError, match="one of its inputs is a constant"):
-        keras_to_lwtnn(model, list("abcd"), list("wxyz"))
+    scores = operation(keras_module.ops, inputs)
+    with pytest.raises(NtuplemlError, match=reason):
+        keras_to_lwtnn(keras_module.Model(inputs, scores), list("abcd"), [f"s{i}" for i in range(scores.shape[-1])])
 
 
 def test_dropout_that_stays_on(keras_module: Any) -> None:

@@ -37,7 +37,7 @@ def convert_merging(operation: Any, values: Sequence[Value], builder: NetworkBui
     if name not in _MERGERS or (not is_layer and name not in _OPERATIONS):
         return None
     if not is_layer and len(values) < 2:
-        refuse(operation, "one of its inputs is a constant; use a Rescaling layer")
+        refuse(operation, "one of its inputs is a constant, which lwtnn joins with no value")
     if any(value.sequence for value in values):
         refuse(operation, "lwtnn joins rows only, not sequences")
     if name != "Concatenate" and len({value.width for value in values}) > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ntupleml.errors import NtuplemlError, one_line
+from ntupleml.lwtnn.export_constants import constant_layers
 from ntupleml.lwtnn.export_layers import convert_row_layer
 from ntupleml.lwtnn.export_merging import convert_merging
 from ntupleml.lwtnn.export_parts import activation_only, refuse
@@ -83,7 +84,8 @@ def trace(model: Any, values: Sequence[Value], builder: NetworkBuilder) -> list[
             if node.is_input or any(id(tensor) in known for tensor in node.output_tensors):
                 continue
             _refuse_arguments(node)
-            found = _converted(node.operation, [known[id(tensor)] for tensor in node.input_tensors], builder)
+            values = [known[id(tensor)] for tensor in node.input_tensors]
+            found = _with_constants(node, values, builder) or _converted(node.operation, values, builder)
             known.update({id(tensor): value for tensor, value in zip(node.output_tensors, found, strict=True)})
     return [known[id(tensor)] for tensor in graph.outputs]
 
@@ -106,6 +108,16 @@ def _is_default(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(_is_default(one) for one in value)
     return value is None or value is False
+
+
+def _with_constants(node: Any, values: list[Value], builder: NetworkBuilder) -> list[Value] | None:
+    """Arithmetic of one value with constants, which are arguments of the operation; None if it is something else."""
+    operation, key = node.operation, (node.operation, "constants")
+    if len(values) != 1 or not _is_of_keras(operation):
+        return None
+    (value,) = values
+    layers = constant_layers(operation, node.arguments.args, value)
+    return None if layers is None else [builder.chain(value, layers, value.width, key)]
 
 
 def _converted(operation: Any, values: list[Value], builder: NetworkBuilder) -> list[Value]:
