@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,22 @@ def test_sequences_are_lists_of_awkward() -> None:
         for index, name in enumerate(model.inputs[group])
     }
     np.testing.assert_allclose(model.score(columns), data["y_lwtnn_out"], atol=1e-6)
+
+
+def test_scores_for_each_step(tmp_path: Path) -> None:
+    """The last one is what liblwtnn answers without steps."""
+    content = json.loads((DATA / "lwtnn" / "lstm_var" / "lwtnn.json").read_text())
+    for node in content["nodes"][2:]:
+        node["type"] = "time_distributed"
+    (tmp_path / "steps.json").write_text(json.dumps(content))
+    model, data = ntupleml.load_model(tmp_path / "steps.json"), dict(np.load(DATA / "lwtnn" / "lstm_var" / "data.npz"))
+    kept = ak.from_regular(np.arange(data["X_tracks"].shape[1]) < data["len"][:, None])
+    names = model.inputs["tracks"]
+    columns = {name: ak.from_regular(data["X_tracks"][:, :, index])[kept] for index, name in enumerate(names)}
+    found = model.score(columns)
+    assert str(found.type) == "200 * var * 2 * float32"
+    assert ak.num(found).tolist() == data["len"].tolist()
+    np.testing.assert_allclose(found[:, -1], data["y_lwtnn_out"], atol=1e-6)
 
 
 def test_weights_of_tmva(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ class Model:
         taken = ", ".join(f"{name}: {len(variables)}" for name, variables in self.inputs.items())
         return f"<Model of {self._where}: inputs {taken}; outputs {', '.join(self.outputs)}; {self.num_folds} folds>"
 
-    def score(self, columns: Any, event: ArrayLike | None = None) -> NDArray[np.float32]:
+    def score(self, columns: Any, event: ArrayLike | None = None) -> Any:
         """Scores of events.
 
         Parameters
@@ -78,6 +78,7 @@ class Model:
         Returns
         -------
         array of float32, shape (n_events, n_outputs)
+            Of networks of lwtnn that score each step of a sequence an awkward array, events × steps × outputs.
 
         Raises
         ------
@@ -96,6 +97,10 @@ class Model:
         needed = required_branches(self._scorer.variables, table, self._where)
         table.setdefault(ENTRY, np.arange(number))
         chosen = {name: table[name] for name in needed}
+        if isinstance(self._scorer, GroupScorer) and self._scorer.per_step:
+            import awkward as ak
+
+            return ak.unflatten(*self._scorer.step_scores(chosen, numbers, where=self._where))
         if isinstance(self._scorer, GroupScorer):
             return self._scorer.score(chosen, numbers, where=self._where)
         matrix = columns_to_matrix(chosen, self._scorer.variables, where=self._where)
@@ -126,7 +131,7 @@ def load_model(path: str | Path, method: str | None = None, *, condition: str | 
     ----------
     path : path
         A training config, which stands for the models of all its folds, or a model file: ONNX, Keras (with the record
-        of its training beside it), XGBoost, TMVA's weights (XML) or lwtnn's JSON.
+        of its training beside it), XGBoost (`.json`, `.ubj`), TMVA's weights (XML) or lwtnn's JSON.
     method : str, optional
         Method of the training config; by default its network if that is trained, else the first that is.
     condition : str, optional
