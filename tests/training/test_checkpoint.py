@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,6 +89,19 @@ def test_damaged_files_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "c.npz").write_bytes(content)
     with pytest.raises(NtuplemlError, match="not the checkpoint of a training"):
         load_checkpoint(tmp_path / "c.npz", trained(1), identity())
+
+
+def test_arrays_that_the_file_does_not_hold_take_no_memory(tmp_path: Path) -> None:
+    """A head that claims 800 TB, and zeros that were compressed."""
+    np.savez(tmp_path / "claimed.npz", state=np.zeros(1))
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<f8", "fortran_order": False, "shape": (10**14,)})
+    with zipfile.ZipFile(tmp_path / "claimed.npz", "w") as archive:
+        archive.writestr("state.npy", head.getvalue())
+    np.savez_compressed(tmp_path / "zeros.npz", state=np.zeros(10_000_000))
+    for name, reason in (("claimed.npz", "allocate"), ("zeros.npz", "it unpacks to more than it holds")):
+        with pytest.raises(NtuplemlError, match=f"not the checkpoint of a training .*{reason}"):
+            load_checkpoint(tmp_path / name, trained(1), identity())
 
 
 def test_a_pickle_inside_is_not_read(tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def load_checkpoint(path: Path, model: Any, identity: dict[str, Any]) -> Progres
         named.
     """
     try:
+        _require_uncompressed(path)
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = dict(file)
         state = json.loads(str(arrays.pop("state")))
@@ -111,7 +112,10 @@ def load_checkpoint(path: Path, model: Any, identity: dict[str, Any]) -> Progres
             best_weights=[arrays[f"best_{number}"] for number in range(sum(name[:5] == "best_" for name in arrays))],
         )
         found = dict(state["identity"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    # numpy asks for the memory that the head of an array claims
+    except (
+        OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError, zipfile.BadZipFile
+    ) as error:  # fmt: skip
         reason = " ".join(str(error).split())
         raise NtuplemlError(
             f"{path}: not the checkpoint of a training ({reason}); train anew with --overwrite"
@@ -126,6 +130,13 @@ def load_checkpoint(path: Path, model: Any, identity: dict[str, Any]) -> Progres
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
     return progress
+
+
+def _require_uncompressed(path: Path) -> None:
+    """Check that arrays take no more memory than the file has bytes, as those that were saved."""
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+            raise ValueError("it unpacks to more than it holds")
 
 
 def _require_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
