@@ -151,7 +151,7 @@ def _input_values(
 def _as_rows(builder: NetworkBuilder, value: Value, name: str) -> Value:
     """An output, which lwtnn wants as a row that some layer computes."""
     if value.sequence:
-        raise NtuplemlError(f"output '{name}' is a sequence; lwtnn gives one row of scores per event")
+        raise NtuplemlError(f"output '{name}' is a sequence; what is exported gives one row of scores per event")
     if builder.nodes[value.node]["type"] in ("input", "input_sequence"):
         return builder.chain(value, [activation_only("linear")], value.width, "unchanged")
     return value
