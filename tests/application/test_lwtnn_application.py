@@ -263,6 +263,19 @@ def test_scores_for_each_step_are_vectors(per_step: PerStep, tmp_path: Path) -> 
         assert ak.array_equal(file["ntuple"]["tracks_0"].array(), per_step.columns["tracks_0"], dtype_exact=False)
 
 
+def test_events_that_fail_the_selection_have_no_steps(per_step: PerStep) -> None:
+    per_step.prepare()
+    expected = per_step.expected()
+    config = per_step.config(["network.json"])
+    config.write_text(config.read_text() + 'selection: "Length$(tracks_0) > 3"\ndefault_score: -1\n')
+    (friend,) = write_planned_friends(make_lwtnn_plan(None, None, config), [per_step.input], "ntuple", overwrite=True)
+    kept = [rows if len(rows) > 3 else rows[:0] for rows in expected]
+    assert {len(rows) for rows in kept} == {0, *range(4, 13)}
+    with uproot.open(friend) as file:
+        names = ["ml_score_a", "ml_score_b", "ml_score_max_score", "ml_score_max_index"]
+        require_vectors(file["ntuple"].arrays(names), kept)
+
+
 def test_scores_for_each_step_by_the_models_of_folds(per_step: PerStep) -> None:
     """Two networks take turns event by event; a mixture with one that scores events is refused."""
     per_step.prepare()
