@@ -18,6 +18,8 @@ Kind = Literal["scalar", "vector", "other"]
 _NUMBER_KINDS = "biuf"
 #: Numbers in a list whose length is not known before it is read: a guess for the size of chunks.
 _NUMBERS_PER_LIST = 10
+#: ROOT's number for the bits of a TObject in the description of a class (`TStreamerInfo::kBits`).
+_OBJECT_BITS = 15
 #: Types of RNTuple that are stored as numbers and are none.
 _NO_NUMBERS = ("char", "std::byte")
 
@@ -102,6 +104,8 @@ def tree_branches(tree: Any) -> Iterator[TreeBranch]:
 
 def _leaves(name: str, path: str, branch: Any) -> Iterator[TreeBranch]:
     """A branch of numbers by itself, or each of its leaves where there are several."""
+    if branch.member("fStreamerType", none_if_missing=True) == _OBJECT_BITS:
+        raise UnreadableLeavesError("bits of a TObject are no numbers, and longer where a TRef points to it")
     interpretation = leaf_interpretation(branch) or branch.interpretation
     if isinstance(interpretation, Exception):  # uproot hands out its error in place of an interpretation
         raise interpretation

@@ -54,13 +54,15 @@ def _embedded_baskets(branch: Any) -> list[tuple[Any, ...]]:
     last = branch.member("fWriteBasket")
     if branch.member("fBasketEntry")[last] == branch.member("fEntries") and all(branch.member("fBasketSeek")[:last]):
         return []
+    # uproot reads where the baskets lie for the TBranch in a TBranchObject, and forgets it for the whole.
+    reader = branch.bases[0] if branch.classname == "TBranchObject" else branch
     return [
         (
             int(basket.num_entries),
             zlib.crc32(np.ascontiguousarray(basket.data).data),
             None if basket.byte_offsets is None else zlib.crc32(np.ascontiguousarray(basket.byte_offsets).data),
         )
-        for basket in branch.embedded_baskets
+        for basket in reader.embedded_baskets
     ]
 
 
