@@ -92,10 +92,11 @@ test-lower-bounds: ## all tests with the oldest versions that pyproject.toml adm
 	    --prerelease if-necessary --editable '.[root,dev]'
 	.venv-lower-bounds/bin/python -m pytest -n 2 --dist loadfile
 
-lint: ## formatting, linter and types
+lint: ## formatting, linter, order of imports and types
 	@$(DEV)
 	ruff format --check .
 	ruff check .
+	lint-imports
 	mypy
 
 format: ## let ruff format and mend what it can

@@ -11,16 +11,55 @@ from typing import TYPE_CHECKING
 from ntupleml import __version__
 from ntupleml.command_line import USER_ERROR, run
 from ntupleml.commands import application, dataset, start, testing, training
+from ntupleml.commands.command import Command
 from ntupleml.errors import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ntupleml.commands.command import Command
+# Names of verbs come first, options of a verb after a dash, files of the folder everywhere else.
+_COMPLETION = """\
+_ntupleml() {{
+    local word="${{COMP_WORDS[COMP_CWORD]}}" words=""
+    if [ "$COMP_CWORD" -eq 1 ]; then
+        words="{verbs}"
+    else
+        case "${{COMP_WORDS[1]}}" in
+{cases}
+        esac
+        [[ "$word" == -* ]] || words=""
+    fi
+    COMPREPLY=($(compgen -W "$words" -- "$word"))
+    [ "$COMP_CWORD" -eq 1 ] || [[ "$word" == -* ]] || COMPREPLY+=($(compgen -f -- "$word"))
+}}
+complete -o filenames -F _ntupleml ntupleml
+"""
 
+
+def _completion_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh"), help="the shell")
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    """Print what a shell is to evaluate."""
+    cases = []
+    for verb in verbs():
+        options = [name for action in parser_of(verb, verb)._actions for name in action.option_strings]
+        cases.append(f'            {verb}) words="{" ".join(options)}" ;;')
+    if arguments.shell == "zsh":
+        sys.stdout.write("autoload -U +X bashcompinit && bashcompinit\n")
+    sys.stdout.write(_COMPLETION.format(verbs=" ".join(verbs()), cases="\n".join(cases)))
+    return 0
+
+
+_COMPLETE = Command(
+    'Print completion of verbs, options and files for a shell: eval "$(ntupleml completion bash)".',
+    _completion,
+    _completion_arguments,
+)
 #: All verbs, by the stage that they belong to.
 STAGES: dict[str, dict[str, Command]] = {
-    "first steps": start.COMMANDS,
+    "first steps": {**start.COMMANDS, "completion": _COMPLETE},
     "dataset: ntuples to fold files": dataset.COMMANDS,
     "training: fold files to models": training.COMMANDS,
     "testing: models to numbers and figures": testing.COMMANDS,

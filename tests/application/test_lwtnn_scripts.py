@@ -14,10 +14,10 @@ import pytest
 import uproot
 import yaml
 
+from ntupleml.application.htt_ml_export import export_to_json
+from ntupleml.application.lwtnn_export import export_to_lwtnn
 from ntupleml.artifacts import TrainingRecord, model_files, sha256_of_file, write_record
 from ntupleml.errors import NtuplemlError
-from ntupleml.lwtnn.export_htt_ml import export_to_json
-from ntupleml.lwtnn.export_training import export_to_lwtnn
 from ntupleml.preprocessing import fit_scaler, write_preprocessing
 
 if TYPE_CHECKING:

@@ -110,7 +110,7 @@ def _paths(configs: Configs) -> list[Path]:
         return paths
     if configs.training is None:
         raise NtuplemlError(f"{configs.where}: key 'classifiers' is missing; list the files, or give CONFIG_TRAINING")
-    from ntupleml.lwtnn.export_training import lwtnn_path
+    from ntupleml.artifacts.files import lwtnn_path
 
     num_folds = configs.training.num_folds
     paths = [lwtnn_path(configs.training.output_path, scoring_model(fold, num_folds)) for fold in range(num_folds)]

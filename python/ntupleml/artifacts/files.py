@@ -141,3 +141,14 @@ def sha256_of_file(path: str | Path) -> str:
     """SHA-256 checksum of a file's content, as 64 hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def lwtnn_path(output_path: str | Path, fold: int) -> Path:
+    """Where the lwtnn file of a fold's model is.
+
+    Examples
+    --------
+    >>> lwtnn_path("example", 1).as_posix()
+    'example/fold1_lwtnn.json'
+    """
+    return Path(output_path) / f"fold{fold}_lwtnn.json"

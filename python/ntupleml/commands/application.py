@@ -281,7 +281,7 @@ def _lwtnn_export_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _export_to_lwtnn(arguments: argparse.Namespace) -> int:
-    from ntupleml.lwtnn.export_training import export_to_lwtnn
+    from ntupleml.application.lwtnn_export import export_to_lwtnn
 
     export_to_lwtnn(arguments.config_training, arguments.fold, form=arguments.form, overwrite=arguments.overwrite)
     return 0
@@ -301,7 +301,7 @@ def _json_export_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _export_to_json(arguments: argparse.Namespace) -> int:
-    from ntupleml.lwtnn.export_htt_ml import export_to_json
+    from ntupleml.application.htt_ml_export import export_to_json
 
     export_to_json(
         arguments.config_training,

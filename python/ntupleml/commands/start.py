@@ -23,24 +23,6 @@ log = logging.getLogger("ntupleml.start")
 _CONFIGS = ("dataset", "training", "testing", "application")
 _FOLDER = "example"
 
-# Names of verbs come first, options of a verb after a dash, files of the folder everywhere else.
-_COMPLETION = """\
-_ntupleml() {{
-    local word="${{COMP_WORDS[COMP_CWORD]}}" words=""
-    if [ "$COMP_CWORD" -eq 1 ]; then
-        words="{verbs}"
-    else
-        case "${{COMP_WORDS[1]}}" in
-{cases}
-        esac
-        [[ "$word" == -* ]] || words=""
-    fi
-    COMPREPLY=($(compgen -W "$words" -- "$word"))
-    [ "$COMP_CWORD" -eq 1 ] || [[ "$word" == -* ]] || COMPREPLY+=($(compgen -f -- "$word"))
-}}
-complete -o filenames -F _ntupleml ntupleml
-"""
-
 
 def _example_arguments(parser: argparse.ArgumentParser) -> None:
     add_overwrite(parser, "the files of an earlier run")
@@ -125,24 +107,6 @@ def _init(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _completion_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("shell", choices=("bash", "zsh"), help="the shell")
-
-
-def _completion(arguments: argparse.Namespace) -> int:
-    """Print what a shell is to evaluate."""
-    from ntupleml.cli import parser_of, verbs
-
-    cases = []
-    for verb in verbs():
-        options = [name for action in parser_of(verb, verb)._actions for name in action.option_strings]
-        cases.append(f'            {verb}) words="{" ".join(options)}" ;;')
-    if arguments.shell == "zsh":
-        sys.stdout.write("autoload -U +X bashcompinit && bashcompinit\n")
-    sys.stdout.write(_COMPLETION.format(verbs=" ".join(verbs()), cases="\n".join(cases)))
-    return 0
-
-
 COMMANDS = {
     "example": Command(
         "Run the toy from beginning to end in the current folder: ntuples, fold files, training, report, scores.",
@@ -153,10 +117,5 @@ COMMANDS = {
         "Look at ntuples and write commented configs for them: processes, event numbers, weights, variables.",
         _init,
         _init_arguments,
-    ),
-    "completion": Command(
-        'Print completion of verbs, options and files for a shell: eval "$(ntupleml completion bash)".',
-        _completion,
-        _completion_arguments,
     ),
 }

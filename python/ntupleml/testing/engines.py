@@ -265,8 +265,8 @@ def evaluator_of_export(path: Path, model: TrainedModel, content: bytes | None =
 def _lwtnn_evaluator(model: TrainedModel, output_path: Path, engine: str) -> Evaluator:
     """The lwtnn file of a Keras model, through ONNX Runtime or the library itself."""
     from ntupleml.artifacts import record_hash
+    from ntupleml.artifacts.files import lwtnn_path
     from ntupleml.lwtnn import read_network
-    from ntupleml.lwtnn.export_training import lwtnn_path
     from ntupleml.lwtnn.json_file import read_json
     from ntupleml.onnx_models.lwtnn import lwtnn_to_onnx
     from ntupleml.scoring.lwtnn_library import library_evaluator

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml import __version__
+from ntupleml.artifacts.files import lwtnn_path
 from ntupleml.atomic import all_or_none, replace_file
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from ntupleml.artifacts import TrainedModel
     from ntupleml.config import TrainingConfig
@@ -31,17 +32,6 @@ class LoadedModel(NamedTuple):
     def complement(self) -> bool:
         """Whether a single output stands for the scores of two classes."""
         return int(self.model.output_shape[-1]) == 1 and len(self.trained.record.classes) == 2
-
-
-def lwtnn_path(output_path: str | Path, fold: int) -> Path:
-    """Where the lwtnn file of a fold's model is.
-
-    Examples
-    --------
-    >>> lwtnn_path("example", 1).as_posix()
-    'example/fold1_lwtnn.json'
-    """
-    return Path(output_path) / f"fold{fold}_lwtnn.json"
 
 
 def export_to_lwtnn(config_path: str | Path, fold: str, *, form: Form = "auto", overwrite: bool = False) -> list[Path]:
@@ -127,8 +117,8 @@ def load(trained: TrainedModel) -> LoadedModel:
 
 
 def _export(loaded: LoadedModel, config: TrainingConfig, path: Path, form: Form, overwrite: bool) -> None:
-    from ntupleml.lwtnn.export_check import as_text, largest_difference
-    from ntupleml.lwtnn.export_events import events_to_compare
+    from ntupleml.application.export_events import events_to_compare
+    from ntupleml.application.lwtnn_export_check import as_text, largest_difference
 
     record, files = loaded.trained.record, loaded.trained.files
     events = events_to_compare(config, record, loaded.scaler)

@@ -13,10 +13,10 @@ from ntupleml.errors import NtuplemlError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ntupleml.application.lwtnn_export import LoadedModel
     from ntupleml.artifacts import TrainedModel
     from ntupleml.config import ApplicationConfig, TrainingConfig
     from ntupleml.lwtnn.export_keras2 import OldLayer
-    from ntupleml.lwtnn.export_training import LoadedModel
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +63,8 @@ def export_to_json(
         If a key is missing or has a wrong length, a model is not there, its preprocessing is not linear, or lwtnn's
         own converter could not read its layers.
     """
+    from ntupleml.application.lwtnn_export import load, refuse_quantiles
     from ntupleml.config import ApplicationConfig, TrainingConfig, load_config
-    from ntupleml.lwtnn.export_training import load, refuse_quantiles
 
     training = load_config(training_path, TrainingConfig)
     application = load_config(application_path, ApplicationConfig)
@@ -167,8 +167,8 @@ def _export(loaded: LoadedModel, training: TrainingConfig, paths: ExportPaths, o
 def _difference(
     loaded: LoadedModel, training: TrainingConfig, layers: Sequence[OldLayer], inputs: Sequence[dict[str, Any]]
 ) -> float:
-    from ntupleml.lwtnn.export_check import largest_difference
-    from ntupleml.lwtnn.export_events import events_to_compare
+    from ntupleml.application.export_events import events_to_compare
+    from ntupleml.application.lwtnn_export_check import largest_difference
     from ntupleml.lwtnn.export_keras2 import as_lwtnn_layers
 
     record = loaded.trained.record
