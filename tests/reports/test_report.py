@@ -257,7 +257,7 @@ def test_the_page_begins_with_a_sentence_a_picture_and_the_table(analysis: Any) 
     assert made.introduction.endswith(" events that its models never saw; 1 of 2 checks ask for a look.")
     assert made.introduction.count(".") == 1 + cell_text(areas[best]).count(".")
     pictures, table = made.groups[:2]
-    assert [picture.name for picture in pictures.pictures] == ["roc_classes"]
+    assert [picture.name for picture in pictures.pictures] == ["roc_curves"]
     assert table.tables[0].header[0] == "Method"
 
 

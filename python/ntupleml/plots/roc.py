@@ -78,7 +78,9 @@ def draw_class_roc(
     return _draw_blocks([block], config, factors=True)
 
 
-def draw_all_class_rocs(results: Mapping[str, Mapping[str, RocSummary | Undefined]], config: PlotConfig) -> Figure:
+def draw_all_class_rocs(
+    results: Mapping[str, Mapping[str, RocSummary | Undefined]], config: PlotConfig, *, overview: bool = False
+) -> Figure:
     """Draw the ROC curves of all classes against the rest; call it inside `plot_style`.
 
     Those of one method are in the same panels. Of several methods, each class has panels as of `draw_class_roc`.
@@ -88,6 +90,8 @@ def draw_all_class_rocs(results: Mapping[str, Mapping[str, RocSummary | Undefine
     results : mapping
         By class and, within it, by method.
     config : PlotConfig
+    overview : bool, default: False
+        Whether only the rejection is drawn, without factors and ratios, so that the classes stand side by side.
     """
     labels = class_labels(results, config)
     if max(map(len, results.values())) == 1:
@@ -95,11 +99,13 @@ def draw_all_class_rocs(results: Mapping[str, Mapping[str, RocSummary | Undefine
             label: one for label, methods in zip(labels, results.values(), strict=True) for one in methods.values()
         }
         block = _Block("Each class against the rest", *_points_and_areas(curves), range(len(labels)))
-        return _draw_blocks([block], config, factors=True, compared=False)
+        return _draw_blocks([block], config, factors=not overview, compared=False)
     blocks = [
         _Block(f"{label} against the rest", *_points_and_areas(_literal_keys(methods)))
         for label, methods in zip(labels, results.values(), strict=True)
     ]
+    if overview:
+        return _draw_blocks(blocks, config, compared=False)
     return _draw_blocks(blocks, config, factors=True, columns=2)
 
 

@@ -76,10 +76,7 @@ def roc_pictures(
     """
     found = rocs_of_methods(events) if rocs is None else rocs
     classes = events.classes
-    rest = {
-        name: {method: one.against_rest[name] for method, one in found.items()}
-        for name in (classes[:1] if len(classes) == 2 else classes)
-    }
+    rest = _against_rest(classes, found)
     pictures = {name: _rest_picture(name, results, found, classes) for name, results in rest.items()}
     if len(classes) == 2:
         return list(pictures.values())
@@ -114,6 +111,28 @@ def roc_pictures(
     ]
 
 
+def roc_overview(events: TestedEvents, rocs: Mapping[str, ClassRocs]) -> Picture:
+    """The curves of all methods, each class against the rest, as one small picture called ``roc_curves``."""
+    rest = _against_rest(events.classes, rocs)
+    return Picture(
+        "roc_curves",
+        "ROC curves of each class against the rest by its score: background rejection 1 − ε_B against signal "
+        f"efficiency. Bands: one standard deviation.{_all_remarks(rest)}",
+        partial(_draw_all, rest, "overview"),
+        {"average_auc": {method: as_plain(one.average_auc) for method, one in rocs.items()}},
+    )
+
+
+def _against_rest(
+    classes: Sequence[str], rocs: Mapping[str, ClassRocs]
+) -> dict[str, dict[str, RocSummary | Undefined]]:
+    """Curves by class and method; of two classes those of the first."""
+    return {
+        name: {method: one.against_rest[name] for method, one in rocs.items()}
+        for name in (classes[:1] if len(classes) == 2 else classes)
+    }
+
+
 def _all_remarks(rest: Mapping[str, Mapping[str, RocSummary | Undefined]]) -> str:
     texts = {name: _remarks(results) for name, results in rest.items()}
     return "".join(f" {name}:{text}" for name, text in texts.items() if text)
@@ -122,7 +141,9 @@ def _all_remarks(rest: Mapping[str, Mapping[str, RocSummary | Undefined]]) -> st
 def _draw_all(results: Any, what: str, config: PlotConfig) -> Figure:
     from ntupleml.plots.roc import draw_all_class_rocs, draw_all_pair_rocs
 
-    return draw_all_class_rocs(results, config) if what == "classes" else draw_all_pair_rocs(results, config)
+    if what == "pairs":
+        return draw_all_pair_rocs(results, config)
+    return draw_all_class_rocs(results, config, overview=what == "overview")
 
 
 def roc_files(preparation: Preparation, *, overwrite: bool = False) -> list[Path]:

@@ -6,29 +6,26 @@ from typing import TYPE_CHECKING
 
 from ntupleml.reports.material import POOLED
 from ntupleml.reports.page import Group, Section
-from ntupleml.testing.roc import roc_pictures
+from ntupleml.testing.roc import roc_overview, roc_pictures
 
 if TYPE_CHECKING:
     from ntupleml.plots.pictures import Picture
     from ntupleml.reports.material import Material
 
 
-_PAIRS = "roc_pairs"
-
-
 def section(material: Material) -> Section:
-    """Of three or more classes, each against each other class; each against the rest is where the page begins."""
-    pairs = tuple(picture for picture in _pictures(material) if picture.name == _PAIRS)
-    introduction = "Each class against the rest is at the beginning of the page. Higher curves are better."
-    groups = (Group("Each class against each other class", (), (), pairs),) if pairs else ()
-    return Section("roc", "ROC curves", introduction, groups)
-
-
-def first_pictures(material: Material) -> tuple[Picture, ...]:
-    """What the page begins with: each class against the rest, by all methods."""
-    return tuple(picture for picture in _pictures(material) if picture.name != _PAIRS)
-
-
-def _pictures(material: Material) -> list[Picture]:
+    """Each class against the rest and, of three or more classes, against each other class."""
     rocs = {method: material.rocs[method][POOLED] for method in material.methods}
-    return roc_pictures(material.events, rocs, in_panels=True)
+    pictures = roc_pictures(material.events, rocs, in_panels=True)
+    rest = tuple(picture for picture in pictures if picture.name != "roc_pairs")
+    pairs = tuple(picture for picture in pictures if picture.name == "roc_pairs")
+    groups = [Group("Each class against the rest", (), (), rest)]
+    if pairs:
+        groups.append(Group("Each class against each other class", (), (), pairs))
+    introduction = "Events that the models never saw, by the score of the class. Higher curves are better."
+    return Section("roc", "ROC curves", introduction, tuple(groups))
+
+
+def first_picture(material: Material) -> Picture:
+    """What the page begins with: the curves of all methods, each class against the rest."""
+    return roc_overview(material.events, {method: material.rocs[method][POOLED] for method in material.methods})

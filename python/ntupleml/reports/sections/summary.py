@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def section(material: Material, verdicts: Sequence[tuple[str, Verdict]]) -> Section:
     """AUC of all methods and folds, the verdicts of all sections, the events, and what is left out."""
     groups = [
-        _first_pictures(material),
+        _first_picture(material),
         Group("Area under the ROC curve", (_AREAS,), (auc_table(material),)),
         _at_a_glance(verdicts, material.methods),
         Group("Tested events", (_tested(material), *_sampling(material)), (events_table(material),)),
@@ -59,12 +59,12 @@ def _area_of_all(material: Material, method: str) -> Measurement | Undefined:
     return areas[0] if len(areas) == 2 and _are_equal(*areas) else rocs.average_auc
 
 
-def _first_pictures(material: Material) -> Group:
+def _first_picture(material: Material) -> Group:
     """The ROC curves of all methods, or why there are none."""
-    pictures = attempt(lambda: roc.first_pictures(material), "ROC curves")
-    if isinstance(pictures, Undefined):
-        return Group("", (f"ROC curves: not made: {pictures.reason}",))
-    return Group("", (), (), pictures)
+    picture = attempt(lambda: roc.first_picture(material), "ROC curves")
+    if isinstance(picture, Undefined):
+        return Group("", (f"ROC curves: not made: {picture.reason}",))
+    return Group("", (), (), (picture,))
 
 
 def _at_a_glance(verdicts: Sequence[tuple[str, Verdict]], methods: Sequence[str]) -> Group:
