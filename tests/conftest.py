@@ -26,10 +26,12 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 @pytest.fixture(autouse=True)
 def _no_handlers_left_behind() -> Iterator[None]:
-    """What a script's main function logs to is closed after its test; later log lines must not go there."""
-    root = logging.getLogger()
-    before = set(root.handlers)
+    """What a script's main function logs to, and how much, ends with its test; later log lines must not go there."""
+    root, ours = logging.getLogger(), logging.getLogger("ntupleml")
+    before, levels = set(root.handlers), (root.level, ours.level)
     yield
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
     for handler in [one for one in root.handlers if type(one) is logging.StreamHandler and one not in before]:
         root.removeHandler(handler)
 
