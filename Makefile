@@ -89,7 +89,7 @@ test-lower-bounds: ## all tests with the oldest versions that pyproject.toml adm
 	@python3 -m venv .venv-lower-bounds
 	.venv-lower-bounds/bin/pip install --quiet uv
 	.venv-lower-bounds/bin/uv pip install --python .venv-lower-bounds/bin/python --resolution lowest-direct \
-	    --prerelease if-necessary --editable '.[root,dev]'
+	    --prerelease if-necessary --editable '.[batch,keras,root,trees,dev]'
 	.venv-lower-bounds/bin/python -m pytest -n 2 --dist loadfile
 
 lint: ## formatting, linter, order of imports and types
