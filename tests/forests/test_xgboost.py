@@ -239,7 +239,10 @@ FAULTS = {
         "categorical features; train on numbers only",
     ),
     "no nodes": (empty_tree, "lists of its nodes are not of one length"),
-    "class outside": (set_parameter("num_class", "2"), "base_score is .*; 2 numbers, or one for all"),
+    "class outside": (
+        set_parameter("num_class", "2"),
+        "base_score is .*; 2 numbers, or one for all|goes from 0 to 2; 0 to 1",
+    ),
     "many classes": (set_parameter("num_class", "999999999"), "num_class is 999999999, but there are 6 trees"),
     "many inputs": (set_parameter("num_feature", "999999999"), "at most 100000 inputs are possible"),
     "number of inputs": (set_parameter("num_feature", "many"), "num_feature is 'many'; a number from 1 on"),

@@ -86,7 +86,7 @@ def save_forest(path: str | Path, forest: Forest, *, overwrite: bool = False) ->
     for name in _SCALARS:
         arrays[name] = arrays[name].reshape(())
     with replace_file(path, overwrite=overwrite) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # NumPy 2.0 takes options for arrays
     log.debug("%s: %d trees written", path, forest.num_trees)
 
 
