@@ -111,6 +111,18 @@ def test_closed_streams_are_no_place_for_files(tmp_path: Path, project: Path) ->
     assert subprocess.run(command, shell=True, check=False).returncode == 0
 
 
+def test_processes_of_a_script_without_streams_have_streams() -> None:
+    """Workers inherit the standard streams; without them, a file of theirs would be what libraries write errors to."""
+    child = "import os; [os.fstat(descriptor) for descriptor in range(3)]"
+    parent = f"""
+        import argparse, subprocess, sys
+        from ntupleml.command_line import run
+        sys.exit(run(lambda _: subprocess.run([sys.executable, "-c", {child!r}]).returncode, argparse.ArgumentParser(), []))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(parent)]
+    assert subprocess.run(["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command], check=False).returncode == 0
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_is_there_at_once(script: str, run_script: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     done = run_script(script, "--help")
