@@ -117,7 +117,8 @@ def test_processes_of_a_script_without_streams_have_streams() -> None:
     parent = f"""
         import argparse, subprocess, sys
         from ntupleml.command_line import run
-        sys.exit(run(lambda _: subprocess.run([sys.executable, "-c", {child!r}]).returncode, argparse.ArgumentParser(), []))
+        child = [sys.executable, "-c", {child!r}]
+        sys.exit(run(lambda _: subprocess.run(child).returncode, argparse.ArgumentParser(), []))
     """
     command = [sys.executable, "-c", textwrap.dedent(parent)]
     assert subprocess.run(["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command], check=False).returncode == 0

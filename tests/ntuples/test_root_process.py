@@ -170,6 +170,31 @@ def test_without_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         stop_root()
 
 
+def test_a_root_that_cannot_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What its process was sent and never read is no error of the connection, and hides no interruption."""
+    started = tmp_path / "started"
+    crash = f"import os; open({str(started)!r}, 'w').write(str(os.getpid())); os.kill(os.getpid(), {signal.SIGABRT:d})"
+    (tmp_path / "ROOT.py").write_text(crash)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def interrupted() -> Iterator[int]:
+        while not (started.exists() and started.read_text()):
+            time.sleep(0.01)
+        _wait_for_end(int(started.read_text()))
+        yield from ()
+        raise KeyboardInterrupt
+
+    stop_root()
+    try:
+        with pytest.raises(NtuplemlError, match=r"^a\.root: the process that starts ROOT has ended \(SIGABRT\); see"):
+            run_with_root(add, 1, 2, where="a.root")
+        started.unlink()
+        with pytest.raises(KeyboardInterrupt):
+            run_with_root(total, where="a.root", chunks=interrupted())
+    finally:
+        stop_root()
+
+
 def test_no_process_is_left_when_the_one_that_needs_it_is_killed() -> None:
     code = (
         f"import os, signal; from ntupleml.ntuples.root_process import run_with_root; import {__name__} as t;"

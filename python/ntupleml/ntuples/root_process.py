@@ -32,6 +32,7 @@ _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); import ntupleml.ntuples.root_process as p; p.serve()"
 )
 _WORK = b"work"
+_KILLED = "the process of ROOT was killed (SIGKILL); the memory may be too small for it"
 #: What the process of ROOT says: that it wants the next chunk, a result, an error of the input, or one of this program.
 _NEXT, _RESULT, _REFUSED, _FAILED = "next", "result", "refused", "failed"
 
@@ -143,17 +144,32 @@ class _Server:
             with connection, suppress(_GoneError):
                 answer = _conversation(connection, request, chunks)
         finally:
-            status = self._control.recv(16)  # comes when the fork has ended, which it does when nobody listens
+            status = self._end_of_fork()
             self._has_ended = not status
         where = request[2]
         if answer is None:
-            raise NtuplemlError(f"{where}: {_as_text(status)}; the file was left as it was")
+            ended = _as_text(int(status)) if status else self._as_text()
+            raise NtuplemlError(f"{where}: {ended}; the file was left as it was")
         kind, value = answer
         if kind == _REFUSED:
             raise NtuplemlError(value)
         if kind == _FAILED:
             raise RuntimeError(f"{where}: the process of ROOT failed:\n{value}")
         return value
+
+    def _end_of_fork(self) -> bytes:
+        """Its status, which comes when it has ended (it does when nobody listens); empty if this process has, too."""
+        with suppress(ConnectionError):  # no error of its own: it would take the place of an interruption
+            return self._control.recv(16)
+        return b""
+
+    def _as_text(self) -> str:
+        """What became of this process itself."""
+        code = self._process.wait()
+        if code == -signal.SIGKILL:
+            return _KILLED
+        ended = signal.Signals(-code).name if code < 0 else f"status {code}"
+        return f"the process that starts ROOT has ended ({ended}); see whether python -c 'import ROOT' works"
 
 
 class _GoneError(Exception):
@@ -187,13 +203,13 @@ def _as_gone() -> Iterator[None]:
         raise _GoneError from error
 
 
-def _as_text(status: bytes) -> str:
-    """What became of a process that gave no answer."""
-    code = os.waitstatus_to_exitcode(int(status)) if status else -signal.SIGKILL
+def _as_text(status: int) -> str:
+    """What became of a fork that gave no answer."""
+    code = os.waitstatus_to_exitcode(status)
     if code == -signal.SIGXCPU:
         return f"ROOT did not come to an end within {SECONDS_PER_STEP} seconds, so the file is probably damaged"
     if code == -signal.SIGKILL:
-        return "the process of ROOT was killed (SIGKILL); the memory may be too small for it"
+        return _KILLED
     if code < 0:
         return f"ROOT crashed ({signal.Signals(-code).name}), so the file is probably damaged"
     return f"ROOT ended its process (status {code})"
