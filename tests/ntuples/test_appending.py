@@ -588,6 +588,17 @@ def test_a_symbolic_link_stays_and_its_target_is_extended(rich: Path, tmp_path: 
     assert [path.name for path in (tmp_path / "links").iterdir()] == ["link.root"]
 
 
+@pytest.mark.parametrize("name", ["a#b.root", "a?b.root", "a$HOME.root", "$(id).root", "a#b/`c`.root", "a'b\"*~ä.root"])
+def test_names_that_root_takes_for_an_address_or_a_shell(rich: Path, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "names" / name
+    path.parent.mkdir(parents=True)
+    shutil.copy(rich, path)
+    columns = scores()
+    append_branches(path, TREE, TYPES, chunks(columns))
+    assert tree_values(path, TREE)["ml_score_a"] == columns["ml_score_a"].tolist()
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+
 def test_a_truncated_file_is_refused(rich: Path) -> None:
     rich.write_bytes(rich.read_bytes()[:-100])
     with pytest.raises(NtuplemlError, match="is truncated"):

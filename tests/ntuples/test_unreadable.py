@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -146,6 +147,12 @@ def test_without_root_no_damage_is_claimed(tmp_path: Path, monkeypatch: pytest.M
 )
 def test_what_root_says(strange: Path, place: tuple[str, ...], is_read: bool) -> None:
     assert ("but ROOT can" in verdict(Place(f"{strange}/partial.root", *place))) == is_read  # type: ignore[arg-type]
+
+
+def test_root_is_asked_about_files_of_any_name(strange: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a#b$HOME?.root"
+    shutil.copy(strange / "partial.root", path)
+    assert "but ROOT can" in verdict(Place(str(path), "partial"))
 
 
 def test_root_is_asked_about_rntuples(root_written: Path, tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml.ntuples.remote import is_remote
-from ntupleml.root import import_root
+from ntupleml.root import import_root, name_for_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +81,8 @@ def answer(question: str) -> int:
     place = Place(*json.loads(question))
     root = import_root()
     try:
-        return 0 if _reads(root, place) else _UNREADABLE
+        with nullcontext(place.path) if is_remote(place.path) else name_for_root(place.path) as name:
+            return 0 if _reads(root, place._replace(path=name)) else _UNREADABLE
     except Exception:  # PyROOT raises errors of many kinds for what ROOT cannot read
         return _UNREADABLE
 

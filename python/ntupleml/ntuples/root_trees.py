@@ -14,7 +14,7 @@ from ntupleml.ntuples.branch_types import number_type, vector_item
 from ntupleml.ntuples.layout import Key, Range, read_layout
 from ntupleml.ntuples.marks import MARK_NAME
 from ntupleml.ntuples.root_code import compiled, root_errors
-from ntupleml.root import import_root
+from ntupleml.root import import_root, name_for_root
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -149,8 +149,8 @@ def extend_tree(
         the new one: a list, an object.
     """
     root = import_root()
-    with root_errors(where):
-        file = compiled().ExtendedFile(str(path))
+    with root_errors(where), name_for_root(path) as name:
+        file = compiled().ExtendedFile(name)
         if file.IsZombie():
             raise NtuplemlError(f"{where}: ROOT cannot open the copy of its file")
         try:
@@ -193,9 +193,9 @@ def described_tree(path: Path, key: Key, all_keys: Sequence[Key], but: Container
         If ROOT has to repair the file, lacks an object, or cannot read the tree.
     """
     root = import_root()
-    with root_errors(where):
+    with root_errors(where), name_for_root(path) as name:
         try:
-            file = root.TFile(str(path))
+            file = root.TFile(name)
         except OSError as error:
             raise NtuplemlError(f"{where}: ROOT cannot open its extended copy") from error
         if file.TestBit(root.TFile.kRecovered):
