@@ -233,9 +233,15 @@ def test_a_plan_without_selection_has_the_key_of_earlier_releases(analysis: Any)
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"selection": "jet_ptt > 3"}, r"application\.yaml: selection: .*no branch 'jet_ptt'.*nearest: 'jet_pt'"),
+        (
+            {"selection": "jet_ptt > 3"},
+            r"\.root: tree '\S+': .*application\.yaml: selection: .*no branch 'jet_ptt'.*nearest: 'jet_pt'",
+        ),
         ({"selection": "jet_pt >"}, r"application\.yaml: selection: "),
-        ({"selection": "ml_score_signal > 0"}, r"application\.yaml: selection: .*no branch 'ml_score_signal'"),
+        (
+            {"selection": "ml_score_signal > 0"},
+            r"\.root: tree '\S+': .*application\.yaml: selection: .*no branch 'ml_score_signal'",
+        ),
     ],
 )
 def test_wrong_formulas_are_one_line_and_nothing_is_written(jets: Jets, keys: dict[str, Any], message: str) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ntupleml.errors import NtuplemlError
 from ntupleml.expressions import parse
 
 if TYPE_CHECKING:
@@ -40,9 +41,12 @@ class Selection(NamedTuple):
         """Columns that the formula needs, checked to be there."""
         if self.formula is None:
             return []
-        self.formula.check_branches(ntuple.branches)
         lengths = {name: one.length for name, one in ntuple.branches.items() if one.length is not None}
-        self.formula.check_elements(lengths)
+        try:
+            self.formula.check_branches(ntuple.branches)
+            self.formula.check_elements(lengths)
+        except NtuplemlError as error:
+            raise NtuplemlError(f"{ntuple.path}: tree '{ntuple.tree_path}': {error}") from None
         return sorted(self.formula.columns)
 
     def as_key(self) -> dict[str, Any]:
