@@ -110,6 +110,61 @@ def test_trees_of_one_file_are_processes(tmp_path: Path) -> None:
     assert {name: process["tree_path"] for name, process in processes.items()} == {"sig": "sig", "bkg": "bkg"}
 
 
+def test_files_called_alike_are_processes_by_their_folders(tmp_path: Path) -> None:
+    files = []
+    for name in ("sig", "bkg"):
+        (tmp_path / name).mkdir()
+        files.append(write(tmp_path / name / "ntuple.root", branches(1)))
+    paths = write_first_configs(files, "events", tmp_path / "new")
+    assert list(yaml.safe_load(paths[0].read_text())["processes"]) == ["sig_ntuple", "bkg_ntuple"]
+
+
+@pytest.mark.parametrize("names", [("a.root", "a.root"), ("x-1.root", "x_1.root")])
+def test_no_process_hides_another(tmp_path: Path, names: tuple[str, str]) -> None:
+    files = [write(tmp_path / name, branches(1)) for name in names]
+    with pytest.raises(NtuplemlError, match=rf"{names[1]}: process '\w+' is .*{names[0]} already; name each file once"):
+        write_first_configs(files, "events", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_files_beside_that_are_no_processes_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("signal", "w"):
+        write(tmp_path / f"{name}.root", branches(1))
+    (tmp_path / "broken.root").write_bytes(b"nothing of ROOT")
+    write(tmp_path / "empty.root", {name: column[:0] for name, column in branches(1).items()})
+    write_first_configs([tmp_path / "signal.root"], "events", tmp_path / "new")
+    shown = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(shown) == 2
+    assert "broken.root: is not a ROOT file" in shown[0]
+    assert "empty.root: tree 'events' has no entries" in shown[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "reason"),
+    [
+        ("met", np.full(EVENTS, np.nan, np.float32), "NaN"),
+        ("met", np.full(EVENTS, -1, np.float32), "the same in all events of a process"),
+        ("eventNumber", np.arange(EVENTS, dtype=np.uint64) + 2**63, "bookkeeping"),
+        ("eventNumber", np.arange(EVENTS, dtype=np.float64), "bookkeeping"),
+    ],
+)
+def test_every_process_is_looked_at(tmp_path: Path, name: str, other: Any, reason: str) -> None:
+    """What the first process has may be unusable in the second."""
+    trees = [(str(write(tmp_path / "a.root", branches(1))), "events")]
+    trees.append((str(write(tmp_path / "b.root", branches(2) | {name: other})), "events"))
+    roles = roles_of_branches(trees)
+    assert name not in (roles.event, *roles.variables)
+    assert [name in names for text, names in roles.left_out.items() if text.startswith(reason)] == [True]
+
+
+def test_sums_of_weights_that_are_no_numbers_are_shown(tmp_path: Path) -> None:
+    for name, last in (("a", 1.0), ("b", np.nan)):
+        weights = np.append(np.ones(EVENTS - 1), last).astype(np.float32)
+        write(tmp_path / f"{name}.root", branches(1) | {"mcEventWeight": weights})
+    paths = write_first_configs([tmp_path / "a.root"], "events", tmp_path / "new")
+    assert "# class_weights: the sums of weights are a 400, b nan\n" in paths[1].read_text()
+
+
 def test_class_weights_make_classes_weigh_the_same(tmp_path: Path) -> None:
     for name, weight in (("a", 1.0), ("b", 4.0)):
         write(tmp_path / f"{name}.root", branches(1) | {"mcEventWeight": np.full(EVENTS, weight, np.float32)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,8 +13,6 @@ from ntupleml.ntuples.sources import as_numpy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from ntupleml.ntuples.reading import Ntuple
 
 #: Entries of a tree that are looked at.
 FIRST_ENTRIES = 20_000
@@ -85,11 +83,11 @@ def roles_of_branches(trees: Sequence[tuple[str, str]]) -> Roles:
     common = _common_branches(trees)
     with open_ntuple(*trees[0]) as ntuple:
         scalars = [name for name in common if ntuple.branches[name].kind == "scalar"]
-        values = _first_values(ntuple, scalars)
         vectors = [name for name in common if ntuple.branches[name].kind == "vector"]
-    roles = Roles(event=_event_branch(values))
-    for name, column in values.items():
-        reason = None if name == roles.event else _why_left_out(name, column, roles)
+    seen = _what_all_trees_show(trees, scalars)
+    roles = Roles(event=_event_branch(seen))
+    for name, values in seen.items():
+        reason = None if name == roles.event else _why_left_out(name, values, roles)
         if reason is not None:
             roles.left_out.setdefault(reason, []).append(name)
         elif name != roles.event and name not in roles.weights:
@@ -115,22 +113,42 @@ def _common_branches(trees: Sequence[tuple[str, str]]) -> list[str]:
     return common or []
 
 
-def _first_values(ntuple: Ntuple, names: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
-    """First values of branches; a branch that cannot be read is left out."""
-    values: dict[str, np.ndarray[Any, Any]] = {}
-    for start in range(0, len(names), _AT_A_TIME):
-        some = names[start : start + _AT_A_TIME]
-        for chunk in ntuple.chunks(some, FIRST_ENTRIES):
-            values |= {name: as_numpy(chunk.columns[name]) for name in some}
-            break
-    return values
+class _Seen(NamedTuple):
+    """What the first values of a branch show: whether they could be event numbers, are all finite, and differ."""
+
+    event_numbers: bool
+    finite: bool
+    varies: bool
 
 
-def _event_branch(values: dict[str, np.ndarray[Any, Any]]) -> str | None:
+def _what_all_trees_show(trees: Sequence[tuple[str, str]], names: Sequence[str]) -> dict[str, _Seen]:
+    """What holds of the first values of each branch in every tree that has entries."""
+    seen: dict[str, _Seen] = {}
+    for path, tree in trees:
+        with open_ntuple(path, tree) as ntuple:
+            for start in range(0, len(names), _AT_A_TIME):
+                some = names[start : start + _AT_A_TIME]
+                chunk = next(iter(ntuple.chunks(some, FIRST_ENTRIES)), None)
+                for name in some if chunk is not None and chunk.columns else ():
+                    values = _look_at(name, as_numpy(chunk.columns[name]))
+                    seen[name] = _Seen(*map(all, zip(values, seen.get(name, values), strict=True)))
+    return {name: seen[name] for name in names if name in seen}
+
+
+def _look_at(name: str, column: np.ndarray[Any, Any]) -> _Seen:
+    could_be = _plain(name) in _EVENT_NAMES and column.dtype.kind in "iu" and column.max() <= np.iinfo(np.int64).max
+    return _Seen(
+        event_numbers=bool(could_be) and len(np.unique(column)) * 2 > len(column),
+        finite=column.dtype.kind != "f" or bool(np.isfinite(column).all()),
+        varies=bool((column != column[0]).any()),
+    )
+
+
+def _event_branch(seen: dict[str, _Seen]) -> str | None:
     """Branch of whole numbers that is called as event numbers are, and differs from event to event."""
     for wanted in _EVENT_NAMES:
-        for name, column in values.items():
-            if _plain(name) == wanted and column.dtype.kind in "iu" and len(np.unique(column)) * 2 > len(column):
+        for name, values in seen.items():
+            if _plain(name) == wanted and values.event_numbers:
                 return name
     return None
 
@@ -139,7 +157,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _why_left_out(name: str, column: np.ndarray[Any, Any], roles: Roles) -> str | None:
+def _why_left_out(name: str, values: _Seen, roles: Roles) -> str | None:
     """Reason why a branch is no input; None where it can be one. Weights are noted."""
     if _BOOKKEEPING.match(name) or _plain(name) in _EVENT_NAMES:
         return "bookkeeping"
@@ -150,10 +168,10 @@ def _why_left_out(name: str, column: np.ndarray[Any, Any], roles: Roles) -> str 
         return "called like simulated truth, which data do not have"
     if _TRIGGERS.match(name):
         return "triggers and flags"
-    if column.dtype.kind == "f" and not np.isfinite(column).all():
+    if not values.finite:
         return "NaN or infinite in some events; to use them, say `missing: {value: -10}` in training.yaml"
-    if len(np.unique(column)) < 2:
-        return "the same in all events that were looked at"
+    if not values.varies:
+        return "the same in all events of a process that were looked at"
     return None
 
 
@@ -174,7 +192,7 @@ def _of_objects(vectors: Iterable[str], scalars: Sequence[str]) -> list[str]:
         if match and not _TRUTH.search(name) and not _TRIGGERS.match(name):
             collections.setdefault(match[1], []).append(name)
     for collection, names in collections.items():
-        if f"n{collection}" not in scalars:
+        if not {f"n{collection}", *(f"n{name}" for name in names)} & set(scalars):
             found.append(f"Length$({names[0]})")
         found += [f"Alt$({name}[{index}], -10)" for index in range(_OBJECTS) for name in names]
     return found

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import yaml
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
     from ntupleml.config.schema import Schema
     from ntupleml.first_configs.roles import Roles
+
+log = logging.getLogger(__name__)
+
+_Place = TypeVar("_Place", Path, str)
 
 #: Files of a folder that are taken for processes, at most.
 _MOST_PROCESSES = 20
@@ -100,11 +106,16 @@ def write_first_configs(
 def _trees_of_processes(files: Sequence[Path], tree: str) -> dict[str, tuple[Path, str]]:
     """File and tree of each process by its name."""
     if len(files) > 1:
-        return {_class_name(file.stem): (file, tree) for file in files}
+        return {name: (file, tree) for name, file in _names_of_files(files).items()}
     (file,) = files
     siblings = [one for one in sorted(file.parent.glob("*.root")) if one == file or _is_process(one, tree)]
+    if len(siblings) > _MOST_PROCESSES:
+        raise NtuplemlError(
+            f"{file.parent}: {len(siblings)} files have the tree '{tree}', and at most {_MOST_PROCESSES} are taken for "
+            "processes; name a file for each process"
+        )
     if len(siblings) > 1:
-        return {_class_name(one.stem): (one, tree) for one in siblings[:_MOST_PROCESSES]}
+        return {name: (one, tree) for name, one in _names_of_files(siblings).items()}
     with open_ntuple(file, tree) as ntuple:
         branches = set(ntuple.branches)
     same = []
@@ -117,17 +128,45 @@ def _trees_of_processes(files: Sequence[Path], tree: str) -> dict[str, tuple[Pat
             f"{file}: is the only process; name a file for each process, e.g. signal and background, or put their "
             "files into one folder"
         )
-    return {_class_name(one): (file, one) for one in same}
+    return {name: (file, one) for name, one in _distinct([_class_name(one) for one in same], same).items()}
+
+
+def _names_of_files(files: Sequence[Path]) -> dict[str, Path]:
+    """Files by the names of their processes: with that of the folder where files are called alike."""
+    stems = [_class_name(file.stem) for file in files]
+    times = Counter(stems)
+    names = [
+        stem if times[stem] == 1 else _class_name(f"{file.absolute().parent.name}_{file.stem}")
+        for stem, file in zip(stems, files, strict=True)
+    ]
+    return _distinct(names, files)
+
+
+def _distinct(names: Sequence[str], places: Sequence[_Place]) -> dict[str, _Place]:
+    """Files or trees by the names of their processes; refused where two have the same."""
+    named: dict[str, _Place] = {}
+    for name, place in zip(names, places, strict=True):
+        if name in named:
+            raise NtuplemlError(
+                f"{place}: process '{name}' is {named[name]} already; name each file once, and rename what differs in "
+                "signs only"
+            )
+        named[name] = place
+    return named
 
 
 def _is_process(path: Path, tree: str) -> bool:
-    """Whether a file beside the one that was named is another process."""
+    """Whether a file beside the one that was named is another process; what looks like one and is none is logged."""
     if _NO_PROCESS.search(path.stem):
         return False
     try:
-        return any(one.tree_path == tree and one.num_entries for one in list_trees(path))
-    except NtuplemlError:
+        entries = [one.num_entries for one in list_trees(path) if one.tree_path == tree]
+    except NtuplemlError as error:
+        log.warning("left out: %s", error)
         return False
+    if entries and not any(entries):
+        log.warning("left out: %s: tree '%s' has no entries", path, tree)
+    return any(entries)
 
 
 def _class_name(text: str) -> str:
@@ -139,11 +178,12 @@ def _process(name: str, path: Path, tree: str, weight: str | None) -> Process:
     with open_ntuple(path, tree) as ntuple:
         if weight is None:
             return Process(name, path, tree, ntuple.num_entries, float(ntuple.num_entries))
-        parts = [
-            (float(np.sum(chunk.columns[weight], dtype=float)), bool((chunk.columns[weight] < 0).any()))
-            for chunk in ntuple.chunks([weight])
-        ]
-    total = math.fsum(part for part, _ in parts)
+        with np.errstate(invalid="ignore"):  # ∞ − ∞
+            parts = [
+                (float(np.sum(chunk.columns[weight], dtype=float)), bool((chunk.columns[weight] < 0).any()))
+                for chunk in ntuple.chunks([weight])
+            ]
+            total = float(np.sum([part for part, _ in parts]))
     return Process(name, path, tree, ntuple.num_entries, total, any(negative for _, negative in parts))
 
 
@@ -233,7 +273,7 @@ def _training(processes: Sequence[Process], roles: Roles, folder: Path) -> str:
 def _class_weights(processes: Sequence[Process]) -> list[str]:
     """Weights by which all classes weigh the same, and by which a mean event weighs 1."""
     sums = {process.name: process.sum_of_weights for process in processes}
-    if min(sums.values()) <= 0:
+    if not all(0 < value < math.inf for value in sums.values()):
         shown = ", ".join(f"{name} {value:.4g}" for name, value in sums.items())
         return [f"# class_weights: the sums of weights are {shown}"]
     largest = max(sums.values())
