@@ -94,10 +94,17 @@ def test_the_toy_without_extras(tmp_path: Path, bare: dict[str, str]) -> None:
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [("ntupleml roc", {"roc-curves"}), ("ntupleml train-bdt --meth", {"--method"}), ("ntupleml inspect a", {"a.root"})],
+    [
+        ("ntupleml roc", {"roc-curves"}),
+        ("ntupleml train-bdt --meth", {"--method"}),
+        ("ntupleml inspect --d", {"--debug"}),
+        ("ntupleml inspect a", {"a.root"}),
+        ("ntupleml inspect t", {"two words.root"}),
+    ],
 )
 def test_completion(tmp_path: Path, words: str, expected: set[str]) -> None:
     (tmp_path / "a.root").touch()
+    (tmp_path / "two words.root").touch()
     script = subprocess.run(
         [sys.executable, "-m", "ntupleml", "completion", "bash"], capture_output=True, text=True, check=True
     )
@@ -107,7 +114,7 @@ def test_completion(tmp_path: Path, words: str, expected: set[str]) -> None:
     done = subprocess.run(
         ["bash", "-c", f"{script.stdout}\n{ask}"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert set(done.stdout.split()) == expected
+    assert set(done.stdout.splitlines()) == expected
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ntupleml import __version__
-from ntupleml.command_line import USER_ERROR, run
+from ntupleml.command_line import DEBUG, USER_ERROR, run
 from ntupleml.commands import application, dataset, start, testing, training
 from ntupleml.commands.command import Command
 from ntupleml.errors import did_you_mean
@@ -17,7 +17,8 @@ from ntupleml.errors import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Names of verbs come first, options of a verb after a dash, files of the folder everywhere else.
+# Names of verbs come first, options of a verb after a dash, files of the folder everywhere else;
+# these may have blanks in their names, so that only the end of a line ends one.
 _COMPLETION = """\
 _ntupleml() {{
     local word="${{COMP_WORDS[COMP_CWORD]}}" words=""
@@ -30,6 +31,7 @@ _ntupleml() {{
         [[ "$word" == -* ]] || words=""
     fi
     COMPREPLY=($(compgen -W "$words" -- "$word"))
+    local IFS=$'\\n'
     [ "$COMP_CWORD" -eq 1 ] || [[ "$word" == -* ]] || COMPREPLY+=($(compgen -f -- "$word"))
 }}
 complete -o filenames -F _ntupleml ntupleml
@@ -44,7 +46,7 @@ def _completion(arguments: argparse.Namespace) -> int:
     """Print what a shell is to evaluate."""
     cases = []
     for verb in verbs():
-        options = [name for action in parser_of(verb, verb)._actions for name in action.option_strings]
+        options = [name for action in parser_of(verb, verb)._actions for name in action.option_strings] + [DEBUG]
         cases.append(f'            {verb}) words="{" ".join(options)}" ;;')
     if arguments.shell == "zsh":
         sys.stdout.write("autoload -U +X bashcompinit && bashcompinit\n")

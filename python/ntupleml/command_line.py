@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
+#: Option of every script, which `run` adds.
+DEBUG = "--debug"
 #: Exit status where some files or methods failed and the others are done.
 SOME_FAILED = 1
 #: Exit status of a mistake in arguments, configs or inputs.
@@ -76,7 +78,7 @@ def run(
     int
         Exit status: that of `main`, 2 for a mistake of the user (one line on standard error), 130 if interrupted.
     """
-    parser.add_argument("--debug", action="store_true", help="show every step, and the traceback of any error")
+    parser.add_argument(DEBUG, action="store_true", help="show every step, and the traceback of any error")
     _open_closed_streams()
     arguments = parser.parse_args(argv)
     set_up_logging(arguments.debug)
