@@ -157,6 +157,16 @@ def test_the_weights_file_of_tmva(make: Any, columns: Callable[..., Any], classe
     assert len(list(root.iter("BinaryTree"))) == (2 if len(classes) == 2 else 1) * num_trees
 
 
+def test_messages_name_the_files_that_stay(make: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Files are written in a temporary folder, which is gone when a user reads the line."""
+    caplog.set_level("INFO")
+    config = make()
+    train_boosted_trees(config, [0], one_thread(method="hist"))
+    weights = extra_files(model_files(config.output_path, 0, METHODS["hist"]), 0, METHODS["hist"]).weights
+    (line,) = [record.getMessage() for record in caplog.records if "where NaN goes" in record.getMessage()]
+    assert line.startswith(f"{weights}: does not say")
+
+
 def test_same_seed_same_model(make: Any) -> None:
     content = []
     for seed in (7, 7, 8):

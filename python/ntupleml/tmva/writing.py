@@ -68,6 +68,7 @@ def write_weights(
     missing: float | None = None,
     creator: str = f"ntupleml {__version__}",
     overwrite: bool = False,
+    where: str | None = None,
 ) -> None:
     """Write a forest as ``{job}_{method}.weights.xml`` of TMVA's method BDT.
 
@@ -102,6 +103,8 @@ def write_weights(
     creator : str
     overwrite : bool, default: False
         Whether an existing file may be replaced.
+    where : str, optional
+        What messages call the file; by default its path.
 
     Raises
     ------
@@ -115,14 +118,15 @@ def write_weights(
     The layout is what TMVA 4.2.1 and later read: `MethodBase::ReadStateFromXML`, `MethodBDT::ReadWeightsFromXML` and
     `DecisionTreeNode::ReadAttributes` of ROOT.
     """
-    _refuse(forest, f"{path}")
+    where = where or str(path)
+    _refuse(forest, where)
     if forest.missing_right.any():
         log.info(
-            "%s: TMVA's format does not hold where NaN goes: to the left at every cut, where `EvaluateMVA` does not "
-            "answer -999; replace NaN before, or use the ONNX file",
-            path,
+            "%s: does not say where NaN goes, as no file of TMVA does: its Reader takes it to the left at every cut, "
+            "or answers -999 (EvaluateMVA); replace NaN before, or use the ONNX file",
+            where,
         )
-    trees = _trees_in_order(forest, f"{path}")
+    trees = _trees_in_order(forest, where)
     kinds = kinds or ["F"] * len(variables)
     boost = {"BoostType": "Grad"} if forest.link != "identity" else {}
     given = {name: value for name, value in (options or {}).items() if name not in _NOT_WRITTEN}
@@ -153,7 +157,7 @@ def write_weights(
         file.write('  <Transformations NTransformations="0"/>\n  <MVAPdfs/>\n')
         file.writelines(_weights(forest, trees))
         file.write("</MethodSetup>\n")
-    log.debug("written: %s with %d trees", path, len(trees.roots))
+    log.debug("written: %s with %d trees", where, len(trees.roots))
     if missing is not None:
         log.info(
             "the weights file of TMVA does not replace missing inputs, as `missing` does everywhere else: in programs "

@@ -125,6 +125,7 @@ def write_boosted_trees(
         conditions=record.conditions,
         record_hash=record_hash(record),
     )
+    final = extra_files(files, record.fold, method)
     rows = data.validation.inputs[:CHECKED_EVENTS]
     difference = check_against_library(graph, trees.predict, rows)
     folder = files.model.parent
@@ -136,7 +137,7 @@ def write_boosted_trees(
         with replace_file(written.onnx) as path:
             path.write_bytes(graph.SerializeToString())
         models = [written.model, written.onnx]
-        if _write_weights(extra.weights, trees.forest, record, data, method):
+        if _write_weights(extra.weights, trees.forest, record, data, method, where=str(final.weights)):
             models.append(extra.weights)
         complete = record.model_copy(
             update={
@@ -147,7 +148,7 @@ def write_boosted_trees(
         write_record(written.record, complete)
         write_importance(extra.importance, complete.importance)
         _draw(written, extra, complete, plot)
-        _put_in_place(Path(temporary), extra_files(files, record.fold, method).weights)
+        _put_in_place(Path(temporary), final.weights)
     log.info("written: %s, with ONNX file, record, importance of the variables and figures", files.model)
     return complete
 
@@ -192,7 +193,9 @@ def check_against_library(
     return difference
 
 
-def _write_weights(path: Path, forest: Forest, record: TrainingRecord, data: TabularData, method: Method) -> bool:
+def _write_weights(
+    path: Path, forest: Forest, record: TrainingRecord, data: TabularData, method: Method, *, where: str
+) -> bool:
     """Write TMVA's weights file, where its format holds the model; whether it did."""
     from ntupleml.tmva.writing import write_weights
 
@@ -211,6 +214,7 @@ def _write_weights(path: Path, forest: Forest, record: TrainingRecord, data: Tab
             maxima=inputs.max(axis=0).astype(np.float64),
             num_training_events=len(inputs),
             missing=record.missing,
+            where=where,
         )
     except NtuplemlError as error:
         log.info("no weights file of TMVA: %s", error)

@@ -124,6 +124,7 @@ def write_forest_method(
             num_training_events=0 if record.split is None else record.split.training,
             training_time=training_time,
             missing=record.missing,
+            where=str(files.model),
         )
         # Made from the file as read again, the graph tells whether both are right.
         graph = tmva_to_onnx(
