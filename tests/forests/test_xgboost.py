@@ -126,6 +126,23 @@ def test_a_model_that_was_stopped_early_has_its_best_rounds(parameters, caplog):
     assert f"model.json: learner: was stopped early: the first {best + 1} of {best + 5} rounds are taken" in caplog.text
 
 
+@pytest.mark.parametrize("objective", ["binary:logistic", "multi:softprob"])
+def test_files_that_say_nothing_of_parallel_trees(objective):
+    """Those of the first versions that wrote JSON: the model's parameters are its number of trees alone."""
+    booster = train(objective)
+    booster.set_attr(best_iteration="4")
+    model = as_json(booster)
+    trees = model["learner"]["gradient_booster"]["model"]
+    trees["gbtree_model_param"] = {"num_trees": trees["gbtree_model_param"]["num_trees"], "size_leaf_vector": "0"}
+    for name in ("iteration_indptr", "cats"):
+        del trees[name]
+    loaded = xgboost.Booster(model_file=bytearray(json.dumps(model).encode()))
+    inputs, _ = sample(seed=2)
+    expected = loaded.predict(xgboost.DMatrix(inputs), iteration_range=(0, 5))
+    scores = evaluate(forest_of_xgboost(model), inputs)
+    np.testing.assert_allclose(scores.reshape(expected.shape), expected, atol=1e-6)
+
+
 def test_a_best_round_that_is_not_there_is_refused():
     model = as_json(stopped_early())
     model["learner"]["attributes"]["best_iteration"] = "25"

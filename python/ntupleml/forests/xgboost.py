@@ -213,7 +213,9 @@ def _ends_of_rounds(model: _Part, num_outputs: int) -> NDArray[np.int64]:
     """Number of trees after each round."""
     number = len(model.integers("tree_info"))
     if "iteration_indptr" not in model.content:  # before XGBoost 2.0
-        step = num_outputs * max(1, model.part("gbtree_model_param").whole_number("num_parallel_tree", 0))
+        parameters = model.part("gbtree_model_param")
+        has_number = "num_parallel_tree" in parameters.content  # where not, XGBoost takes one
+        step = num_outputs * (max(1, parameters.whole_number("num_parallel_tree", 0)) if has_number else 1)
         return np.arange(step, number + 1, step)
     bounds = model.integers("iteration_indptr")
     if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != number or (np.diff(bounds) < 1).any():
