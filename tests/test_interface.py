@@ -91,18 +91,28 @@ def boosted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray,
 class Frame:
     """What is used of a DataFrame of pandas or polars."""
 
-    def __init__(self, columns: dict[str, np.ndarray]) -> None:
+    def __init__(self, columns: dict[str, np.ndarray], names: list[str] | None = None) -> None:
         self._columns = columns
-        self.columns = list(columns)
+        self.columns = names or list(columns)
 
     def __getitem__(self, name: str) -> Any:
-        values = self._columns[name]
+        values = self._columns.get(name, np.zeros(3))
 
         class Series:
             def to_numpy(self) -> np.ndarray:
                 return values
 
         return Series()
+
+
+class Lazy(Frame):
+    """A table of polars that is not computed yet."""
+
+    def __init__(self) -> None:
+        super().__init__({"pt": np.zeros(3)})
+
+    def collect(self) -> None:
+        raise AssertionError("is not called")
 
 
 def test_columns_in_every_form(boosted: tuple[Path, np.ndarray, np.ndarray]) -> None:
@@ -116,6 +126,20 @@ def test_columns_in_every_form(boosted: tuple[Path, np.ndarray, np.ndarray]) -> 
     assert model.score({name: values[:0] for name, values in columns.items()}).shape == (0, 2)
 
 
+def test_missing_values_are_nan(boosted: tuple[Path, np.ndarray, np.ndarray]) -> None:
+    """Masked by numpy, or None of awkward: what is stored there does not count."""
+    path, rows, _ = boosted
+    model = ntupleml.load_model(path)
+    columns = {name: rows[:, index] for index, name in enumerate(("pt", "eta", "m"))}
+    absent = rows[:, 0] > 0.5
+    masked = columns | {"pt": np.ma.MaskedArray(rows[:, 0], mask=absent)}
+    for given in (masked, ak.zip(columns | {"pt": ak.mask(rows[:, 0], ~absent)})):
+        with pytest.raises(ntupleml.NtuplemlError, match=f"'pt' is NaN or infinite in {absent.sum()} of 500"):
+            model.score(given)
+    nothing_masked = columns | {"pt": np.ma.MaskedArray(rows[:, 0], mask=False)}
+    np.testing.assert_array_equal(model.score(nothing_masked), model.score(columns))
+
+
 def test_what_is_wrong_is_said(boosted: tuple[Path, np.ndarray, np.ndarray], tmp_path: Path) -> None:
     path, rows, _ = boosted
     model = ntupleml.load_model(path)
@@ -124,6 +148,10 @@ def test_what_is_wrong_is_said(boosted: tuple[Path, np.ndarray, np.ndarray], tmp
         ({"pt": rows[:, 0], "eta": rows[:9, 1], "m": rows[:, 2]}, "column 'eta' has 9 events, but 'pt' has 500"),
         (rows[:, :2], r"\(events, 3\) is needed: pt, eta, m"),
         (7, "columns are a int; give a mapping"),
+        ({"pt": 1.0, "eta": 2.0, "m": 3.0}, "column 'pt' is a single float; give an array, one value per event"),
+        ({"pt": [[1.0], [1.0, 2.0]]}, "column 'pt' has lists of several lengths; give an awkward array"),
+        (Lazy(), "columns are a Lazy; give a mapping"),
+        (Frame({}, ["pt", "pt"]), "two columns are called 'pt'"),
     ):
         with pytest.raises(ntupleml.NtuplemlError, match=message):
             model.score(given)

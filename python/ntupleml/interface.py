@@ -117,7 +117,8 @@ class Model:
                 "give score(columns, event=…)"
             )
         numbers = event_numbers(
-            np.zeros(number, np.int64) if event is None else np.asarray(event), f"{self._where}: event"
+            np.zeros(number, np.int64) if event is None else np.asarray(_array(event, f"{self._where}: event")),
+            f"{self._where}: event",
         )
         if numbers.shape != (number,):
             raise NtuplemlError(f"{self._where}: event: {numbers.shape} event numbers for {number} events")
@@ -217,30 +218,51 @@ def _columns(columns: Any, variables: list[str], where: str) -> dict[str, Any]:
         if columns.ndim != 2 or columns.shape[1] != len(variables):
             needed = f"(events, {len(variables)}) is needed: {', '.join(variables)}"
             raise NtuplemlError(f"{where}: an array of shape {columns.shape}; {needed}")
-        return dict(zip(variables, columns.T, strict=True))
+        columns = dict(zip(variables, columns.T, strict=True))
     if isinstance(columns, Mapping):
-        return {str(name): _array(values) for name, values in columns.items()}
+        return {str(name): _array(values, f"{where}: column '{name}'") for name, values in columns.items()}
     fields = getattr(columns, "fields", None) or getattr(columns, "columns", None)
     if fields is None and getattr(getattr(columns, "dtype", None), "names", None):
         fields = columns.dtype.names
-    if fields is None:
+    if fields is None or hasattr(columns, "collect"):  # a table that is not computed yet
         raise NtuplemlError(
             f"{where}: columns are a {type(columns).__name__}; give a mapping of arrays, a DataFrame, an awkward record"
             " array, or an array of the variables"
         )
     table: dict[str, Any] = {}
     for name in fields:
-        values = _array(columns[name])
+        if str(name) in table:
+            raise NtuplemlError(f"{where}: two columns are called '{name}'")
+        values = _array(columns[name], f"{where}: column '{name}'")
         table[str(name)] = values
         for inner in getattr(values, "fields", ()):  # Jet.pt of records, by the names that NanoAOD's branches have
             table[f"{name}_{inner}"] = table[f"{name}.{inner}"] = values[inner]
     return table
 
 
-def _array(values: Any) -> Any:
-    """A column as a numpy array, or as it is where it is one of awkward."""
+def _array(values: Any, where: str) -> Any:
+    """A column as a numpy array, or as it is where it is one of awkward; NaN where a value is missing.
+
+    Raises
+    ------
+    NtuplemlError
+        If it is a single value, or lists of several lengths that are no awkward array.
+    """
     if hasattr(values, "layout"):
-        return values
-    if hasattr(values, "to_numpy"):
-        return values.to_numpy()
-    return np.asarray(values)
+        import awkward as ak
+
+        return ak.fill_none(values, np.nan) if "?" in str(values.type) else values
+    try:
+        array = values if isinstance(values, np.ma.MaskedArray) else _plain_array(values)
+    except ValueError:
+        raise NtuplemlError(f"{where} has lists of several lengths; give an awkward array") from None
+    if array.ndim == 0:
+        raise NtuplemlError(f"{where} is a single {type(values).__name__}; give an array, one value per event")
+    if not isinstance(array, np.ma.MaskedArray):
+        return array
+    return np.where(array.mask, np.nan, array.data) if np.ma.is_masked(array) else array.data
+
+
+def _plain_array(values: Any) -> NDArray[Any]:
+    array: NDArray[Any] = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
+    return array

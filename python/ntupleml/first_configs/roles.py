@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -128,10 +129,10 @@ def _what_all_trees_show(trees: Sequence[tuple[str, str]], names: Sequence[str])
         with open_ntuple(path, tree) as ntuple:
             for start in range(0, len(names), _AT_A_TIME):
                 some = names[start : start + _AT_A_TIME]
-                chunk = next(iter(ntuple.chunks(some, FIRST_ENTRIES)), None)
-                for name in some if chunk is not None and chunk.columns else ():
-                    values = _look_at(name, as_numpy(chunk.columns[name]))
-                    seen[name] = _Seen(*map(all, zip(values, seen.get(name, values), strict=True)))
+                for chunk in itertools.islice(ntuple.chunks(some, FIRST_ENTRIES), 1):
+                    for name in some:
+                        values = _look_at(name, as_numpy(chunk.columns[name]))
+                        seen[name] = _Seen(*map(all, zip(values, seen.get(name, values), strict=True)))
     return {name: seen[name] for name in names if name in seen}
 
 
