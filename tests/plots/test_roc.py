@@ -70,6 +70,27 @@ def test_more_than_three_classes_stand_in_rows() -> None:
             assert one.x1 <= other.x0 or other.x1 <= one.x0 or one.y1 <= other.y0 or other.y1 <= one.y0
 
 
+@pytest.mark.parametrize(
+    ("name", "methods", "beside"),
+    [
+        ("signal", [f"m{number}" for number in range(9)], True),
+        ("a_process_with_a_name_that_says_everything", ["a", "b"], True),
+        ("signal", ["a_method_with_a_name_that_says_everything", "b"], True),
+        (r"$\rightarrow\tau\tau\rightarrow\mu\tau_h$", ["a", "b"], False),
+    ],
+)
+def test_large_legends_hide_no_curves_of_any_panel(name: str, methods: list[str], beside: bool) -> None:
+    curves = {one: dict.fromkeys(methods, SQUARE) for one in (name, "y", "z", "u")}
+    areas = dict.fromkeys(curves, dict.fromkeys(methods, AREAS["a"]))
+    config = PlotConfig(class_labels={one: one for one in curves})
+    with plot_style(config):
+        figure = draw_roc_curves(curves, areas, config)
+        figure.draw_without_rendering()
+        legends = [axes.get_legend().get_window_extent() for axes in figure.axes if axes.get_legend()]
+        hidden = [legend.overlaps(axes.get_window_extent()) for legend in legends for axes in figure.axes]
+        assert any(hidden) is not beside
+
+
 @pytest.mark.parametrize("style", ["plain", "CMS", "ATLAS"])
 def test_files_in_the_style_of_an_experiment(tmp_path: Path, style: str) -> None:
     config = PlotConfig(style=style, label="Simulation", com=13.0)

@@ -89,7 +89,10 @@ def test_pictures_are_announced_and_have_tables_with_the_numbers(analysis: Analy
     assert len(rejections) == 5
     assert pictures[0].tables[1].rows[0][1].value == pictures[0].numbers["average_auc"]["keras"]["value"]
     assert [row[:2] for row in pictures[3].tables[0].rows] == [("background_1", "keras"), ("background_2", "keras")]
-    assert "step back" in pictures[0].caption  # some weights are negative
+    assert pictures[0].caption.count("step back") == 1  # some weights are negative
+    (together, *_) = roc_pictures(tested_events(preparation), in_panels=True)
+    assert together.caption.count("step back") == 1
+    assert "(keras for '" in together.caption
 
 
 def test_the_script_overlays_methods_and_overwrites_nothing(

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from ntupleml.metrics.measurement import Measurement, Undefined, Verdict
+from ntupleml.metrics.sculpting_verdict import p_text
 from ntupleml.metrics.two_samples import TwoSampleTest, corrected_p_value
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _text_of_shapes(shapes: Sequence[_Shape]) -> Iterator[str]:
     differing = [shape for shape in shapes if corrected_p_value(min(shape.p_values), number) < SIGNIFICANT_P_VALUE]
     largest = max(differing, key=lambda shape: shape.distance)
     yield (
-        f"distributions differ significantly (p = {p_value:.2g} after correction for {number} tests), most "
+        f"distributions differ significantly ({p_text(p_value)} after correction for {number} tests), most "
         f"{largest.what}, by a K-S distance of {largest.distance:.3f}"
     )
 

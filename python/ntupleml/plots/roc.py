@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 _WIDTH, _HEIGHT, _FACTOR_HEIGHT, _RATIO_HEIGHT, _BETWEEN, _ASIDE = 6.0, 4.6, 2.8, 1.6, 0.15, 1.1
 #: Blocks that stand side by side.
 _LONGEST_ROW = 3
-#: Curves whose legend fits below them; that of more stands beside the panel.
-_LONGEST_LEGEND = 8
+#: Curves, and characters of a line, whose legend fits below them; a larger one stands beside the panel.
+_LONGEST_LEGEND, _LONGEST_LINE = 8, 40
 #: Line styles, taken in turn with the colours, so that curves can be told apart in grey.
 _LINES = ("-", "--", "-.", ":")
 #: Where the background efficiency is below this, there are too few events for a ratio.
@@ -241,11 +243,16 @@ def _draw_blocks(
 
     if compared is None:
         compared = max(len(block.curves) for block in blocks) > 1
-    panels: list[tuple[float, Callable[[Axes, _Block], None]]] = [(_HEIGHT, _draw_curves)]
+    legends_beside = any(map(_is_large, blocks))
+    panels: list[tuple[float, Callable[[Axes, _Block], None]]] = [
+        (_HEIGHT, partial(_draw_curves, legend_beside=legends_beside))
+    ]
     panels += [(_FACTOR_HEIGHT, _draw_factors)] if factors else []
     panels += [(_RATIO_HEIGHT, _draw_ratios)] if compared else []
     block_height = sum(height for height, _ in panels) + _BETWEEN * (len(panels) - 1)
-    if not columns or columns > len(blocks):
+    if legends_beside:
+        columns = 1
+    elif not columns or columns > len(blocks):
         columns = len(blocks) if len(blocks) <= _LONGEST_ROW else math.ceil(math.sqrt(len(blocks)))
     rows = math.ceil(len(blocks) / columns)
     height = rows * block_height + (rows - 1) * _ASIDE
@@ -287,25 +294,42 @@ def _draw_band(axes: Axes, look: dict[str, Any], x: Any, values: Sequence[Any], 
     axes.fill_between(x, *values[1:], color=look["color"], alpha=0.3, linewidth=0)
 
 
-def _draw_curves(axes: Axes, block: _Block) -> None:
-    import matplotlib as mpl
-
-    for index, (name, points) in enumerate(block.curves.items()):
+def _legend_lines(block: _Block) -> list[str]:
+    """A line for each curve: its name and area, or why it does not exist."""
+    lines = []
+    for name, points in block.curves.items():
         area = block.areas[name]
         if isinstance(points, Undefined) or isinstance(area, Undefined):
-            reason = points if isinstance(points, Undefined) else area
-            axes.plot([], [], color="none", label=f"{name}: {reason}")
+            lines.append(f"{name}: {points if isinstance(points, Undefined) else area}")
+        else:
+            lines.append(f"{name}: {area.value:.4f} ± {area.uncertainty:.4f}")
+    return lines
+
+
+def _is_large(block: _Block) -> bool:
+    """Whether the legend would hide curves."""
+    lines = [*_legend_lines(block), block.title]
+    longest = max(len(re.sub(r"\\[A-Za-z]+", "x", line)) for line in lines)  # a command of TeX is about one letter
+    return len(block.curves) > _LONGEST_LEGEND or longest > _LONGEST_LINE
+
+
+def _draw_curves(axes: Axes, block: _Block, *, legend_beside: bool) -> None:
+    import matplotlib as mpl
+
+    for index, (name, label) in enumerate(zip(block.curves, _legend_lines(block), strict=True)):
+        points = block.curves[name]
+        if isinstance(points, Undefined) or isinstance(block.areas[name], Undefined):
+            axes.plot([], [], color="none", label=label)
             continue
         rejection = 1 - points.background_efficiency
         band = (rejection, rejection - points.uncertainty, rejection + points.uncertainty)
-        label = f"{name}: {area.value:.4f} ± {area.uncertainty:.4f}"
         _draw_band(axes, _look(block, index), points.signal_efficiency, band, label)
     axes.plot([0, 1], [1, 0], color="grey", linewidth=0.8, linestyle=":")
     axes.set_ylim(0, 1.02)
     axes.set_ylabel("Background rejection", loc="top")
     title = f"{block.title}\nAUC" if block.title else "AUC"
     place: dict[str, Any] = {"loc": "lower left", "borderaxespad": 1.2}
-    if len(block.curves) > _LONGEST_LEGEND:
+    if legend_beside:
         place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
     legend = axes.legend(title=title, frameon=False, alignment="left", **place)
     legend.get_title().set_fontsize(mpl.rcParams["legend.fontsize"])

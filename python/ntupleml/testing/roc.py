@@ -95,7 +95,7 @@ def roc_pictures(
         together(
             "roc_classes",
             "ROC curves of each class against the rest by its score: background rejection 1 − ε_B and rejection factor "
-            f"1/ε_B against signal efficiency. Bands: one standard deviation.{_all_remarks(rest)}",
+            f"1/ε_B against signal efficiency. Bands: one standard deviation.{_remarks(rest)}",
             pictures,
             partial(_draw_all, rest, "classes"),
             "Class",
@@ -117,7 +117,7 @@ def roc_overview(events: TestedEvents, rocs: Mapping[str, ClassRocs]) -> Picture
     return Picture(
         "roc_curves",
         "ROC curves of each class against the rest by its score: background rejection 1 − ε_B against signal "
-        f"efficiency. Bands: one standard deviation.{_all_remarks(rest)}",
+        f"efficiency. Bands: one standard deviation.{_remarks(rest)}",
         partial(_draw_all, rest, "overview"),
         {"average_auc": {method: as_plain(one.average_auc) for method, one in rocs.items()}},
     )
@@ -131,11 +131,6 @@ def _against_rest(
         name: {method: one.against_rest[name] for method, one in rocs.items()}
         for name in (classes[:1] if len(classes) == 2 else classes)
     }
-
-
-def _all_remarks(rest: Mapping[str, Mapping[str, RocSummary | Undefined]]) -> str:
-    texts = {name: _remarks(results) for name, results in rest.items()}
-    return "".join(f" {name}:{text}" for name, text in texts.items() if text)
 
 
 def _draw_all(results: Any, what: str, config: PlotConfig) -> Figure:
@@ -175,7 +170,7 @@ def _rest_picture(
         f"roc_{signal}",
         f"ROC curves of '{signal}' against {rest if len(classes) > 2 else repr(rest)} by its score: background "
         f"rejection 1 − ε_B and rejection factor 1/ε_B against signal efficiency. Bands: one standard deviation."
-        f"{_remarks(results)}",
+        f"{_remarks({signal: results})}",
         partial(_draw_rest, signal, results, classes),
         {
             "signal": signal,
@@ -231,16 +226,20 @@ def _cells(result: RocSummary | Undefined) -> list[Cell]:
     return [result.auc, *result.rejections.values()]
 
 
-def _remarks(results: Mapping[str, RocSummary | Undefined]) -> str:
-    """What the curves cannot show."""
+def _remarks(results: Mapping[str, Mapping[str, RocSummary | Undefined]]) -> str:
+    """What the curves cannot show, of methods by their class."""
+    known = [
+        (method if len(results) == 1 else f"{method} for '{signal}'", result)
+        for signal, methods in results.items()
+        for method, result in methods.items()
+        if not isinstance(result, Undefined)
+    ]
     texts = ""
-    for method, result in results.items():
-        if isinstance(result, Undefined):
-            continue
-        if result.distinct_scores == 1:
-            texts += f" All events have the same score by {method}, which tells nothing."
-        if result.step_back > 1e-3:
-            texts += f" Negative weights make an efficiency of {method} step back by up to {result.step_back:.3f}."
+    if constant := [name for name, result in known if result.distinct_scores == 1]:
+        texts += f" All events have the same score by {', '.join(constant)}, which tells nothing."
+    step, name = max(((result.step_back, name) for name, result in known), default=(0.0, ""))
+    if step > 1e-3:
+        texts += f" Negative weights make efficiencies step back by up to {step:.3f} ({name})."
     return texts
 
 
