@@ -142,6 +142,13 @@ def test_attention_where_the_training_part_is_much_better() -> None:
     assert "K-S distance" in found.verdict.text
 
 
+def test_no_p_value_is_said_to_be_zero() -> None:
+    """Too small for a double, it is below the smallest of them."""
+    random = np.random.default_rng(5)
+    text = compared(draw(random, 4000), draw(random, 4000, 30.0)).verdict.text
+    assert "distributions differ significantly (p < 1e-300 after correction" in text
+
+
 def test_one_model_of_several_is_enough() -> None:
     random = np.random.default_rng(6)
     parts = [draw(random, 3000, 1.6 if model == 2 else 1.0, models=(model,)) for model in range(4)]
