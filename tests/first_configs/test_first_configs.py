@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,16 @@ def test_trees_of_one_file_are_processes(tmp_path: Path) -> None:
     paths = write_first_configs([tmp_path / "all.root"], "sig", tmp_path / "new")
     processes = yaml.safe_load(paths[0].read_text())["processes"]
     assert {name: process["tree_path"] for name, process in processes.items()} == {"sig": "sig", "bkg": "bkg"}
+
+
+def test_a_tree_that_cannot_be_read_is_no_process(tmp_path: Path) -> None:
+    """An RNTuple of a ROOT before 6.34 lies beside the trees."""
+    shutil.copy(Path(__file__).parents[1] / "data" / "rntuple_before_1_0.root", tmp_path / "all.root")
+    with uproot.update(tmp_path / "all.root") as file:
+        for tree, shift in (("sig", 30), ("bkg", 0)):
+            file.mktree(tree, branches(1, shift))
+    paths = write_first_configs([tmp_path / "all.root"], "sig", tmp_path / "new")
+    assert set(yaml.safe_load(paths[0].read_text())["processes"]) == {"sig", "bkg"}
 
 
 def test_files_called_alike_are_processes_by_their_folders(tmp_path: Path) -> None:

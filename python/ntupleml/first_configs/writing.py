@@ -120,9 +120,10 @@ def _trees_of_processes(files: Sequence[Path], tree: str) -> dict[str, tuple[Pat
         branches = set(ntuple.branches)
     same = []
     for other in list_trees(file):
-        with open_ntuple(file, other.tree_path) as ntuple:
-            if set(ntuple.branches) == branches and ntuple.num_entries:
-                same.append(other.tree_path)
+        if other.num_entries:  # none in a tree that cannot be read, too
+            with open_ntuple(file, other.tree_path) as ntuple:
+                if set(ntuple.branches) == branches:
+                    same.append(other.tree_path)
     if len(same) < 2:
         raise NtuplemlError(
             f"{file}: is the only process; name a file for each process, e.g. signal and background, or put their "
