@@ -12,7 +12,7 @@ import uproot
 from ntupleml.errors import NtuplemlError
 from ntupleml.expressions import parse
 from ntupleml.ntuples import columns_to_matrix, open_ntuple, required_branches
-from ntupleml.scoring.event_inputs import InputGroup, ObjectRows, Objects, read_group
+from ntupleml.events.groups import InputGroup, ObjectRows, Objects, read_group
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ import pytest
 
 from ntupleml.artifacts import model_files
 from ntupleml.config import TrainingConfig
-from ntupleml.config.training import PREPROCESSING_METHODS
+from ntupleml.config.inputs import PREPROCESSING_METHODS
 from ntupleml.models import ACTIVATIONS, LOSSES, OPTIMIZERS
 from ntupleml.training import TrainingOptions, train_keras
 

@@ -11,9 +11,9 @@ from ntupleml.application.onnx_plan import Configs, finished_plan, load_configs,
 from ntupleml.artifacts.origins import find_files, find_origin, require_number_of_files
 from ntupleml.config import OnnxConfig
 from ntupleml.errors import NtuplemlError
+from ntupleml.events.groups import InputGroup, Objects
 from ntupleml.folds import scoring_model
 from ntupleml.lwtnn import read_network
-from ntupleml.scoring.event_inputs import InputGroup, Objects
 from ntupleml.scoring.group_scorer import GroupScorer
 from ntupleml.scoring.lwtnn_library import library_evaluator
 from ntupleml.scoring.model_files import (

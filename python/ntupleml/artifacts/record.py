@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 
 from ntupleml import __version__
 from ntupleml.atomic import replace_file
+from ntupleml.config.inputs import GroupConfig, InputsConfig, NumbersConfig, RowsConfig
+from ntupleml.config.training import RECONSTRUCTION_ERROR
 from ntupleml.errors import NtuplemlError, one_line
 
 #: Version of the record's layout; a program reads the layouts up to its own.
@@ -92,6 +94,27 @@ class OnnxCheck(_Part):
     largest_difference: float = pydantic.Field(ge=0)
 
 
+class TargetRecord(_Part):
+    """What a model learnt.
+
+    Attributes
+    ----------
+    kind : {"classes", "values", "reconstruction"}
+    values : dict of str to str
+        Formulas of the values by their names.
+    mean, scale : list of float
+        Of the values, by which they were standardised for the training; the scores are in the values' own units.
+    groups : list of str
+        Groups of inputs that are given back.
+    """
+
+    kind: Literal["classes", "values", "reconstruction"] = "classes"
+    values: dict[str, str] = {}
+    mean: list[float] = []
+    scale: list[float] = []
+    groups: list[str] = []
+
+
 class TrainingRecord(_Part):
     """How a trained model came to be: the content of ``fold{f}_keras_training.json`` and its like.
 
@@ -118,8 +141,16 @@ class TrainingRecord(_Part):
     folds_recorded : bool
         Whether the fold files had records that told this; False for those of other programs (htt-ml), where the
         dataset config of the application is trusted.
-    classes, variables : list of str
-        Network outputs and inputs, in order.
+    classes : list of str
+        Classes, in order; where these are learnt, the scores.
+    variables : list of str
+        Formulas of all groups of inputs, in order.
+    inputs : dict of groups or None
+        Groups of inputs as the training config describes them; None for variables alone.
+    target : TargetRecord
+        What was learnt.
+    rows : RowsConfig or None
+        The dataset config's `rows`; None where a row is an event.
     conditions : list of str
         Names of the one-hot inputs that follow the variables, unscaled; normally empty.
     preprocessing : str
@@ -143,6 +174,9 @@ class TrainingRecord(_Part):
         Events fitted on and validated with.
     history : dict of str to list of float
         Each metric, epoch by epoch.
+    epochs_compiled : str
+        How whole epochs were compiled: ``"xla"``, ``"graph"`` (without XLA, for convolutions and recurrent layers), or
+        nothing.
     epochs : int
         Number of epochs trained, or of boosting rounds.
     best_epoch : int or None
@@ -166,8 +200,11 @@ class TrainingRecord(_Part):
     held_out_fold: int = pydantic.Field(ge=0)
     event_branch: str | None = None
     folds_recorded: bool = True
-    classes: list[str] = pydantic.Field(min_length=2)
+    classes: list[str] = pydantic.Field(min_length=1)
     variables: list[str] = pydantic.Field(min_length=1)
+    inputs: InputsConfig | None = None
+    target: TargetRecord = TargetRecord()
+    rows: RowsConfig | None = None
     conditions: list[str] = []
     preprocessing: str
     preprocessing_events: int | None = None
@@ -179,6 +216,7 @@ class TrainingRecord(_Part):
     datasets: list[DatasetRecord] = []
     split: SplitSizes | None = None
     history: dict[str, list[float]] = {}
+    epochs_compiled: str = ""
     epochs: int = pydantic.Field(default=0, ge=0)
     best_epoch: int | None = None
     importance: dict[str, float] = {}
@@ -191,7 +229,20 @@ class TrainingRecord(_Part):
             raise ValueError(f"fold {self.held_out_fold} is both trained on and held out")
         if any(not 0 <= fold < self.num_folds for fold in [*self.trained_on, self.held_out_fold, self.fold]):
             raise ValueError(f"a fold is outside 0 to {self.num_folds - 1}")
+        if self.target.kind == "classes" and len(self.classes) < 2:
+            raise ValueError(f"classes: '{self.classes[0]}' alone cannot be learnt")
         return self
+
+    @property
+    def groups(self) -> dict[str, GroupConfig]:
+        """Groups of inputs by their names."""
+        return self.inputs or {"variables": NumbersConfig(numbers=self.variables)}
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the scores."""
+        names = {"classes": self.classes, "values": list(self.target.values), "reconstruction": [RECONSTRUCTION_ERROR]}
+        return list(names[self.target.kind])
 
 
 def record_hash(record: TrainingRecord) -> str:

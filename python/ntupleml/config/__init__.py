@@ -3,6 +3,14 @@
 from ntupleml.config.application import ApplicationConfig
 from ntupleml.config.cluster import ClusterConfig
 from ntupleml.config.dataset import DatasetConfig, ProcessConfig
+from ntupleml.config.inputs import (
+    ImageConfig,
+    MembersConfig,
+    NumbersConfig,
+    ObjectsConfig,
+    RowsConfig,
+    TargetConfig,
+)
 from ntupleml.config.loading import load_config
 from ntupleml.config.onnx import OnnxConfig, OnnxInputConfig
 from ntupleml.config.plot import PlotConfig
@@ -24,13 +32,19 @@ __all__ = [
     "ConditionConfig",
     "DatasetConfig",
     "ExternalModelConfig",
+    "ImageConfig",
+    "MembersConfig",
     "MissingConfig",
     "ModelConfig",
+    "NumbersConfig",
+    "ObjectsConfig",
     "OnnxConfig",
     "OnnxInputConfig",
     "PlotConfig",
     "ProcessConfig",
+    "RowsConfig",
     "SignificanceConfig",
+    "TargetConfig",
     "TestingConfig",
     "TmvaConfig",
     "TmvaMethodConfig",

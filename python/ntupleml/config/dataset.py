@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ntupleml.config.cluster import ClusterConfig
+from ntupleml.config.inputs import RowsConfig  # noqa: TC001  # pydantic evaluates it
 from ntupleml.config.schema import (
     BranchName,
     ClassName,
@@ -53,6 +54,8 @@ class DatasetConfig(Schema):
     training_weight_branch : str
         New branch that holds the weight.
     processes : dict of ProcessConfig
+    rows : RowsConfig, optional
+        Rows of the fold files that are objects of a collection, not events.
     friend_paths : list of str
         Folders that hold a friend of each input file under the same name.
     num_folds : int
@@ -71,6 +74,7 @@ class DatasetConfig(Schema):
     event_branch: Name | None = None
     training_weight_branch: BranchName = "training_weight"
     processes: Annotated[dict[Name, ProcessConfig], Field(min_length=1), TextKeys]
+    rows: RowsConfig | None = None
     friend_paths: list[FilePath] = []
     num_folds: int = Field(default=2, ge=2, le=1000)
     branches: Literal["all", "needed"] | Names = "all"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 
 from ntupleml.errors import NtuplemlError, did_you_mean
 
@@ -187,11 +187,15 @@ def _kind(value: Any) -> str:
 def _keys_at(schema: type[BaseModel], parents: list[int | str]) -> list[str]:
     """Keys that the schema knows at a place in it."""
     current: Any = schema
+    annotation: Any = None
     for part in parents:
         if isinstance(current, type) and issubclass(current, BaseModel):
             fields = {field.alias or name: field.annotation for name, field in current.model_fields.items()}
             if str(part) in fields:  # else it is a name in a mapping of blocks
-                current = _block_in(fields[str(part)])
+                annotation = fields[str(part)]
+                current = _block_in(annotation)
+        if isinstance(part, str) and part.startswith("["):
+            current = _tagged(annotation, part) or current
     if not (isinstance(current, type) and issubclass(current, BaseModel)):
         return []
     return [field.alias or name for name, field in current.model_fields.items()]
@@ -203,3 +207,12 @@ def _block_in(annotation: type | UnionType | Any) -> Any:
         return annotation
     inner = [_block_in(argument) for argument in getattr(annotation, "__args__", ())]
     return next((block for block in inner if block is not None), None)
+
+
+def _tagged(annotation: Any, tag: str) -> Any:
+    """The schema of a tag in a union of blocks."""
+    metadata = getattr(annotation, "__metadata__", ())
+    if any(isinstance(one, Tag) and one.tag == tag for one in metadata):
+        return _block_in(annotation)
+    inner = [*getattr(annotation, "__args__", ()), *([annotation.__origin__] if metadata else [])]
+    return next((found for argument in inner if (found := _tagged(argument, tag)) is not None), None)

@@ -105,7 +105,7 @@ FilePaths = Annotated[list[FilePath], Field(min_length=1), AfterValidator(_disti
 #: A branch that is written.
 BranchName = Annotated[Name, AfterValidator(_branch_name)]
 ClassName = Annotated[Name, AfterValidator(class_name)]
-ClassNames = Annotated[list[ClassName], Field(min_length=2), AfterValidator(distinct)]
+ClassNames = Annotated[list[ClassName], Field(min_length=1), AfterValidator(distinct)]
 #: A cut, weight or variable in ROOT's formula syntax; a plain number counts as its text.
 Formula = Annotated[str, BeforeValidator(_number_as_text)]
 #: Marks a mapping whose keys are names, also where they look like numbers.

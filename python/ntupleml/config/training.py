@@ -7,17 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from ntupleml.config.inputs import GroupConfig, InputsConfig, NumbersConfig, Preprocessing, TargetConfig
 from ntupleml.config.plot import PlotConfig
 from ntupleml.config.schema import ClassNames, FilePath, FilePaths, MethodName, Name, Names, Schema, TextKeys
 from ntupleml.errors import did_you_mean
 
-PREPROCESSING_METHODS = (
-    "standard_scaler",
-    "identity",
-    "robust_scaler",
-    "min_max_scaler",
-    "quantile_transformer",
-)
+#: Score where the target is the reconstruction of inputs.
+RECONSTRUCTION_ERROR = "reconstruction_error"
 LARGEST_FLOAT32 = 3.4028234663852886e38
 _OLD_CONDITION_KEY = re.compile(r"(datasets|class_weights)_(\w+)")
 _ClassWeights = Annotated[dict[Name, float], TextKeys]
@@ -33,7 +29,9 @@ class ModelConfig(Schema):
     name : str, optional
         Network of the zoo.
     hidden : list of int, optional
-        Widths of the hidden layers.
+        Widths of the hidden layers, after the groups of inputs are joined.
+    encoders : dict of dict
+        What is done to each group of inputs before they are joined: `type`, and the settings of that encoder.
     activation, loss, optimizer : str
         By the names that the registries of `ntupleml.models` list.
     dropout, l2, learning_rate : float
@@ -53,6 +51,7 @@ class ModelConfig(Schema):
 
     name: Name | None = None
     hidden: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | None = None
+    encoders: dict[Name, dict[Name, Any]] = {}
     activation: Name = "relu"
     dropout: float = Field(default=0.0, ge=0, lt=1)
     l2: float = Field(default=0.0, ge=0)
@@ -77,13 +76,23 @@ class ModelConfig(Schema):
 
     @model_validator(mode="after")
     def _one_network(self) -> ModelConfig:
-        written = {"hidden", "activation", "dropout", "l2", "batch_norm", "loss", "optimizer", "learning_rate"}
+        written = {
+            "hidden",
+            "encoders",
+            "activation",
+            "dropout",
+            "l2",
+            "batch_norm",
+            "loss",
+            "optimizer",
+            "learning_rate",
+        }
         given = sorted(written & self.model_fields_set)
         if self.name is not None and given:
             raise ValueError(
                 f"name: '{self.name}' is a network of the zoo, so {given[0]} cannot be set; use one of them"
             )
-        if self.name is None and self.hidden is None and given:
+        if self.name is None and self.hidden is None and not self.encoders and given:
             raise ValueError(f"{given[0]} is set, but not hidden; give the widths of the hidden layers")
         return self
 
@@ -181,13 +190,17 @@ class TrainingConfig(Schema):
     output_path : str
         Folder of all that is written.
     classes : list of str
-        Trees in the fold files; the order is that of the network's outputs.
+        Trees in the fold files; the order is that of the network's outputs where it learns the classes.
     class_weights : dict of float
     global_weight_scale : float
     event_weights : str, optional
         Branch of event weights; without it each event counts 1.
     variables : list of str
-        Inputs, in order.
+        Inputs, in order: the short form of one group of numbers.
+    inputs : dict of groups
+        Groups of inputs by their names, in place of `variables`: numbers, objects and images.
+    target : TargetConfig, optional
+        What is learnt, where it is not the classes: values, or the inputs themselves. One class is enough then.
     train_test_split : float
         Share of the events used for training; the rest validates.
     preprocessing : str
@@ -217,9 +230,11 @@ class TrainingConfig(Schema):
     class_weights: _ClassWeights | None = None
     global_weight_scale: float = Field(default=1.0, gt=0)
     event_weights: Name | None = None
-    variables: Names
+    variables: Names = []
+    inputs: InputsConfig | None = None
+    target: TargetConfig | None = None
     train_test_split: float = Field(default=0.75, gt=0, lt=1)
-    preprocessing: Name = "standard_scaler"
+    preprocessing: Preprocessing = "standard_scaler"
     weighted_preprocessing: bool = False
     missing: MissingConfig | None = None
     seed: int = Field(default=1234, ge=0, lt=2**32)
@@ -254,13 +269,21 @@ class TrainingConfig(Schema):
         }
         return kept
 
-    @field_validator("preprocessing")
-    @classmethod
-    def _known_method(cls, text: str) -> str:
-        for method in PREPROCESSING_METHODS:
-            if method in text:
-                return method
-        raise ValueError(f"no preprocessing '{text}'{did_you_mean(text, PREPROCESSING_METHODS)}")
+    @model_validator(mode="after")
+    def _inputs_and_target(self) -> TrainingConfig:
+        if bool(self.variables) == (self.inputs is not None):
+            both = "variables and inputs stand side by side; use one of the two forms"
+            raise ValueError(both if self.variables else "no inputs; list the variables, or describe groups in inputs")
+        if self.target is None and len(self.classes) < 2:
+            raise ValueError("classes: holds 1, but at least 2 are needed")
+        for key, names in (
+            ("model.encoders", self.model.encoders),
+            ("target.reconstruction", (self.target and self.target.reconstruction) or []),
+        ):
+            for name in names:
+                if name not in self.groups and (key, name) != ("target.reconstruction", "all"):
+                    raise ValueError(f"{key}: no group '{name}' of inputs{did_you_mean(name, self.groups)}")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainingConfig:
@@ -298,6 +321,43 @@ class TrainingConfig(Schema):
         bad = [name for name, weight in weights.items() if weight < 0]
         if bad:
             raise ValueError(f"{key}.{bad[0]}: {weights[bad[0]]} is negative")
+
+    @property
+    def groups(self) -> dict[str, GroupConfig]:
+        """Groups of inputs by their names; the variables are one group of numbers."""
+        return self.inputs or {"variables": NumbersConfig(numbers=self.variables)}
+
+    @property
+    def numbers(self) -> list[str]:
+        """Formulas of one value per row among the inputs, each once, in order."""
+        return list(
+            dict.fromkeys(
+                name for group in self.groups.values() if isinstance(group, NumbersConfig) for name in group.numbers
+            )
+        )
+
+    @property
+    def reconstructed(self) -> list[str]:
+        """Groups that the network is to give back; none where it learns something else."""
+        wanted = (self.target and self.target.reconstruction) or []
+        return list(self.groups) if wanted == ["all"] else list(wanted)
+
+    @property
+    def target_kind(self) -> Literal["classes", "values", "reconstruction"]:
+        """What is learnt."""
+        return "classes" if self.target is None else self.target.kind
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the scores."""
+        if self.target is None:
+            return list(self.classes)
+        return [RECONSTRUCTION_ERROR] if self.target.values is None else list(self.target.values)
+
+    def preprocessing_of(self, group: str) -> str:
+        """Scaler of a group of inputs."""
+        own = self.groups[group].preprocessing
+        return own or self.preprocessing
 
     @property
     def num_folds(self) -> int:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.events.groups import InputGroup, ObjectRows, Rows, missing_events, read_group
 from ntupleml.folds import fold_of_events
-from ntupleml.scoring.event_inputs import InputGroup, ObjectRows, Rows, missing_events, read_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from ntupleml.scoring.event_inputs import Some
+    from ntupleml.events.groups import Some
     from ntupleml.scoring.scorer import NonFinite
 
 

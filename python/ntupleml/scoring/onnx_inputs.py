@@ -8,7 +8,7 @@ import numpy as np
 
 from ntupleml.config.onnx import OnnxConfig, OnnxInputConfig
 from ntupleml.errors import NtuplemlError, did_you_mean
-from ntupleml.scoring.event_inputs import InputGroup, Objects
+from ntupleml.events.groups import InputGroup, Objects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

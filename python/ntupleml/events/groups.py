@@ -1,4 +1,4 @@
-"""Inputs of models that take more than one matrix: groups of numbers per event, and groups of objects per event."""
+"""Groups of inputs: numbers per row, objects per row, images. The one description of what a model takes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ntupleml.config.inputs import NumbersConfig, ObjectsConfig
 from ntupleml.errors import MissingInputError, NtuplemlError
 from ntupleml.ntuples.variables import variable_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from ntupleml.config.inputs import GroupConfig
 
 
 #: Rows that are filled at a time, so that the part of the array being written stays in the processor's cache.
@@ -33,12 +36,35 @@ class Objects(NamedTuple):
         Variable by which objects are sorted before the array is filled; None keeps the order of the ntuple.
     ascending : bool
         Whether the smallest comes first.
+    selection : str or None
+        Formula per object; those that fail it are left out before they are sorted.
     """
 
     length: int | None = None
     padding: float = 0.0
     sort: str | None = None
     ascending: bool = False
+    selection: str | None = None
+
+
+class Image(NamedTuple):
+    """How a row becomes an image of shape (η, φ, channels).
+
+    Attributes
+    ----------
+    eta, phi : tuple of str
+        Where objects lie that fill a grid, one formula or one per channel; none for columns that are images.
+    bins : tuple of int
+        Of the grid; none for columns.
+    eta_range, phi_range : tuple of float
+        Objects outside the first are left out; the second is one period.
+    """
+
+    eta: tuple[str, ...] = ()
+    phi: tuple[str, ...] = ()
+    bins: tuple[int, ...] = ()
+    eta_range: tuple[float, ...] = ()
+    phi_range: tuple[float, ...] = ()
 
 
 class InputGroup(NamedTuple):
@@ -53,7 +79,9 @@ class InputGroup(NamedTuple):
     dtype : numpy.dtype
         Type of numbers that the model takes.
     objects : Objects or None
-        None for one number per event and variable.
+        None for one number per event and variable, and for images.
+    image : Image or None
+        None for numbers and objects.
     constants : tuple of float
         Values of further columns, the same for all events.
     missing : float or None
@@ -66,12 +94,40 @@ class InputGroup(NamedTuple):
     objects: Objects | None = None
     constants: tuple[float, ...] = ()
     missing: float | None = None
+    image: Image | None = None
 
     @property
     def needed(self) -> list[str]:
-        """Variables that are read, that of the order included."""
-        by = () if self.objects is None or self.objects.sort is None else (self.objects.sort,)
-        return list(dict.fromkeys([*self.variables, *by]))
+        """Formulas that are evaluated: the variables, and those of selection, order and places."""
+        more = (self.objects.sort, self.objects.selection) if self.objects is not None else ()
+        places = (*self.image.eta, *self.image.phi) if self.image is not None else ()
+        return list(dict.fromkeys([*self.variables, *(name for name in more if name), *places]))
+
+
+def groups_of(groups: Mapping[str, GroupConfig], missing: float | None = None) -> tuple[InputGroup, ...]:
+    """Groups of inputs as a training config, or the record of a training, describes them.
+
+    Parameters
+    ----------
+    groups : mapping of str to group
+        `TrainingConfig.groups` or `TrainingRecord.groups`.
+    missing : float, optional
+        What replaces NaN and infinite values.
+    """
+    return tuple(_group_of(name, group, missing) for name, group in groups.items())
+
+
+def _group_of(name: str, group: GroupConfig, missing: float | None) -> InputGroup:
+    if isinstance(group, NumbersConfig):
+        return InputGroup(name, tuple(group.numbers), missing=missing)
+    if isinstance(group, ObjectsConfig):
+        objects = Objects(group.length, 0.0, group.sort, group.ascending, group.selection)
+        return InputGroup(name, tuple(group.objects), objects=objects, missing=missing)
+    image = Image()
+    if group.eta and group.phi and group.bins and group.eta_range:
+        places = tuple(group.eta), tuple(group.phi)
+        image = Image(*places, tuple(group.bins), tuple(group.eta_range), tuple(group.phi_range))
+    return InputGroup(name, tuple(group.image), missing=missing, image=image)
 
 
 class Rows(NamedTuple):

@@ -1,0 +1,259 @@
+"""What a model takes and what it learns: groups of inputs, rows, targets."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+
+from ntupleml.config.schema import BranchName, Formula, Name, Names, Schema, TextKeys, distinct
+from ntupleml.errors import did_you_mean
+
+PREPROCESSING_METHODS = (
+    "standard_scaler",
+    "identity",
+    "robust_scaler",
+    "min_max_scaler",
+    "quantile_transformer",
+)
+
+
+def _preprocessing_method(text: str) -> str:
+    """As in htt-ml, the first method that the text contains."""
+    for method in PREPROCESSING_METHODS:
+        if method in text:
+            return method
+    raise ValueError(f"no preprocessing '{text}'{did_you_mean(text, PREPROCESSING_METHODS)}")
+
+
+def _group_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
+        raise ValueError(f"'{name}' cannot name a group: a letter, then letters, digits and underscores")
+    return name
+
+
+#: One of `PREPROCESSING_METHODS`.
+Preprocessing = Annotated[Name, AfterValidator(_preprocessing_method)]
+#: A name of a group: that of an input of the ONNX file and of a layer of Keras.
+GroupName = Annotated[Name, AfterValidator(_group_name)]
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+#: One name or several.
+OneOrMore = Annotated[Names, BeforeValidator(_as_list)]
+
+
+class NumbersConfig(Schema):
+    """One value per row and formula.
+
+    Attributes
+    ----------
+    numbers : list of str
+        Branches or formulas, in order.
+    preprocessing : str, optional
+        Scaler of this group; by default that of the config.
+    """
+
+    numbers: OneOrMore
+    preprocessing: Preprocessing | None = None
+
+    @property
+    def formulas(self) -> list[str]:
+        """All formulas that are evaluated, in order."""
+        return list(self.numbers)
+
+
+class ObjectsConfig(Schema):
+    """Objects of a collection: each formula has as many values per row as there are objects.
+
+    Attributes
+    ----------
+    objects : list of str
+        Features of an object: branches or formulas, in order.
+    selection : str, optional
+        Formula per object; objects that fail it are left out.
+    sort : str, optional
+        Formula per object by which they are sorted, the largest first; by default they keep their order.
+    ascending : bool
+        Sort the smallest first.
+    length : int, optional
+        Largest number of objects per row: more are cut away. By default as many as the longest row has.
+    preprocessing : str, optional
+        Scaler of this group, fitted to objects that are there; by default that of the config.
+    """
+
+    objects: OneOrMore
+    selection: Formula | None = None
+    sort: Name | None = None
+    ascending: bool = False
+    length: int | None = Field(default=None, ge=1, le=100_000)
+    preprocessing: Preprocessing | None = None
+
+    @property
+    def formulas(self) -> list[str]:
+        """All formulas that are evaluated, in order."""
+        return list(self.objects)
+
+
+class ImageConfig(Schema):
+    """An image: columns of fixed shape, or a grid that is filled from objects.
+
+    Attributes
+    ----------
+    image : list of str
+        Columns of shape (η, φ) or (η, φ, channels), one after the other along the channels; where `eta` and `phi` are
+        given, the weight of an object in each channel.
+    eta, phi : list of str
+        Where the objects lie: one formula for all channels, or one for each.
+    bins : (int, int)
+        Of the grid in η and φ.
+    eta_range, phi_range : (float, float)
+        Objects outside are left out. φ is periodic over its range.
+    preprocessing : str, optional
+        Scaler of this group, fitted to each channel over all pixels; by default that of the config.
+    """
+
+    image: OneOrMore
+    eta: OneOrMore | None = None
+    phi: OneOrMore | None = None
+    bins: Annotated[list[Annotated[int, Field(ge=1, le=10_000)]], Field(min_length=2, max_length=2)] | None = None
+    eta_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    phi_range: Annotated[list[float], Field(min_length=2, max_length=2)] = [-math.pi, math.pi]
+    preprocessing: Preprocessing | None = None
+
+    @model_validator(mode="after")
+    def _filled_or_read(self) -> ImageConfig:
+        given = {key for key in ("eta", "phi", "bins", "eta_range") if getattr(self, key) is not None}
+        missing = sorted({"eta", "phi", "bins", "eta_range"} - given)
+        if given and missing:
+            raise ValueError(f"{missing[0]} is missing: an image that is filled needs eta, phi, bins and eta_range")
+        if not given and "phi_range" in self.model_fields_set:
+            raise ValueError("phi_range: the image is read from a column; eta and phi fill one from objects")
+        for key in ("eta", "phi"):
+            formulas = getattr(self, key)
+            if formulas is not None and len(formulas) not in (1, len(self.image)):
+                raise ValueError(
+                    f"{key}: {len(formulas)} formulas for {len(self.image)} channels; give one, or one each"
+                )
+        for key in ("eta_range", "phi_range"):
+            edges = getattr(self, key)
+            if edges is not None and not edges[0] < edges[1]:
+                raise ValueError(f"{key}: {edges[0]} is not below {edges[1]}")
+        return self
+
+    @property
+    def formulas(self) -> list[str]:
+        """All formulas that are evaluated, in order."""
+        return list(dict.fromkeys([*self.image, *(self.eta or []), *(self.phi or [])]))
+
+
+_KINDS = ("numbers", "objects", "image")
+
+
+def _as_group(value: Any) -> Any:
+    """A formula or a list of formulas in place of the block means numbers; a block is of one kind."""
+    if isinstance(value, str | list):
+        return {"numbers": value}
+    if isinstance(value, dict) and len(found := [kind for kind in _KINDS if kind in value]) != 1:
+        what = " and ".join(found) + " stand side by side" if found else "neither numbers, objects nor image is there"
+        wrong = next(iter(value), "") if not found else ""
+        raise ValueError(f"{what}; a group has one of them{did_you_mean(str(wrong), _KINDS) if wrong else ''}")
+    return value
+
+
+def _kind_of_group(value: Any) -> str:
+    kind = next((kind for kind in _KINDS if (kind in value if isinstance(value, dict) else hasattr(value, kind))), "")
+    return f"[{kind}]"
+
+
+GroupConfig = NumbersConfig | ObjectsConfig | ImageConfig
+#: The brackets keep the tags out of messages.
+_ReadGroup = Annotated[
+    Annotated[
+        Annotated[NumbersConfig, Tag("[numbers]")]
+        | Annotated[ObjectsConfig, Tag("[objects]")]
+        | Annotated[ImageConfig, Tag("[image]")],
+        Discriminator(_kind_of_group),
+    ],
+    BeforeValidator(_as_group),
+]
+InputsConfig = Annotated[dict[GroupName, _ReadGroup], Field(min_length=1)]
+
+
+class TargetConfig(Schema):
+    """What is learnt, where it is not the classes.
+
+    Attributes
+    ----------
+    values : dict of str to str
+        Formulas of the values by their names, which the branches of the scores get; a list where the formulas can be
+        names.
+    reconstruction : list of str
+        Groups of inputs that the network gives back; ``all`` for all. The score is the mean squared error.
+    """
+
+    values: Annotated[dict[BranchName, Formula], Field(min_length=1), TextKeys] | None = None
+    reconstruction: OneOrMore | None = None
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _named_by_themselves(cls, value: Any) -> Any:
+        if isinstance(value, list) and all(isinstance(one, str) for one in value):
+            distinct(value)
+            return {one: one for one in value}
+        return value
+
+    @model_validator(mode="after")
+    def _one(self) -> TargetConfig:
+        if (self.values is None) == (self.reconstruction is None):
+            raise ValueError("give either values or reconstruction; leave the block out to learn the classes")
+        return self
+
+    @property
+    def kind(self) -> Literal["values", "reconstruction"]:
+        """What is learnt."""
+        return "values" if self.values is not None else "reconstruction"
+
+
+class MembersConfig(Schema):
+    """Which objects of another collection belong to a row.
+
+    Attributes
+    ----------
+    index : str, optional
+        Branch of the other collection that holds the position of its row; negative for none.
+    radius : float, optional
+        Largest ΔR = √(Δη² + Δφ²) from the row; an object may belong to several.
+    """
+
+    index: Name | None = None
+    radius: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _one(self) -> MembersConfig:
+        if (self.index is None) == (self.radius is None):
+            raise ValueError("give either index (a branch) or radius (the largest ΔR)")
+        return self
+
+
+class RowsConfig(Schema):
+    """Rows that are objects of a collection, such as jets, in place of events.
+
+    Attributes
+    ----------
+    objects : str
+        The collection, by the beginning of its branches' names: `Jet` for `Jet_pt`.
+    selection : str, optional
+        Formula of the rows; objects that fail it are no rows.
+    members : dict of MembersConfig
+        Objects of other collections that belong to a row, as lists: by the beginning of their branches' names.
+    """
+
+    objects: BranchName
+    selection: Formula | None = None
+    members: Annotated[dict[BranchName, MembersConfig], TextKeys] = {}
