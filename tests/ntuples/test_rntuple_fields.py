@@ -10,9 +10,11 @@ import pytest
 import uproot
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.events.evaluation import read_group
+from ntupleml.events.groups import InputGroup, Objects
+from ntupleml.events.values import ObjectRows
 from ntupleml.expressions import parse
 from ntupleml.ntuples import columns_to_matrix, open_ntuple, required_branches
-from ntupleml.events.groups import InputGroup, ObjectRows, Objects, read_group
 
 if TYPE_CHECKING:
     from pathlib import Path

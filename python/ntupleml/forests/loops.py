@@ -7,44 +7,19 @@ unsigned, as Python's negative indices would cost a comparison per access.
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 
+from ntupleml.compiled import compiled, kept
 from ntupleml.forests.layout import BLOCK, CHOOSE, SLOTS, STRIDE, WALK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.floating[Any]]
 
-
-log = logging.getLogger(__name__)
-
-Function = TypeVar("Function", bound="Callable[..., Any]")
-
 _ONE, _TWO, _THREE, _FOUR, _FIVE, _SIX, _SEVEN = (np.uintp(number) for number in range(1, 8))
-
-#: Without the interpreter's lock, so that threads work side by side; IEEE arithmetic as it is written.
-_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False}
-
-
-def compiled(function: Function) -> Function:
-    """Compile a function at its first call, into those that call it."""
-    return numba.njit(**_OPTIONS)(function)  # type: ignore[no-any-return]
-
-
-def kept(function: Function) -> Function:
-    """Compile a function at its first call, and keep the machine code on disk where there is a place for it."""
-    try:
-        return numba.njit(cache=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
-    except RuntimeError as error:  # neither the package's folder nor the user's can be written to
-        log.info("the compiled loops are not kept, which costs some seconds per process: %s", error)
-        return compiled(function)
 
 
 @compiled

@@ -13,7 +13,7 @@ from ntupleml.expressions.syntax import ENTRY
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     from ntupleml.expressions import Expression
 
@@ -91,12 +91,34 @@ def columns_to_matrix(
     """
     num_events = len(next(iter(columns.values()))) if columns else 0
     numbers = [variable_values(name, columns, num_events, where) for name in variables]
-    matrix = np.empty((num_events, len(numbers)), dtype=np.float32)
+    return as_matrix(numbers, num_events)
+
+
+def as_matrix(
+    numbers: Sequence[NDArray[Any]],
+    length: int,
+    dtype: DTypeLike = np.float32,
+    constants: Sequence[float] = (),
+    order: NDArray[np.int64] | None = None,
+) -> NDArray[Any]:
+    """Columns side by side, shape (length, n_columns), then constants.
+
+    Parameters
+    ----------
+    numbers : sequence of array
+    constants : sequence of float
+        Values of further columns.
+    order : array of int64, shape (length,), optional
+        Positions in the columns that are taken; all by default.
+    """
+    matrix = np.empty((length, len(numbers) + len(constants)), dtype)
     with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is infinite, and refused later
-        for start in range(0, num_events, _BLOCK):
-            block = slice(start, start + _BLOCK)
+        for start in range(0, length, _BLOCK):
+            block: Any = slice(start, min(start + _BLOCK, length))
+            taken = block if order is None else order[block]
             for index, values in enumerate(numbers):
-                matrix[block, index] = values[block]
+                matrix[block, index] = values[taken]
+    matrix[:, len(numbers) :] = constants
     return matrix
 
 
@@ -155,12 +177,12 @@ def _flat(values: Any) -> NDArray[Any] | None:
 def _formula(name: str, where: str, available: Collection[str]) -> Expression:
     if name.isidentifier():
         raise NtuplemlError(f"{where}: no branch '{name}'{did_you_mean(name, available)}")
-    return _parsed(name, f"{where}: variable '{name}'")
+    return parsed(name, f"{where}: variable '{name}'")
 
 
 @lru_cache(maxsize=1000)
-def _parsed(formula: str, where: str) -> Expression:
-    """The same formula comes with every chunk of an ntuple."""
+def parsed(formula: str, where: str) -> Expression:
+    """A formula parsed once, as it comes with every chunk of an ntuple."""
     from ntupleml.expressions import parse
 
     return parse(formula, where)

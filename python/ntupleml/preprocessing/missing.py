@@ -52,15 +52,17 @@ def refuse_missing(rows: NDArray[Any], variables: Sequence[str], where: str) -> 
     NtuplemlError
         Naming the first such branch, the counts, and the key that replaces them.
     """
-    counts = count_missing(rows)
-    if not counts.any():
-        return
-    found = [
-        f"'{name}' in {count} of {len(rows)} events" for name, count in zip(variables, counts, strict=True) if count
-    ]
-    more = f" (and {len(found) - 3} more branches)" if len(found) > 3 else ""
-    raise NtuplemlError(
-        f"{where}: NaN or infinite input: branch {', '.join(found[:3])}{more}; cut them away, or set "
+    found = [(name, int(count)) for name, count in zip(variables, count_missing(rows), strict=True) if count]
+    if found:
+        raise missing_error(found, len(rows), where)
+
+
+def missing_error(found: Sequence[tuple[str, int]], total: int, where: str, unit: str = "events") -> NtuplemlError:
+    """The error for branches with their numbers of NaN or infinite values, of a total."""
+    texts = [f"'{name}' in {count} of {total} {unit}" for name, count in found]
+    more = f" (and {len(texts) - 3} more branches)" if len(texts) > 3 else ""
+    return NtuplemlError(
+        f"{where}: NaN or infinite input: branch {', '.join(texts[:3])}{more}; cut them away, or set "
         "missing: {value: …} in the training config"
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.events.groups import InputGroup, ObjectRows, Rows, missing_events, read_group
+from ntupleml.events.evaluation import missing_events, read_inputs
 from ntupleml.folds import fold_of_events
 
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ntupleml.events.groups import Some
+    from ntupleml.events.groups import InputGroup
+    from ntupleml.events.values import InputValues, Some
     from ntupleml.scoring.scorer import NonFinite
 
 
@@ -175,7 +176,7 @@ class GroupScorer:
         self, columns: Mapping[str, Any], events: NDArray[np.int64], where: str
     ) -> Iterator[tuple[Some, Any]]:
         """Batches of events, and what the models of their folds give."""
-        values = {group.name: read_group(group, columns, len(events), where, self._finite) for group in self.groups}
+        values = read_inputs(self.groups, columns, len(events), where, finite=self._finite)
         for fold, evaluator in self._evaluators.items():
             for batch in self._batches(events, fold, evaluator.batch_size):
                 yield batch, evaluator.evaluate(self._arrays(values, events, batch))
@@ -188,14 +189,8 @@ class GroupScorer:
         chosen = np.flatnonzero(fold_of_events(events, self.num_folds) == fold)
         yield from (chosen[start : start + size] for start in range(0, len(chosen), size))
 
-    def _arrays(
-        self, values: Mapping[str, Rows | ObjectRows], events: NDArray[np.int64], batch: Some
-    ) -> dict[str, NDArray[Any]]:
-        arrays: dict[str, NDArray[Any]] = {}
-        for name, group in values.items():
-            arrays[name] = group.take(batch)
-            if isinstance(group, ObjectRows):
-                arrays[f"{name}_length"] = group.lengths(batch)
+    def _arrays(self, values: InputValues, events: NDArray[np.int64], batch: Some) -> dict[str, NDArray[Any]]:
+        arrays = values.batch(batch)
         if self._event_input is not None:
             arrays[self._event_input] = events[batch]
         return arrays

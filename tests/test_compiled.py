@@ -3,7 +3,7 @@ from __future__ import annotations
 import numba
 import pytest
 
-from ntupleml.forests import loops
+from ntupleml import compiled
 
 
 def double(number: int) -> int:
@@ -12,7 +12,7 @@ def double(number: int) -> int:
 
 def test_compiled_loops_are_kept_where_there_is_a_place(monkeypatch, tmp_path):
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
-    assert loops.kept(double)(21) == 42
+    assert compiled.kept(double)(21) == 42
     assert list(tmp_path.rglob("*.nbc"))
 
 
@@ -26,7 +26,7 @@ def test_compiled_loops_do_without_a_place(monkeypatch, caplog):
 
     monkeypatch.setattr(numba, "njit", without_place)
     caplog.set_level("INFO")
-    assert loops.kept(double)(21) == 42
+    assert compiled.kept(double)(21) == 42
     assert "not kept" in caplog.text
 
 
@@ -36,4 +36,4 @@ def test_other_errors_of_the_decorator_are_not_hidden(monkeypatch):
 
     monkeypatch.setattr(numba, "njit", broken)
     with pytest.raises(TypeError):
-        loops.kept(double)
+        compiled.kept(double)

@@ -1,0 +1,328 @@
+"""From the columns of a source to the values of groups of inputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntupleml.errors import MissingInputError, NtuplemlError
+from ntupleml.events.values import Channel, GroupValues, ImageRows, InputValues, ObjectRows, Rows
+from ntupleml.expressions.instances import content_and_counts, starts_of
+from ntupleml.expressions.syntax import Name, own_variables
+from ntupleml.ntuples.variables import as_matrix, parsed, variable_values
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from ntupleml.events.groups import Image, InputGroup, Objects
+    from ntupleml.events.values import Missing
+
+    _Entries = NDArray[np.int64] | None
+
+
+def read_inputs(
+    groups: Sequence[InputGroup],
+    columns: Mapping[str, Any],
+    number: int,
+    where: str,
+    *,
+    finite: Collection[str] = (),
+    entries: NDArray[np.int64] | None = None,
+) -> InputValues:
+    """Values of all groups for the rows of some columns; arguments and errors as for `read_group`."""
+    return InputValues(
+        {group.name: read_group(group, columns, number, where, finite, entries) for group in groups}, number
+    )
+
+
+def read_group(
+    group: InputGroup,
+    columns: Mapping[str, Any],
+    number: int,
+    where: str,
+    finite: Collection[str] = (),
+    entries: NDArray[np.int64] | None = None,
+) -> GroupValues:
+    """Values of a group of inputs.
+
+    Parameters
+    ----------
+    group : InputGroup
+    columns : mapping of str to array
+        Branches that it needs, see `branches_of_groups`.
+    number : int
+        Of rows.
+    where : str
+        File and tree, for messages.
+    finite : collection of str
+        Variables that must not be NaN or infinite, unless the group says what replaces that.
+    entries : array of int64, shape (number,), optional
+        Entry of each row, for messages; by default its position.
+
+    Raises
+    ------
+    NtuplemlError
+        For a variable with one number where there should be several or the other way round, vectors of different
+        lengths in one group, images of different shapes, values that are not finite (`MissingInputError`) or that
+        the type of the model's input cannot hold.
+    """
+    values: GroupValues
+    if group.image is not None:
+        values = _image(group, group.image, columns, number, where, entries)
+    elif group.objects is not None:
+        values = _objects(group, group.objects, columns, number, where, entries)
+    else:
+        found = [variable_values(name, columns, number, where) for name in group.variables]
+        values = Rows(_matrix(found, group, number, where), group.variables)
+    if group.missing is not None:
+        _replace(values, group.missing)
+    elif finite:
+        for missing in values.missing():
+            if missing.variable in finite:
+                raise _missing_error(missing, where)
+    return values
+
+
+def missing_events(
+    group: InputGroup, columns: Mapping[str, Any], number: int, where: str, finite: Collection[str] = ()
+) -> NDArray[np.bool_]:
+    """Which events have a value that `read_group` refuses for being NaN or infinite.
+
+    Parameters and errors as for `read_group`.
+    """
+    missing = np.zeros(number, np.bool_)
+    if group.missing is None:
+        # as floats, since whole numbers cannot be NaN
+        floats = group if group.dtype.kind == "f" else group._replace(dtype=np.dtype(np.float64))
+        for found in read_group(floats, columns, number, where).missing():
+            if found.variable in finite or group.dtype.kind != "f":
+                missing[found.rows] = True
+    return missing
+
+
+def _objects(
+    group: InputGroup, objects: Objects, columns: Mapping[str, Any], number: int, where: str, entries: _Entries
+) -> ObjectRows:
+    flat, counts = _of_one_collection(group, group.needed, columns, number, where, entries)
+    order = None
+    keys = None if objects.sort is None else flat[objects.sort]
+    passed = None if objects.selection is None else _passed(flat[objects.selection])
+    too_many = objects.length is not None and int(counts.max(initial=0)) > objects.length
+    if keys is not None or passed is not None or too_many:
+        order, counts = _order(keys, passed, counts, objects)
+    total = int(counts.sum())
+    values = _matrix([flat[name] for name in group.variables], group, total, where, order)
+    return ObjectRows(values, starts_of(counts), counts, objects, group.variables)
+
+
+def _passed(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which objects a selection keeps; NaN, where a formula has no value, does not pass."""
+    return np.asarray((values != 0) & (values == values))
+
+
+def _order(
+    keys: NDArray[Any] | None, passed: NDArray[np.bool_] | None, counts: NDArray[np.int64], objects: Objects
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of the objects that are kept, in order, and their number per row."""
+    from ntupleml.events.loops import order_objects  # numba takes half a second to import
+
+    total = int(counts.sum())
+    signed = np.empty(0) if keys is None else keys.astype(np.float64) * (1 if objects.ascending else -1)
+    kept = np.empty_like(counts)
+    order, scratch = np.empty(total, np.int64), np.empty(0 if keys is None else total, np.int64)
+    chosen = np.empty(0, np.bool_) if passed is None else passed
+    length = -1 if objects.length is None else objects.length
+    written = order_objects(signed, chosen, counts, length, order, scratch, kept)
+    return order[:written], kept
+
+
+def _of_one_collection(
+    group: InputGroup, names: Sequence[str], columns: Mapping[str, Any], number: int, where: str, entries: _Entries
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
+    """Values of vector variables, those of all events after one another, and their number per event.
+
+    Raises
+    ------
+    NtuplemlError
+        If they, or the vectors in their formulas, are of different lengths in an event.
+    """
+    flat: dict[str, NDArray[Any]] = {}
+    lengths: dict[str, NDArray[np.int64]] = {}
+    for name in dict.fromkeys(names):
+        flat[name], lengths[name] = _flattened(name, columns, number, f"{where}: input '{group.name}'")
+    for name in [name for formula in flat for name in _vectors(formula, columns)]:
+        if name not in lengths:
+            lengths[name] = content_and_counts(columns[name])[1]
+    reference, counts = next(iter(lengths.items()))
+    for name, found in lengths.items():
+        different = np.flatnonzero(found != counts)
+        if len(different):
+            row = different[0]
+            entry = row if entries is None else entries[row]
+            raise NtuplemlError(
+                f"{where}: input '{group.name}': '{name}' has {found[row]} values in an event where '{reference}' has "
+                f"{counts[row]} (entry {entry}); variables of one input have to be of the same objects"
+            )
+    return flat, counts
+
+
+def _vectors(formula: str, columns: Mapping[str, Any]) -> list[str]:
+    """Vectors over whose elements a formula runs; of a branch none."""
+    if formula in columns:
+        return []
+    own = [node.name for node in own_variables(parsed(formula, "").tree) if isinstance(node, Name)]
+    return [name for name in own if name in columns and columns[name].ndim == 2]
+
+
+def _flattened(
+    name: str, columns: Mapping[str, Any], number: int, where: str
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Values of a vector variable after one another, and their number per event."""
+    found = variable_values(name, columns, number, where, vectors=True)
+    if isinstance(found, np.ndarray) and found.ndim == 1:
+        raise NtuplemlError(f"{where}: variable '{name}' has one value per event; a vector of objects is needed")
+    if isinstance(found, np.ndarray) and found.ndim == 2:
+        return found.reshape(-1), np.full(number, found.shape[1], np.int64)
+    try:
+        flat, counts = content_and_counts(found)
+    except (AttributeError, TypeError, ValueError):
+        raise NtuplemlError(f"{where}: variable '{name}' is no list of numbers per event; choose another") from None
+    if flat.ndim != 1 or flat.dtype.kind not in "fiub" or isinstance(flat, np.ma.MaskedArray):
+        raise NtuplemlError(f"{where}: variable '{name}' is no list of numbers per event; choose another")
+    return flat, counts
+
+
+def _image(
+    group: InputGroup, image: Image, columns: Mapping[str, Any], number: int, where: str, entries: _Entries
+) -> Rows | ImageRows:
+    if not image.eta:
+        return _image_of_columns(group, image, columns, number, where)
+    channels = []
+    num_channels = len(group.variables)
+    places = [some * num_channels if len(some) == 1 else some for some in (image.eta, image.phi)]
+    found: dict[tuple[str, str], NDArray[np.int32]] = {}
+    for weight, eta, phi in zip(group.variables, *places, strict=True):
+        flat, counts = _of_one_collection(group, (weight, eta, phi), columns, number, where, entries)
+        if (eta, phi) not in found:
+            found[eta, phi] = _pixels(flat[eta], flat[phi], image)
+        weights = flat[weight].astype(np.float64)
+        channels.append(Channel(found[eta, phi], weights, starts_of(counts), counts, (weight, eta, phi)))
+    return ImageRows(channels, (image.bins[0], image.bins[1]), group.dtype)
+
+
+def _pixels(eta: NDArray[Any], phi: NDArray[Any], image: Image) -> NDArray[np.int32]:
+    from ntupleml.events.loops import find_pixels
+
+    pixels = np.empty(len(eta), np.int32)
+    eta_edges, phi_edges = (
+        np.linspace(low, high, bins + 1)
+        for (low, high), bins in zip((image.eta_range, image.phi_range), image.bins, strict=True)
+    )
+    find_pixels(eta.astype(np.float64), phi.astype(np.float64), eta_edges, phi_edges, pixels)
+    return pixels
+
+
+def _image_of_columns(group: InputGroup, image: Image, columns: Mapping[str, Any], number: int, where: str) -> Rows:
+    """Columns that are images, one after the other along the channels."""
+    parts: list[NDArray[Any]] = []
+    names: list[str] = []
+    wanted = tuple(image.bins)
+    for name in group.variables:
+        part = _array_of_rows(name, columns, number, where)
+        shape = part.shape[1:]
+        if len(shape) not in (2, 3) or (wanted and shape[:2] != wanted):
+            raise NtuplemlError(
+                f"{where}: input '{group.name}': '{name}' is of shape {_shape(shape)} per event; "
+                f"{_shape(wanted) if wanted else '(eta, phi)'} or {_shape((*(wanted or ('eta', 'phi')), 'channels'))} "
+                "is needed"
+            )
+        wanted = shape[:2]
+        parts.append(part.reshape(*part.shape[:3], -1))
+        names += [name] * parts[-1].shape[-1]
+    values = np.empty((number, *wanted, len(names)), group.dtype)
+    start = 0
+    for part in parts:
+        with np.errstate(over="ignore"):
+            values[..., start : start + part.shape[-1]] = part
+        start += part.shape[-1]
+    return Rows(values, tuple(names))
+
+
+def _array_of_rows(name: str, columns: Mapping[str, Any], number: int, where: str) -> NDArray[Any]:
+    """A column or formula as a numpy array; of shape (n_rows, 0) where its rows have no shape in common."""
+    found = variable_values(name, columns, number, where, vectors=True)
+    if not isinstance(found, np.ndarray):
+        import awkward as ak
+
+        try:
+            found = ak.to_numpy(found, allow_missing=False)
+        except (TypeError, ValueError):
+            raise NtuplemlError(
+                f"{where}: variable '{name}' has lists of any length; an image needs arrays of one shape, or "
+                "eta, phi, bins and eta_range, which fill one from objects"
+            ) from None
+    if found.dtype.kind not in "fiub":
+        raise NtuplemlError(f"{where}: variable '{name}' is of type {found.dtype}; an image is of numbers")
+    return np.asarray(found)
+
+
+def _shape(shape: Sequence[Any]) -> str:
+    return f"({', '.join(map(str, shape))})"
+
+
+def _matrix(
+    found: Sequence[NDArray[Any]],
+    group: InputGroup,
+    length: int,
+    where: str,
+    order: NDArray[np.int64] | None = None,
+) -> NDArray[Any]:
+    """Variables of a group as the columns of one array, then its constants."""
+    if group.dtype.kind != "f":
+        found = [
+            _whole_numbers(values if order is None else values[order], group, name, where)
+            for name, values in zip(group.variables, found, strict=True)
+        ]
+        order = None
+    return as_matrix(found, length, group.dtype, group.constants, order)
+
+
+def _whole_numbers(values: NDArray[Any], group: InputGroup, name: str, where: str) -> NDArray[Any]:
+    """Values as integers or bools that the model takes; nothing is lost."""
+    if group.missing is not None and values.dtype.kind == "f":
+        values = np.where(np.isfinite(values), values, values.dtype.type(group.missing))
+    bad = np.count_nonzero(~np.isfinite(values)) if values.dtype.kind == "f" else 0
+    if bad:
+        raise MissingInputError(
+            f"{where}: variable '{name}' is NaN or infinite in {bad} of {len(values)} values; input '{group.name}' of "
+            f"the model takes {group.dtype} numbers"
+        )
+    if group.dtype.kind == "b":
+        return np.asarray(values != 0)
+    limits = np.iinfo(group.dtype)
+    inside = (values >= limits.min) & (values <= limits.max)
+    wrong = np.flatnonzero(~inside | (np.floor(values) != values if values.dtype.kind == "f" else False))
+    if len(wrong):
+        raise NtuplemlError(
+            f"{where}: variable '{name}' is {values[wrong[0]]}, but input '{group.name}' of the model takes "
+            f"{group.dtype} numbers; choose another variable, or round it in a formula"
+        )
+    return values.astype(group.dtype)
+
+
+def _replace(values: GroupValues, missing: float) -> None:
+    """Put a value in the place of what is NaN or infinite; objects without a place stay outside of the image."""
+    arrays = [channel.weights for channel in values.channels] if isinstance(values, ImageRows) else [values.values]
+    for array in arrays:
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            array[~np.isfinite(array)] = missing
+
+
+def _missing_error(missing: Missing, where: str) -> MissingInputError:
+    return MissingInputError(
+        f"{where}: variable '{missing.variable}' is NaN or infinite in {missing.number} of {missing.total} values; cut "
+        "such events away, or say what the model is given then (missing: in the onnx block, defaults in an lwtnn file)"
+    )

@@ -1,0 +1,108 @@
+"""Events of a file as the training reads them: the same for every size of the chunks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+
+from ntupleml.config.inputs import NumbersConfig, ObjectsConfig
+from ntupleml.errors import NtuplemlError
+from ntupleml.events.groups import groups_of
+from ntupleml.events.reading import branches_to_read, read_events
+from ntupleml.events.values import joined
+from ntupleml.ntuples import open_ntuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ntupleml.ntuples import Chunk
+
+_GROUPS = groups_of(
+    {
+        "event": NumbersConfig(numbers=["met", "met/2"]),
+        "jets": ObjectsConfig(objects=["Jet_pt"], sort="Jet_pt", length=3),
+    }
+)
+_COUNTS = np.array([2, 0, 5, 1, 0])
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("events") / "a.root"
+    with uproot.recreate(path) as file:
+        file.mktree("ntuple", {"met": "f4", "weight": "f4", "event": "i8", "bad": "f8", "Jet_pt": "var * float32"})
+        file["ntuple"].extend(
+            {
+                "met": np.arange(5, dtype="f4"),
+                "weight": np.array([1, 2, -3, 4, 5], "f4"),
+                "event": np.array([7, 2**53 + 1, 5, 4, 3]),
+                "bad": np.array([1.5, 2, 3, 4, 5]),
+                "Jet_pt": ak.unflatten(np.arange(8, dtype="f4"), _COUNTS),
+            }
+        )
+    return path
+
+
+def read(path: Path, **options: Any) -> list[Any]:
+    with open_ntuple(path, "ntuple") as ntuple:
+        return list(read_events(ntuple, _GROUPS, **options))
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, None])
+def test_chunks_join_to_the_whole(path: Path, size: int | None) -> None:
+    chunks = read(path, weights="weight", event_branch="event", more=["bad"], entries_per_chunk=size)
+    assert [chunk.stop for chunk in chunks] == [min(start + (size or 5), 5) for start in range(0, 5, size or 5)]
+    np.testing.assert_array_equal(np.concatenate([chunk.weights for chunk in chunks]), [1, 2, -3, 4, 5])
+    np.testing.assert_array_equal(np.concatenate([chunk.folds(2) for chunk in chunks]), [1, 1, 1, 0, 1])
+    np.testing.assert_array_equal(np.concatenate([chunk.columns["bad"] for chunk in chunks]), [1.5, 2, 3, 4, 5])
+    batch = joined([chunk.inputs for chunk in chunks]).batch()
+    np.testing.assert_array_equal(batch["event"], [[met, met / 2] for met in range(5)])
+    np.testing.assert_array_equal(batch["jets"][:, :, 0], [[1, 0, 0], [0, 0, 0], [6, 5, 4], [7, 0, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(batch["jets_length"], [2, 0, 3, 1, 0])
+
+
+def test_rows_are_chosen_before_anything_is_looked_at(path: Path) -> None:
+    def large(chunk: Chunk) -> Any:
+        return np.flatnonzero(chunk.columns["bad"] > 1.5)
+
+    chunks = read(path, event_branch="bad", choose=large, entries_per_chunk=3)
+    assert [chunk.rows.tolist() for chunk in chunks] == [[1, 2], [0, 1]]
+    assert [chunk.numbers.tolist() for chunk in chunks] == [[2, 3], [4, 5]]
+    assert [len(chunk.inputs) for chunk in chunks] == [2, 2]
+    with pytest.raises(
+        NtuplemlError, match=r"a\.root: tree 'ntuple': branch 'bad': event number 1.5 is not an integer"
+    ):
+        read(path, event_branch="bad")
+
+
+def test_entries_count_where_no_branch_does(path: Path) -> None:
+    chunks = read(path, entries_per_chunk=3)
+    assert [chunk.numbers.tolist() for chunk in chunks] == [[0, 1, 2], [3, 4]]
+    assert [chunk.weights.tolist() for chunk in chunks] == [[1, 1, 1], [1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weights": "wieght"}, "event_weights: no branch 'wieght' .*nearest: 'weight'"),
+        ({"weights": "Jet_pt"}, "a.root: tree 'ntuple': weight branch 'Jet_pt' has several values per event"),
+        ({"event_branch": "evnt"}, "event_branch: no branch 'evnt' .*nearest: 'event'"),
+        ({"more": ["Jet_ptt"]}, "no branch 'Jet_ptt' .*nearest: 'Jet_pt'"),
+    ],
+)
+def test_wrong_branches_are_one_line(path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(NtuplemlError, match=message):
+        read(path, **options)
+
+
+def test_branches_of_groups_are_named_with_their_key(path: Path) -> None:
+    groups = groups_of({"jets": ObjectsConfig(objects=["Jet_pt"], selection="Jet_et > 20")})
+    with (
+        open_ntuple(path, "ntuple") as ntuple,
+        pytest.raises(NtuplemlError, match=r"tree 'ntuple': inputs\.jets: no branch 'Jet_et', which .*'Jet_et > 20'"),
+    ):
+        branches_to_read(ntuple, groups)
