@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Few values, so that there are ties.
 _PT = st.one_of(st.sampled_from([10.0, 20.0, 30.0, math.nan]), st.floats(0, 100, width=32))
-_EVENTS = st.lists(st.lists(st.tuples(_PT, st.integers(-5, 5)), max_size=20), max_size=8)
+_EVENTS = st.lists(st.lists(st.tuples(_PT, st.integers(-5, 5)), max_size=40), max_size=8)
 
 
 def columns_of(events: list[list[tuple[float, int]]]) -> dict[str, ak.Array]:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     Positions = NDArray[np.int64]
 
+#: Objects that are sorted by insertion.
+_RUN = 8
+
 
 @kept
 def order_objects(
@@ -57,8 +60,15 @@ def order_objects(
 
 @compiled
 def _sort(keys: NDArray[np.float64], order: Positions, scratch: Positions, begin: int, end: int) -> None:
-    """Sort positions by their keys, by merging runs of growing width."""
-    width = 1
+    """Sort positions by their keys: short runs by insertion, which are merged to runs of growing width."""
+    width = _RUN
+    for start in range(begin, end, width):
+        for place in range(start + 1, min(start + width, end)):
+            position, free = order[place], place
+            while free > start and _before(keys[position], keys[order[free - 1]]):
+                order[free] = order[free - 1]
+                free -= 1
+            order[free] = position
     while width < end - begin:
         for left in range(begin, end, 2 * width):
             middle, right = min(left + width, end), min(left + 2 * width, end)

@@ -45,10 +45,8 @@ class Rows(NamedTuple):
 
     def missing(self) -> list[Missing]:
         """What is NaN or infinite."""
-        per_row = int(np.prod(self.values.shape[1:-1]))
-        return _missing(
-            self.values, self.names, np.arange(self.values.size // max(self.values.shape[-1], 1)) // per_row
-        )
+        lines = int(np.prod(self.values.shape[1:-1]))
+        return _missing(self.values, self.names, np.full(len(self.values), lines))
 
 
 class ObjectRows(NamedTuple):
@@ -78,7 +76,7 @@ class ObjectRows(NamedTuple):
 
     def missing(self) -> list[Missing]:
         """What is NaN or infinite, of the objects that are kept."""
-        return _missing(self.values, self.names, np.repeat(np.arange(len(self.counts)), self.counts))
+        return _missing(self.values, self.names, self.counts)
 
 
 class Channel(NamedTuple):
@@ -234,12 +232,13 @@ def _joined_places(parts: Sequence[Any], numbers: Sequence[int]) -> tuple[NDArra
     return starts, np.concatenate([part.counts for part in parts])
 
 
-def _missing(values: NDArray[Any], names: Sequence[str], rows: NDArray[np.intp]) -> list[Missing]:
-    """What is NaN or infinite among the columns of these names; further ones are constants."""
+def _missing(values: NDArray[Any], names: Sequence[str], counts: NDArray[np.int64]) -> list[Missing]:
+    """What is NaN or infinite among the columns of these names, a number of lines per row; others are constants."""
     array = values.reshape(-1, values.shape[-1])
     if array.dtype.kind != "f" or np.isfinite(array).all():
         return []
     bad = ~np.isfinite(array)
+    rows = np.repeat(np.arange(len(counts)), counts)
     found = []
     for name in dict.fromkeys(names):
         of_name = bad[:, [index for index, other in enumerate(names) if other == name]]
