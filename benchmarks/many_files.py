@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Many files: two workers against one, and what handing out a file costs."""
+"""Many files: two workers against one, what starting them costs, and what handing out a file costs."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import shutil
+import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +19,8 @@ SCRIPT = Path(__file__).resolve().parents[1] / "application" / "keras_applicatio
 LIMIT = 0.6
 #: Milliseconds per file that a worker may take longer than a process without one.
 LIMIT_PER_FILE = 50
+#: Seconds that two workers may take longer for two tiny files than a process without any.
+LIMIT_START = 0.5
 
 
 def main(files: int, events: int, tiny_files: int, repetitions: int, folder: Path) -> int:
@@ -32,13 +35,17 @@ def main(files: int, events: int, tiny_files: int, repetitions: int, folder: Pat
         wall = {workers: wall_time(folder, configs, "large", workers) for workers in (1, 2)}
         ratios.append(wall[2] / wall[1])
         print(f"{files} files of {events:,} events: {wall[1]:.1f} s with one worker, {wall[2]:.1f} s with two")
-    ratio = sorted(ratios)[len(ratios) // 2]
+    ratio = statistics.median(ratios)
     print(f"two workers / one: {ratio:.2f} (median, limit {LIMIT})")
     with_worker, without = (time_per_file(folder, configs, tiny_files, workers) for workers in (1, 0))
     scheduling = with_worker - without
     print(f"{tiny_files} files of 10 events: {with_worker:.0f} ms per file with a worker, {without:.0f} ms without")
     print(f"scheduling per file: {scheduling:.0f} ms (limit {LIMIT_PER_FILE})")
-    return int(ratio > LIMIT or scheduling > LIMIT_PER_FILE)
+    with_workers, without = (
+        statistics.median(wall_time(folder, configs, "tiny", workers, "[01]") for _ in range(5)) for workers in (2, 0)
+    )
+    print(f"two tiny files: {with_workers:.2f} s with two workers, {without:.2f} s without (limit {LIMIT_START} more)")
+    return int(ratio > LIMIT or scheduling > LIMIT_PER_FILE or with_workers - without > LIMIT_START)
 
 
 def time_per_file(folder: Path, configs: list[Path], tiny_files: int, workers: int) -> float:
@@ -67,7 +74,7 @@ def wall_time(folder: Path, configs: list[Path], name: str, workers: int, which:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=20)
-    parser.add_argument("--events", type=int, default=1_000_000, help="of each of these files")
+    parser.add_argument("--events", type=int, default=500_000, help="of each of these files")
     parser.add_argument("--tiny-files", type=int, default=200)
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where the files of the benchmark lie while it runs")

@@ -33,7 +33,7 @@ _LONGEST_LINE = 2000
 _EXTRAS = {
     "ROOT": "root",
     "dask": "batch",
-    "dask_jobqueue": "htcondor",
+    "dask_jobqueue": "batch",
     "distributed": "batch",
     "fsspec_xrootd": "xrootd",
     "keras": "keras",

@@ -239,7 +239,7 @@ def test_files_behind_addresses(analysis: Any, require_scores: Callable[..., Non
     assert [item.name for item in (tmp_path / "scored").iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("workers", [None, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [None, 1])
 def test_files_that_describe_a_class_in_two_ways(
     make_analysis: Callable[..., Any],
     project: Path,
@@ -264,7 +264,6 @@ def test_files_that_describe_a_class_in_two_ways(
             assert np.isfinite(file["t"]["ml_score_signal"].array(library="np")).all()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("script", [IN_PLACE, FRIEND])
 def test_workers_do_the_same(
     analysis: Any,
@@ -322,7 +321,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["friend", "in_place"])
 def test_a_killed_worker_loses_nothing_and_doubles_nothing(
     analysis: Any, require_scores: Callable[..., None], tmp_path: Path, kind: str

@@ -60,7 +60,6 @@ def processes() -> dict[str, Any]:
     }
 
 
-@pytest.mark.slow
 def test_workers_build_the_same_folds(
     inputs: list[Path], tmp_path: Path, run_script: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
@@ -99,7 +98,6 @@ def test_workers_build_the_same_folds(
                     assert ak.array_equal(one[tree][branch].array(), other[tree][branch].array()), branch
 
 
-@pytest.mark.slow
 def test_a_bad_file_ends_the_build_and_leaves_nothing(
     inputs: list[Path], tmp_path: Path, run_script: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

@@ -15,8 +15,7 @@ from ntupleml.application.inputs import ntuple_name
 from ntupleml.application.outputs import in_place_jobs
 from ntupleml.application.resuming import is_finished, plan_key, scores_mark
 from ntupleml.application.selection import EventCounts
-from ntupleml.cluster.running import finished_tasks
-from ntupleml.cluster.starting import started_client
+from ntupleml.cluster.workers import prepare_workers, started_workers
 from ntupleml.command_line import SOME_FAILED
 from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.ntuples.input_files import expand_inputs
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from ntupleml.application.plan import Plan
     from ntupleml.application.selection import Selection
     from ntupleml.application_arguments import ApplicationOptions
-    from ntupleml.progress import FilesProgress
 
 log = logging.getLogger(__name__)
 
@@ -69,18 +67,6 @@ class Scored(NamedTuple):
     seconds: float
 
 
-class _Failure(NamedTuple):
-    path: str
-    error: str
-
-
-class _Outcome(NamedTuple):
-    """Of several files: what failed, and the numbers of events of the others."""
-
-    failures: list[_Failure]
-    counts: EventCounts
-
-
 def score_files(
     make: Callable[[], Plan], inputs: Sequence[str], tree_path: str, options: ApplicationOptions | None = None
 ) -> int:
@@ -117,6 +103,7 @@ def score_files(
         from ntupleml.application_arguments import ApplicationOptions
 
         options = ApplicationOptions()
+    prepare_workers(options.cluster, __name__, "uproot")
     paths = expand_inputs(inputs)
     plan = make()
     if options.output_directory is not None:
@@ -131,13 +118,34 @@ def score_files(
         _write(plan, jobs[0], task, logging.INFO)
         return 0
     start = time.monotonic()
-    with files_progress(len(jobs)) as progress:
-        if options.cluster.is_this_process:
-            outcome = _score_here(plan, jobs, task, progress)
-        else:
-            with started_client(options.cluster, plan.cluster) as client:
-                outcome = _score_with_workers(client, make, plan, jobs, task, progress)
-    return _summarise(outcome, plan.selection, progress, time.monotonic() - start)
+    here = options.cluster.is_this_process
+    function: Callable[..., Scored] = score_file if here else score_on_worker
+    first = (plan,) if here else (make, plan_key(plan))  # a worker makes its plan itself
+    tasks = [(*first, job, task) for job in jobs]
+    counts, failures = EventCounts(), dict[int, str]()
+    with files_progress(len(jobs)) as progress, started_workers(options.cluster, plan.cluster) as finished_tasks:
+        for place, scored, error in finished_tasks(function, tasks):
+            if error is not None:
+                failures[place] = error
+                progress.file_done(f"{jobs[place].input_path}: failed")
+                continue
+            counts = counts.plus(scored.counts)
+            if not here:  # events that this process reads have been counted
+                progress.add_events(scored.counts.events)
+            progress.file_done(_as_line(jobs[place], scored, plan.selection))
+    log.info(
+        "%d of %d files done: %s events, %s per second, in %s%s",
+        len(jobs) - len(failures),
+        len(jobs),
+        f"{progress.events:,}",
+        f"{progress.rate:,.0f}",
+        duration(time.monotonic() - start),
+        counts.as_text(plan.selection),
+    )
+    for place, error in sorted(failures.items()):
+        path = jobs[place].input_path
+        log.error("%s", one_line(error if path in error else f"{path}: {error}", 2000))
+    return SOME_FAILED if failures else 0
 
 
 def score_file(plan: Plan, job: Job, task: Task) -> Scored:
@@ -181,40 +189,6 @@ def _local_file(job: Job) -> Iterator[str]:
         yield str(local)
 
 
-def _score_here(plan: Plan, jobs: Sequence[Job], task: Task, progress: FilesProgress) -> _Outcome:
-    """Score one file after the other."""
-    failures, counts = [], EventCounts()
-    for job in jobs:
-        try:
-            scored = score_file(plan, job, task)
-        except NtuplemlError as error:
-            failures.append(_note_failure(job, str(error), progress))
-        except OSError as error:
-            failures.append(_note_failure(job, f"{type(error).__name__}: {one_line(error)}", progress))
-        else:
-            counts = counts.plus(scored.counts)
-            progress.file_done(_as_line(job, scored, plan.selection))
-    return _Outcome(failures, counts)
-
-
-def _score_with_workers(
-    client: object, make: Callable[[], Plan], plan: Plan, jobs: Sequence[Job], task: Task, progress: FilesProgress
-) -> _Outcome:
-    """Let workers score the files."""
-    failures, counts = [], EventCounts()
-    key = plan_key(plan)
-    tasks = [(make, key, job, task) for job in jobs]
-    for place, scored, error in finished_tasks(client, score_on_worker, tasks, retries=plan.cluster.retries):
-        if error is not None:
-            failures.append(_note_failure(jobs[place], error, progress))
-            continue
-        progress.add_events(scored.counts.events)
-        counts = counts.plus(scored.counts)
-        progress.file_done(_as_line(jobs[place], scored, plan.selection))
-    order = {job.input_path: index for index, job in enumerate(jobs)}
-    return _Outcome(sorted(failures, key=lambda failure: order[failure.path]), counts)
-
-
 #: The plan that this worker made last, by its key.
 _plans: dict[str, Plan] = {}
 
@@ -251,26 +225,3 @@ def _as_line(job: Job, scored: Scored, selection: Selection) -> str:
     events = scored.counts.events
     rate = events / max(scored.seconds, 1e-9)
     return f"{job.output_path}: {events:,} events, {rate:,.0f} per second{scored.counts.as_text(selection)}"
-
-
-def _note_failure(job: Job, error: str, progress: FilesProgress) -> _Failure:
-    progress.file_done(f"{job.input_path}: failed")
-    return _Failure(job.input_path, error)
-
-
-def _summarise(outcome: _Outcome, selection: Selection, progress: FilesProgress, seconds: float) -> int:
-    """Log what was done and the errors, and return the exit status."""
-    failures = outcome.failures
-    log.info(
-        "%d of %d files done: %s events, %s per second, in %s%s",
-        progress.total - len(failures),
-        progress.total,
-        f"{progress.events:,}",
-        f"{progress.rate:,.0f}",
-        duration(seconds),
-        outcome.counts.as_text(selection),
-    )
-    for failure in failures:
-        named = failure.error if failure.path in failure.error else f"{failure.path}: {failure.error}"
-        log.error("%s", one_line(named, 2000))
-    return SOME_FAILED if failures else 0

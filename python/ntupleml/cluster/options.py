@@ -28,10 +28,15 @@ class ClusterOptions(NamedTuple):
         """Whether nothing but this process does the work."""
         return self == ClusterOptions()
 
+    @property
+    def are_local(self) -> bool:
+        """Whether processes of this machine do the work."""
+        return self == ClusterOptions(self.workers) and not self.is_this_process
+
 
 def add_cluster_options(parser: argparse.ArgumentParser) -> None:
     """Add `--workers`, `--scheduler` and `--htcondor`."""
-    group = parser.add_argument_group("several processes (Dask); by default all is done in this one")
+    group = parser.add_argument_group("several processes; by default all is done in this one")
     group.add_argument("--workers", type=_number, metavar="N", help="N processes on this machine, or N jobs")
     where = group.add_mutually_exclusive_group()
     where.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster that runs, e.g. tcp://host:8786")

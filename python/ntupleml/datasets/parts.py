@@ -10,8 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml.atomic import host, remove_left_over
-from ntupleml.cluster.running import finished_tasks
-from ntupleml.cluster.starting import started_client
+from ntupleml.cluster.workers import prepare_workers, started_workers
 from ntupleml.datasets.copying import WrittenFold, branch_types, copy_events, finish, new_fold_files
 from ntupleml.datasets.records import WeightSums
 from ntupleml.errors import NtuplemlError
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ntupleml.cluster.options import ClusterOptions
+    from ntupleml.cluster.tasks import FinishedTasks
     from ntupleml.config import DatasetConfig
     from ntupleml.datasets.inputs import Process
 
@@ -74,22 +74,23 @@ def fill_with_workers(
     NtuplemlError
         For an input that fails; no other is begun then.
     """
+    prepare_workers(cluster, __name__, "uproot")
     with (
         _folder_beside(outputs[0]) as folder,
-        started_client(cluster, config.cluster) as client,
+        started_workers(cluster, config.cluster) as finished_tasks,
     ):
         parts: list[_Part] = []
         for process in processes:
             for file in process.files:
                 paths = [folder / f"fold{fold}_part{len(parts)}.root" for fold in range(len(places))]
                 parts.append(_Part(replace(process, files=(file,)), paths))
-        sums = _write_parts(client, config, parts)
+        sums = _write_parts(finished_tasks, config, parts)
         tasks = [
             (config, place, path, _parts_of_fold(config, parts, fold))
             for fold, (place, path) in enumerate(zip(places, outputs, strict=True))
         ]
         folds: list[WrittenFold | None] = [None] * len(tasks)
-        for number, written, error in finished_tasks(client, join_parts, tasks, retries=config.cluster.retries):
+        for number, written, error in finished_tasks(join_parts, tasks):
             folds[number] = _checked(written, error)
         return [fold for fold in folds if fold is not None], sums
 
@@ -107,12 +108,14 @@ def _folder_beside(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write_parts(client: Any, config: DatasetConfig, parts: Sequence[_Part]) -> dict[str, list[WeightSums]]:
+def _write_parts(
+    finished_tasks: FinishedTasks, config: DatasetConfig, parts: Sequence[_Part]
+) -> dict[str, list[WeightSums]]:
     """Let workers write the parts; the sums of each process, added in the order of the files."""
     tasks = [(config, part.process, part.places) for part in parts]
     found: list[list[WeightSums]] = [[] for _ in parts]
     with files_progress(len(parts)) as progress:
-        for number, sums, error in finished_tasks(client, write_part, tasks, retries=config.cluster.retries):
+        for number, sums, error in finished_tasks(write_part, tasks):
             found[number] = _checked(sums, error)
             file = parts[number].process.files[0]
             progress.add_events(file.num_entries)

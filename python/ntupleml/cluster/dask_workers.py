@@ -1,18 +1,23 @@
-"""Workers: started on this machine or as jobs of HTCondor, or those of a Dask cluster that runs already."""
+"""Workers of Dask: those of a cluster that runs already, or started as jobs of HTCondor."""
 
 from __future__ import annotations
 
 import logging
-import tempfile
+import threading
+import uuid
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ntupleml.cluster.tasks import LOST, Finished, Returned, call
 from ntupleml.errors import NtuplemlError, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ntupleml.cluster.options import ClusterOptions
+    from ntupleml.cluster.tasks import FinishedTasks, Task
     from ntupleml.config import ClusterConfig
 
 log = logging.getLogger(__name__)
@@ -22,42 +27,60 @@ _PATIENCE = 20
 
 
 @contextmanager
-def started_client(options: ClusterOptions, config: ClusterConfig) -> Iterator[Any]:
-    """Connect to the workers that the command line asks for, and stop those that were started at the end.
-
-    Parameters
-    ----------
-    options : ClusterOptions
-    config : ClusterConfig
-        What jobs ask for.
-
-    Yields
-    ------
-    distributed.Client
-
-    Raises
-    ------
-    NtuplemlError
-        If no scheduler answers at the address, or the package for HTCondor is not installed.
-    """
-    _require_one_kind(options)
+def dask_workers(options: ClusterOptions, config: ClusterConfig) -> Iterator[FinishedTasks]:
+    """Share tasks out among the workers of a cluster; see `ntupleml.cluster.workers.started_workers`."""
+    if options.scheduler is not None and options.workers is not None:
+        raise NtuplemlError("--workers: the cluster of --scheduler has its workers already; leave one of the two out")
     _configure()
     with ExitStack() as stack:
         if options.scheduler is not None:
             client = stack.enter_context(_running_client(options.scheduler))
         else:
-            from distributed import Client
-
-            start = _htcondor_cluster if options.htcondor else _local_cluster
-            cluster = stack.enter_context(start(stack, options, config))
-            client = stack.enter_context(Client(cluster))
+            client = stack.enter_context(_htcondor_client(options.workers or config.jobs, config))
         log.info("workers of the Dask scheduler %s%s", client.scheduler.address, _dashboard(client))
-        yield client
+        yield partial(_finished_tasks, client, config.retries)
 
 
-def _require_one_kind(options: ClusterOptions) -> None:
-    if options.scheduler is not None and options.workers is not None:
-        raise NtuplemlError("--workers: the cluster of --scheduler has its workers already; leave one of the two out")
+def _finished_tasks(
+    client: Any, retries: int, function: Callable[..., Any], tasks: Sequence[Task]
+) -> Iterator[Finished]:
+    from distributed import as_completed
+
+    run, folder = uuid.uuid4().hex, str(Path.cwd())
+    futures = {}
+    for place, task in enumerate(tasks):
+        key = f"{function.__name__}-{run}-{place}"
+        futures[client.submit(_call_alone, folder, function, task, key=key, retries=retries, pure=False)] = place
+    try:
+        # With the results: that of a worker which dies before it is fetched is computed again, and waited for.
+        for future, returned in as_completed(list(futures), with_results=True, raise_errors=False):
+            yield _finished(futures.pop(future), returned, future)
+            future.release()
+    finally:
+        client.cancel(list(futures))
+
+
+#: A worker may have several threads, but ROOT and the current folder are of the whole process.
+_one_at_a_time = threading.Lock()
+
+
+def _call_alone(folder: str, function: Callable[..., Any], task: Task) -> Returned:
+    with _one_at_a_time:
+        return call(folder, function, task)
+
+
+def _finished(place: int, returned: Any, future: Any) -> Finished:
+    if isinstance(returned, Returned):
+        return returned.finished(place)
+    from distributed import KilledWorker
+
+    error = future.exception() if future.status == "error" else None
+    log.debug("task %s failed", future.key, exc_info=error)
+    if isinstance(error, KilledWorker):
+        return Finished(place, None, LOST)
+    if error is None:
+        return Finished(place, None, f"the task was {future.status}")
+    return Finished(place, None, f"{type(error).__name__}: {one_line(error)}")
 
 
 def _configure() -> None:
@@ -76,14 +99,6 @@ def _configure() -> None:
         level = "debug" if log.isEnabledFor(logging.DEBUG) else "warning"
         quiet = dict.fromkeys(("distributed.http.proxy", "distributed.worker.state_machine"), "error")
         dask.config.set({"logging": {"distributed": level, **quiet}})
-    if "nanny" not in given:
-        import distributed  # noqa: F401 - brings the settings that are changed here
-
-        # A threshold for giving memory back makes the C library ask the system anew for each array, which costs a third
-        # of the scoring.
-        environment = dask.config.get("distributed.nanny.pre-spawn-environ")
-        kept = {name: value for name, value in environment.items() if name != "MALLOC_TRIM_THRESHOLD_"}
-        dask.config.set({"distributed.nanny.pre-spawn-environ": kept})
 
 
 def _dashboard(client: Any) -> str:
@@ -105,27 +120,11 @@ def _running_client(address: str) -> Iterator[Any]:
         yield client
 
 
-def _local_cluster(stack: ExitStack, options: ClusterOptions, config: ClusterConfig) -> Any:
-    """Processes on this machine, one thread each, with a folder for their own files that goes away with them."""
-    del config
-    from distributed import LocalCluster
-
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ntupleml-workers-", ignore_cleanup_errors=True))
-    return LocalCluster(
-        n_workers=options.workers,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        local_directory=folder,
-        preload="ntupleml.cluster.worker_setup",
-    )
-
-
-def _htcondor_cluster(stack: ExitStack, options: ClusterOptions, config: ClusterConfig) -> Any:
+@contextmanager
+def _htcondor_client(jobs: int, config: ClusterConfig) -> Iterator[Any]:
     """Jobs of HTCondor; on CERN's lxplus with what its batch system asks for, where dask-lxplus is installed."""
-    del stack
-    jobs = options.workers or config.jobs
+    from distributed import Client
+
     common: dict[str, Any] = {"cores": config.cores, "processes": 1, "memory": config.memory, "disk": config.disk}
     if config.log_directory is not None:
         common["log_directory"] = config.log_directory
@@ -143,6 +142,8 @@ def _htcondor_cluster(stack: ExitStack, options: ClusterOptions, config: Cluster
                 f"--htcondor needs dask-jobqueue ({error.name} is not installed); run pip install 'ntupleml[batch]'"
             ) from error
         cluster = HTCondorCluster(**common, job_extra_directives=dict(config.job_extra))
-    cluster.scale(jobs=jobs)
-    log.info("asked HTCondor for %d jobs of %d cores, %s memory", jobs, config.cores, config.memory)
-    return cluster
+    with cluster:
+        cluster.scale(jobs=jobs)
+        log.info("asked HTCondor for %d jobs of %d cores, %s memory", jobs, config.cores, config.memory)
+        with Client(cluster) as client:
+            yield client
