@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +16,7 @@ from ntupleml.config.loading import read_yaml
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from pydantic import BaseModel
 
 DATASET = """
 output_path: .
@@ -38,6 +41,24 @@ def write(tmp_path: Path):
         return path
 
     return write_config
+
+
+def mistake(path: Path, schema: type[BaseModel]) -> str:
+    """What is said of a file after its path; a dictionary of the same content is told the same."""
+    with pytest.raises(NtuplemlError) as of_file:
+        load_config(path, schema)
+    beginning, _, message = str(of_file.value).partition(": ")
+    assert beginning == str(path)
+    try:
+        content = read_yaml(path)
+    except NtuplemlError:  # no YAML
+        return message
+    if isinstance(content, dict):
+        with pytest.raises(NtuplemlError) as of_dictionary:
+            load_config(content, schema)
+        name = {DatasetConfig: "dataset", TrainingConfig: "training", ApplicationConfig: "application"}[schema]
+        assert str(of_dictionary.value) == f"{name} dictionary: {message}"
+    return message
 
 
 @pytest.mark.parametrize(
@@ -80,12 +101,9 @@ def write(tmp_path: Path):
     ],
 )
 def test_dataset_config_mistakes(write, text: str, message: str) -> None:
-    path = write(text)
-    with pytest.raises(NtuplemlError) as error:
-        load_config(path, DatasetConfig)
-    assert message in str(error.value)
-    assert str(error.value).startswith(f"{path}: ")
-    assert "\n" not in str(error.value)
+    found = mistake(write(text), DatasetConfig)
+    assert message in found
+    assert "\n" not in found
 
 
 @pytest.mark.parametrize(
@@ -119,9 +137,7 @@ def test_dataset_config_mistakes(write, text: str, message: str) -> None:
     ],
 )
 def test_training_config_mistakes(write, text: str, message: str) -> None:
-    with pytest.raises(NtuplemlError) as error:
-        load_config(write(text), TrainingConfig)
-    assert message in str(error.value)
+    assert message in mistake(write(text), TrainingConfig)
 
 
 @pytest.mark.parametrize("schema", [TestingConfig, ApplicationConfig])
@@ -147,9 +163,30 @@ def test_a_block_without_keys_is_one_of_defaults(write, key: str) -> None:
     ],
 )
 def test_application_config_mistakes(write, text: str, message: str) -> None:
-    with pytest.raises(NtuplemlError) as raised:
-        load_config(write(text), ApplicationConfig)
-    assert str(raised.value).partition(": ")[2].startswith(message)
+    assert mistake(write(text), ApplicationConfig).startswith(message)
+
+
+def test_a_dictionary_may_hold_what_python_has_in_place_of_yaml(write) -> None:
+    of_file = load_config(write(TRAINING + "seed: 3\nmodel: {hidden: [5]}"), TrainingConfig)
+    of_dictionary = load_config(
+        {
+            "datasets": (Path("fold0.root"), Path("fold1.root")),
+            "output_path": Path(),
+            "classes": ("signal", "background"),
+            "variables": ["x", "y"],
+            "seed": np.int64(3),
+            "model": {"hidden": (np.int32(5),)},
+        },
+        TrainingConfig,
+    )
+    assert of_dictionary == of_file
+    assert of_dictionary.where == "training dictionary"
+    assert of_file.where.endswith("config.yaml")
+    assert load_config(of_file, TrainingConfig) is of_file
+    assert pickle.loads(pickle.dumps(of_file)).where == of_file.where
+    for wrong in (3, TestingConfig()):
+        with pytest.raises(NtuplemlError, match=r"a training config is needed: .* not (int|TestingConfig)$"):
+            load_config(wrong, TrainingConfig)  # type: ignore[arg-type]
 
 
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -115,29 +116,57 @@ def _not_text(error: yaml.reader.ReaderError) -> str:
     )
 
 
-def load_config(path: str | Path, schema: type[SchemaType]) -> SchemaType:
-    """Read a config file and check it against its schema.
+def load_config(source: str | Path | Mapping[str, Any] | SchemaType, schema: type[SchemaType]) -> SchemaType:
+    """Read a config and check it against its schema.
 
     Parameters
     ----------
-    path : str or Path
-        The YAML file.
+    source : path, mapping or config
+        The YAML file, or what would stand in it. A config is returned as it is.
     schema : type
         One of the config classes of this room.
+
+    Returns
+    -------
+    config
+        Its `where` is what messages call it: the path, or for a mapping e.g. ``training dictionary``.
 
     Raises
     ------
     NtuplemlError
         One line for the first thing wrong: file, key, what was found, the nearest valid key.
     """
-    content = read_yaml(path)
+    if isinstance(source, schema):
+        return source
+    name = schema.__name__.removesuffix("Config").lower()
+    if isinstance(source, str | Path):
+        where, content = str(source), read_yaml(source)
+    elif isinstance(source, Mapping):
+        where, content = f"{name} dictionary", _as_in_yaml(source)
+    else:
+        raise NtuplemlError(
+            f"a {name} config is needed: a path, a dictionary or a {schema.__name__}, not {type(source).__name__}"
+        )
     if not isinstance(content, dict | None):
-        raise NtuplemlError(f"{path}: holds {_kind(content)}, not keys with values")
+        raise NtuplemlError(f"{where}: holds {_kind(content)}, not keys with values")
     try:
-        return schema.model_validate(content)
+        config = schema.model_validate(content)
     except ValidationError as error:
         first = min(error.errors(), key=_telling)
-        raise NtuplemlError(f"{path}: {_in_one_line(first, schema)}") from error
+        raise NtuplemlError(f"{where}: {_in_one_line(first, schema)}") from error
+    vars(config)["where"] = where
+    return config
+
+
+def _as_in_yaml(value: Any) -> Any:
+    """What YAML would make of it: paths are texts, tuples are lists, numbers of NumPy are numbers."""
+    if isinstance(value, Mapping):
+        return {key: _as_in_yaml(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_in_yaml(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value.item() if hasattr(value, "dtype") and hasattr(value, "item") and value.ndim == 0 else value
 
 
 def _telling(error: ErrorDetails) -> int:

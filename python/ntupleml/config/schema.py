@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -30,6 +31,11 @@ class Schema(BaseModel):
         frozen=True,
         protected_namespaces=(),
     )
+
+    @cached_property
+    def where(self) -> str:
+        """What messages call it: the path of the file that it was read from, if there is one."""
+        return f"{type(self).__name__.removesuffix('Config').lower()} config"
 
     @model_validator(mode="before")
     @classmethod
