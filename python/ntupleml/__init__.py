@@ -1,6 +1,7 @@
 """From ROOT ntuples to trained classifiers and back: k-fold datasets, training, testing, application.
 
-`load_model` opens trained models for use from Python; the rest is the command `ntupleml` and its scripts.
+`load_model` opens trained models for use from Python, and each stage is a function; the rest is the command `ntupleml`
+and its scripts.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
     from ntupleml.interface import Model, load_model
+    from ntupleml.stages import create_datasets, read_events, train
 
 __version__ = "0.1.0"
 
-__all__ = ["Model", "NtuplemlError", "__version__", "load_model"]
+__all__ = ["Model", "NtuplemlError", "__version__", "create_datasets", "load_model", "read_events", "train"]
 
 
 def __getattr__(name: str) -> Any:
     """Import what needs time when it is asked for."""
-    if name in ("Model", "load_model"):
-        from ntupleml import interface
+    from importlib import import_module
 
-        return getattr(interface, name)
+    if name in __all__:
+        module = import_module("ntupleml.interface" if name in ("Model", "load_model") else "ntupleml.stages")
+        return getattr(module, name)
     raise AttributeError(f"module 'ntupleml' has no attribute '{name}'")

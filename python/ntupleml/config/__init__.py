@@ -11,7 +11,7 @@ from ntupleml.config.inputs import (
     RowsConfig,
     TargetConfig,
 )
-from ntupleml.config.loading import load_config
+from ntupleml.config.loading import ConfigSource, load_config
 from ntupleml.config.onnx import OnnxConfig, OnnxInputConfig
 from ntupleml.config.plot import PlotConfig
 from ntupleml.config.testing import ExternalModelConfig, SignificanceConfig, TestingConfig
@@ -30,6 +30,7 @@ __all__ = [
     "BoostedTreesConfig",
     "ClusterConfig",
     "ConditionConfig",
+    "ConfigSource",
     "DatasetConfig",
     "ExternalModelConfig",
     "ImageConfig",

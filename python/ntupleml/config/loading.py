@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import yaml
 from pydantic import BaseModel, Tag, ValidationError
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 SchemaType = TypeVar("SchemaType", bound=BaseModel)
+#: A config: the path of a YAML file, what would stand in one, or the object that is made of it.
+ConfigSource: TypeAlias = str | Path | Mapping[str, Any] | BaseModel
 
 #: Bytes of YAML that no sensible config exceeds.
 LARGEST_FILE = 10_000_000
@@ -116,7 +118,7 @@ def _not_text(error: yaml.reader.ReaderError) -> str:
     )
 
 
-def load_config(source: str | Path | Mapping[str, Any] | SchemaType, schema: type[SchemaType]) -> SchemaType:
+def load_config(source: ConfigSource, schema: type[SchemaType]) -> SchemaType:
     """Read a config and check it against its schema.
 
     Parameters
