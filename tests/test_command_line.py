@@ -49,6 +49,17 @@ def test_a_missing_library_says_how_to_get_it(capfd: pytest.CaptureFixture[str])
     assert status_and_errors(raising(error), capfd) == (2, expected)
 
 
+def test_for_a_python_without_tensorflow_others_are_named(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+    assert "pip install 'ntupleml[keras]'" in status_and_errors(raising(error), capfd)[1]
+    monkeypatch.setattr("sys.version_info", (3, 14, 0))
+    status, line = status_and_errors(raising(error), capfd)
+    assert status == 2
+    assert line.startswith("script.py: TensorFlow, which trains networks, has no wheels for this Python; use 3.11 to")
+
+
 def test_a_missing_module_of_ours_is_a_fault_of_the_program(capfd: pytest.CaptureFixture[str]) -> None:
     error = ModuleNotFoundError("No module named 'ntupleml.nothing'", name="ntupleml.nothing")
     with pytest.raises(ModuleNotFoundError):

@@ -23,7 +23,9 @@ MODULES = {"root": "ROOT"}
 
 
 def is_there(requirement: Requirement) -> bool:
-    """Whether the running Python has a distribution that meets a requirement."""
+    """Whether the running Python has a distribution that meets a requirement, or needs none."""
+    if requirement.marker is not None and not requirement.marker.evaluate():
+        return True
     for name in (requirement.name, *ALTERNATIVES.get(requirement.name, ())):
         try:
             version = importlib.metadata.version(name)

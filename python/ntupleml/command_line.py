@@ -29,6 +29,8 @@ INTERRUPTED = 130
 #: What the system says where nothing is wrong with the program: no space, no quota, file too large, no reader.
 _NOT_OUR_FAULT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE}
 _LONGEST_LINE = 2000
+#: The first Python for which pip finds no TensorFlow.
+_WITHOUT_TENSORFLOW = (3, 14)
 #: Extra of the package that brings a module.
 _EXTRAS = {
     "ROOT": "root",
@@ -109,6 +111,10 @@ def run(
 
 def _not_installed(module: str) -> str:
     """What to do where a module is missing."""
+    if module.split(".")[0] == "tensorflow" and sys.version_info >= _WITHOUT_TENSORFLOW:
+        return (
+            "TensorFlow, which trains networks, has no wheels for this Python; use 3.11 to 3.13, e.g. source setup.sh"
+        )
     extra = _EXTRAS.get(module.split(".")[0])
     package = "ntupleml" if extra is None else f"'ntupleml[{extra}]'"
     return f"{module} is not installed; pip install {package}, or source setup.sh in a clone"
