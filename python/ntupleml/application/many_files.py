@@ -67,10 +67,35 @@ class Scored(NamedTuple):
     seconds: float
 
 
+class ScoredFiles(NamedTuple):
+    """What became of several files.
+
+    Attributes
+    ----------
+    outputs : list of Path
+        Files with the scores.
+    failures : list of str
+        A line for each input that has none.
+    """
+
+    outputs: list[Path]
+    failures: list[str]
+
+
 def score_files(
     make: Callable[[], Plan], inputs: Sequence[str], tree_path: str, options: ApplicationOptions | None = None
 ) -> int:
-    """Score ntuples as the command line of a script says.
+    """Score ntuples as the command line of a script says; the exit status: 0, or 1 if some of several files failed.
+
+    Parameters and errors as for `scored_files`.
+    """
+    return SOME_FAILED if scored_files(make, inputs, tree_path, options).failures else 0
+
+
+def scored_files(
+    make: Callable[[], Plan], inputs: Sequence[str], tree_path: str, options: ApplicationOptions | None = None
+) -> ScoredFiles:
+    """Score ntuples.
 
     One input, given by its path and scored in this process, is done as ever: its error is raised, and scores that
     exist are an error. Of several, those that are finished (see `ntupleml.application.resuming`) are skipped, and
@@ -90,8 +115,7 @@ def score_files(
 
     Returns
     -------
-    int
-        Exit status: 0, or 1 if some of several files failed.
+    ScoredFiles
 
     Raises
     ------
@@ -116,17 +140,17 @@ def score_files(
     task = Task(tree_path, options.friend, options.overwrite)
     if paths == list(inputs) and len(paths) == 1 and options.cluster.is_this_process:
         _write(plan, jobs[0], task, logging.INFO)
-        return 0
+        return ScoredFiles([jobs[0].output_path], [])
     start = time.monotonic()
     here = options.cluster.is_this_process
     function: Callable[..., Scored] = score_file if here else score_on_worker
     first = (plan,) if here else (make, plan_key(plan))  # a worker makes its plan itself
     tasks = [(*first, job, task) for job in jobs]
-    counts, failures = EventCounts(), dict[int, str]()
+    counts, errors = EventCounts(), dict[int, str]()
     with files_progress(len(jobs)) as progress, started_workers(options.cluster, plan.cluster) as finished_tasks:
         for place, scored, error in finished_tasks(function, tasks):
             if error is not None:
-                failures[place] = error
+                errors[place] = error
                 progress.file_done(f"{jobs[place].input_path}: failed")
                 continue
             counts = counts.plus(scored.counts)
@@ -135,17 +159,20 @@ def score_files(
             progress.file_done(_as_line(jobs[place], scored, plan.selection))
     log.info(
         "%d of %d files done: %s events, %s per second, in %s%s",
-        len(jobs) - len(failures),
+        len(jobs) - len(errors),
         len(jobs),
         f"{progress.events:,}",
         f"{progress.rate:,.0f}",
         duration(time.monotonic() - start),
         counts.as_text(plan.selection),
     )
-    for place, error in sorted(failures.items()):
+    outputs = [job.output_path for place, job in enumerate(jobs) if place not in errors]
+    failures = []
+    for place, error in sorted(errors.items()):
         path = jobs[place].input_path
-        log.error("%s", one_line(error if path in error else f"{path}: {error}", 2000))
-    return SOME_FAILED if failures else 0
+        failures.append(one_line(error if path in error else f"{path}: {error}", 2000))
+        log.error("%s", failures[-1])
+    return ScoredFiles(outputs, failures)
 
 
 def score_file(plan: Plan, job: Job, task: Task) -> Scored:
