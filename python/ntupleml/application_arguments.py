@@ -36,7 +36,6 @@ class ApplicationOptions(NamedTuple):
         Folder of the friends, or of copies with the scores.
     keep_names : bool
         Whether an output is called as its input: `{output_directory}/{folder}/{file}`.
-    cluster : ClusterOptions
     """
 
     friend: bool = False
@@ -59,7 +58,6 @@ def add_application_options(
 
     Parameters
     ----------
-    parser : argparse.ArgumentParser
     friend : {"always", "never", "option"}
         Whether the script writes friends, or appends branches, or does either as `--friend` says.
     """

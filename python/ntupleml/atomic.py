@@ -136,7 +136,6 @@ def remove_left_over(path: Path, beginning: str, ending: str) -> None:
 
     Parameters
     ----------
-    path : Path
     beginning, ending : str
         What stands before the number of the process, `-` and eight digits, and after them.
     """

@@ -35,10 +35,8 @@ class ToyProcess(NamedTuple):
 
     Attributes
     ----------
-    name : str
     mean : float
         Mean of x and of y.
-    correlation : float
     share : float
         Share of the data; the weights of the simulated events add up to it.
     """

@@ -25,10 +25,8 @@ def check_not_empty(process: Process, sums: Sequence[WeightSums], event_branch: 
 
     Parameters
     ----------
-    process : Process
     sums : sequence of WeightSums
         What was read and kept for each fold.
-    event_branch : str or None
 
     Raises
     ------

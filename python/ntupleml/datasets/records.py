@@ -30,7 +30,6 @@ class InputFileRecord(_Part):
 
     Attributes
     ----------
-    path, tree_path : str
     uuid : str
         UUID that ROOT gave the file.
     size : int
@@ -56,7 +55,6 @@ class ProcessRecord(_Part):
     ----------
     class_name : str
         Tree of the fold file that holds it.
-    cut_string, weight_string : str
     events_read : int
         Events of the fold in the input files.
     events_kept : int
@@ -67,7 +65,6 @@ class ProcessRecord(_Part):
         Events kept whose weight is negative.
     negative_share : float
         Their share in the events kept, from 0 to 1.
-    files : list of InputFileRecord
     """
 
     class_name: str
@@ -93,15 +90,12 @@ class FoldRecord(_Part):
         Identity of the dataset: the same in the records of all its folds, and in no other.
     file, uuid : str
         Name of the fold file and its ROOT UUID.
-    fold, num_folds : int
     event_branch : str or None
         Branch whose value modulo `num_folds` is the fold; None where the entry number in each input file decides.
     decided_by : str
         The same in words.
     branches : dict
         For each class, the copied branches and their types.
-    training_weight_branch : str
-    processes : dict of ProcessRecord
     config : dict
         The dataset config.
     created : str
@@ -134,7 +128,6 @@ class DatasetSummary:
     ----------
     files : tuple of Path
         Fold files; the index is the fold.
-    records : tuple of FoldRecord
     """
 
     files: tuple[Path, ...]
@@ -171,7 +164,6 @@ def read_fold_record(fold_file: str | Path, uuid: str | None = None) -> FoldReco
 
     Parameters
     ----------
-    fold_file : path
     uuid : str, optional
         UUID of the fold file, which must be that in the record.
 

@@ -28,10 +28,8 @@ class PreselectionCut(NamedTuple):
 
     Attributes
     ----------
-    feature : int
     above : bool
         Whether the events above the value are meant, else those below.
-    value : float
     response : float
         Output of these events.
     """
@@ -67,7 +65,6 @@ class Forest:
         Next node; −1 for a leaf.
     values : array of float64, shape (n_nodes,)
         What a leaf adds, the weight of its tree included unless the link is ``weighted_median``.
-    link : str
     divisor : float
         By which the sums are divided, before the link.
     offsets : array of float64, shape (n_outputs,)

@@ -36,7 +36,6 @@ def evaluate(forest: Forest | PreparedForest, matrix: NDArray[np.float32], threa
         What `prepare` returns saves its work where one forest is evaluated often.
     matrix : array of float32, shape (n_events, n_inputs)
         NaN goes where the forest sends it.
-    threads : int, default: 1
 
     Returns
     -------

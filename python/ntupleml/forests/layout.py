@@ -36,13 +36,11 @@ class PreparedForest(NamedTuple):
 
     Attributes
     ----------
-    forest : Forest
     num_columns : int
         Inputs, places for the results of the oblique cuts of one tree, and the inputs again where NaN goes to the
         right at some nodes.
     first_missing : int
         Offset of the inputs that come again, in which infinity stands for NaN; 0 where there are none.
-    stack_size : int
     first_step : array of uint64, shape (n_trees + 1,)
         Where the steps of each tree begin.
     sums : array of uint64, shape (n_trees,)

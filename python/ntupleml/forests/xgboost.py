@@ -50,8 +50,6 @@ def forest_of_xgboost(model: bytes | bytearray | Mapping[str, Any], where: str =
     ----------
     model : bytes or mapping
         Content of a model file, JSON or UBJSON, as ``Booster.save_raw`` gives it too, or that parsed.
-    where : str
-        File, for messages.
 
     Returns
     -------

@@ -170,7 +170,6 @@ def activation_layer(layer: Any, width: int, rank: int) -> Activation:
 
     Parameters
     ----------
-    layer : keras.Layer
     width : int
         Number of values per event or step.
     rank : int

@@ -24,7 +24,6 @@ def constant_layers(operation: Any, arguments: tuple[Any, ...], value: Value) ->
 
     Parameters
     ----------
-    operation : keras.Operation
     arguments : tuple
         What it is called with: the value of the model, and the constants, in their order.
     value : Value

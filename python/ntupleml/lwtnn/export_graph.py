@@ -21,7 +21,6 @@ class Value(NamedTuple):
 
     Attributes
     ----------
-    node : int
     width : int
         Number of values per event, or per step of a sequence.
     sequence : bool
@@ -61,7 +60,6 @@ class NetworkBuilder:
         ----------
         value : Value
             What they read.
-        layers : sequence of layers
         width : int
             Number of values that the last one gives.
         key : hashable

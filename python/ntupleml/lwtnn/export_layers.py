@@ -22,7 +22,6 @@ class Converted(NamedTuple):
     ----------
     layers : list of layers
         None where the layer changes nothing.
-    width : int
     """
 
     layers: list[LayerEntry]
@@ -34,7 +33,6 @@ def convert_row_layer(layer: Any, width: int, rank: int) -> Converted | None:
 
     Parameters
     ----------
-    layer : keras.Layer
     width : int
         Number of values that it gets per event or step.
     rank : int

@@ -19,7 +19,6 @@ def convert_merging(operation: Any, values: Sequence[Value], builder: NetworkBui
 
     Parameters
     ----------
-    operation : keras.Layer or keras.Operation
     values : sequence of Value
         What it reads.
     builder : NetworkBuilder

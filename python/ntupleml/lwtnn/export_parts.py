@@ -65,7 +65,6 @@ def dense(weights: ArrayLike, bias: ArrayLike | None = None, activation: Activat
     weights : array, shape (n_outputs, n_inputs)
         Empty for a layer that only applies the activation.
     bias : array, shape (n_outputs,), optional
-    activation : str or dict
     """
     return {
         "architecture": "dense",

@@ -24,7 +24,6 @@ def scaled_variables(
     ----------
     scaler : scikit-learn scaler
         `StandardScaler`, `RobustScaler`, `MinMaxScaler` or `MaxAbsScaler`, fitted to the variables.
-    variables : sequence of str
     conditions : sequence of str
         Names of inputs that follow the variables and are not scaled.
     missing : float, optional

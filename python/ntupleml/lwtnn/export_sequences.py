@@ -24,7 +24,6 @@ class ConvertedSequence(NamedTuple):
         For a node of type `sequence`.
     after : list of layers
         What follows it, at each step.
-    width : int
     returns_sequence : bool
         Whether Keras gives all steps, or the last one.
     """
@@ -37,10 +36,6 @@ class ConvertedSequence(NamedTuple):
 
 def convert_sequence_layer(layer: Any) -> ConvertedSequence | None:
     """A recurrent layer or a convolution; None if the layer is another one.
-
-    Parameters
-    ----------
-    layer : keras.Layer
 
     Raises
     ------

@@ -65,7 +65,6 @@ def trace(model: Any, values: Sequence[Value], builder: NetworkBuilder) -> list[
         Sequential or functional.
     values : sequence of Value
         Its inputs.
-    builder : NetworkBuilder
 
     Returns
     -------

@@ -34,14 +34,6 @@ class _NotStrictError(ValueError):
 def read_json(path: str | Path) -> dict[str, Any]:
     """Content of a JSON file that holds one block of keys.
 
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    dict of str to value
-
     Raises
     ------
     NtuplemlError

@@ -33,16 +33,10 @@ class FlatLayer:
 
     Attributes
     ----------
-    architecture : str
-    where : str
-        File and key, for messages.
     weights, bias, recurrent : array of float64, shape (n,)
         Empty where there are none.
-    activation, inner_activation : Activation or None
     parts : dict of str to FlatLayer
         Components by name, or sublayers by number.
-    padding : str
-    dilation : int
     """
 
     architecture: str
@@ -64,8 +58,6 @@ def read_layers(value: Any, where: str) -> list[FlatLayer]:
     ----------
     value : parsed JSON
         Content of the key ``layers``.
-    where : str
-        File and key, for messages.
 
     Raises
     ------

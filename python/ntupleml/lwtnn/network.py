@@ -24,8 +24,6 @@ class Variable(NamedTuple):
 
     Attributes
     ----------
-    name : str
-    offset, scale : float
     default : float or None
         Raw value that stands for one that is missing.
     """
@@ -59,7 +57,6 @@ class Dense:
     ----------
     weights : array of float64, shape (n_outputs, n_inputs), or None
     bias : array of float64, shape (n_outputs,), or None
-    activation : Activation
     """
 
     weights: NDArray[np.float64] | None
@@ -112,7 +109,6 @@ class Recurrent:
 
     Attributes
     ----------
-    kind : str
     gates : mapping of str to Gate
         By lwtnn's letters: i, f, o, c of an LSTM, z, r, h of a GRU, h of a simple one.
     activation, inner_activation : Activation
@@ -133,7 +129,6 @@ class Convolution:
     ----------
     weights : array of float64, shape (n_outputs, n_inputs, kernel size)
     bias : array of float64, shape (n_outputs,)
-    padding : str
     dilation : int
         Steps from one element of the kernel to the next.
     activation : Activation
@@ -168,7 +163,6 @@ class Node(NamedTuple):
 
     Attributes
     ----------
-    kind : str
     sources : tuple of int
         Nodes that it reads; for an input the index of its group in `Network.groups`.
     layer : Layer or None
@@ -188,10 +182,8 @@ class Output(NamedTuple):
 
     Attributes
     ----------
-    name : str
     labels : tuple of str
         Of its values.
-    node : int
     per_step : bool
         Whether it gives values for each step of a sequence (`LightweightGraph::scan`), not one row per event.
     """
@@ -208,15 +200,12 @@ class Network:
 
     Attributes
     ----------
-    path : Path
     form : str
         ``"sequential"`` (of liblwtnn's LightweightNeuralNetwork and LightweightRNN) or ``"graph"``.
     groups : tuple of InputGroup
         Those of single rows first.
-    nodes : tuple of Node
     order : tuple of int
         The nodes in an order in which each comes after its sources.
-    outputs : tuple of Output
     """
 
     path: Path

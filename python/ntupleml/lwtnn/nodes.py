@@ -31,12 +31,8 @@ class FlatNode(NamedTuple):
 
     Attributes
     ----------
-    kind : str
-    sources : tuple of int
     number : int
         Its size (inputs) or the index of its layer; −1 for the other kinds.
-    where : str
-        File and key, for messages.
     """
 
     kind: NodeKind
@@ -52,8 +48,6 @@ def read_nodes(value: Any, where: str) -> list[FlatNode]:
     ----------
     value : parsed JSON
         Content of the key ``nodes``.
-    where : str
-        File and key, for messages.
 
     Raises
     ------
@@ -84,8 +78,6 @@ def build_nodes(
 
     Parameters
     ----------
-    flat : sequence of FlatNode
-    layers : sequence of FlatLayer
     groups : sequence of InputGroup
         Those of single rows first.
 

@@ -29,14 +29,6 @@ def read_network(path: str | Path) -> Network:
     layers is what liblwtnn's LightweightRNN makes of it: these run first, over all steps, then the others on the last
     step, whatever their order in the file.
 
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    Network
-
     Raises
     ------
     NtuplemlError

@@ -38,8 +38,6 @@ def feed_forward_layer(flat: FlatLayer, num_inputs: int, used_by: str) -> tuple[
 
     Parameters
     ----------
-    flat : FlatLayer
-    num_inputs : int
     used_by : str
         Node or form that uses the layer so, for messages.
 
@@ -64,12 +62,6 @@ def feed_forward_layer(flat: FlatLayer, num_inputs: int, used_by: str) -> tuple[
 
 def sequence_layer(flat: FlatLayer, num_inputs: int, used_by: str) -> tuple[SequenceLayer, int]:
     """A layer that turns a sequence into another, and the width of its steps.
-
-    Parameters
-    ----------
-    flat : FlatLayer
-    num_inputs : int
-    used_by : str
 
     Raises
     ------

@@ -35,8 +35,6 @@ def check_against_keras(
     ----------
     onnx_model : onnx.ModelProto
         What `keras_to_onnx` returned.
-    model : keras.Model
-    scaler : scikit-learn scaler
     rows : array of float32, shape (n_events, n_variables + n_conditions)
         Raw inputs of real events, conditions last.
     missing : float, optional
@@ -75,10 +73,7 @@ def keras_scores(
 
     Parameters
     ----------
-    model : keras.Model
-    scaler : scikit-learn scaler
     rows : array of float32, shape (n_events, n_variables + n_conditions)
-    missing : float, optional
 
     Returns
     -------

@@ -42,7 +42,6 @@ def convert_file(
     model : path
         TMVA's `.weights.xml`, a JSON of lwtnn or XGBoost, XGBoost's UBJSON (`.ubj`), a forest (`.npz`), or a Keras
         network (`.keras`) with the record of its training and its preprocessing beside it.
-    output : path
     dtype : {"float32", "float64"}
         Type of inputs and scores.
     overwrite : bool, default: False
@@ -86,7 +85,6 @@ def convert(
 
     Parameters
     ----------
-    model : Path
     dtype : type
         float32 or float64, of inputs and scores.
     network_output : str, optional

@@ -21,7 +21,6 @@ def all_folds_path(folder: str | Path, method: str, fold: int | None = None) -> 
 
     Parameters
     ----------
-    folder : path
     method : str
         Name of the method as the config has it, or for one fold.
     fold : int, optional

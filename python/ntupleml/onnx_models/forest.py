@@ -54,7 +54,6 @@ def forest_to_onnx(
         for networks: p is the probability of the second class.
     kind : str
         What the forest was made from: ``"xgboost"``, ``"forest"``, …
-    classes : sequence of str
     dtype : type, default: float32
         Of inputs and scores: float32 or float64.
     missing : float, optional
@@ -99,10 +98,8 @@ def forest_nodes(graph: GraphBuilder, value: str, forest: Forest, dtype: type[np
 
     Parameters
     ----------
-    graph : GraphBuilder
     value : str
         Name of the inputs, events × inputs, float32 or float64.
-    forest : Forest
     dtype : type, default: float32
         Type of the result.
 

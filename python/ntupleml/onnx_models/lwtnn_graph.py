@@ -20,7 +20,6 @@ class LwtnnGraph(GraphBuilder):
 
     Attributes
     ----------
-    prefix : str
     known : dict
         Names of the constants so far, by type, shape and content.
     """

@@ -30,10 +30,8 @@ def layer_nodes(
 
     Parameters
     ----------
-    graph : GraphBuilder
     value : str
         Name of its input, events × width, or events × steps × width.
-    layer : Dense, Normalization, Maxout or Highway
     dtype : type
         float32 or float64: type of the value.
     sequence : bool
@@ -83,10 +81,6 @@ def linear_nodes(graph: GraphBuilder, value: str, linear: Linear, dtype: type[np
 
     Parameters
     ----------
-    graph : GraphBuilder
-    value : str
-    linear : Linear
-    dtype : type
     sequence : bool
         Whether the value has steps; one operator does it all only where it has none.
     """
@@ -111,10 +105,6 @@ def activation_nodes(
 
     Parameters
     ----------
-    graph : GraphBuilder
-    value : str
-    activation : Activation
-    dtype : type
     axis : int
         Along which softmax works.
 

@@ -90,14 +90,7 @@ def step_output_nodes(graph: LwtnnGraph, value: SequenceValue) -> str:
 
 
 def sequence_layer_nodes(graph: LwtnnGraph, value: SequenceValue, layer: SequenceLayer) -> SequenceValue:
-    """Append a layer that turns a sequence into another.
-
-    Parameters
-    ----------
-    graph : LwtnnGraph
-    value : SequenceValue
-    layer : Recurrent or Convolution
-    """
+    """Append a layer that turns a sequence into another."""
     if isinstance(layer, Recurrent):
         return SequenceValue(_recurrent(graph, value, layer), value.length)
     return _convolution(graph, value, layer)

@@ -19,7 +19,6 @@ def with_opset(model: onnx.ModelProto, opset: int, where: str = "model") -> onnx
 
     Parameters
     ----------
-    model : onnx.ModelProto
     opset : int
         From 13 to 23.
     where : str

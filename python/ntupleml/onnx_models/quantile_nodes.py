@@ -26,10 +26,8 @@ def quantile_nodes(graph: GraphBuilder, values: str, scaler: Any) -> str:
 
     Parameters
     ----------
-    graph : GraphBuilder
     values : str
         Name of the variables, float64, events × variables.
-    scaler : QuantileTransformer
 
     Returns
     -------

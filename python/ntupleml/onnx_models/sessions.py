@@ -21,7 +21,6 @@ def new_session(content: bytes | str, threads: int = 1) -> Any:
     ----------
     content : bytes or str
         The ONNX file, or its path.
-    threads : int, default: 1
     """
     import onnxruntime
 
@@ -37,7 +36,6 @@ def graph_scores(graph: onnx.ModelProto, rows: NDArray[np.floating[Any]]) -> NDA
 
     Parameters
     ----------
-    graph : onnx.ModelProto
     rows : array of the graph's type, shape (n_events, n_inputs)
 
     Returns

@@ -68,7 +68,6 @@ def normal_quantile_nodes(graph: GraphBuilder, fraction: str) -> str:
 
     Parameters
     ----------
-    graph : GraphBuilder
     fraction : str
         Name of the fractions, float64, from 1e-11 to 1 − 1e-11.
 

@@ -24,7 +24,6 @@ def interpolation_nodes(
 
     Parameters
     ----------
-    graph : GraphBuilder
     values : str
         Name of the values, float64, events × histograms.
     histograms : sequence of Histogram
@@ -66,7 +65,6 @@ def inverse_nodes(graph: GraphBuilder, values: str, histograms: Sequence[Histogr
 
     Parameters
     ----------
-    graph : GraphBuilder
     values : str
         Name of the cumulative values, float64, events × histograms.
     histograms : sequence of Histogram

@@ -28,10 +28,8 @@ def likelihood_nodes(graph: GraphBuilder, value: str, likelihood: Likelihood, dt
 
     Parameters
     ----------
-    graph : GraphBuilder
     value : str
         Name of the variables before any transformation, of `dtype`, events × variables.
-    likelihood : Likelihood
     dtype : type
         float32 or float64.
 

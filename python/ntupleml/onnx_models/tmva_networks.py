@@ -28,10 +28,8 @@ def mlp_nodes(graph: GraphBuilder, value: str, mlp: Mlp, dtype: type[np.generic]
 
     Parameters
     ----------
-    graph : GraphBuilder
     value : str
         Name of the transformed variables, of `dtype`, events × inputs.
-    mlp : Mlp
     dtype : type
         float32 or float64.
 
@@ -126,10 +124,8 @@ def discriminant_nodes(
 
     Parameters
     ----------
-    graph : GraphBuilder
     value : str
         Name of the transformed variables, of `dtype`, events × inputs.
-    discriminant : LinearDiscriminant
     dtype : type
         float32 or float64.
 
@@ -162,10 +158,8 @@ def boost_nodes(graph: GraphBuilder, value: str, boosted: Boosted, dtype: type[n
 
     Parameters
     ----------
-    graph : GraphBuilder
     value : str
         Name of the transformed variables, of `dtype`, events × inputs.
-    boosted : Boosted
     dtype : type
         float32 or float64.
 

@@ -32,7 +32,6 @@ def transformation_nodes(
 
     Parameters
     ----------
-    graph : GraphBuilder
     value : str
         Name of the variables, of `dtype`, events × variables.
     transformations : sequence of Transformation
@@ -113,10 +112,8 @@ def target_nodes(graph: GraphBuilder, value: str, target: TargetTransformation, 
 
     Parameters
     ----------
-    graph : GraphBuilder
     value : str
         Name of the method's answers, of `dtype`, events × targets.
-    target : TargetTransformation
     dtype : type
         float32 or float64; the numbers are those of float32.
 

@@ -82,10 +82,6 @@ def load_preprocessing(path: str | Path, num_variables: int | None = None) -> Sc
     num_variables : int, optional
         Number of variables that it must be fitted to.
 
-    Returns
-    -------
-    scikit-learn scaler
-
     Raises
     ------
     NtuplemlError

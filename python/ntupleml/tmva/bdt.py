@@ -74,13 +74,9 @@ def read_bdt(
 
     Parameters
     ----------
-    weights : Element
     options : mapping of str to str
         The method's options, as the file has them; one that is not there has TMVA's default.
     analysis : {"Classification", "Multiclass", "Regression"}
-    num_variables, num_classes : int
-    where : str
-        Path of the file, for messages.
 
     Raises
     ------

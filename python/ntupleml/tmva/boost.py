@@ -31,9 +31,6 @@ def read_boost(root: Element, num_inputs: int, where: str) -> Boosted:
     ----------
     root : Element
         The file's `MethodSetup`.
-    num_inputs : int
-    where : str
-        Path of the file, for messages.
 
     Raises
     ------

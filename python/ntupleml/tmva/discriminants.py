@@ -23,9 +23,6 @@ def read_fisher(root: Element, num_inputs: int, where: str) -> LinearDiscriminan
     ----------
     root : Element
         The file's `MethodSetup`, or a `Method` of a boosted one: what has the `Weights`.
-    num_inputs : int
-    where : str
-        Path of the file, for messages.
 
     Raises
     ------
@@ -48,9 +45,6 @@ def read_ld(root: Element, num_inputs: int, num_outputs: int, where: str) -> Lin
     ----------
     root : Element
         The file's `MethodSetup`, or a `Method` of a boosted one: what has the `Weights`.
-    num_inputs, num_outputs : int
-    where : str
-        Path of the file, for messages.
 
     Raises
     ------

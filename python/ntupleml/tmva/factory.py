@@ -54,12 +54,8 @@ class FactoryJob(pydantic.BaseModel):
         Name of the folder that TMVA makes for them, in the current one.
     output : str
         The ROOT file with TMVA's histograms and trees.
-    variables, classes : list of str
-    weight_expression : str or None
     split : str
         Options of the division into training and test events.
-    trees : list of FactoryTree
-    methods : list of FactoryMethod
     """
 
     job_name: str
@@ -78,7 +74,6 @@ class FactoryResult(pydantic.BaseModel):
 
     Attributes
     ----------
-    root_version : str
     roc_integrals : dict of str to dict of str to float
         Area under the ROC curve by method and class, by TMVA's test events.
     plain_names : dict of str to str
@@ -95,7 +90,6 @@ def run_factory(job: FactoryJob, result: Path) -> None:
 
     Parameters
     ----------
-    job : FactoryJob
     result : Path
         The `FactoryResult` is written here as JSON, before TMVA's objects are taken apart, which has been known to
         end a process.

@@ -46,7 +46,6 @@ def smear(
         Ends of the histogram.
     num_bins : int
         Of the result.
-    kernel : Kernel
 
     Returns
     -------

@@ -23,9 +23,6 @@ def read_likelihood(root: Element, num_inputs: int, where: str) -> Likelihood:
     ----------
     root : Element
         The file's `MethodSetup`.
-    num_inputs : int
-    where : str
-        Path of the file, for messages.
 
     Raises
     ------

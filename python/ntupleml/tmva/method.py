@@ -90,7 +90,6 @@ class Cumulative(NamedTuple):
 
     Attributes
     ----------
-    inputs : tuple of int
     histograms : tuple of Histogram
         One per input: the fine histogram of float32 numbers that TMVA builds from the stored one when it reads a file.
     gaussian : bool
@@ -148,7 +147,6 @@ class Boosted(NamedTuple):
 
     Attributes
     ----------
-    members : tuple of LinearDiscriminant
     weights, cuts, orientations : array of float64, shape (n_members,)
         Weight of each, the value above which it says signal, and the sign that both are multiplied with first.
     transform : str
@@ -199,15 +197,12 @@ class TmvaMethod:
 
     Attributes
     ----------
-    path : Path
     kind : str
         ``"BDT"``, ``"MLP"``, ``"Fisher"``, ``"LD"``, ``"Likelihood"``, ``"PyKeras"``, ``"Boost"``.
     name : str
         The user's name of it.
-    analysis : str
     options, info : dict of str to str
         The `Options` and `GeneralInfo`, by name.
-    variables, spectators, targets : tuple of Variable
     classes : tuple of str
         In TMVA's order.
     transformations : tuple of Transformation

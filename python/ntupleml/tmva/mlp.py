@@ -39,10 +39,6 @@ def read_mlp(root: Element, analysis: Analysis, num_inputs: int, num_outputs: in
     ----------
     root : Element
         The file's `MethodSetup`.
-    analysis : str
-    num_inputs, num_outputs : int
-    where : str
-        Path of the file, for messages.
 
     Raises
     ------

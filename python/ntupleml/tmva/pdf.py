@@ -52,9 +52,6 @@ def read_pdf(element: Element, where: str, *, normalize: bool) -> Density:
 
     Parameters
     ----------
-    element : Element
-    where : str
-        File and place in it, for messages.
     normalize : bool
         Whether the integral becomes one: of densities, not of cumulative distributions.
 

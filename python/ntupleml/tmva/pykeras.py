@@ -46,8 +46,6 @@ def read_pykeras(root: Element, options: Mapping[str, str], num_outputs: int, wh
         Its options.
     num_outputs : int
         Of the method.
-    where : str
-        Path of the weights file.
 
     Raises
     ------

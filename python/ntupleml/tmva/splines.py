@@ -32,7 +32,6 @@ def smooth(contents: NDArray[np.float32], times: int) -> NDArray[np.float32]:
     Parameters
     ----------
     contents : array of float32, shape (n_bins,)
-    times : int
 
     Returns
     -------

@@ -59,9 +59,6 @@ def read_transformations(
     ----------
     root : Element
         The file's `MethodSetup`.
-    num_variables : int
-    where : str
-        Path of the file, for messages.
     reference_class : int, optional
         Class whose numbers to take; without it, those of all classes together.
 
@@ -86,12 +83,6 @@ def read_target_transformation(
 
     If several transform the targets, Reader undoes only the first: each of its inverses starts anew from the
     method's answers (`TransformationHandler::InverseTransform`).
-
-    Parameters
-    ----------
-    root : Element
-    num_variables, num_targets : int
-    where : str
 
     Raises
     ------

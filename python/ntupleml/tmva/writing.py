@@ -80,8 +80,6 @@ def write_weights(
 
     Parameters
     ----------
-    path : path
-    forest : Forest
     method_name : str
         Name of the method, the second part of the file's name.
     classes : sequence of str
@@ -95,12 +93,10 @@ def write_weights(
     options : mapping of str to str, optional
         Options that were set, by TMVA's names; the others are written with their defaults, and so are those of
         transformations, preselection and PDFs, which the file does not have.
-    num_training_events : int
     training_time : float
         In seconds.
     missing : float, optional
         What the training put in the place of NaN and infinite inputs; the file cannot say so, which is logged.
-    creator : str
     overwrite : bool, default: False
         Whether an existing file may be replaced.
     where : str, optional

@@ -103,13 +103,6 @@ def _damaged(path: str | Path, error: Exception) -> NtuplemlError:
 def child(element: Element, tag: str, where: str) -> Element:
     """The one child of a name.
 
-    Parameters
-    ----------
-    element : Element
-    tag : str
-    where : str
-        File and place in it, for messages, e.g. ``"X.weights.xml: Transformations"``.
-
     Raises
     ------
     NtuplemlError
@@ -160,11 +153,8 @@ def number(element: Element, name: str, where: str, *, default: float | None = N
 
     Parameters
     ----------
-    element : Element
     name : str
         Of the attribute.
-    where : str
-        File and place in it.
     default : float, optional
         Value where the attribute is not there; without it, that is an error.
 
@@ -204,11 +194,8 @@ def parse_number(text: str, what: str, where: str) -> float:
 
     Parameters
     ----------
-    text : str
     what : str
         What the number is, for messages.
-    where : str
-        File and place in it.
 
     Raises
     ------
@@ -232,8 +219,6 @@ def numbers(text: str | None, count: int, what: str, where: str) -> NDArray[np.f
         How many there must be.
     what : str
         What the numbers are, for messages.
-    where : str
-        File and place in it.
 
     Returns
     -------
@@ -257,11 +242,8 @@ def chosen_option(root: Element, name: str, known: Sequence[str], where: str) ->
     ----------
     root : Element
         The file's `MethodSetup`.
-    name : str
     known : sequence of str
         Its values, of which the first is TMVA's default, where the file does not have the option.
-    where : str
-        Path of the file, for messages.
 
     Raises
     ------

@@ -78,11 +78,8 @@ def check_options(method: BoostedTreesConfig, num_inputs: int, num_classes: int,
 
     Parameters
     ----------
-    method : BoostedTreesConfig
     num_inputs, num_classes : int
         Of the training.
-    where : str
-        Config and key of the method, for messages.
 
     Raises
     ------

@@ -57,8 +57,6 @@ def read_bdt_options(text: str, where: str) -> dict[str, str]:
     ----------
     text : str
         ``"!H:!V:NTrees=1500:BoostType=Grad"``
-    where : str
-        Config and key, for messages.
 
     Returns
     -------
@@ -143,7 +141,6 @@ class BdtSettings:
         ``"Grad"``, ``"AdaBoost"``, ….
     trees : int
         Number of boosting iterations.
-    max_depth : int
     min_node_size : float
         Smallest share of the training events in a node, in percent.
     min_node_events : int
@@ -156,14 +153,12 @@ class BdtSettings:
         Share of the events that an iteration is trained on; None for all.
     bagged_events : int
         The same as a number of events (deprecated `UseNTrainEvents`); 0 where not set.
-    separation : str
     signal_to_background : float
         Ratio of the sums of weights that AdaBoost begins with.
     normalise : bool
         Whether AdaBoost begins with that ratio, or with the weights as they are.
     negative_weights : str
         Treatment of negative weights.
-    yes_no_leaf : bool
     given : dict of str to str
         All options as set.
     """
