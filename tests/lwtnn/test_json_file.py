@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.lwtnn import json_file
+from ntupleml.lwtnn.json_file import Entry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,67 +80,67 @@ def test_files_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     [(1, 1.0), (-2.5, -2.5), ("1.5", 1.5), (" 1e3 ", 1000.0), ("+.5", 0.5), ("3.", 3.0), ("1e-400", 0.0)],
 )
 def test_numbers(value: Any, expected: float) -> None:
-    assert json_file.number(value, "here") == expected
-    assert json_file.numbers([value, 7.0], "here").tolist() == [expected, 7.0]
+    assert Entry(value, "file", "here").number() == expected
+    assert Entry([value, 7.0], "file", "here").numbers().tolist() == [expected, 7.0]
 
 
 @pytest.mark.parametrize(
     "value", ["", "nan", "inf", "0x10", "1 2", "1_000", "1,5", None, True, [], {}, "1e400", 10**400, "١"]
 )
 def test_what_is_no_number(value: Any) -> None:
-    with pytest.raises(NtuplemlError, match=r"^here: "):
-        json_file.number(value, "here")
-    with pytest.raises(NtuplemlError, match=r"^here\[1\]: "):
-        json_file.numbers([1.0, value], "here")
+    with pytest.raises(NtuplemlError, match=r"^file: here: "):
+        Entry(value, "file", "here").number()
+    with pytest.raises(NtuplemlError, match=r"^file: here\[1\]: "):
+        Entry([1.0, value], "file", "here").numbers()
 
 
 def test_a_number_too_large_for_a_list_of_floats() -> None:
-    with pytest.raises(NtuplemlError, match=r"^here\[1\]: Infinity is too large"):
-        json_file.numbers(json.loads("[1.0, 1e999]"), "here")
+    with pytest.raises(NtuplemlError, match=r"^file: here\[1\]: Infinity is too large"):
+        Entry(json.loads("[1.0, 1e999]"), "file", "here").numbers()
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_any_number_passes_as_it_is(value: float) -> None:
-    assert json_file.number(repr(value), "here") == value
-    array = json_file.numbers(json.loads(json.dumps([value, value])), "here")
+    assert Entry(repr(value), "file", "here").number() == value
+    array = Entry(json.loads(json.dumps([value, value])), "file", "here").numbers()
     assert array.tolist() == [value, value]
     assert math.copysign(1, array[0]) == math.copysign(1, value)
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0, 0), (7, 7), ("12", 12), (2**31 - 1, 2**31 - 1)])
 def test_whole_numbers(value: Any, expected: int) -> None:
-    assert json_file.whole(value, "here") == expected
+    assert Entry(value, "file", "here").whole() == expected
 
 
 @pytest.mark.parametrize("value", [-1, "-1", 1.0, "1.0", True, None, 2**31, "99999999999", [], ""])
 def test_what_is_no_whole_number(value: Any) -> None:
-    with pytest.raises(NtuplemlError, match=r"^here: .* where a whole number from 0 up belongs"):
-        json_file.whole(value, "here")
+    with pytest.raises(NtuplemlError, match=r"^file: here: .* where a whole number from 0 up belongs"):
+        Entry(value, "file", "here").whole()
 
 
 def test_names() -> None:
-    assert json_file.text("pt_1", "here") == "pt_1"
-    assert json_file.text("sin(η) / ∑", "here") == "sin(η) / ∑"
-    assert json_file.text(3, "here") == "3"
+    assert Entry("pt_1", "file", "here").text() == "pt_1"
+    assert Entry("sin(η) / ∑", "file", "here").text() == "sin(η) / ∑"
+    assert Entry(3, "file", "here").text() == "3"
 
 
 @pytest.mark.parametrize("value", ["", None, 1.5, True, [], "a\nb", "a\x00", "\ud800", "a" * 301])
 def test_what_is_no_name(value: Any) -> None:
-    with pytest.raises(NtuplemlError, match=r"^here: "):
-        json_file.text(value, "here")
+    with pytest.raises(NtuplemlError, match=r"^file: here: "):
+        Entry(value, "file", "here").text()
 
 
 def test_empty_texts_count_as_empty_lists_and_blocks() -> None:
     """Boost writes them so."""
-    assert json_file.items("", "here") == []
-    assert json_file.block("", "here") == {}
+    assert Entry("", "file", "here").items() == []
+    assert Entry("", "file", "here").block() == {}
     for value in (None, 0, "a", False):
         with pytest.raises(NtuplemlError, match="where a list belongs"):
-            json_file.items(value, "here")
+            Entry(value, "file", "here").items()
         with pytest.raises(NtuplemlError, match="where a block of keys belongs"):
-            json_file.block(value, "here")
+            Entry(value, "file", "here").block()
 
 
 def test_missing_keys_name_the_nearest() -> None:
-    with pytest.raises(NtuplemlError, match=r"^here: no key 'weights'; nearest: 'weight'"):
-        json_file.field({"weight": 1, "bias": 2}, "weights", "here")
+    with pytest.raises(NtuplemlError, match=r"^file: here: no key 'weights'; nearest: 'weight'"):
+        Entry({"weight": 1, "bias": 2}, "file", "here").at("weights")

@@ -10,13 +10,15 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 #: Size of a file that no network here has; more would be an attack on the memory.
@@ -49,7 +51,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
         raise NtuplemlError(f"{path}: not valid JSON: {place}: {one_line(error.msg, 100)}") from None
     except ValueError as error:  # ours, or a whole number with thousands of digits
         raise NtuplemlError(f"{path}: not valid JSON: {one_line(error, 150)}") from None
-    return block(parsed, str(path))
+    return Entry(parsed, str(path)).block()
 
 
 def _content(path: Path) -> str:
@@ -83,125 +85,104 @@ def _no_constant(text: str) -> Any:
     raise _NotStrictError(f"{text} is not a number that liblwtnn reads; write a finite one")
 
 
-def block(value: Any, where: str) -> dict[str, Any]:
-    """A block of keys; an empty text counts as an empty one.
+class Entry(NamedTuple):
+    """A value of a file and its place there, with which the errors of its methods begin."""
 
-    Raises
-    ------
-    NtuplemlError
-        If the value is something else.
-    """
-    if value == "":
-        return {}
-    if not isinstance(value, dict):
-        raise NtuplemlError(f"{where}: {_shown(value)} is given where a block of keys belongs")
-    return value
+    value: Any
+    path: str
+    key: str = ""
 
+    @property
+    def where(self) -> str:
+        """File and key."""
+        return f"{self.path}: {self.key}" if self.key else self.path
 
-def items(value: Any, where: str) -> list[Any]:
-    """A list; an empty text counts as an empty one.
+    def error(self, problem: str) -> NtuplemlError:
+        """The error that something is wrong with this value."""
+        return NtuplemlError(f"{self.where}: {problem}")
 
-    Raises
-    ------
-    NtuplemlError
-        If the value is something else.
-    """
-    if value == "":
-        return []
-    if not isinstance(value, list):
-        raise NtuplemlError(f"{where}: {_shown(value)} is given where a list belongs")
-    return value
+    def __contains__(self, key: object) -> bool:
+        return key in self.block()
 
+    def at(self, key: str) -> Entry:
+        """Value of a key that must be there; the error names the keys nearest to it."""
+        content = self.block()
+        if key not in content:
+            raise self.error(f"no key '{key}'{did_you_mean(key, content)}")
+        return Entry(content[key], self.path, f"{self.key}.{key}" if self.key else key)
 
-def field(content: dict[str, Any], key: str, where: str) -> Any:
-    """Value of a key that must be there.
+    def block(self) -> dict[str, Any]:
+        """A block of keys; an empty text counts as an empty one."""
+        if self.value == "":
+            return {}
+        if not isinstance(self.value, dict):
+            raise self._unlike("a block of keys belongs")
+        return self.value
 
-    Raises
-    ------
-    NtuplemlError
-        If it is not, naming the keys nearest to it.
-    """
-    if key not in content:
-        raise NtuplemlError(f"{where}: no key '{key}'{did_you_mean(key, content)}")
-    return content[key]
+    def items(self) -> list[Entry]:
+        """Values of a list; an empty text counts as an empty one."""
+        return [Entry(value, self.path, f"{self.key}[{index}]") for index, value in enumerate(self._list())]
 
+    def text(self) -> str:
+        """A name; a whole number counts as its digits."""
+        value = self.value
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if not isinstance(value, str) or not value:
+            raise self._unlike("a name belongs")
+        if len(value) > LONGEST_NAME or not value.isprintable():  # half of a surrogate pair could not even be written
+            raise self.error(f"the name '{one_line(value, 60)}' is too long, or has unprintable characters")
+        return value
 
-def text(value: Any, where: str) -> str:
-    """A name; a whole number counts as its digits.
+    def choice(self, known: Sequence[str], what: str) -> str:
+        """One of the names that there are."""
+        name = self.text()
+        if name not in known:
+            raise self.error(f"no {what} '{name}'{did_you_mean(name, known)}")
+        return name
 
-    Raises
-    ------
-    NtuplemlError
-        If the value is something else, empty, or cannot be written.
-    """
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str) or not value:
-        raise NtuplemlError(f"{where}: {_shown(value)} is given where a name belongs")
-    if len(value) > LONGEST_NAME or not value.isprintable():  # half of a surrogate pair could not even be written
-        raise NtuplemlError(f"{where}: the name '{one_line(value, 60)}' is too long, or has unprintable characters")
-    return value
+    def number(self) -> float:
+        """A finite number, quoted or not."""
+        if isinstance(self.value, str) and _NUMBER.fullmatch(self.value.strip()):
+            result = float(self.value)
+        elif isinstance(self.value, int | float) and not isinstance(self.value, bool):
+            try:
+                result = float(self.value)
+            except OverflowError:
+                result = math.inf
+        else:
+            raise self._unlike("a number belongs")
+        if not math.isfinite(result):
+            raise self.error(f"{_shown(self.value)} is too large for a number in double precision")
+        return result
 
+    def whole(self) -> int:
+        """A whole number from 0 to 2³¹ − 1, quoted or not."""
+        value = self.value
+        if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
+            raise self.error(f"{_shown(value)} is given where a whole number from 0 up belongs")
+        return value
 
-def number(value: Any, where: str) -> float:
-    """A finite number, quoted or not.
+    def numbers(self) -> NDArray[np.float64]:
+        """A list of finite numbers, quoted or not."""
+        values = self._list()
+        if set(map(type, values)) <= {float}:
+            array = np.asarray(values, dtype=np.float64)
+            if np.isfinite(array).all():
+                return array
+        return np.array([entry.number() for entry in self.items()], dtype=np.float64)
 
-    Raises
-    ------
-    NtuplemlError
-        If the value is something else.
-    """
-    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
-        result = float(value)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        result = _float(value)
-    else:
-        raise NtuplemlError(f"{where}: {_shown(value)} is given where a number belongs")
-    if not math.isfinite(result):
-        raise NtuplemlError(f"{where}: {_shown(value)} is too large for a number in double precision")
-    return result
+    def _list(self) -> list[Any]:
+        if self.value == "":
+            return []
+        if not isinstance(self.value, list):
+            raise self._unlike("a list belongs")
+        return self.value
 
-
-def _float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
-
-
-def whole(value: Any, where: str) -> int:
-    """A whole number that is not negative, quoted or not.
-
-    Raises
-    ------
-    NtuplemlError
-        If the value is something else, or above 2³¹ − 1.
-    """
-    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
-        raise NtuplemlError(f"{where}: {_shown(value)} is given where a whole number from 0 up belongs")
-    return value
-
-
-def numbers(value: Any, where: str) -> NDArray[np.float64]:
-    """A list of finite numbers, quoted or not.
-
-    Returns
-    -------
-    array of float64, shape (n_numbers,)
-
-    Raises
-    ------
-    NtuplemlError
-        Naming the first entry that is something else.
-    """
-    entries = items(value, where)
-    if set(map(type, entries)) <= {float}:
-        array = np.asarray(entries, dtype=np.float64)
-        if np.isfinite(array).all():
-            return array
-    return np.array([number(entry, f"{where}[{index}]") for index, entry in enumerate(entries)], dtype=np.float64)
+    def _unlike(self, wanted: str) -> NtuplemlError:
+        return self.error(f"{_shown(self.value)} is given where {wanted}")
 
 
 def _shown(value: Any) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, NamedTuple, cast, get_args
 
-from ntupleml.errors import NtuplemlError, did_you_mean
-from ntupleml.lwtnn import json_file
+from ntupleml.errors import NtuplemlError
+from ntupleml.lwtnn.layers import shaped_layer
 from ntupleml.lwtnn.network import Node, NodeKind
-from ntupleml.lwtnn.shapes import feed_forward_layer, sequence_layer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ntupleml.lwtnn.json_file import Entry
     from ntupleml.lwtnn.layers import FlatLayer
     from ntupleml.lwtnn.network import InputGroup, Layer
 
@@ -27,59 +27,36 @@ _SEQUENCES = ("input_sequence", "time_distributed", "sequence")
 
 
 class FlatNode(NamedTuple):
-    """A node as it stands in the file.
-
-    Attributes
-    ----------
-    number : int
-        Its size (inputs) or the index of its layer; −1 for the other kinds.
-    """
+    """A node as it stands in the file, and its size (inputs) or the index of its layer; −1 for the other kinds."""
 
     kind: NodeKind
     sources: tuple[int, ...]
     number: int
-    where: str
+    entry: Entry
+
+    def error(self, problem: str, key: str = "") -> NtuplemlError:
+        """The error that something is wrong with the node, or with one of its keys."""
+        return NtuplemlError(f"{self.entry.where}{key and '.'}{key}: {problem}")
 
 
-def read_nodes(value: Any, where: str) -> list[FlatNode]:
-    """All nodes of a file.
-
-    Parameters
-    ----------
-    value : parsed JSON
-        Content of the key ``nodes``.
-
-    Raises
-    ------
-    NtuplemlError
-        If a node is of an unknown type, or a key is missing or has a wrong value.
-    """
-    return [_node(node, f"{where}[{index}]") for index, node in enumerate(json_file.items(value, where))]
+def read_nodes(entry: Entry) -> list[FlatNode]:
+    """All nodes of a file."""
+    return [_node(node) for node in entry.items()]
 
 
-def _node(value: Any, where: str) -> FlatNode:
-    content = json_file.block(value, where)
-    kind = json_file.text(json_file.field(content, "type", where), f"{where}.type")
-    if kind not in _KINDS:
-        raise NtuplemlError(f"{where}.type: no node type '{kind}'{did_you_mean(kind, _KINDS)}")
-    listed = json_file.items(json_file.field(content, "sources", where), f"{where}.sources")
-    sources = tuple(json_file.whole(source, f"{where}.sources[{index}]") for index, source in enumerate(listed))
+def _node(entry: Entry) -> FlatNode:
+    kind = entry.at("type").choice(_KINDS, "node type")
+    sources = tuple(source.whole() for source in entry.at("sources").items())
     if not sources or (len(sources) > 1 and kind not in ("concatenate", "add")):
-        raise NtuplemlError(f"{where}.sources: {len(sources)} sources, but a node of type '{kind}' needs one")
+        raise entry.at("sources").error(f"{len(sources)} sources, but a node of type '{kind}' needs one")
     key = "size" if kind in _INPUTS else "layer_index" if kind in _WITH_LAYER else None
-    number = -1 if key is None else json_file.whole(json_file.field(content, key, where), f"{where}.{key}")
-    return FlatNode(cast("NodeKind", kind), sources, number, where)
+    return FlatNode(cast("NodeKind", kind), sources, -1 if key is None else entry.at(key).whole(), entry)
 
 
 def build_nodes(
     flat: Sequence[FlatNode], layers: Sequence[FlatLayer], groups: Sequence[InputGroup]
 ) -> tuple[tuple[Node, ...], tuple[int, ...]]:
     """Nodes with their widths and the layers they share, and an order in which each comes after its sources.
-
-    Parameters
-    ----------
-    groups : sequence of InputGroup
-        Those of single rows first.
 
     Raises
     ------
@@ -94,9 +71,8 @@ def build_nodes(
         built[index] = _built(flat[index], built, layers, groups, shared)
         total += built[index].width
         if built[index].width > MOST_WIDTH or total > MOST_VALUES:
-            raise NtuplemlError(
-                f"{flat[index].where}: refused: {built[index].width} values in this node, {total} in all up to it; "
-                "not a network of lwtnn"
+            raise flat[index].error(
+                f"refused: {built[index].width} values in this node, {total} in all up to it; not a network of lwtnn"
             )
     return tuple(built[index] for index in range(len(flat))), tuple(order)
 
@@ -118,7 +94,7 @@ def _order(flat: Sequence[FlatNode]) -> list[int]:
                     done.add(index)
                     order.append(index)
             elif source in above:
-                raise NtuplemlError(f"{flat[index].where}.sources: node {source} depends on this node: a cycle")
+                raise flat[index].error(f"node {source} depends on this node: a cycle", "sources")
             elif source not in done:
                 above.add(source)
                 path.append((source, iter(_sources(flat, source))))
@@ -132,7 +108,7 @@ def _sources(flat: Sequence[FlatNode], index: int) -> tuple[int, ...]:
         return ()
     for source in node.sources:
         if source >= len(flat):
-            raise NtuplemlError(f"{node.where}.sources: no node {source}; there are {len(flat)}, counted from 0")
+            raise node.error(f"no node {source}; there are {len(flat)}, counted from 0", "sources")
     return node.sources
 
 
@@ -145,20 +121,19 @@ def _built(
 ) -> Node:
     if flat.kind in _INPUTS:
         return _input(flat, groups)
-    readable = _SEQUENCES if flat.kind in ("time_distributed", "sequence", "sum") else _ROWS
+    reads_sequences = flat.kind in ("time_distributed", "sequence", "sum")
+    gives, reads = ("one row per event", "sequences") if reads_sequences else ("a sequence", "single rows")
     for source in flat.sources:
-        if built[source].kind not in readable:
-            raise NtuplemlError(
-                f"{flat.where}.sources: node {source} ({built[source].kind}) gives "
-                f"{'one row per event' if readable is _SEQUENCES else 'a sequence'}, but a node of type '{flat.kind}' "
-                f"reads {'sequences' if readable is _SEQUENCES else 'single rows'}"
-            )
+        kind = built[source].kind
+        if kind not in (_SEQUENCES if reads_sequences else _ROWS):
+            problem = f"node {source} ({kind}) gives {gives}, but a node of type '{flat.kind}' reads {reads}"
+            raise flat.error(problem, "sources")
     widths = [built[source].width for source in flat.sources]
     if flat.kind in _WITH_LAYER:
         layer, width = _shared_layer(flat, widths[0], layers, shared)
         return Node(flat.kind, flat.sources, layer, width)
     if flat.kind == "add" and len(set(widths)) > 1:
-        raise NtuplemlError(f"{flat.where}.sources: of widths {min(widths)} and {max(widths)}; add needs equal ones")
+        raise flat.error(f"of widths {min(widths)} and {max(widths)}; add needs equal ones", "sources")
     return Node(flat.kind, flat.sources, None, sum(widths) if flat.kind == "concatenate" else widths[0])
 
 
@@ -167,11 +142,11 @@ def _input(flat: FlatNode, groups: Sequence[InputGroup]) -> Node:
     key = "input_sequences" if sequence else "inputs"
     indices = [index for index, group in enumerate(groups) if group.sequence == sequence]
     if flat.sources[0] >= len(indices):
-        raise NtuplemlError(f"{flat.where}.sources: no input {flat.sources[0]}; there are {len(indices)} in '{key}'")
+        raise flat.error(f"no input {flat.sources[0]}; there are {len(indices)} in '{key}'", "sources")
     index = indices[flat.sources[0]]
     width = len(groups[index].variables)
     if flat.number != width:
-        raise NtuplemlError(f"{flat.where}.size: {flat.number}, but '{groups[index].name}' has {width} variables")
+        raise flat.error(f"{flat.number}, but '{groups[index].name}' has {width} variables", "size")
     return Node(flat.kind, (index,), None, width)
 
 
@@ -180,16 +155,12 @@ def _shared_layer(
 ) -> tuple[Layer, int]:
     """The layer of a node, and its width; liblwtnn shapes a layer by the first node that uses it."""
     if flat.number >= len(layers):
-        raise NtuplemlError(f"{flat.where}.layer_index: no layer {flat.number}; there are {len(layers)}, from 0")
-    sequence = flat.kind == "sequence"
-    key = (flat.number, sequence)
+        raise flat.error(f"no layer {flat.number}; there are {len(layers)}, from 0", "layer_index")
+    key = (flat.number, flat.kind == "sequence")
     if key not in shared:
-        shape = sequence_layer if sequence else feed_forward_layer
-        layer, num_outputs = shape(layers[flat.number], width, flat.where.rpartition(": ")[2])
+        layer, num_outputs = shaped_layer(layers[flat.number], width, flat.entry.key, sequence=key[1])
         shared[key] = (layer, num_outputs, width)
     layer, num_outputs, num_inputs = shared[key]
     if num_inputs != width:
-        raise NtuplemlError(
-            f"{flat.where}: gives {width} values to layer {flat.number}, to which another node gives {num_inputs}"
-        )
+        raise flat.error(f"gives {width} values to layer {flat.number}, to which another node gives {num_inputs}")
     return layer, num_outputs

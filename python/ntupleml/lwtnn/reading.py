@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ntupleml.errors import NtuplemlError, did_you_mean
-from ntupleml.lwtnn import json_file
-from ntupleml.lwtnn.layers import RECURRENT, FlatLayer, read_layers
+from ntupleml.lwtnn.json_file import Entry, read_json
+from ntupleml.lwtnn.layers import RECURRENT, read_layers, shaped_layer
 from ntupleml.lwtnn.network import InputGroup, Network, Node, Output, Variable
 from ntupleml.lwtnn.nodes import build_nodes, read_nodes
-from ntupleml.lwtnn.shapes import feed_forward_layer, sequence_layer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ntupleml.lwtnn.layers import FlatLayer
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +40,9 @@ def read_network(path: str | Path) -> Network:
     -----
     Format: lwtnn's ``src/parse_json.cxx``, ``include/lwtnn/generic/{Stack,Graph}.tcc``.
     """
-    content = json_file.read_json(path)
-    is_graph = "nodes" in content or "input_sequences" in content
-    network = _graph(content, Path(path)) if is_graph else _sequential(content, Path(path))
+    file = Entry(read_json(path), str(path))
+    is_graph = "nodes" in file or "input_sequences" in file
+    network = _graph(file, Path(path)) if is_graph else _sequential(file, Path(path))
     _check_names(network)
     log.info(
         "read %s: lwtnn's %s form, %d nodes, outputs %s",
@@ -53,38 +54,30 @@ def read_network(path: str | Path) -> Network:
     return network
 
 
-def _graph(content: dict[str, Any], path: Path) -> Network:
-    where = str(path)
-    fields = {key: json_file.field(content, key, where) for key in ("inputs", "input_sequences", "nodes", "layers")}
-    groups = [*_groups(fields, "inputs", where), *_groups(fields, "input_sequences", where)]
-    layers = read_layers(fields["layers"], f"{where}: layers")
-    nodes, order = build_nodes(read_nodes(fields["nodes"], f"{where}: nodes"), layers, groups)
-    outputs = _outputs(json_file.field(content, "outputs", where), nodes, f"{where}: outputs")
-    return Network(path, "graph", tuple(groups), nodes, order, outputs)
+def _graph(file: Entry, path: Path) -> Network:
+    inputs, input_sequences, listed_nodes, listed_layers = (
+        file.at(key) for key in ("inputs", "input_sequences", "nodes", "layers")
+    )
+    groups = [*_groups(inputs, sequence=False), *_groups(input_sequences, sequence=True)]
+    layers = read_layers(listed_layers)
+    nodes, order = build_nodes(read_nodes(listed_nodes), layers, groups)
+    return Network(path, "graph", tuple(groups), nodes, order, _outputs(file.at("outputs"), nodes))
 
 
-def _groups(fields: dict[str, Any], key: str, where: str) -> list[InputGroup]:
+def _groups(entry: Entry, *, sequence: bool) -> list[InputGroup]:
     groups = []
-    for index, value in enumerate(json_file.items(fields[key], f"{where}: {key}")):
-        place = f"{where}: {key}[{index}]"
-        group = json_file.block(value, place)
-        name = json_file.text(json_file.field(group, "name", place), f"{place}.name")
-        listed = json_file.items(json_file.field(group, "variables", place), f"{place}.variables")
-        if not listed:
-            raise NtuplemlError(f"{place}.variables: empty; the input '{name}' needs at least one variable")
-        variables = [_variable(variable, f"{place}.variables[{number}]") for number, variable in enumerate(listed)]
-        groups.append(InputGroup(name, _first_defaults(variables), sequence=key == "input_sequences"))
+    for group in entry.items():
+        name, listed = group.at("name").text(), group.at("variables")
+        variables = [_variable(variable) for variable in listed.items()]
+        if not variables:
+            raise listed.error(f"empty; the input '{name}' needs at least one variable")
+        groups.append(InputGroup(name, _first_defaults(variables), sequence))
     return groups
 
 
-def _variable(value: Any, where: str) -> Variable:
-    content = json_file.block(value, where)
-    return Variable(
-        json_file.text(json_file.field(content, "name", where), f"{where}.name"),
-        json_file.number(json_file.field(content, "offset", where), f"{where}.offset"),
-        json_file.number(json_file.field(content, "scale", where), f"{where}.scale"),
-        json_file.number(content["default"], f"{where}.default") if "default" in content else None,
-    )
+def _variable(entry: Entry) -> Variable:
+    default = entry.at("default").number() if "default" in entry else None
+    return Variable(entry.at("name").text(), entry.at("offset").number(), entry.at("scale").number(), default)
 
 
 def _first_defaults(variables: Sequence[Variable]) -> tuple[Variable, ...]:
@@ -96,71 +89,58 @@ def _first_defaults(variables: Sequence[Variable]) -> tuple[Variable, ...]:
     return tuple(variable._replace(default=defaults.get(variable.name)) for variable in variables)
 
 
-def _outputs(value: Any, nodes: Sequence[Node], where: str) -> tuple[Output, ...]:
+def _outputs(entry: Entry, nodes: Sequence[Node]) -> tuple[Output, ...]:
     outputs = []
-    for name, entry in json_file.block(value, where).items():
-        place = f"{where}.{json_file.text(name, where)}"
-        content = json_file.block(entry, place)
-        labels = _labels(json_file.field(content, "labels", place), f"{place}.labels")
-        index = json_file.whole(json_file.field(content, "node_index", place), f"{place}.node_index")
+    for key in entry.block():
+        name, output = entry._replace(value=key).text(), entry.at(key)
+        labels = tuple(label.text() for label in output.at("labels").items())
+        index = output.at("node_index").whole()
         if index >= len(nodes):
-            raise NtuplemlError(f"{place}.node_index: no node {index}; there are {len(nodes)}, counted from 0")
-        _check_labels(labels, nodes[index].width, place)
+            raise output.at("node_index").error(f"no node {index}; there are {len(nodes)}, counted from 0")
+        _check_labels(labels, nodes[index].width, output)
         # of a 'sequence', which can be read in both ways, liblwtnn's `compute` gives the last step
         outputs.append(Output(name, labels, index, nodes[index].kind in ("input_sequence", "time_distributed")))
     if not outputs:
-        raise NtuplemlError(f"{where}: empty; a network needs at least one output")
+        raise entry.error("empty; a network needs at least one output")
     return tuple(outputs)
 
 
-def _labels(value: Any, where: str) -> tuple[str, ...]:
-    return tuple(
-        json_file.text(label, f"{where}[{number}]") for number, label in enumerate(json_file.items(value, where))
-    )
-
-
-def _check_labels(labels: Sequence[str], width: int, where: str) -> None:
+def _check_labels(labels: Sequence[str], width: int, entry: Entry) -> None:
     if len(labels) != width:
-        raise NtuplemlError(f"{where}: {len(labels)} labels for {width} values; name each of them")
+        raise entry.error(f"{len(labels)} labels for {width} values; name each of them")
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice is not None:
-        raise NtuplemlError(f"{where}: the label '{twice}' is given twice, of which liblwtnn would lose one; rename it")
+        raise entry.error(f"the label '{twice}' is given twice, of which liblwtnn would lose one; rename it")
 
 
-def _sequential(content: dict[str, Any], path: Path) -> Network:
-    where = str(path)
-    fields = {key: json_file.field(content, key, where) for key in ("inputs", "layers", "outputs")}
-    variables = _sequential_variables(content, fields["inputs"], where)
-    layers = read_layers(fields["layers"], f"{where}: layers")
+def _sequential(file: Entry, path: Path) -> Network:
+    inputs, listed_layers, outputs = (file.at(key) for key in ("inputs", "layers", "outputs"))
+    variables = _sequential_variables(file, inputs)
+    layers = read_layers(listed_layers)
     recurrent = [layer for layer in layers if layer.architecture in RECURRENT]
     others = [layer for layer in layers if layer.architecture not in RECURRENT]
     if [*recurrent, *others] != layers:
         log.warning("%s: recurrent layers run before the others, as in liblwtnn, not in the order of the file", path)
-    nodes = _chain(len(variables), recurrent, others, where)
-    labels = _labels(fields["outputs"], f"{where}: outputs")
-    _check_labels(labels, nodes[-1].width, f"{where}: outputs")
+    nodes = _chain(len(variables), recurrent, others, str(path))
+    labels = tuple(label.text() for label in outputs.items())
+    _check_labels(labels, nodes[-1].width, outputs)
     groups = (InputGroup(VARIABLES, variables, sequence=bool(recurrent)),)
     output = Output(SCORES, labels, len(nodes) - 1)
     return Network(path, "sequential", groups, tuple(nodes), tuple(range(len(nodes))), (output,))
 
 
-def _sequential_variables(content: dict[str, Any], listed: Any, where: str) -> tuple[Variable, ...]:
+def _sequential_variables(file: Entry, inputs: Entry) -> tuple[Variable, ...]:
     """Variables; the key ``defaults`` of the file, even an empty one, hides those of the single inputs."""
-    inputs = json_file.items(listed, f"{where}: inputs")
-    if not inputs:
-        raise NtuplemlError(f"{where}: inputs: empty; a network needs at least one variable")
-    has_defaults = "defaults" in content
-    variables = []
-    for index, value in enumerate(inputs):
-        place = f"{where}: inputs[{index}]"
-        block = json_file.block(value, place)
-        if has_defaults:  # liblwtnn does not look at it then
-            block = {key: entry for key, entry in block.items() if key != "default"}
-        variables.append(_variable(block, place))
-    if not has_defaults:
-        return _first_defaults(variables)
-    entries = json_file.block(content["defaults"], f"{where}: defaults")
-    defaults = {name: json_file.number(value, f"{where}: defaults.{name}") for name, value in entries.items()}
+    entries = inputs.items()
+    if not entries:
+        raise inputs.error("empty; a network needs at least one variable")
+    if "defaults" not in file:
+        return _first_defaults([_variable(entry) for entry in entries])
+    # liblwtnn does not look at a single input's default then
+    without = [{key: value for key, value in entry.block().items() if key != "default"} for entry in entries]
+    variables = [_variable(entry._replace(value=block)) for entry, block in zip(entries, without, strict=True)]
+    given = file.at("defaults")
+    defaults = {name: given.at(name).number() for name in given.block()}
     return tuple(variable._replace(default=defaults.get(variable.name)) for variable in variables)
 
 
@@ -169,14 +149,11 @@ def _chain(num_variables: int, recurrent: Sequence[FlatLayer], others: Sequence[
     for flat in others:
         if flat.architecture == "conv1d":
             raise NtuplemlError(f"{flat.where}: conv1d layers exist only in lwtnn's graph form; write the file in it")
-    width = num_variables
-    nodes = [Node("input_sequence" if recurrent else "input", (0,), None, width)]
-    for flat in recurrent:
-        scanning, width = sequence_layer(flat, width, where)
-        nodes.append(Node("sequence", (len(nodes) - 1,), scanning, width))
-    for flat in others:
-        layer, width = feed_forward_layer(flat, width, where)
-        nodes.append(Node("feed_forward", (len(nodes) - 1,), layer, width))
+    nodes = [Node("input_sequence" if recurrent else "input", (0,), None, num_variables)]
+    for flat in (*recurrent, *others):
+        sequence = flat.architecture in RECURRENT
+        layer, width = shaped_layer(flat, nodes[-1].width, where, sequence=sequence)
+        nodes.append(Node("sequence" if sequence else "feed_forward", (len(nodes) - 1,), layer, width))
     return nodes
 
 
