@@ -24,23 +24,15 @@ _DESTINATION = {
 
 
 class ApplicationOptions(NamedTuple):
-    """What the command line says of outputs and workers.
+    """What the command line says of outputs and workers."""
 
-    Attributes
-    ----------
-    friend : bool
-        Whether the scores go into friend trees, not into the tree itself.
-    overwrite : bool
-        Whether scores that exist are replaced.
-    output_directory : str or None
-        Folder of the friends, or of copies with the scores.
-    keep_names : bool
-        Whether an output is called as its input: `{output_directory}/{folder}/{file}`.
-    """
-
+    #: Whether the scores go into friend trees, not into the tree itself.
     friend: bool = False
+    #: Whether scores that exist are replaced.
     overwrite: bool = False
+    #: Folder of the friends, or of copies with the scores.
     output_directory: str | None = None
+    #: Whether an output is called as its input: `{output_directory}/{folder}/{file}`.
     keep_names: bool = False
     cluster: ClusterOptions = ClusterOptions()
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ntupleml.lwtnn.export_graph import Form
+    from ntupleml.lwtnn.export_forms import Form
 
 EVENTS = 60
 STEPS = 7

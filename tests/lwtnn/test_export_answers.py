@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ntupleml.lwtnn.export_graph import Form
+    from ntupleml.lwtnn.export_forms import Form
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "lwtnn"
 CASES: list[tuple[str, Form]] = [

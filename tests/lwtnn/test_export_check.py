@@ -10,8 +10,7 @@ import pytest
 
 from ntupleml.application.lwtnn_export_check import _keras_in_double, as_text, largest_difference
 from ntupleml.errors import NtuplemlError
-from ntupleml.lwtnn.export import keras_to_lwtnn
-from ntupleml.lwtnn.export_scalers import scaled_variables
+from ntupleml.lwtnn.export import keras_to_lwtnn, scaled_variables
 from ntupleml.preprocessing import fit_scaler
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ntupleml.lwtnn.export_activations import ACTIVATION_LAYERS
-from ntupleml.lwtnn.export_layers import NOTHING
+from ntupleml.lwtnn.export_layers import ACTIVATION_LAYERS, NOTHING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, QuantileTransformer, RobustScaler, StandardScaler
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.lwtnn.export_scalers import scaled_variables
+from ntupleml.lwtnn.export import scaled_variables
 from ntupleml.preprocessing import fit_scaler
 
 SCALERS = [

@@ -133,8 +133,8 @@ def _check_conditions(models: Sequence[TrainedModel], conditional: bool | None, 
 
 
 def _export(loaded: LoadedModel, training: TrainingConfig, paths: ExportPaths, overwrite: bool) -> None:
+    from ntupleml.lwtnn.export import scaled_variables
     from ntupleml.lwtnn.export_keras2 import architecture_json, old_layers, write_weights
-    from ntupleml.lwtnn.export_scalers import scaled_variables
 
     record, files = loaded.trained.record, loaded.trained.files
     try:

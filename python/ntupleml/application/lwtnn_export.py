@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ntupleml.artifacts import TrainedModel
     from ntupleml.config import TrainingConfig
-    from ntupleml.lwtnn.export_graph import Form
+    from ntupleml.lwtnn.export_forms import Form
 
 log = logging.getLogger(__name__)
 
@@ -148,8 +148,7 @@ def _export(loaded: LoadedModel, config: TrainingConfig, path: Path, form: Form,
 
 def _described(loaded: LoadedModel, form: Form) -> dict[str, Any]:
     from ntupleml.artifacts import record_hash
-    from ntupleml.lwtnn.export import keras_to_lwtnn
-    from ntupleml.lwtnn.export_scalers import scaled_variables
+    from ntupleml.lwtnn.export import keras_to_lwtnn, scaled_variables
 
     record = loaded.trained.record
     return keras_to_lwtnn(

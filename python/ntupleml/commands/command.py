@@ -12,27 +12,18 @@ if TYPE_CHECKING:
 
 
 class Command(NamedTuple):
-    """A verb of the command line.
+    """A verb of the command line."""
 
-    Attributes
-    ----------
-    summary : str
-        What it does, in one sentence.
-    run : callable
-        Takes the parsed arguments, returns the exit status. What it imports itself does not slow down `--help`.
-    add_arguments : callable
-        Adds its arguments to a parser.
-    usage, epilog : str, optional
-        As `argparse` takes them.
-    spell : callable, optional
-        Rewrites the arguments before they are parsed.
-    """
-
+    #: What it does, in one sentence.
     summary: str
+    #: Takes the parsed arguments, returns the exit status. What it imports itself does not slow down `--help`.
     run: Callable[[argparse.Namespace], int]
+    #: Adds its arguments to a parser.
     add_arguments: Callable[[argparse.ArgumentParser], None]
+    #: As `argparse` takes them.
     usage: str | None = None
     epilog: str | None = None
+    #: Rewrites the arguments before they are parsed.
     spell: Callable[[list[str]], list[str]] | None = None
 
 

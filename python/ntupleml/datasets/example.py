@@ -31,19 +31,13 @@ _BRANCHES: dict[str, np.dtype[Any]] = {
 
 
 class ToyProcess(NamedTuple):
-    """A two-dimensional Gaussian with unit variances.
-
-    Attributes
-    ----------
-    mean : float
-        Mean of x and of y.
-    share : float
-        Share of the data; the weights of the simulated events add up to it.
-    """
+    """A two-dimensional Gaussian with unit variances."""
 
     name: str
+    #: Mean of x and of y.
     mean: float
     correlation: float
+    #: Share of the data; the weights of the simulated events add up to it.
     share: float
 
 

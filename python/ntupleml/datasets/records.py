@@ -26,110 +26,74 @@ class _Part(pydantic.BaseModel):
 
 
 class InputFileRecord(_Part):
-    """A file that events came from.
-
-    Attributes
-    ----------
-    uuid : str
-        UUID that ROOT gave the file.
-    size : int
-        In bytes.
-    entries : int
-        Of the tree.
-    friends : list of str
-        Paths of its friends.
-    """
+    """A file that events came from."""
 
     path: str
     tree_path: str
+    #: UUID that ROOT gave the file.
     uuid: str
+    #: In bytes.
     size: int
+    #: Of the tree.
     entries: int
+    #: Paths of its friends.
     friends: list[str] = []
 
 
 class ProcessRecord(_Part):
-    """One process in one fold.
+    """One process in one fold."""
 
-    Attributes
-    ----------
-    class_name : str
-        Tree of the fold file that holds it.
-    events_read : int
-        Events of the fold in the input files.
-    events_kept : int
-        Those that pass the cut.
-    sum_of_weights, uncertainty : float
-        Of the events kept, and its statistical uncertainty √Σw².
-    negative_events : int
-        Events kept whose weight is negative.
-    negative_share : float
-        Their share in the events kept, from 0 to 1.
-    """
-
+    #: Tree of the fold file that holds it.
     class_name: str
     cut_string: str
     weight_string: str
+    #: Events of the fold in the input files.
     events_read: int
+    #: Those that pass the cut.
     events_kept: int
+    #: Of the events kept, and its statistical uncertainty √Σw².
     sum_of_weights: float
     uncertainty: float
+    #: Events kept whose weight is negative.
     negative_events: int
+    #: Their share in the events kept, from 0 to 1.
     negative_share: float
     files: list[InputFileRecord]
 
 
 class FoldRecord(_Part):
-    """How a fold file came to be: the content of `fold{k}_{name}.json`.
+    """How a fold file came to be: the content of `fold{k}_{name}.json`."""
 
-    Attributes
-    ----------
-    format_version : int
-        Version of this layout.
-    dataset : str
-        Identity of the dataset: the same in the records of all its folds, and in no other.
-    file, uuid : str
-        Name of the fold file and its ROOT UUID.
-    event_branch : str or None
-        Branch whose value modulo `num_folds` is the fold; None where the entry number in each input file decides.
-    decided_by : str
-        The same in words.
-    branches : dict
-        For each class, the copied branches and their types.
-    config : dict
-        The dataset config.
-    created : str
-        Time in UTC.
-    versions : dict of str to str
-        Versions of the libraries.
-    """
-
+    #: Version of this layout.
     format_version: int = FORMAT_VERSION
+    #: Identity of the dataset: the same in the records of all its folds, and in no other.
     dataset: str
+    #: Name of the fold file and its ROOT UUID.
     file: str
     uuid: str
     fold: int
     num_folds: int
+    #: Branch whose value modulo `num_folds` is the fold; None where the entry number in each input file decides.
     event_branch: str | None
+    #: The same in words.
     decided_by: str
     training_weight_branch: str
+    #: For each class, the copied branches and their types.
     branches: dict[str, dict[str, str]]
     processes: dict[str, ProcessRecord]
+    #: The dataset config.
     config: dict[str, Any]
+    #: Time in UTC.
     created: str
+    #: Versions of the libraries.
     versions: dict[str, str]
 
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """The records of all folds of a dataset, and where the files are.
+    """The records of all folds of a dataset, and where the files are."""
 
-    Attributes
-    ----------
-    files : tuple of Path
-        Fold files; the index is the fold.
-    """
-
+    #: Fold files; the index is the fold.
     files: tuple[Path, ...]
     records: tuple[FoldRecord, ...]
 

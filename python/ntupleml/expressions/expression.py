@@ -23,24 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A cut, weight or variable in TTreeFormula's syntax; made by :func:`parse`.
+    """A cut, weight or variable in TTreeFormula's syntax; made by :func:`parse`."""
 
-    Attributes
-    ----------
-    text : str
-        The formula as written.
-    where : str
-        File and key it comes from; its errors begin with it.
-    branches : frozenset of str
-        Names of the branches it needs, as written (``friend.branch`` with its friend).
-    columns : frozenset of str
-        What it is evaluated on: its branches, and ``Entry$`` where it contains that, or else no branch.
-    """
-
+    #: The formula as written.
     text: str
+    #: File and key it comes from; its errors begin with it.
     where: str
     tree: Node = field(repr=False, compare=False)
+    #: Names of the branches it needs, as written (``friend.branch`` with its friend).
     branches: frozenset[str] = field(compare=False)
+    #: What it is evaluated on: its branches, and ``Entry$`` where it contains that, or else no branch.
     columns: frozenset[str] = field(compare=False)
 
     def evaluate(self, columns: Mapping[str, NDArray[Any] | ak.Array], n_events: int) -> NDArray[Any] | ak.Array:

@@ -42,29 +42,19 @@ _KINEMATIC = re.compile(r"(?i)^(.+?)[_.](pt|et|e|energy|eta|m|mass)$")
 
 @dataclass
 class Roles:
-    """What branches are proposed for.
+    """What branches are proposed for."""
 
-    Attributes
-    ----------
-    event : str or None
-        Branch of event numbers.
-    weight : str or None
-        Branch of event weights; None where there is none, or several of which none is called as usual.
-    weights : list of str
-        All branches that look like weights.
-    variables : list of str
-        Inputs: branches and formulas of objects.
-    more : list of str
-        What could be inputs as well.
-    left_out : dict of str to list of str
-        Branches that are not proposed, by the reason.
-    """
-
+    #: Branch of event numbers.
     event: str | None = None
+    #: Branch of event weights; None where there is none, or several of which none is called as usual.
     weight: str | None = None
+    #: All branches that look like weights.
     weights: list[str] = field(default_factory=list)
+    #: Inputs: branches and formulas of objects.
     variables: list[str] = field(default_factory=list)
+    #: What could be inputs as well.
     more: list[str] = field(default_factory=list)
+    #: Branches that are not proposed, by the reason.
     left_out: dict[str, list[str]] = field(default_factory=dict)
 
 

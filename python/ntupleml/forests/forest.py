@@ -24,19 +24,13 @@ Link = Literal["identity", "tanh", "softmax", "sigmoid", "weighted_median"]
 
 
 class PreselectionCut(NamedTuple):
-    """An input beyond a value decides alone (TMVA's DoPreselection).
-
-    Attributes
-    ----------
-    above : bool
-        Whether the events above the value are meant, else those below.
-    response : float
-        Output of these events.
-    """
+    """An input beyond a value decides alone (TMVA's DoPreselection)."""
 
     feature: int
+    #: Whether the events above the value are meant, else those below.
     above: bool
     value: float
+    #: Output of these events.
     response: float
 
 
@@ -48,52 +42,36 @@ class Forest:
     whose value is added to the sum of the tree's output. NaN goes to the left too, unless the node says otherwise. An
     oblique cut compares a linear combination of the inputs with its cut instead, and goes to the right where it is
     larger; NaN goes to the left there.
-
-    Attributes
-    ----------
-    num_inputs, num_outputs : int
-        Number of inputs, and of sums.
-    roots : array of int64, shape (n_trees,)
-        Node at which each tree begins.
-    tree_outputs : array of int64, shape (n_trees,)
-        Sum that each tree adds to.
-    features : array of int32, shape (n_nodes,)
-        Input that a node compares; `LEAF` for a leaf; FIRST_OBLIQUE − k for the oblique cut k.
-    cuts : array of float32, shape (n_nodes,)
-        0 for a leaf.
-    left, right : array of int32, shape (n_nodes,)
-        Next node; −1 for a leaf.
-    values : array of float64, shape (n_nodes,)
-        What a leaf adds, the weight of its tree included unless the link is ``weighted_median``.
-    divisor : float
-        By which the sums are divided, before the link.
-    offsets : array of float64, shape (n_outputs,)
-        Added to the sums before they are divided; empty for none.
-    directions : array of float64, shape (n_oblique, n_inputs + 1)
-        Coefficients of the oblique cuts, and the constant that is added.
-    tree_weights : array of float64, shape (n_trees,)
-        Weight of each tree, for ``weighted_median``; else empty.
-    preselection : tuple of PreselectionCut
-        The first that holds decides.
-    missing_right : array of bool, shape (n_nodes,)
-        Whether NaN goes to the right at a node; empty where it goes to the left everywhere.
     """
 
+    #: Number of inputs, and of sums.
     num_inputs: int
     num_outputs: int
+    #: Shape (n_trees,). Node at which each tree begins.
     roots: NDArray[np.int64]
+    #: Shape (n_trees,). Sum that each tree adds to.
     tree_outputs: NDArray[np.int64]
+    #: Shape (n_nodes,). Input that a node compares; `LEAF` for a leaf; FIRST_OBLIQUE − k for the oblique cut k.
     features: NDArray[np.int32]
+    #: Shape (n_nodes,). 0 for a leaf.
     cuts: NDArray[np.float32]
+    #: Shape (n_nodes,). Next node; −1 for a leaf.
     left: NDArray[np.int32]
     right: NDArray[np.int32]
+    #: Shape (n_nodes,). What a leaf adds, the weight of its tree included unless the link is ``weighted_median``.
     values: NDArray[np.float64]
     link: Link = "identity"
+    #: By which the sums are divided, before the link.
     divisor: float = 1.0
+    #: Shape (n_outputs,). Added to the sums before they are divided; empty for none.
     offsets: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    #: Shape (n_oblique, n_inputs + 1). Coefficients of the oblique cuts, and the constant that is added.
     directions: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    #: Shape (n_trees,). Weight of each tree, for ``weighted_median``; else empty.
     tree_weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    #: The first that holds decides.
     preselection: tuple[PreselectionCut, ...] = ()
+    #: Shape (n_nodes,). Whether NaN goes to the right at a node; empty where it goes to the left everywhere.
     missing_right: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
 
     @property

@@ -33,54 +33,42 @@ class PreparedForest(NamedTuple):
 
     A tree is a list of steps that leave its value behind, like a calculator with a stack: pieces put the value of a
     subtree there, and `CHOOSE` replaces the last two values by one of them.
-
-    Attributes
-    ----------
-    num_columns : int
-        Inputs, places for the results of the oblique cuts of one tree, and the inputs again where NaN goes to the
-        right at some nodes.
-    first_missing : int
-        Offset of the inputs that come again, in which infinity stands for NaN; 0 where there are none.
-    first_step : array of uint64, shape (n_trees + 1,)
-        Where the steps of each tree begin.
-    sums : array of uint64, shape (n_trees,)
-        Offset of the sum that a tree adds to.
-    kinds : array of uint8, shape (n_steps,)
-        Levels of a piece, `CHOOSE` or `WALK`.
-    columns : array of uint32, shape (n_steps * SLOTS,)
-        Offsets of the columns that are compared, in the order of a heap; of `WALK` the first node.
-    cuts : array of float32, shape (n_steps * SLOTS,)
-    leaves : array of float32 or float64, shape (n_steps * SLOTS,)
-        float32 where that loses nothing.
-    walk_columns, walk_children, walk_cuts, walk_values : arrays, shape (n_walked_nodes,)
-        The trees that are walked; the right child follows the left one, a leaf has child 0.
-    missing_columns, missing_walk_columns : arrays
-        `columns` and `walk_columns` for events with NaN: at nodes where NaN goes to the right, those in which infinity
-        stands for it.
-    first_oblique : array of uint64, shape (n_trees + 1,)
-        Where the oblique cuts of each tree begin.
-    oblique_directions : array of float64, shape (n_cuts, n_inputs + 1)
-    oblique_cuts : array of float64, shape (n_cuts,)
     """
 
     forest: Forest
+    #: Inputs, places for the results of the oblique cuts of one tree, and the inputs again where NaN goes to the right
+    #: at some nodes.
     num_columns: int
+    #: Offset of the inputs that come again, in which infinity stands for NaN; 0 where there are none.
     first_missing: int
     stack_size: int
+    #: Shape (n_trees + 1,). Where the steps of each tree begin.
     first_step: NDArray[np.uint64]
+    #: Shape (n_trees,). Offset of the sum that a tree adds to.
     sums: NDArray[np.uint64]
+    #: Shape (n_steps,). Levels of a piece, `CHOOSE` or `WALK`.
     kinds: NDArray[np.uint8]
+    #: Shape (n_steps * SLOTS,). Offsets of the columns that are compared, in the order of a heap; of `WALK` the first
+    #: node.
     columns: NDArray[np.uint32]
+    #: Shape (n_steps * SLOTS,).
     cuts: NDArray[np.float32]
+    #: Shape (n_steps * SLOTS,). float32 where that loses nothing.
     leaves: NDArray[np.floating[Any]]
+    #: Shape (n_walked_nodes,). The trees that are walked; the right child follows the left one, a leaf has child 0.
     walk_columns: NDArray[np.uint32]
     walk_children: NDArray[np.uint32]
     walk_cuts: NDArray[np.float32]
     walk_values: NDArray[np.floating[Any]]
+    #: `columns` and `walk_columns` for events with NaN: at nodes where NaN goes to the right, those in which infinity
+    #: stands for it.
     missing_columns: NDArray[np.uint32]
     missing_walk_columns: NDArray[np.uint32]
+    #: Shape (n_trees + 1,). Where the oblique cuts of each tree begin.
     first_oblique: NDArray[np.uint64]
+    #: Shape (n_cuts, n_inputs + 1).
     oblique_directions: NDArray[np.float64]
+    #: Shape (n_cuts,).
     oblique_cuts: NDArray[np.float64]
 
 

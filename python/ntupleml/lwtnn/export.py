@@ -1,20 +1,24 @@
-"""Keras models in lwtnn's JSON formats, exactly or not at all."""
+"""Keras models in lwtnn's JSON formats, exactly or not at all, and scikit-learn's scalers as its offsets and scales."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+
+import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean
-from ntupleml.lwtnn.export_graph import FORMS, Form, NetworkBuilder, pruned, sequential_layers, why_not_sequential
-from ntupleml.lwtnn.export_parts import activation_only
+from ntupleml.lwtnn.export_forms import Form, graph_form, pruned, sequential_form, why_not_sequential
+from ntupleml.lwtnn.export_parts import NetworkBuilder, activation_only
 from ntupleml.lwtnn.export_tracing import graph_of, trace
 from ntupleml.lwtnn.network import Variable
 from ntupleml.lwtnn.reading import SCORES, VARIABLES
 
 if TYPE_CHECKING:
-    from ntupleml.lwtnn.export_graph import Value
+    from numpy.typing import NDArray
+
+    from ntupleml.lwtnn.export_parts import Value
 
 #: Variables of one input; a name alone stands for a variable that enters as it is.
 Variables: TypeAlias = Sequence[Variable | str]
@@ -67,7 +71,7 @@ def keras_to_lwtnn(
     Numbers are those of Keras in double precision, so that liblwtnn's scores differ from those of Keras by what Keras
     loses in single precision, some 1e-7. Format: lwtnn's ``src/parse_json.cxx``.
     """
-    if form not in FORMS:
+    if form not in get_args(Form):
         raise ValueError(f"form {form!r}")
     graph = graph_of(model)
     groups = _matched(inputs, [tensor.name for tensor in graph.inputs], VARIABLES, "inputs")
@@ -89,9 +93,9 @@ def keras_to_lwtnn(
     remarks = {str(key): str(value) for key, value in (miscellaneous or {}).items()}
     named = isinstance(inputs, Mapping) or isinstance(outputs, Mapping)  # names that only the graph form has
     if form == "graph" or reason is not None or (form == "auto" and named):
-        return _graph_form(network, places, variables, labels, remarks)
+        return graph_form(network, places, variables, labels, remarks)
     (one_group,), (one_list,) = variables.values(), labels.values()
-    return _sequential_form(network, one_group, one_list, remarks)
+    return sequential_form(network, one_group, one_list, remarks)
 
 
 def _matched(given: Any, names: list[str], single: str, what: str) -> dict[str, list[Any]]:
@@ -174,49 +178,56 @@ def _check_labels(labels: Sequence[str], width: int, name: str) -> None:
         raise NtuplemlError(f"output '{name}': the label '{twice}' is given twice; liblwtnn would lose one of them")
 
 
-def _entry(variable: Variable, *, with_default: bool) -> dict[str, Any]:
-    entry = {"name": variable.name, "offset": float(variable.offset), "scale": float(variable.scale)}
-    if with_default and variable.default is not None:
-        entry["default"] = float(variable.default)
-    return entry
+def scaled_variables(
+    scaler: Any, variables: Sequence[str], *, conditions: Sequence[str] = (), missing: float | None = None
+) -> list[Variable]:
+    """Inputs of a network with their preprocessing, as lwtnn applies it: (x + offset) · scale.
+
+    Parameters
+    ----------
+    scaler : scikit-learn scaler
+        `StandardScaler`, `RobustScaler`, `MinMaxScaler` or `MaxAbsScaler`, fitted to the variables.
+    conditions : sequence of str
+        Names of inputs that follow the variables and are not scaled.
+    missing : float, optional
+        Value that replaces variables that are NaN; it becomes their default.
+
+    Raises
+    ------
+    NtuplemlError
+        If the scaler is of another kind, clips, or is fitted to another number of variables.
+
+    Examples
+    --------
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> scaled_variables(StandardScaler().fit([[1.0], [5.0]]), ["x"])
+    [Variable(name='x', offset=-3.0, scale=0.5, default=None)]
+    """
+    if scaler.n_features_in_ != len(variables):
+        raise NtuplemlError(
+            f"the preprocessing is fitted to {scaler.n_features_in_} variables, but there are {len(variables)}"
+        )
+    offsets, scales = _offsets_and_scales(scaler)
+    default = None if missing is None else float(np.float32(missing))  # as single as the inputs that it stands for
+    scaled = zip(variables, offsets.tolist(), scales.tolist(), strict=True)
+    return [*(Variable(*one, default) for one in scaled), *(Variable(name, 0.0, 1.0) for name in conditions)]
 
 
-def _sequential_form(
-    network: NetworkBuilder, variables: Sequence[Variable], labels: Sequence[str], remarks: Mapping[str, str]
-) -> dict[str, Any]:
-    return {
-        "inputs": [_entry(one, with_default=False) for one in variables],
-        "layers": sequential_layers(network),
-        "outputs": list(labels),
-        "defaults": {one.name: float(one.default) for one in variables if one.default is not None},
-        "miscellaneous": dict(remarks),
-    }
-
-
-def _graph_form(
-    network: NetworkBuilder,
-    places: Sequence[int],
-    variables: Mapping[str, Sequence[Variable]],
-    labels: Mapping[str, Sequence[str]],
-    remarks: Mapping[str, str],
-) -> dict[str, Any]:
-    kinds = [node["type"] for node in network.nodes if node["type"] in ("input", "input_sequence")]
-    groups = {
-        kind: [
-            {"name": name, "variables": [_entry(one, with_default=True) for one in group]}
-            for (name, group), found in zip(variables.items(), kinds, strict=True)
-            if found == kind
-        ]
-        for kind in ("input", "input_sequence")
-    }
-    return {
-        "inputs": groups["input"],
-        "input_sequences": groups["input_sequence"],
-        "nodes": network.nodes,
-        "layers": network.layers,
-        "outputs": {
-            name: {"labels": list(names), "node_index": place}
-            for (name, names), place in zip(labels.items(), places, strict=True)
-        },
-        "miscellaneous": dict(remarks),
-    }
+def _offsets_and_scales(scaler: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    kind = type(scaler).__name__
+    zeros, ones = np.zeros(scaler.n_features_in_), np.ones(scaler.n_features_in_)
+    if kind == "StandardScaler":
+        offsets = -scaler.mean_ if scaler.with_mean else zeros
+        return offsets, 1 / scaler.scale_ if scaler.with_std else ones
+    if kind == "RobustScaler":
+        offsets = -scaler.center_ if scaler.with_centering else zeros
+        return offsets, 1 / scaler.scale_ if scaler.with_scaling else ones
+    if kind == "MaxAbsScaler":
+        return zeros, 1 / scaler.scale_
+    if kind == "MinMaxScaler" and not scaler.clip:
+        return scaler.min_ / scaler.scale_, scaler.scale_
+    reason = "clips its results" if kind == "MinMaxScaler" else "is not linear, as far as is known"
+    raise NtuplemlError(
+        f"preprocessing by a {kind} has no lwtnn form: it {reason}, but lwtnn shifts and scales; train with "
+        "standard_scaler, robust_scaler, min_max_scaler or identity"
+    )

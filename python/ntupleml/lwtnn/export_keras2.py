@@ -48,12 +48,10 @@ class OldLayer(NamedTuple):
 
 
 def old_layers(model: Any, *, complement: bool = False) -> list[OldLayer]:
-    """Layers of a network in the terms of Keras 2.
+    """Layers of a `keras.Sequential` of one matrix in the terms of Keras 2.
 
     Parameters
     ----------
-    model : keras.Sequential
-        Of one matrix as input.
     complement : bool, default: False
         Whether its single output p is to become two, 1 − p and p, by a layer at the end.
 
@@ -84,33 +82,25 @@ def _refuse(layer: Any, reason: str) -> NoReturn:
     raise NtuplemlError(f"{title(layer)}: {reason}; use application/export_keras_to_lwtnn.py, which needs no converter")
 
 
+def _layer(class_name: str, name: str, /, **config: Any) -> OldLayer:
+    return OldLayer(class_name, {"name": name, "dtype": "float32", **config}, {})
+
+
 def _input_layer(width: int) -> OldLayer:
-    config = {"batch_input_shape": [None, width], "dtype": "float32", "sparse": False, "ragged": False}
-    return OldLayer("InputLayer", {**config, "name": "inputs"}, {})
+    return _layer("InputLayer", "inputs", batch_input_shape=[None, width], sparse=False, ragged=False)
 
 
 def _dense_layer(name: str, kernel: NDArray[np.float64], bias: NDArray[np.float64], activation: str) -> OldLayer:
     """Always with a bias, which lwtnn's converter wants."""
-    config = {
-        "name": name,
-        "trainable": True,
-        "dtype": "float32",
-        "units": kernel.shape[1],
-        "activation": activation,
-        "use_bias": True,
-    }
-    return OldLayer("Dense", config, {"kernel": kernel, "bias": bias})
+    layer = _layer("Dense", name, trainable=True, units=kernel.shape[1], activation=activation, use_bias=True)
+    return layer._replace(weights={"kernel": kernel, "bias": bias})
 
 
-def _activation_layers(layer: Any, name: str) -> list[OldLayer]:
-    """What follows a layer, or is a layer of its own; nothing for an activation that can stand in the layer itself."""
+def _after(layer: Any, name: str) -> list[OldLayer]:
+    """The activation as a layer of its own, where Keras 2 has no function of that name."""
     import keras
 
-    function = layer.activation
-    if function is keras.activations.leaky_relu:
-        return [OldLayer("LeakyReLU", {"name": name, "dtype": "float32", "alpha": 0.2}, {})]
-    _old_activation(layer)
-    return []
+    return [_layer("LeakyReLU", name, alpha=0.2)] if layer.activation is keras.activations.leaky_relu else []
 
 
 def _old_activation(layer: Any) -> str:
@@ -125,23 +115,8 @@ def _old_activation(layer: Any) -> str:
 def _old_dense(layer: Any) -> list[OldLayer]:
     kernel = array(layer, layer.kernel)
     bias = array(layer, layer.bias) if layer.use_bias else np.zeros(kernel.shape[1])
-    after = _activation_layers(layer, f"{layer.name}_activation")
+    after = _after(layer, f"{layer.name}_activation")
     return [_dense_layer(layer.name, kernel, bias, "linear" if after else _old_activation(layer)), *after]
-
-
-def _old_activation_layer(layer: Any) -> list[OldLayer]:
-    after = _activation_layers(layer, layer.name)
-    config = {"name": layer.name, "dtype": "float32"}
-    return after or [OldLayer("Activation", {**config, "activation": _old_activation(layer)}, {})]
-
-
-def _old_leaky_relu(layer: Any) -> list[OldLayer]:
-    config = {"name": layer.name, "dtype": "float32", "alpha": float(layer.negative_slope)}
-    return [OldLayer("LeakyReLU", config, {})]
-
-
-def _old_dropout(layer: Any) -> list[OldLayer]:
-    return [OldLayer("Dropout", {"name": layer.name, "dtype": "float32", "rate": float(layer.rate)}, {})]
 
 
 def _old_normalisation(layer: Any) -> list[OldLayer]:
@@ -150,31 +125,25 @@ def _old_normalisation(layer: Any) -> list[OldLayer]:
     gamma = array(layer, layer.gamma) if layer.scale else np.ones_like(mean)
     if (gamma == 0).any():
         _refuse(layer, "its scale gamma is 0 for a value, by which lwtnn's keras2json.py would divide")
-    config = {
-        "name": layer.name,
-        "trainable": True,
-        "dtype": "float32",
-        "axis": [1],
-        "momentum": float(layer.momentum),
-        "epsilon": float(layer.epsilon),
-        "center": True,
-        "scale": True,
-    }
+    momentum, epsilon = float(layer.momentum), float(layer.epsilon)
+    numbers = {"axis": [1], "momentum": momentum, "epsilon": epsilon, "center": True, "scale": True}
     weights = {
         "gamma": gamma,
         "beta": array(layer, layer.beta) if layer.center else np.zeros_like(mean),
         "moving_mean": mean,
         "moving_variance": array(layer, layer.moving_variance),
     }
-    return [OldLayer("BatchNormalization", config, weights)]
+    return [_layer("BatchNormalization", layer.name, trainable=True, **numbers)._replace(weights=weights)]
 
 
 _CONVERTERS: dict[str, Callable[[Any], list[OldLayer]]] = {
-    "Activation": _old_activation_layer,
+    "Activation": lambda layer: (
+        _after(layer, layer.name) or [_layer("Activation", layer.name, activation=_old_activation(layer))]
+    ),
     "BatchNormalization": _old_normalisation,
     "Dense": _old_dense,
-    "Dropout": _old_dropout,
-    "LeakyReLU": _old_leaky_relu,
+    "Dropout": lambda layer: [_layer("Dropout", layer.name, rate=float(layer.rate))],
+    "LeakyReLU": lambda layer: [_layer("LeakyReLU", layer.name, alpha=float(layer.negative_slope))],
 }
 
 

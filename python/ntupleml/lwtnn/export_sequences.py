@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.lwtnn.export_activations import Activation, activation_of
+from ntupleml.lwtnn.export_layers import Activation, activation_of
 from ntupleml.lwtnn.export_parts import ActivationEntry, LayerEntry, array, flat, refuse
 
 if TYPE_CHECKING:
@@ -16,32 +16,19 @@ if TYPE_CHECKING:
 
 
 class ConvertedSequence(NamedTuple):
-    """A Keras layer on sequences in lwtnn's form.
+    """A Keras layer on sequences in lwtnn's form."""
 
-    Attributes
-    ----------
-    layer : layer
-        For a node of type `sequence`.
-    after : list of layers
-        What follows it, at each step.
-    returns_sequence : bool
-        Whether Keras gives all steps, or the last one.
-    """
-
+    #: For a node of type `sequence`.
     layer: LayerEntry
+    #: What follows it, at each step.
     after: list[LayerEntry]
     width: int
+    #: Whether Keras gives all steps, or the last one.
     returns_sequence: bool
 
 
 def convert_sequence_layer(layer: Any) -> ConvertedSequence | None:
-    """A recurrent layer or a convolution; None if the layer is another one.
-
-    Raises
-    ------
-    NtuplemlError
-        If it cannot be exported with its parameters.
-    """
+    """A recurrent layer or a convolution; None if the layer is another one. Refused where lwtnn has not its like."""
     name = type(layer).__name__
     return _CONVERTERS[name](layer) if name in _CONVERTERS else None
 

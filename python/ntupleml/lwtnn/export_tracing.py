@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ntupleml.errors import NtuplemlError, one_line
-from ntupleml.lwtnn.export_constants import constant_layers
 from ntupleml.lwtnn.export_layers import convert_row_layer
-from ntupleml.lwtnn.export_merging import convert_merging
+from ntupleml.lwtnn.export_operations import constant_layers, convert_merging
 from ntupleml.lwtnn.export_parts import activation_only, refuse
 from ntupleml.lwtnn.export_sequences import convert_sequence_layer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ntupleml.lwtnn.export_graph import NetworkBuilder, Value
+    from ntupleml.lwtnn.export_parts import NetworkBuilder, Value
 
 _REASONS = {
     "Bidirectional": "lwtnn reads sequences forwards only",
@@ -37,10 +36,7 @@ _OPERATIONS = {"Abs": "abs", "Absolute": "abs", "Relu": "rectified", "Sigmoid": 
 def graph_of(model: Any) -> Any:
     """The graph of a model: with `inputs`, `outputs`, `output_names` and nodes by depth.
 
-    Raises
-    ------
-    NtuplemlError
-        If it has none: it is a subclass of keras.Model with code of its own, or has not been built.
+    Models with code of their own, and those that have not been built, have none and are refused.
     """
     graph = getattr(model, "_functional", None) or model
     if not hasattr(graph, "_nodes_by_depth") or not _is_of_keras(model):
@@ -57,19 +53,7 @@ def _is_of_keras(operation: Any) -> bool:
 
 
 def trace(model: Any, values: Sequence[Value], builder: NetworkBuilder) -> list[Value]:
-    """Append what a model computes.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Sequential or functional.
-    values : sequence of Value
-        Its inputs.
-
-    Returns
-    -------
-    list of Value
-        Its outputs.
+    """Append what a model, sequential or functional, computes of the values of its inputs, and return its outputs.
 
     Raises
     ------

@@ -51,25 +51,17 @@ def _none() -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class FlatLayer:
-    """A layer whose width is not known yet.
-
-    Attributes
-    ----------
-    where : str
-        File and key, for messages.
-    weights, bias, recurrent : array of float64, shape (n,)
-        Empty where there are none.
-    parts : dict of str to FlatLayer
-        Components by name, or sublayers by number.
-    """
+    """A layer whose width is not known yet."""
 
     architecture: str
     where: str
+    #: Shape (n,). Empty where there are none.
     weights: NDArray[np.float64] = field(default_factory=_none)
     bias: NDArray[np.float64] = field(default_factory=_none)
     recurrent: NDArray[np.float64] = field(default_factory=_none)
     activation: Activation | None = None
     inner_activation: Activation | None = None
+    #: Components by name, or sublayers by number.
     parts: dict[str, FlatLayer] = field(default_factory=dict)
     padding: str = ""
     dilation: int = 1

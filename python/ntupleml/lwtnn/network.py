@@ -20,17 +20,12 @@ RecurrentKind = Literal["lstm", "gru", "simplernn"]
 
 
 class Variable(NamedTuple):
-    """An input variable; the network sees (x + offset) · scale.
-
-    Attributes
-    ----------
-    default : float or None
-        Raw value that stands for one that is missing.
-    """
+    """An input variable; the network sees (x + offset) · scale."""
 
     name: str
     offset: float
     scale: float
+    #: Raw value that stands for one that is missing.
     default: float | None = None
 
 
@@ -51,15 +46,11 @@ class Activation(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """activation(W x + b). Without weights or without bias that part is left out.
+    """activation(W x + b). Without weights or without bias that part is left out."""
 
-    Attributes
-    ----------
-    weights : array of float64, shape (n_outputs, n_inputs), or None
-    bias : array of float64, shape (n_outputs,), or None
-    """
-
+    #: Shape (n_outputs, n_inputs), or None.
     weights: NDArray[np.float64] | None
+    #: Shape (n_outputs,), or None.
     bias: NDArray[np.float64] | None
     activation: Activation
 
@@ -105,40 +96,28 @@ class Gate(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Recurrent:
-    """A recurrent layer.
-
-    Attributes
-    ----------
-    gates : mapping of str to Gate
-        By lwtnn's letters: i, f, o, c of an LSTM, z, r, h of a GRU, h of a simple one.
-    activation, inner_activation : Activation
-        The latter is that of the gates i, f, o, z, r; not used by a simple one.
-    """
+    """A recurrent layer."""
 
     kind: RecurrentKind
+    #: By lwtnn's letters: i, f, o, c of an LSTM, z, r, h of a GRU, h of a simple one.
     gates: Mapping[str, Gate]
+    #: The latter is that of the gates i, f, o, z, r; not used by a simple one.
     activation: Activation
     inner_activation: Activation
 
 
 @dataclass(frozen=True, eq=False)
 class Convolution:
-    """A convolution over the steps of a sequence.
+    """A convolution over the steps of a sequence."""
 
-    Attributes
-    ----------
-    weights : array of float64, shape (n_outputs, n_inputs, kernel size)
-    bias : array of float64, shape (n_outputs,)
-    dilation : int
-        Steps from one element of the kernel to the next.
-    activation : Activation
-        Applied to each output over all steps; this matters for softmax only.
-    """
-
+    #: Shape (n_outputs, n_inputs, kernel size).
     weights: NDArray[np.float64]
+    #: Shape (n_outputs,).
     bias: NDArray[np.float64]
     padding: Padding
+    #: Steps from one element of the kernel to the next.
     dilation: int
+    #: Applied to each output over all steps; this matters for softmax only.
     activation: Activation
 
     @property
@@ -159,59 +138,39 @@ Layer = FeedForwardLayer | SequenceLayer
 
 
 class Node(NamedTuple):
-    """A step of the computation.
-
-    Attributes
-    ----------
-    sources : tuple of int
-        Nodes that it reads; for an input the index of its group in `Network.groups`.
-    layer : Layer or None
-        The same object in all nodes that share it.
-    width : int
-        Number of outputs, per step for a sequence.
-    """
+    """A step of the computation."""
 
     kind: NodeKind
+    #: Nodes that it reads; for an input the index of its group in `Network.groups`.
     sources: tuple[int, ...]
+    #: The same object in all nodes that share it.
     layer: Layer | None
+    #: Number of outputs, per step for a sequence.
     width: int
 
 
 class Output(NamedTuple):
-    """A node that is asked for.
-
-    Attributes
-    ----------
-    labels : tuple of str
-        Of its values.
-    per_step : bool
-        Whether it gives values for each step of a sequence (`LightweightGraph::scan`), not one row per event.
-    """
+    """A node that is asked for."""
 
     name: str
+    #: Of its values.
     labels: tuple[str, ...]
     node: int
+    #: Whether it gives values for each step of a sequence (`LightweightGraph::scan`), not one row per event.
     per_step: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A network as an lwtnn file describes it.
-
-    Attributes
-    ----------
-    form : str
-        ``"sequential"`` (of liblwtnn's LightweightNeuralNetwork and LightweightRNN) or ``"graph"``.
-    groups : tuple of InputGroup
-        Those of single rows first.
-    order : tuple of int
-        The nodes in an order in which each comes after its sources.
-    """
+    """A network as an lwtnn file describes it."""
 
     path: Path
+    #: ``"sequential"`` (of liblwtnn's LightweightNeuralNetwork and LightweightRNN) or ``"graph"``.
     form: Literal["sequential", "graph"]
+    #: Those of single rows first.
     groups: tuple[InputGroup, ...]
     nodes: tuple[Node, ...] = field(repr=False)
+    #: The nodes in an order in which each comes after its sources.
     order: tuple[int, ...] = field(repr=False)
     outputs: tuple[Output, ...]
 

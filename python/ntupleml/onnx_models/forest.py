@@ -128,21 +128,14 @@ def _combinations(graph: GraphBuilder, columns: str, forest: Forest) -> str:
 
 
 class _Structure(NamedTuple):
-    """The nodes that can be reached: inner ones and leaves, numbered by the operator's two counts.
+    """The nodes that can be reached: inner ones and leaves, numbered by the operator's two counts."""
 
-    Attributes
-    ----------
-    inner, leaves : arrays of int64
-        Numbers in the forest of the inner nodes and of the leaves.
-    position : array of int64, shape (n_nodes,)
-        Position of each node among those of its sort.
-    tree : array of int64, shape (n_nodes,)
-        Tree that each node belongs to.
-    """
-
+    #: Numbers in the forest of the inner nodes and of the leaves.
     inner: NDArray[np.int64]
     leaves: NDArray[np.int64]
+    #: Shape (n_nodes,). Position of each node among those of its sort.
     position: NDArray[np.int64]
+    #: Shape (n_nodes,). Tree that each node belongs to.
     tree: NDArray[np.int64]
 
 

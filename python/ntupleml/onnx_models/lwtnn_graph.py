@@ -16,15 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class LwtnnGraph(GraphBuilder):
-    """Nodes and constants, with a prefix to every name; equal constants are kept once.
-
-    Attributes
-    ----------
-    known : dict
-        Names of the constants so far, by type, shape and content.
-    """
+    """Nodes and constants, with a prefix to every name; equal constants are kept once."""
 
     prefix: str = ""
+    #: Names of the constants so far, by type, shape and content.
     known: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)
 
     def add(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:

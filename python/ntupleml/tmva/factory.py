@@ -44,44 +44,30 @@ class FactoryMethod(pydantic.BaseModel):
 
 
 class FactoryJob(pydantic.BaseModel):
-    """A training by TMVA.
+    """A training by TMVA."""
 
-    Attributes
-    ----------
-    job_name : str
-        Beginning of the names of the weights files.
-    folder : str
-        Name of the folder that TMVA makes for them, in the current one.
-    output : str
-        The ROOT file with TMVA's histograms and trees.
-    split : str
-        Options of the division into training and test events.
-    """
-
+    #: Beginning of the names of the weights files.
     job_name: str
+    #: Name of the folder that TMVA makes for them, in the current one.
     folder: str
+    #: The ROOT file with TMVA's histograms and trees.
     output: str
     variables: list[str]
     classes: list[str]
     weight_expression: str | None
+    #: Options of the division into training and test events.
     split: str
     trees: list[FactoryTree]
     methods: list[FactoryMethod]
 
 
 class FactoryResult(pydantic.BaseModel):
-    """What a training tells beside its files.
-
-    Attributes
-    ----------
-    roc_integrals : dict of str to dict of str to float
-        Area under the ROC curve by method and class, by TMVA's test events.
-    plain_names : dict of str to str
-        What branches are called in TMVA's files whose names it would take for formulas.
-    """
+    """What a training tells beside its files."""
 
     root_version: str
+    #: Area under the ROC curve by method and class, by TMVA's test events.
     roc_integrals: dict[str, dict[str, float]] = {}
+    #: What branches are called in TMVA's files whose names it would take for formulas.
     plain_names: dict[str, str] = {}
 
 

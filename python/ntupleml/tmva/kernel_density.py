@@ -15,21 +15,14 @@ Border = Literal["none", "renormalize", "mirror"]
 
 
 class Kernel(NamedTuple):
-    """How the density is smeared.
+    """How the density is smeared."""
 
-    Attributes
-    ----------
-    adaptive : bool
-        Widths from a first estimate: narrow where there are many events.
-    border : str
-        What happens at the ends: nothing, each kernel's part inside is scaled to one, or the outer fifths of the
-        histogram are mirrored at its ends.
-    fine_factor : float
-        Scale of the adaptive widths.
-    """
-
+    #: Widths from a first estimate: narrow where there are many events.
     adaptive: bool
+    #: What happens at the ends: nothing, each kernel's part inside is scaled to one, or the outer fifths of the
+    #: histogram are mirrored at its ends.
     border: Border
+    #: Scale of the adaptive widths.
     fine_factor: float
 
 

@@ -23,23 +23,15 @@ ONE_VALUES: dict[str, OneValue] = {"BDT": "response", "MLP": "first", "Likelihoo
 
 
 class Variable(NamedTuple):
-    """An input variable, spectator or target.
+    """An input variable, spectator or target."""
 
-    Attributes
-    ----------
-    expression : str
-        Formula of branches, as given to TMVA, without its label.
-    label : str
-        Short name; the expression itself where none was given.
-    kind : str
-        ``"F"`` or ``"I"``.
-    minimum, maximum : float
-        Of the training events.
-    """
-
+    #: Formula of branches, as given to TMVA, without its label.
     expression: str
+    #: Short name; the expression itself where none was given.
     label: str
+    #: ``"F"`` or ``"I"``.
     kind: str = "F"
+    #: Of the training events.
     minimum: float = 0.0
     maximum: float = 0.0
 
@@ -86,18 +78,12 @@ class Histogram(NamedTuple):
 
 
 class Cumulative(NamedTuple):
-    """The cumulative distribution of each input, made Gaussian or kept uniform (TMVA's G and U).
-
-    Attributes
-    ----------
-    histograms : tuple of Histogram
-        One per input: the fine histogram of float32 numbers that TMVA builds from the stored one when it reads a file.
-    gaussian : bool
-        √2 erfinv(2c − 1) of the cumulative c, else c itself.
-    """
+    """The cumulative distribution of each input, made Gaussian or kept uniform (TMVA's G and U)."""
 
     inputs: tuple[int, ...]
+    #: One per input: the fine histogram of float32 numbers that TMVA builds from the stored one when it reads a file.
     histograms: tuple[Histogram, ...]
+    #: √2 erfinv(2c − 1) of the cumulative c, else c itself.
     gaussian: bool
     outputs: tuple[int, ...] = ()
 
@@ -108,26 +94,17 @@ TargetTransformation = Normalize | Cumulative
 
 
 class Mlp(NamedTuple):
-    """A multilayer perceptron.
+    """A multilayer perceptron."""
 
-    Attributes
-    ----------
-    weights : tuple of array of float32
-        Per layer of synapses, shape (n_in + 1, n_out); the last row is that of the bias neuron.
-    neuron : str
-        ``"sigmoid"``, ``"tanh"``, ``"ReLU"``, ``"radial"`` or ``"linear"``: of the hidden layers.
-    output : str
-        ``"sigmoid"`` or ``"linear"``, then ``"softmax"`` on top for several classes.
-    neuron_input : str
-        ``"sum"``, ``"sqsum"`` or ``"abssum"`` of what arrives at a neuron, of all layers.
-    exact_tanh : bool
-        The true tanh, of files written before TMVA 4.2.1; else TMVA's rational approximation.
-    """
-
+    #: Per layer of synapses, shape (n_in + 1, n_out); the last row is that of the bias neuron.
     weights: tuple[NDArray[np.float32], ...]
+    #: ``"sigmoid"``, ``"tanh"``, ``"ReLU"``, ``"radial"`` or ``"linear"``: of the hidden layers.
     neuron: str
+    #: ``"sigmoid"`` or ``"linear"``, then ``"softmax"`` on top for several classes.
     output: Literal["sigmoid", "linear", "softmax"]
+    #: ``"sum"``, ``"sqsum"`` or ``"abssum"`` of what arrives at a neuron, of all layers.
     neuron_input: Literal["sum", "sqsum", "abssum"] = "sum"
+    #: The true tanh, of files written before TMVA 4.2.1; else TMVA's rational approximation.
     exact_tanh: bool = False
 
 
@@ -143,21 +120,16 @@ class LinearDiscriminant(NamedTuple):
 
 
 class Boosted(NamedTuple):
-    """Weighted mean of the transformed answers of several discriminants (TMVA's MethodBoost).
-
-    Attributes
-    ----------
-    weights, cuts, orientations : array of float64, shape (n_members,)
-        Weight of each, the value above which it says signal, and the sign that both are multiplied with first.
-    transform : str
-        ``"step"``: 1 for signal, else −1; ``"linear"``: the answer itself; ``"log"``: ln(1/e + what is above the cut);
-        ``"gauss"``: exp(−(answer − cut − 1)² / 2).
-    """
+    """Weighted mean of the transformed answers of several discriminants (TMVA's MethodBoost)."""
 
     members: tuple[LinearDiscriminant, ...]
+    #: Shape (n_members,). Weight of each, the value above which it says signal, and the sign that both are multiplied
+    #: with first.
     weights: NDArray[np.float64]
     cuts: NDArray[np.float64]
     orientations: NDArray[np.float64]
+    #: ``"step"``: 1 for signal, else −1; ``"linear"``: the answer itself; ``"log"``: ln(1/e + what is above the cut);
+    #: ``"gauss"``: exp(−(answer − cut − 1)² / 2).
     transform: Literal["step", "linear", "log", "gauss"]
 
 
@@ -173,58 +145,40 @@ class Density(NamedTuple):
 
 
 class Likelihood(NamedTuple):
-    """Ratio of products of one-dimensional densities.
+    """Ratio of products of one-dimensional densities."""
 
-    Attributes
-    ----------
-    signal, background : tuple of Density
-        One per variable.
-    transformations : tuple of two tuples of Transformation
-        Those of signal and of background: this method transforms each event as both.
-    transform_output : bool
-        −ln(1/r − 1)/15 instead of r.
-    """
-
+    #: One per variable.
     signal: tuple[Density, ...]
     background: tuple[Density, ...]
+    #: Those of signal and of background: this method transforms each event as both.
     transformations: tuple[tuple[Transformation, ...], tuple[Transformation, ...]]
+    #: −ln(1/r − 1)/15 instead of r.
     transform_output: bool
 
 
 @dataclass(frozen=True, eq=False)
 class TmvaMethod:
-    """A trained method of TMVA, as its weights file describes it.
-
-    Attributes
-    ----------
-    kind : str
-        ``"BDT"``, ``"MLP"``, ``"Fisher"``, ``"LD"``, ``"Likelihood"``, ``"PyKeras"``, ``"Boost"``.
-    name : str
-        The user's name of it.
-    options, info : dict of str to str
-        The `Options` and `GeneralInfo`, by name.
-    classes : tuple of str
-        In TMVA's order.
-    transformations : tuple of Transformation
-        In the order of their use; none for Likelihood, whose body has its own.
-    body : object
-        `Forest`, `Mlp`, `LinearDiscriminant`, or what the other methods have.
-    target_transformation : TargetTransformation, optional
-        Which regression undoes in its answers.
-    """
+    """A trained method of TMVA, as its weights file describes it."""
 
     path: Path
+    #: ``"BDT"``, ``"MLP"``, ``"Fisher"``, ``"LD"``, ``"Likelihood"``, ``"PyKeras"``, ``"Boost"``.
     kind: str
+    #: The user's name of it.
     name: str
     analysis: Analysis
+    #: The `Options` and `GeneralInfo`, by name.
     options: dict[str, str]
     info: dict[str, str]
     variables: tuple[Variable, ...]
     spectators: tuple[Variable, ...]
     targets: tuple[Variable, ...]
+    #: In TMVA's order.
     classes: tuple[str, ...]
+    #: In the order of their use; none for Likelihood, whose body has its own.
     transformations: tuple[Transformation, ...]
+    #: `Forest`, `Mlp`, `LinearDiscriminant`, or what the other methods have.
     body: Forest | Mlp | LinearDiscriminant | object = field(repr=False)
+    #: Which regression undoes in its answers.
     target_transformation: TargetTransformation | None = field(default=None, repr=False)
 
     @property

@@ -15,17 +15,11 @@ _HDF5 = (".h5", ".hdf5")
 
 
 class PyKeras(NamedTuple):
-    """The network of a PyKeras method.
+    """The network of a PyKeras method."""
 
-    Attributes
-    ----------
-    file : Path
-        The trained network, a `.keras` file that is there.
-    num_outputs : int
-        Of the method: classes, targets, or 1.
-    """
-
+    #: The trained network, a `.keras` file that is there.
     file: Path
+    #: Of the method: classes, targets, or 1.
     num_outputs: int
 
 

@@ -133,51 +133,35 @@ def _number(value: str, where: str) -> float:
 
 @dataclass(frozen=True)
 class BdtSettings:
-    """What an option string of boosted decision trees asks for, deprecated options translated.
+    """What an option string of boosted decision trees asks for, deprecated options translated."""
 
-    Attributes
-    ----------
-    boost_type : str
-        ``"Grad"``, ``"AdaBoost"``, ….
-    trees : int
-        Number of boosting iterations.
-    min_node_size : float
-        Smallest share of the training events in a node, in percent.
-    min_node_events : int
-        The same as a number of events (deprecated `nEventsMin`), which wins over the share; 0 where not set.
-    cuts : int
-        Number of cuts that are tried per variable; negative for all.
-    shrinkage, beta : float
-        Learning rates of gradient boosting and of AdaBoost.
-    bagged_share : float or None
-        Share of the events that an iteration is trained on; None for all.
-    bagged_events : int
-        The same as a number of events (deprecated `UseNTrainEvents`); 0 where not set.
-    signal_to_background : float
-        Ratio of the sums of weights that AdaBoost begins with.
-    normalise : bool
-        Whether AdaBoost begins with that ratio, or with the weights as they are.
-    negative_weights : str
-        Treatment of negative weights.
-    given : dict of str to str
-        All options as set.
-    """
-
+    #: ``"Grad"``, ``"AdaBoost"``, ….
     boost_type: str
+    #: Number of boosting iterations.
     trees: int
     max_depth: int
+    #: Smallest share of the training events in a node, in percent.
     min_node_size: float
+    #: The same as a number of events (deprecated `nEventsMin`), which wins over the share; 0 where not set.
     min_node_events: int
+    #: Number of cuts that are tried per variable; negative for all.
     cuts: int
+    #: Learning rates of gradient boosting and of AdaBoost.
     shrinkage: float
     beta: float
+    #: Share of the events that an iteration is trained on; None for all.
     bagged_share: float | None
+    #: The same as a number of events (deprecated `UseNTrainEvents`); 0 where not set.
     bagged_events: int
     separation: str
+    #: Ratio of the sums of weights that AdaBoost begins with.
     signal_to_background: float
+    #: Whether AdaBoost begins with that ratio, or with the weights as they are.
     normalise: bool
+    #: Treatment of negative weights.
     negative_weights: str
     yes_no_leaf: bool
+    #: All options as set.
     given: dict[str, str]
 
     def min_node_share(self, num_events: int) -> float:
