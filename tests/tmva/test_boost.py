@@ -7,7 +7,9 @@ from xml.etree import ElementTree
 import pytest
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.tmva.boost import read_boost
+from ntupleml.tmva.discriminants import read_boost
+from ntupleml.tmva.method import MethodSetup
+from ntupleml.tmva.xml_file import Node
 
 
 def member(index: int, value: float, kind: str = "Fisher") -> str:
@@ -28,6 +30,10 @@ def member(index: int, value: float, kind: str = "Fisher") -> str:
     )
 
 
+def setup(root: ElementTree.Element, num_inputs: int, num_outputs: int = 1) -> MethodSetup:
+    return MethodSetup(Node(root, "x.xml"), "Classification", num_inputs, num_outputs)
+
+
 def file_of(*members: str, transform: str = "", count: int | None = None) -> ElementTree.Element:
     option = f'<Option name="Boost_Transform" modified="Yes">{transform}</Option>' if transform else ""
     number = len(members) if count is None else count
@@ -39,7 +45,7 @@ def file_of(*members: str, transform: str = "", count: int | None = None) -> Ele
 
 @pytest.mark.parametrize("kind", ["Fisher", "LD"])
 def test_members(kind: str) -> None:
-    boosted = read_boost(file_of(member(0, 1.0, kind), member(1, -3.0, kind), transform="log"), 1, "x.xml")
+    boosted = read_boost(setup(file_of(member(0, 1.0, kind), member(1, -3.0, kind), transform="log"), 1))
     assert [item.offset.tolist() for item in boosted.members] == [[1], [-3]]
     assert [item.coefficients.tolist() for item in boosted.members] == [[[10]], [[-30]]]
     assert [item.float32_sum for item in boosted.members] == [kind == "LD"] * 2
@@ -48,7 +54,7 @@ def test_members(kind: str) -> None:
 
 
 def test_default_transform() -> None:
-    assert read_boost(file_of(member(0, 1.0)), 1, "x.xml").transform == "step"
+    assert read_boost(setup(file_of(member(0, 1.0)), 1)).transform == "step"
 
 
 @pytest.mark.parametrize(
@@ -66,6 +72,6 @@ def test_default_transform() -> None:
 )
 def test_damage_is_one_line(root: ElementTree.Element, message: str) -> None:
     with pytest.raises(NtuplemlError, match=message) as caught:
-        read_boost(root, 1, "x.xml")
+        read_boost(setup(root, 1))
     assert str(caught.value).startswith("x.xml: ")
     assert "\n" not in str(caught.value)

@@ -9,6 +9,8 @@ import pytest
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.tmva.discriminants import read_fisher, read_ld
+from ntupleml.tmva.method import MethodSetup
+from ntupleml.tmva.xml_file import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,24 +27,28 @@ LD = (
 )
 
 
+def setup(root: ElementTree.Element, num_inputs: int, num_outputs: int = 1) -> MethodSetup:
+    return MethodSetup(Node(root, "x.xml"), "Classification", num_inputs, num_outputs)
+
+
 def test_fisher() -> None:
     """Coefficients go by their index, not by their order."""
-    fisher = read_fisher(ElementTree.fromstring(FISHER), 2, "x.xml")
+    fisher = read_fisher(setup(ElementTree.fromstring(FISHER), 2))
     assert (fisher.offset.tolist(), fisher.coefficients.tolist()) == ([-0.5], [[0.25, 3]])
     assert not fisher.float32_sum
 
 
 def test_ld_of_two_targets() -> None:
-    ld = read_ld(ElementTree.fromstring(LD), 1, 2, "x.xml")
+    ld = read_ld(setup(ElementTree.fromstring(LD), 1, 2))
     assert (ld.offset.tolist(), ld.coefficients.tolist()) == ([1, 3], [[2], [4]])
     assert ld.float32_sum
 
 
 def test_files_of_tmva(weights_file: Callable[[str], Path]) -> None:
-    fisher = read_fisher(ElementTree.parse(weights_file("bin_fisher_none")).getroot(), 5, "x.xml")
+    fisher = read_fisher(setup(ElementTree.parse(weights_file("bin_fisher_none")).getroot(), 5))
     assert fisher.offset[0] == 5.2247405672104241e-01
     assert fisher.coefficients[0, 4] == -9.0377209161924155e-02
-    ld = read_ld(ElementTree.parse(weights_file("bin_ld")).getroot(), 5, 1, "x.xml")
+    ld = read_ld(setup(ElementTree.parse(weights_file("bin_ld")).getroot(), 5, 1))
     assert ld.offset[0] == 1.5132818491306427e-01
     assert ld.coefficients[0, 0] == 1.4953832076992743e-01
 
@@ -61,7 +67,7 @@ def test_files_of_tmva(weights_file: Callable[[str], Path]) -> None:
 )
 def test_damaged_fisher_is_one_line(text: str, message: str) -> None:
     with pytest.raises(NtuplemlError, match=message) as caught:
-        read_fisher(ElementTree.fromstring(text), 2, "x.xml")
+        read_fisher(setup(ElementTree.fromstring(text), 2))
     assert str(caught.value).startswith("x.xml: ")
     assert "\n" not in str(caught.value)
 
@@ -76,4 +82,4 @@ def test_damaged_fisher_is_one_line(text: str, message: str) -> None:
 )
 def test_damaged_ld_is_one_line(text: str, message: str) -> None:
     with pytest.raises(NtuplemlError, match=message):
-        read_ld(ElementTree.fromstring(text), 1, 2, "x.xml")
+        read_ld(setup(ElementTree.fromstring(text), 1, 2))

@@ -8,8 +8,9 @@ from xml.etree import ElementTree
 import pytest
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.tmva.likelihood import read_likelihood
-from ntupleml.tmva.method import Normalize
+from ntupleml.tmva.discriminants import read_likelihood
+from ntupleml.tmva.method import MethodSetup, Normalize
+from ntupleml.tmva.xml_file import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,10 @@ def descriptor(variable: int, number: int, contents: str = "1 3 4 2", method: in
         f'InterpolMethod="{method}" KDE_type="1" KDE_iter="1" KDE_border="1" KDE_finefactor="1"><Histogram Name="h" '
         f'NBins="4" XMin="0" XMax="2" HasEquidistantBins="1">{contents}</Histogram></PDF></PDFDescriptor>'
     )
+
+
+def setup(root: ElementTree.Element, num_inputs: int, num_outputs: int = 1) -> MethodSetup:
+    return MethodSetup(Node(root, "x.xml"), "Classification", num_inputs, num_outputs)
 
 
 def file_of(
@@ -47,7 +52,7 @@ def file_of(
 
 
 def test_densities_are_normalized() -> None:
-    likelihood = read_likelihood(file_of(descriptor(0, 0), descriptor(0, 1, "5 5 0 0")), 1, "x.xml")
+    likelihood = read_likelihood(setup(file_of(descriptor(0, 0), descriptor(0, 1, "5 5 0 0")), 1))
     (signal,), (background,) = likelihood.signal, likelihood.background
     assert signal.histogram.contents == pytest.approx([0.2, 0.6, 0.8, 0.4])
     assert background.histogram.contents == pytest.approx([1, 1, 0, 0])
@@ -59,7 +64,7 @@ def test_densities_are_normalized() -> None:
 def test_densities_of_discrete_variables_are_not_interpolated(kind: str, interpolated: bool) -> None:
     """TMVA's `MethodLikelihood::GetMvaValue` reads a bin's content where the signal's spline or the type says so."""
     root = file_of(descriptor(0, 0, method=1), descriptor(0, 1, method=0), kind=kind)
-    likelihood = read_likelihood(root, 1, "x.xml")
+    likelihood = read_likelihood(setup(root, 1))
     assert [density.interpolated for density in (*likelihood.signal, *likelihood.background)] == [interpolated] * 2
 
 
@@ -68,13 +73,13 @@ def test_densities_of_discrete_variables_are_not_interpolated(kind: str, interpo
     [(("Signal", "Background"), [0, 1]), (("Background", "Signal"), [1, 0]), (("S", "B"), [0, 1])],
 )
 def test_each_class_has_its_transformation(classes: tuple[str, ...], minima: list[float]) -> None:
-    likelihood = read_likelihood(file_of(descriptor(0, 0), descriptor(0, 1), classes=classes), 1, "x.xml")
+    likelihood = read_likelihood(setup(file_of(descriptor(0, 0), descriptor(0, 1), classes=classes), 1))
     found = [chain[0].minimum[0] for chain in likelihood.transformations if isinstance(chain[0], Normalize)]
     assert found == minima
 
 
 def test_background_is_read_as_the_signal_is() -> None:
-    likelihood = read_likelihood(file_of(descriptor(0, 0), descriptor(0, 1, method=1)), 1, "x.xml")
+    likelihood = read_likelihood(setup(file_of(descriptor(0, 0), descriptor(0, 1, method=1)), 1))
     assert not likelihood.background[0].interpolated
     assert likelihood.background[0].histogram.contents.size == 10_000
 
@@ -82,11 +87,11 @@ def test_background_is_read_as_the_signal_is() -> None:
 @pytest.mark.parametrize(("text", "transform"), [("False", False), ("1", True), ("0", False)])
 def test_transformed_output(text: str, transform: bool) -> None:
     root = file_of(descriptor(0, 0), descriptor(0, 1), output=text)
-    assert read_likelihood(root, 1, "x.xml").transform_output == transform
+    assert read_likelihood(setup(root, 1)).transform_output == transform
 
 
 def test_file_of_tmva(weights_file: Callable[[str], Path]) -> None:
-    likelihood = read_likelihood(ElementTree.parse(weights_file("bin_likelihood")).getroot(), 5, "x.xml")
+    likelihood = read_likelihood(setup(ElementTree.parse(weights_file("bin_likelihood")).getroot(), 5))
     assert len(likelihood.signal) == len(likelihood.background) == 5
     for density in likelihood.signal + likelihood.background:
         low, high, contents = density.histogram
@@ -107,6 +112,6 @@ def test_file_of_tmva(weights_file: Callable[[str], Path]) -> None:
 )
 def test_damage_is_one_line(root: ElementTree.Element, message: str) -> None:
     with pytest.raises(NtuplemlError, match=message) as caught:
-        read_likelihood(root, 1, "x.xml")
+        read_likelihood(setup(root, 1))
     assert str(caught.value).startswith("x.xml: ")
     assert "\n" not in str(caught.value)

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.tmva.mlp import read_mlp
+from ntupleml.tmva.method import MethodSetup
+from ntupleml.tmva.networks import read_mlp
+from ntupleml.tmva.xml_file import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from ntupleml.tmva.method import Analysis
 
 #: Two inputs, three neurons, one output.
 LAYERS = (
@@ -25,6 +29,10 @@ LAYERS = (
 )
 
 
+def setup(text: str, num_inputs: int, num_outputs: int, analysis: Analysis = "Classification") -> MethodSetup:
+    return MethodSetup(Node(ElementTree.fromstring(text), "x.xml"), analysis, num_inputs, num_outputs)
+
+
 def file_of(layers: str = LAYERS, *, num_layers: int = 3, release: str = "4.2.1 [262657]", **options: str) -> str:
     texts = "".join(f'<Option name="{name}" modified="Yes">{value}</Option>' for name, value in options.items())
     return (
@@ -34,7 +42,7 @@ def file_of(layers: str = LAYERS, *, num_layers: int = 3, release: str = "4.2.1 
 
 
 def test_weights_by_layer() -> None:
-    network = read_mlp(ElementTree.fromstring(file_of(EstimatorType="CE")), "Classification", 2, 1, "x.xml")
+    network = read_mlp(setup(file_of(EstimatorType="CE"), 2, 1))
     assert [weights.tolist() for weights in network.weights] == [
         [[1, 2, 3], [4, 5, 6], [7, 8, 9]],
         [[np.float32(0.1)], [np.float32(0.2)], [np.float32(0.3)], [np.float32(0.4)]],
@@ -46,7 +54,7 @@ def test_weights_by_layer() -> None:
 def test_layers_of_old_files_are_in_the_weights_themselves() -> None:
     text = file_of().replace("<Layout", "<W").replace("</Layout>", "</W>")
     text = text.replace("<Weights><W", "<Weights").replace("</W></Weights>", "</Weights>")
-    network = read_mlp(ElementTree.fromstring(text), "Regression", 2, 1, "x.xml")
+    network = read_mlp(setup(text, 2, 1, "Regression"))
     assert network.weights[0].shape == (3, 3)
     assert network.output == "linear"
 
@@ -55,7 +63,7 @@ def test_layers_of_old_files_are_in_the_weights_themselves() -> None:
 @pytest.mark.parametrize("neuron_input", ["sum", "sqsum", "abssum"])
 def test_kinds_of_neurons(neuron: str, neuron_input: str) -> None:
     text = file_of(NeuronType=neuron, NeuronInputType=neuron_input)
-    network = read_mlp(ElementTree.fromstring(text), "Classification", 2, 1, "x.xml")
+    network = read_mlp(setup(text, 2, 1))
     assert (network.neuron, network.neuron_input) == (neuron, neuron_input)
 
 
@@ -64,7 +72,7 @@ def test_kinds_of_neurons(neuron: str, neuron_input: str) -> None:
 )
 def test_tanh_is_exact_before_4_2_1(release: str, exact: bool) -> None:
     text = file_of(release=release, NeuronType="tanh")
-    assert read_mlp(ElementTree.fromstring(text), "Classification", 2, 1, "x.xml").exact_tanh == exact
+    assert read_mlp(setup(text, 2, 1)).exact_tanh == exact
 
 
 @pytest.mark.parametrize(
@@ -76,26 +84,26 @@ def test_tanh_is_exact_before_4_2_1(release: str, exact: bool) -> None:
         ("Regression", "MSE", "linear"),
     ],
 )
-def test_output_follows_the_estimator_of_the_file(analysis: str, estimator: str, output: str) -> None:
+def test_output_follows_the_estimator_of_the_file(analysis: Analysis, estimator: str, output: str) -> None:
     """`MethodANNBase::BuildNetwork` goes by the option: Reader reads options, but never processes them."""
     text = file_of(EstimatorType=estimator)
-    assert read_mlp(ElementTree.fromstring(text), analysis, 2, 1, "x.xml").output == output  # type: ignore[arg-type]
+    assert read_mlp(setup(text, 2, 1, analysis)).output == output
 
 
 def test_files_older_than_the_estimator_have_linear_outputs() -> None:
     """TMVA's default where a file, as those before 4.1, names no estimator."""
-    network = read_mlp(ElementTree.fromstring(file_of(release="4.0.7 [262151]")), "Classification", 2, 1, "x.xml")
+    network = read_mlp(setup(file_of(release="4.0.7 [262151]"), 2, 1))
     assert network.output == "linear"
 
 
 def test_cross_entropy_of_several_classes_is_refused() -> None:
     with pytest.raises(NtuplemlError, match="EstimatorType is CE, which a Multiclass network never has"):
-        read_mlp(ElementTree.fromstring(file_of(EstimatorType="CE")), "Multiclass", 2, 1, "x.xml")
+        read_mlp(setup(file_of(EstimatorType="CE"), 2, 1, "Multiclass"))
 
 
 def test_file_of_tmva(weights_file: Callable[[str], Path]) -> None:
-    root = ElementTree.parse(weights_file("mc_mlp_perclass_tr")).getroot()
-    network = read_mlp(root, "Multiclass", 5, 3, "x.xml")
+    text = weights_file("mc_mlp_perclass_tr").read_text()
+    network = read_mlp(setup(text, 5, 3, "Multiclass"))
     assert [weights.shape for weights in network.weights] == [(6, 5), (6, 3)]
     assert network.weights[0][0, 1] == np.float32(1.8966922961221819e-01)
     assert network.weights[1][5, 2] == np.float32(4.9351020419866076e-01)
@@ -127,7 +135,7 @@ def test_file_of_tmva(weights_file: Callable[[str], Path]) -> None:
 )
 def test_damage_is_one_line(text: str, message: str) -> None:
     with pytest.raises(NtuplemlError, match=message) as caught:
-        read_mlp(ElementTree.fromstring(text), "Classification", 2, 1, "x.xml")
+        read_mlp(setup(text, 2, 1))
     assert str(caught.value).startswith("x.xml: ")
     assert "\n" not in str(caught.value)
 
@@ -135,4 +143,4 @@ def test_damage_is_one_line(text: str, message: str) -> None:
 @pytest.mark.parametrize(("inputs", "outputs"), [(3, 1), (2, 2)])
 def test_network_must_fit_the_variables_and_outputs(inputs: int, outputs: int) -> None:
     with pytest.raises(NtuplemlError, match=f"2 inputs and 1 outputs, where {inputs} and {outputs} are needed"):
-        read_mlp(ElementTree.fromstring(file_of()), "Multiclass", inputs, outputs, "x.xml")
+        read_mlp(setup(file_of(), inputs, outputs, "Multiclass"))

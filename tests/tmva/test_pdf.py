@@ -10,7 +10,8 @@ import pytest
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.tmva.pdf import NUM_BINS, read_pdf
-from ntupleml.tmva.splines import smooth
+from ntupleml.tmva.smoothing import smooth
+from ntupleml.tmva.xml_file import Node
 
 CONTENTS = [4.0, 9, 16, 30, 41, 38, 22, 12, 7, 2]
 
@@ -55,7 +56,7 @@ def centres(num_bins: int = NUM_BINS) -> np.ndarray:
 
 
 def test_straight_lines_between_bin_centres() -> None:
-    fine = read_pdf(pdf_element(CONTENTS), "x.xml", normalize=False)
+    fine = read_pdf(Node(pdf_element(CONTENTS), "x.xml"), normalize=False)
     inside = (centres() > 0.05) & (centres() < 0.95)
     expected = np.interp(centres(), centres(10), CONTENTS)
     np.testing.assert_allclose(fine.histogram.contents[inside], expected[inside], rtol=1e-6)
@@ -66,7 +67,7 @@ def test_straight_lines_between_bin_centres() -> None:
 
 def test_bins_of_different_widths() -> None:
     edges = [0.0, 0.1, 0.4, 1.0]
-    fine = read_pdf(pdf_element([0.2, 0.5, 1.0], edges=edges), "x.xml", normalize=False).histogram
+    fine = read_pdf(Node(pdf_element([0.2, 0.5, 1.0], edges=edges), "x.xml"), normalize=False).histogram
     inside = (centres() > 0.05) & (centres() < 0.7)
     expected = np.interp(centres(), [0.05, 0.25, 0.7], [0.2, 0.5, 1.0])
     np.testing.assert_allclose(fine.contents[inside], expected[inside], rtol=1e-6)
@@ -74,13 +75,13 @@ def test_bins_of_different_widths() -> None:
 
 
 def test_a_spline_below_zero_is_replaced_by_the_histogram() -> None:
-    fine = read_pdf(pdf_element([0.0, 0, 0, 10, 0, 0, 0]), "x.xml", normalize=False).histogram
+    fine = read_pdf(Node(pdf_element([0.0, 0, 0, 10, 0, 0, 0]), "x.xml"), normalize=False).histogram
     assert fine.contents.min() == np.float32(1e-12)
 
 
 @pytest.mark.parametrize("method", [0, 1, 2, 3, 4, 5])
 def test_densities_have_the_integral_one(method: int) -> None:
-    density = read_pdf(pdf_element(CONTENTS, method=method, limits=(-2.0, 3.0)), "x.xml", normalize=True)
+    density = read_pdf(Node(pdf_element(CONTENTS, method=method, limits=(-2.0, 3.0)), "x.xml"), normalize=True)
     width = 5.0 / density.histogram.contents.size
     assert density.histogram.contents.sum() * width == pytest.approx(1, rel=1e-6)
     assert density.interpolated == (method != 0)
@@ -88,7 +89,7 @@ def test_densities_have_the_integral_one(method: int) -> None:
 
 
 def test_spline0_is_the_smoothed_histogram() -> None:
-    density = read_pdf(pdf_element(CONTENTS, method=0, smoothing=(2, 2)), "x.xml", normalize=False)
+    density = read_pdf(Node(pdf_element(CONTENTS, method=0, smoothing=(2, 2)), "x.xml"), normalize=False)
     np.testing.assert_array_equal(density.histogram.contents, smooth(np.float32(CONTENTS), 2))
 
 
@@ -98,7 +99,7 @@ def test_two_numbers_of_smoothings_follow_the_relative_errors() -> None:
     # Relative errors 0.1 where filled: mean 0.1 and no spread, so those want the least, 1, and the empty bins the
     # most, 3. For n = 3 and n = 2 the region of the two empty bins is smoothed, which ROOT does to all bins; then
     # come n = 1 and n = 0: four in all.
-    density = read_pdf(pdf_element(contents, method=0, smoothing=(1, 3)), "x.xml", normalize=False)
+    density = read_pdf(Node(pdf_element(contents, method=0, smoothing=(1, 3)), "x.xml"), normalize=False)
     expected = np.float32(contents)
     for _ in range(4):
         expected = smooth(expected, 1)
@@ -146,7 +147,7 @@ def kernel_density(contents: list[float], num_bins: int, *, border: str, adaptiv
 def test_kernel_density(monkeypatch: pytest.MonkeyPatch, number: int, border: str, adaptive: bool) -> None:
     monkeypatch.setattr("ntupleml.tmva.pdf.NUM_BINS", 200)
     kde = (1, 2 if adaptive else 1, number, 0.8)
-    density = read_pdf(pdf_element(CONTENTS, method=5, kde=kde), "x.xml", normalize=False)
+    density = read_pdf(Node(pdf_element(CONTENTS, method=5, kde=kde), "x.xml"), normalize=False)
     expected = kernel_density(CONTENTS, 200, border=border, adaptive=adaptive, fine=0.8)
     np.testing.assert_allclose(density.histogram.contents, expected, rtol=2e-4, atol=2e-5)
     assert density.histogram.contents[-1] == 0
@@ -156,13 +157,13 @@ def test_adaptive_kernels_far_from_all_events_add_nothing(monkeypatch: pytest.Mo
     """TMVA makes such kernels infinitely wide: those of the bins with events are all that counts."""
     monkeypatch.setattr("ntupleml.tmva.pdf.NUM_BINS", 200)
     contents = [*CONTENTS, *[0.0] * 80]
-    density = read_pdf(pdf_element(contents, method=5, kde=(1, 2, 1, 0.8)), "x.xml", normalize=False)
+    density = read_pdf(Node(pdf_element(contents, method=5, kde=(1, 2, 1, 0.8)), "x.xml"), normalize=False)
     filled = density.histogram.contents
     assert np.isfinite(filled).all()
     assert filled[:20].sum() == pytest.approx(sum(CONTENTS), rel=0.1)
     assert filled[100:].sum() == 0
     with pytest.raises(NtuplemlError, match="too empty for a KDE"):
-        read_pdf(pdf_element(contents, method=5, kde=(1, 2, 2, 0.8)), "x.xml", normalize=False)
+        read_pdf(Node(pdf_element(contents, method=5, kde=(1, 2, 2, 0.8)), "x.xml"), normalize=False)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_damage_is_one_line(change: object, message: str) -> None:
     element = pdf_element(CONTENTS)
     change(element)  # type: ignore[operator]
     with pytest.raises(NtuplemlError, match=message) as caught:
-        read_pdf(element, "x.xml", normalize=True)
+        read_pdf(Node(element, "x.xml"), normalize=True)
     assert str(caught.value).startswith("x.xml: ")
     assert "\n" not in str(caught.value)
 
@@ -200,4 +201,4 @@ def test_damage_is_one_line(change: object, message: str) -> None:
 )
 def test_what_is_no_density_is_refused(element: ElementTree.Element, message: str) -> None:
     with pytest.raises(NtuplemlError, match=message):
-        read_pdf(element, "x.xml", normalize=True)
+        read_pdf(Node(element, "x.xml"), normalize=True)

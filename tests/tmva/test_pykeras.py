@@ -11,7 +11,7 @@ import pytest
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.onnx_models.tmva_method import tmva_to_onnx
-from ntupleml.tmva.pykeras import PyKeras
+from ntupleml.tmva.networks import PyKeras
 from ntupleml.tmva.reading import read_weights
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntupleml.tmva.splines import bin_centres, cubic_spline, linear_spline, quadratic_spline, quintic_spline, smooth
+from ntupleml.tmva.smoothing import bin_centres, cubic_spline, linear_spline, quadratic_spline, quintic_spline, smooth
 
 COUNTS = np.array([0, 1, 0, 2, 5, 5, 5, 9, 14, 20, 17, 17, 17, 8, 3, 0], dtype=np.float32)
 SMOOTHED = {

@@ -11,6 +11,7 @@ import pytest
 from ntupleml.errors import NtuplemlError
 from ntupleml.tmva.method import Cumulative, Linear, Normalize, Rearrange
 from ntupleml.tmva.transformations import read_target_transformation, read_transformations
+from ntupleml.tmva.xml_file import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,7 +72,7 @@ def file_of(*transforms: str, num_variables: int = 3, num_targets: int = 0) -> E
 
 def test_last_numbers_are_those_of_all_classes() -> None:
     text = normalize(["v0", "v1"], [(0, 1), (2, 3)], [(4, 5), (6, 7)], [(0, 5), (2, 7)])
-    (one,) = read_transformations(file_of(text), 3, "x.xml")
+    (one,) = read_transformations(Node(file_of(text), "x.xml"), 3)
     assert isinstance(one, Normalize)
     assert (one.inputs, one.outputs) == ((0, 1), (0, 1))
     assert (one.minimum.tolist(), one.maximum.tolist()) == ([0, 2], [5, 7])
@@ -80,14 +81,14 @@ def test_last_numbers_are_those_of_all_classes() -> None:
 @pytest.mark.parametrize(("number", "minimum"), [(0, [0, 2]), (1, [4, 6]), (2, [0, 2]), (7, [0, 2])])
 def test_numbers_of_one_class(number: int, minimum: list[float]) -> None:
     text = normalize(["v0", "v1"], [(0, 1), (2, 3)], [(4, 5), (6, 7)], [(0, 5), (2, 7)])
-    (one,) = read_transformations(file_of(text), 3, "x.xml", number)
+    (one,) = read_transformations(Node(file_of(text), "x.xml"), 3, number)
     assert isinstance(one, Normalize)
     assert one.minimum.tolist() == minimum
 
 
 def test_variables_are_found_by_label_or_expression() -> None:
     text = normalize(["v2", "v0"], [(0, 1), (2, 3)]).replace('Label="v2"', 'Label="other"')
-    (one,) = read_transformations(file_of(text), 3, "x.xml")
+    (one,) = read_transformations(Node(file_of(text), "x.xml"), 3)
     assert one.inputs == (2, 0)
 
 
@@ -103,7 +104,7 @@ def test_decorrelation_and_principal_components() -> None:
         '<Eigenvectors ClassIndex="0" NRows="2" NCols="2">9 9 9 9</Eigenvectors>'
         f'<Eigenvectors ClassIndex="1" NRows="2" NCols="2">{matrix(2, 10)}</Eigenvectors></Transform>'
     )
-    first, second = read_transformations(file_of(decorrelation, components), 3, "x.xml")
+    first, second = read_transformations(Node(file_of(decorrelation, components), "x.xml"), 3)
     assert isinstance(first, Linear)
     assert isinstance(second, Linear)
     assert (first.inputs, first.mean.tolist(), first.matrix.tolist()) == ((0, 2), [0, 0], [[1, 2], [3, 4]])
@@ -112,7 +113,9 @@ def test_decorrelation_and_principal_components() -> None:
 
 
 def test_gauss_and_uniform_have_fine_histograms() -> None:
-    first, second = read_transformations(file_of(gauss(["v1"], classes=3), gauss(["v0", "v2"], flat=True)), 3, "x.xml")
+    first, second = read_transformations(
+        Node(file_of(gauss(["v1"], classes=3), gauss(["v0", "v2"], flat=True)), "x.xml"), 3
+    )
     assert isinstance(first, Cumulative)
     assert isinstance(second, Cumulative)
     assert (first.gaussian, second.gaussian) == (True, False)
@@ -126,18 +129,18 @@ def test_gauss_and_uniform_have_fine_histograms() -> None:
 
 def test_rearranged_variables() -> None:
     text = f'<Transform Name="Rearrange">{selection(["v2", "v0", "v1"], ["v0", "v1", "v2"])}</Transform>'
-    assert read_transformations(file_of(text), 3, "x.xml") == (Rearrange((2, 0, 1), (0, 1, 2)),)
+    assert read_transformations(Node(file_of(text), "x.xml"), 3) == (Rearrange((2, 0, 1), (0, 1, 2)),)
     swapped = normalize(["v2", "v0"], [(0, 1), (2, 3)], outputs=["v0", "v2"])
-    (one,) = read_transformations(file_of(swapped), 3, "x.xml")
+    (one,) = read_transformations(Node(file_of(swapped), "x.xml"), 3)
     assert (one.inputs, one.outputs) == ((2, 0), (0, 2))
 
 
 def test_targets_and_spectators_are_no_variables() -> None:
     text = normalize(["v0", "t0", "s0"], [(0, 1), (-4, 4), (5, 6)])
     root = file_of(text, normalize(["t0"], [(0, 9)]), num_targets=1)
-    (one,) = read_transformations(root, 3, "x.xml")
+    (one,) = read_transformations(Node(root, "x.xml"), 3)
     assert (one.inputs, one.outputs) == ((0,), (0,))
-    target = read_target_transformation(root, 3, 1, "x.xml")
+    target = read_target_transformation(Node(root, "x.xml"), 3, 1)
     assert isinstance(target, Normalize)
     # the first one alone: Reader undoes the others, but then starts again from the method's answer
     assert (target.inputs, target.minimum.tolist(), target.maximum.tolist()) == ((0,), [-4], [4])
@@ -145,11 +148,11 @@ def test_targets_and_spectators_are_no_variables() -> None:
 
 def test_no_target_is_transformed() -> None:
     root = file_of(normalize(["v0"], [(0, 1)]), num_targets=1)
-    assert read_target_transformation(root, 3, 1, "x.xml") is None
+    assert read_target_transformation(Node(root, "x.xml"), 3, 1) is None
 
 
 def test_gauss_of_targets() -> None:
-    target = read_target_transformation(file_of(gauss(["v0", "t1"]), num_targets=2), 3, 2, "x.xml")
+    target = read_target_transformation(Node(file_of(gauss(["v0", "t1"]), num_targets=2), "x.xml"), 3, 2)
     assert isinstance(target, Cumulative)
     assert (target.inputs, len(target.histograms)) == ((1,), 1)
 
@@ -162,29 +165,29 @@ def test_normalization_of_old_files() -> None:
         '<Targets><Target TargetIndex="0" Min="4" Max="5"/></Targets></Class></Transform>'
     )
     root = file_of(text, num_variables=2, num_targets=1)
-    (one,) = read_transformations(root, 2, "x.xml")
-    target = read_target_transformation(root, 2, 1, "x.xml")
+    (one,) = read_transformations(Node(root, "x.xml"), 2)
+    target = read_target_transformation(Node(root, "x.xml"), 2, 1)
     assert isinstance(one, Normalize)
     assert isinstance(target, Normalize)
     assert (one.inputs, one.minimum.tolist(), target.maximum.tolist()) == ((0, 1), [0, 2], [5])
     with pytest.raises(NtuplemlError, match="NVariables is not the file's 3"):
-        read_transformations(file_of(text), 3, "x.xml")
+        read_transformations(Node(file_of(text), "x.xml"), 3)
 
 
 def test_other_transformations_of_old_files() -> None:
     """Before TMVA 4.1.0 they took all variables."""
     text = '<Transform Name="Decorrelation"><Matrix Rows="2" Columns="2">1 2 3 4</Matrix></Transform>'
-    (one,) = read_transformations(file_of(text, num_variables=2), 2, "x.xml")
+    (one,) = read_transformations(Node(file_of(text, num_variables=2), "x.xml"), 2)
     assert isinstance(one, Linear)
     assert (one.inputs, one.outputs, one.matrix.tolist()) == ((0, 1), (0, 1), [[1, 2], [3, 4]])
     with pytest.raises(NtuplemlError, match="Matrix is 2 × 2, where 3 × 3 is needed"):
-        read_transformations(file_of(text), 3, "x.xml")
+        read_transformations(Node(file_of(text), "x.xml"), 3)
 
 
 def test_file_of_tmva(weights_file: Callable[[str], Path]) -> None:
     """D_… and then N of three classes: numbers read off the file's last Matrix and Class."""
     root = ElementTree.parse(weights_file("mc_mlp_perclass_tr")).getroot()
-    first, second = read_transformations(root, 5, "x.xml")
+    first, second = read_transformations(Node(root, "x.xml"), 5)
     assert isinstance(first, Linear)
     assert isinstance(second, Normalize)
     assert first.matrix[0, 0] == 9.393963451581243e-01
@@ -249,7 +252,7 @@ GOOD = normalize(["v0", "v1"], [(0, 1), (2, 3)])
 )
 def test_damage_is_one_line(text: str, message: str) -> None:
     with pytest.raises(NtuplemlError, match=message) as caught:
-        read_transformations(file_of(text, num_targets=1), 3, "x.xml")
+        read_transformations(Node(file_of(text, num_targets=1), "x.xml"), 3)
     assert str(caught.value).startswith("x.xml: ")
     assert "\n" not in str(caught.value)
 
@@ -258,12 +261,12 @@ def test_more_transformations_announced_than_there_are() -> None:
     root = file_of(GOOD)
     root.find("Transformations").set("NTransformations", "2")  # type: ignore[union-attr]
     with pytest.raises(NtuplemlError, match="has 1 Transform, but the file says that there are 2"):
-        read_transformations(root, 3, "x.xml")
+        read_transformations(Node(root, "x.xml"), 3)
 
 
 def test_decorrelated_targets_cannot_be_undone() -> None:
     text = f'<Transform Name="Decorrelation">{selection(["t0"])}<Matrix Rows="1" Columns="1">1</Matrix></Transform>'
     root = file_of(text, num_targets=1)
-    assert read_transformations(root, 3, "x.xml") == ()
+    assert read_transformations(Node(root, "x.xml"), 3) == ()
     with pytest.raises(NtuplemlError, match="transforms targets, which TMVA cannot undo"):
-        read_target_transformation(root, 3, 1, "x.xml")
+        read_target_transformation(Node(root, "x.xml"), 3, 1)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.tmva.xml_file import attribute, child, children, integer, number, numbers, parse_number, read_xml
+from ntupleml.tmva.xml_file import Node, read_xml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,7 +96,7 @@ def test_missing_and_compressed_files_and_folders_are_named(tmp_path: Path) -> N
 def test_nesting_costs_no_stack(tmp_path: Path) -> None:
     path = tmp_path / "deep.xml"
     path.write_text("<a>" * 100_000 + "</a>" * 100_000)
-    root = read_xml(path)
+    root = read_xml(path).element
     assert sum(1 for _ in root.iter("a")) == 100_000
 
 
@@ -106,66 +106,69 @@ def test_entities_of_xml_itself_are_text(tmp_path: Path) -> None:
     assert read_xml(path).get("Expression") == "x<1 && y>2"
 
 
-def element(text: str) -> ElementTree.Element:
-    return ElementTree.fromstring(text)
+def node_of(text: str) -> Node:
+    return Node(ElementTree.fromstring(text), "f")
+
+
+def number(text: str) -> float:
+    return Node(ElementTree.Element("a", x=text), "f").number("x")
 
 
 def test_children_are_counted() -> None:
-    root = element("<a><b/><c/><c/></a>")
-    assert child(root, "b", "f").tag == "b"
-    assert len(children(root, "c", "f", 2)) == 2
+    root = node_of("<a><b/><c/><c/></a>")
+    assert root.child("b").tag == "b"
+    assert len(root.children("c", 2)) == 2
     with pytest.raises(NtuplemlError, match="f: no Bs in a, where one is needed; nearest: 'b'"):
-        child(root, "Bs", "f")
+        root.child("Bs")
     with pytest.raises(NtuplemlError, match="f: 2 c in a"):
-        child(root, "c", "f")
+        root.child("c")
     with pytest.raises(NtuplemlError, match="a has 2 c, but the file says that there are 3"):
-        children(root, "c", "f", 3)
+        root.children("c", 3)
 
 
 def test_attributes_are_checked() -> None:
-    node = element('<Node Cut="1.5" IVar="3" bad="1_0" inf="inf" nan="NaN" huge="1e999" comma="1,5" real="2.0"/>')
-    assert attribute(node, "Cut", "f") == "1.5"
-    assert number(node, "Cut", "f") == 1.5
-    assert number(node, "none", "f", default=7.0) == 7.0
-    assert integer(node, "IVar", "f", maximum=3) == 3
-    assert integer(node, "none", "f", default=-4) == -4
+    node = node_of('<Node Cut="1.5" IVar="3" bad="1_0" inf="inf" nan="NaN" huge="1e999" comma="1,5" real="2.0"/>')
+    assert node.text("Cut") == "1.5"
+    assert node.number("Cut") == 1.5
+    assert node.integer("IVar", maximum=3) == 3
+    assert node.integer("none", default=-4) == -4
     with pytest.raises(NtuplemlError, match="f: Node has no attribute Cuts; nearest: 'Cut'"):
-        number(node, "Cuts", "f")
+        node.number("Cuts")
     for name in ("bad", "comma"):
         with pytest.raises(NtuplemlError, match="not a number"):
-            number(node, name, "f")
+            node.number(name)
     for name in ("inf", "nan", "huge"):
         with pytest.raises(NtuplemlError, match="not finite"):
-            number(node, name, "f")
+            node.number(name)
     for name, maximum in (("IVar", 2), ("real", None), ("nan", None)):
         with pytest.raises(NtuplemlError, match="an integer"):
-            integer(node, name, "f", maximum=maximum)
+            node.integer(name, maximum=maximum)
 
 
 def test_huge_counts_are_no_integers_to_allocate_for() -> None:
-    node = element(f'<Weights NTrees="{"9" * 5000}"/>')
+    node = node_of(f'<Weights NTrees="{"9" * 5000}"/>')
     with pytest.raises(NtuplemlError, match=r"NTrees is '9+…'; an integer at least 0 is needed"):
-        integer(node, "NTrees", "f")
+        node.integer("NTrees")
 
 
 def test_lists_of_numbers_are_counted() -> None:
-    np.testing.assert_array_equal(numbers(" 1 2.5\n-3e-1 ", 3, "Matrix", "f"), [1, 2.5, -0.3])
+    np.testing.assert_array_equal(node_of("<Matrix> 1 2.5\n-3e-1 </Matrix>").numbers(3), [1, 2.5, -0.3])
     with pytest.raises(NtuplemlError, match="Matrix has 0 numbers, where 3 are needed"):
-        numbers(None, 3, "Matrix", "f")
+        node_of("<Matrix/>").numbers(3)
     with pytest.raises(NtuplemlError, match="Matrix is 'x', not a number"):
-        numbers("1 x 3", 3, "Matrix", "f")
+        node_of("<Matrix>1 x 3</Matrix>").numbers(3)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_what_tmva_writes_is_read_to_the_last_bit(value: float) -> None:
-    assert parse_number(f"{value:.16e}", "x", "f") == value
+    assert number(f"{value:.16e}") == value
 
 
 @given(st.text(max_size=12) | st.from_regex(r"[-+0-9.eE_ naif]{1,12}", fullmatch=True))
 @settings(suppress_health_check=[HealthCheck.too_slow])
 def test_a_text_is_a_finite_number_or_an_error(text: str) -> None:
     try:
-        value = parse_number(text, "x", "f")
+        value = number(text)
     except NtuplemlError:
         return
     assert math.isfinite(value)

@@ -14,7 +14,7 @@ from ntupleml.onnx_models.tmva_likelihood import likelihood_nodes
 from ntupleml.onnx_models.tmva_networks import boost_nodes, discriminant_nodes, mlp_nodes
 from ntupleml.onnx_models.tmva_transformations import target_nodes, transformation_nodes
 from ntupleml.tmva.method import Boosted, Likelihood, LinearDiscriminant, Mlp
-from ntupleml.tmva.pykeras import PyKeras
+from ntupleml.tmva.networks import PyKeras
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from ntupleml.onnx_models.keras_network import network_nodes
 
 if TYPE_CHECKING:
     from ntupleml.onnx_models.graph import GraphBuilder
-    from ntupleml.tmva.pykeras import PyKeras
+    from ntupleml.tmva.networks import PyKeras
 
 
 def pykeras_nodes(

@@ -12,19 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ntupleml.errors import NtuplemlError, did_you_mean, one_line
+from ntupleml.errors import one_line
 from ntupleml.forests import FIRST_OBLIQUE, LEAF, Forest, PreselectionCut
-from ntupleml.tmva.xml_file import boolean_option, children, integer, number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from xml.etree.ElementTree import Element
-
     from numpy.typing import NDArray
 
-    from ntupleml.tmva.method import Analysis
+    from ntupleml.tmva.method import MethodSetup
+    from ntupleml.tmva.xml_file import Node
 
-#: TMVA's kinds of boosting that say how the trees are put together.
+#: TMVA's kinds of boosting that say how the trees are put together; the default first.
 BOOST_TYPES = ("AdaBoost", "RealAdaBoost", "AdaCost", "Bagging", "Grad", "AdaBoostR2", "RegBoost")
 #: The number of a regression tree among TMVA's types of analysis: its leaves answer with their response.
 _REGRESSION_TREE = 1
@@ -62,117 +59,101 @@ class _Nodes:
         return len(self.features) - 1
 
 
-def read_bdt(
-    weights: Element,
-    options: Mapping[str, str],
-    analysis: Analysis,
-    num_variables: int,
-    num_classes: int,
-    where: str,
-) -> Forest:
+def read_bdt(setup: MethodSetup) -> Forest:
     """Forest of the `Weights` of a MethodBDT.
-
-    Parameters
-    ----------
-    options : mapping of str to str
-        The method's options, as the file has them; one that is not there has TMVA's default.
-    analysis : {"Classification", "Multiclass", "Regression"}
 
     Raises
     ------
     NtuplemlError
         If a node, a count or a number is missing, impossible or contradictory.
     """
-    boost = options.get("BoostType", "AdaBoost")
-    if boost not in BOOST_TYPES:
-        raise NtuplemlError(f"{where}: unknown BoostType '{one_line(boost, 40)}'{did_you_mean(boost, BOOST_TYPES)}")
-    trees = children(weights, "BinaryTree", where, integer(weights, "NTrees", where, minimum=1))
-    kind = "TreeType" if "TreeType" in weights.attrib else "AnalysisType"  # before and since TMVA 4.1.0
+    root, analysis, num_variables, num_outputs = setup
+    if analysis == "Regression" and num_outputs > 1:
+        raise root.error(f"a BDT answers for one target, but the file has {num_outputs}")
+    weights = setup.weights
+    boost = setup.choice("BoostType", BOOST_TYPES)
+    trees = weights.children("BinaryTree", weights.integer("NTrees", minimum=1))
+    kind = "TreeType" if "TreeType" in weights.element.attrib else "AnalysisType"  # before and since TMVA 4.1.0
     rule = _LeafRule(
-        response=integer(weights, kind, where) == _REGRESSION_TREE,
+        response=weights.integer(kind) == _REGRESSION_TREE,
         # EvaluateMVA alone asks for the type of a leaf, and not with gradient boosting
-        yes_no=analysis == "Classification"
-        and boost != "Grad"
-        and boolean_option(options, "UseYesNoLeaf", True, where),
+        yes_no=analysis == "Classification" and boost != "Grad" and setup.flag("UseYesNoLeaf", True),
     )
     nodes = _Nodes()
-    for index, tree in enumerate(trees):
-        _add_tree(nodes, tree, rule, num_variables, f"{where}: tree {index}")
-    tree_weights = np.array(
-        [_float32(tree, "boostWeight", f"{where}: tree {index}") for index, tree in enumerate(trees)]
-    )
+    trees = [tree.at(f"tree {index}") for index, tree in enumerate(trees)]
+    for tree in trees:
+        _add_tree(nodes, tree, rule, num_variables)
+    tree_weights = np.array([_float32(tree, "boostWeight") for tree in trees])
     forest = _forest(nodes, num_variables)
     if analysis == "Multiclass":
-        return _multiclass(forest, num_classes, where)
+        return _multiclass(forest, num_outputs, root)
     if analysis == "Regression":
-        return _regression(forest, tree_weights, boost, where)
-    preselection = _preselection(weights, options, num_variables, where)
+        return _regression(forest, tree_weights, boost, root)
+    preselection = _preselection(weights, num_variables) if setup.flag("DoPreselection", False) else ()
     if boost == "Grad":
         return replace(forest, link="tanh", preselection=preselection)
     return _average(forest, tree_weights, preselection)
 
 
-def _add_tree(nodes: _Nodes, tree: Element, rule: _LeafRule, num_variables: int, where: str) -> None:
+def _add_tree(nodes: _Nodes, tree: Node, rule: _LeafRule, num_variables: int) -> None:
     if tree.get("type", "DecisionTree") != "DecisionTree":
-        raise NtuplemlError(f"{where}: of type '{one_line(tree.get('type'), 40)}'; only DecisionTree is read")
-    (root,) = children(tree, "Node", where, 1)
-    nodes.roots.append(_add_node(nodes, root, rule, num_variables, where))
+        raise tree.error(f"of type '{one_line(tree.get('type'), 40)}'; only DecisionTree is read")
+    (root,) = tree.children("Node", 1)
+    nodes.roots.append(_add_node(nodes, root, rule, num_variables))
     waiting = [(root, nodes.roots[-1], 1)]
     while waiting:  # no recursion: nesting in a file must not exhaust the stack
-        element, index, depth = waiting.pop()
+        node, index, depth = waiting.pop()
         if nodes.features[index] == LEAF:
             continue  # pruned trees keep what lies below their leaves
         if depth > _DEEPEST:
-            raise NtuplemlError(f"{where}: deeper than {_DEEPEST} nodes; the file is damaged")
+            raise tree.error(f"deeper than {_DEEPEST} nodes; the file is damaged")
         # cType 0 turns the comparison round, which is the same as exchanging the sides
-        sides = ("l", "r") if integer(element, "cType", where, maximum=1) == 1 else ("r", "l")
-        daughters = [_daughter(element, side, where) for side in sides]
-        left, right = (_add_node(nodes, daughter, rule, num_variables, where) for daughter in daughters)
+        sides = ("l", "r") if node.integer("cType", maximum=1) == 1 else ("r", "l")
+        daughters = [_daughter(node, side) for side in sides]
+        left, right = (_add_node(nodes, daughter, rule, num_variables) for daughter in daughters)
         nodes.left[index], nodes.right[index] = left, right
         waiting += [(daughters[1], right, depth + 1), (daughters[0], left, depth + 1)]
 
 
-def _daughter(element: Element, side: str, where: str) -> Element:
-    found = [node for node in element if node.tag == "Node" and node.get("pos") == side]
+def _daughter(node: Node, side: str) -> Node:
+    found = [one for one in node.children("Node") if one.get("pos") == side]
     if len(found) != 1:
-        raise NtuplemlError(f'{where}: an inner node has {len(found)} nodes with pos="{side}" below it, not one')
+        raise node.error(f'an inner node has {len(found)} nodes with pos="{side}" below it, not one')
     return found[0]
 
 
-def _add_node(nodes: _Nodes, element: Element, rule: _LeafRule, num_variables: int, where: str) -> int:
-    if (node_type := integer(element, "nType", where, minimum=-1000)) != 0:
-        return nodes.add(LEAF, 0.0, _leaf_value(element, node_type, rule, where))
-    cut = _float32(element, "Cut", where)
-    num_coefficients = integer(element, "NCoef", where, maximum=num_variables + 1, default=0)
+def _add_node(nodes: _Nodes, node: Node, rule: _LeafRule, num_variables: int) -> int:
+    if (node_type := node.integer("nType", minimum=-1000)) != 0:
+        return nodes.add(LEAF, 0.0, _leaf_value(node, node_type, rule))
+    cut = _float32(node, "Cut")
+    num_coefficients = node.integer("NCoef", maximum=num_variables + 1, default=0)
     if num_coefficients == 0:
-        return nodes.add(integer(element, "IVar", where, maximum=num_variables - 1), cut, 0.0)
-    coefficients = [number(element, f"fC{index}", where) for index in range(num_coefficients)]
+        return nodes.add(node.integer("IVar", maximum=num_variables - 1), cut, 0.0)
+    coefficients = [node.number(f"fC{index}") for index in range(num_coefficients)]
     padding = [0.0] * (num_variables + 1 - num_coefficients)
     nodes.directions.append([*coefficients[:-1], *padding, coefficients[-1]])
     return nodes.add(FIRST_OBLIQUE - (len(nodes.directions) - 1), cut, 0.0)
 
 
-def _leaf_value(element: Element, node_type: int, rule: _LeafRule, where: str) -> float:
+def _leaf_value(node: Node, node_type: int, rule: _LeafRule) -> float:
     if rule.response:
-        return _float32(element, "res", where)
+        return _float32(node, "res")
     if rule.yes_no:
         return float(node_type)
-    if "purity" in element.attrib:
-        return _float32(element, "purity", where)
+    if "purity" in node.element.attrib:
+        return _float32(node, "purity")
     # before TMVA 4.1: events of signal and background
-    signal, background = np.float32(_float32(element, "nS", where)), np.float32(_float32(element, "nB", where))
+    signal, background = np.float32(_float32(node, "nS")), np.float32(_float32(node, "nB"))
     if signal + background == 0:
-        raise NtuplemlError(f"{where}: a leaf without events (nS and nB are 0)")
+        raise node.error("a leaf without events (nS and nB are 0)")
     return float(signal / (signal + background))
 
 
-def _float32(element: Element, name: str, where: str) -> float:
+def _float32(node: Node, name: str) -> float:
     """Number rounded to float32, as TMVA stores it."""
-    value = number(element, name, where)
+    value = node.number(name)
     if abs(value) > _FLOAT32_MAX:
-        raise NtuplemlError(
-            f"{where}: {element.tag} {name} is {value:g}, too large for the float that TMVA makes of it"
-        )
+        raise node.error(f"{node.tag} {name} is {value:g}, too large for the float that TMVA makes of it")
     return float(np.float32(value))
 
 
@@ -191,23 +172,21 @@ def _forest(nodes: _Nodes, num_variables: int) -> Forest:
     )
 
 
-def _multiclass(forest: Forest, num_classes: int, where: str) -> Forest:
+def _multiclass(forest: Forest, num_classes: int, root: Node) -> Forest:
     """Tree i adds to class i mod K, whatever the weights of the trees."""
     if forest.num_trees % num_classes:
-        raise NtuplemlError(
-            f"{where}: {forest.num_trees} trees cannot be shared by {num_classes} classes; the file is damaged"
-        )
+        raise root.error(f"{forest.num_trees} trees cannot be shared by {num_classes} classes; the file is damaged")
     outputs = np.arange(forest.num_trees) % num_classes
     return replace(forest, num_outputs=num_classes, tree_outputs=outputs, link="softmax")
 
 
-def _regression(forest: Forest, tree_weights: NDArray[np.float64], boost: str, where: str) -> Forest:
+def _regression(forest: Forest, tree_weights: NDArray[np.float64], boost: str, root: Node) -> Forest:
     if boost == "Grad":  # the weight of the first tree is the median of the targets
         return replace(forest, offsets=tree_weights[:1])
     if boost != "AdaBoostR2":
         return _average(forest, tree_weights)
     if (tree_weights < 0).any() or tree_weights.sum() <= 0:
-        raise NtuplemlError(f"{where}: the boostWeights of an AdaBoostR2 must not be negative, nor all zero")
+        raise root.error("the boostWeights of an AdaBoostR2 must not be negative, nor all zero")
     return replace(forest, tree_weights=tree_weights, link="weighted_median")
 
 
@@ -223,17 +202,13 @@ def _average(
     return replace(forest, values=values, divisor=norm, preselection=preselection)
 
 
-def _preselection(
-    weights: Element, options: Mapping[str, str], num_variables: int, where: str
-) -> tuple[PreselectionCut, ...]:
+def _preselection(weights: Node, num_variables: int) -> tuple[PreselectionCut, ...]:
     """Cuts that decide alone. TMVA goes through all of them and the last that holds wins, so they are turned round."""
-    if not boolean_option(options, "DoPreselection", False, where):
-        return ()
     cuts = []
     for feature in range(num_variables):
         for side, kind in product(("Low", "High"), ("Bkg", "Sig")):
             name = f"Preselection{side}{kind}Var{feature}"
-            if integer(weights, name, where, maximum=1):
-                value = number(weights, f"{name}Value", where)
+            if weights.integer(name, maximum=1):
+                value = weights.number(f"{name}Value")
                 cuts.append(PreselectionCut(feature, side == "High", value, 1.0 if kind == "Sig" else -1.0))
     return tuple(reversed(cuts))

@@ -5,21 +5,55 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from ntupleml.errors import did_you_mean, one_line
 from ntupleml.tmva.xml_file import boolean_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
     from ntupleml.forests import Forest
+    from ntupleml.tmva.xml_file import Node
 
 Analysis = Literal["Classification", "Multiclass", "Regression"]
 #: What the one value of a classification says: from −1 (background) to 1 (signal); from 0 to 1; without bounds.
 OneValue = Literal["response", "first", "discriminant"]
 #: The same by kind of method, where its options do not matter or are not known; a discriminant by default.
 ONE_VALUES: dict[str, OneValue] = {"BDT": "response", "MLP": "first", "Likelihood": "first", "PyKeras": "first"}
+
+
+class MethodSetup(NamedTuple):
+    """A weights file while its method is read: the root element, and what the file says of all methods."""
+
+    root: Node
+    analysis: Analysis
+    num_inputs: int
+    num_outputs: int = 1
+
+    @property
+    def weights(self) -> Node:
+        """The element with the numbers of the method."""
+        return self.root.child("Weights")
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The method's options, as the file has them; one that is not there has TMVA's default."""
+        found = self.root.element.iterfind("Options/Option")
+        return {option.get("name", ""): (option.text or "").strip() for option in found}
+
+    def flag(self, name: str, default: bool) -> bool:
+        """Value of an option that is on or off."""
+        return boolean_option(self.options, name, default, self.root.where)
+
+    def choice(self, name: str, known: Sequence[str]) -> str:
+        """Value of an option, one of those it can have; the first of them is TMVA's default."""
+        value = self.options.get(name, known[0])
+        if value not in known:
+            raise self.root.error(f"unknown {name} '{one_line(value, 40)}'{did_you_mean(value, known)}")
+        return value
 
 
 class Variable(NamedTuple):

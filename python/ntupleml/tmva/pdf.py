@@ -9,28 +9,25 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ntupleml.errors import NtuplemlError
-from ntupleml.tmva import splines
-from ntupleml.tmva.kernel_density import Border, Kernel, smear
+from ntupleml.tmva import smoothing
 from ntupleml.tmva.method import Density, Histogram
-from ntupleml.tmva.xml_file import child, integer, number, numbers
 
 if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element
-
     from numpy.typing import NDArray
+
+    from ntupleml.tmva.xml_file import Node
 
 #: Bins of the fine histogram, and the smallest density in it (`PDF::fgNbin_PdfHist`, `PDF::fgEpsilon`).
 NUM_BINS, SMALLEST = 10_000, 1e-12
 _SPLINE0, _KDE = 0, 5
 #: TMVA's numbers of its splines, and how many points each needs.
-_SPLINES: dict[int, tuple[splines.Spline, int]] = {
-    1: (splines.linear_spline, 2),
-    2: (splines.quadratic_spline, 1),
-    3: (splines.cubic_spline, 2),
-    4: (splines.quintic_spline, 3),
+_SPLINES: dict[int, tuple[smoothing.Spline, int]] = {
+    1: (smoothing.linear_spline, 2),
+    2: (smoothing.quadratic_spline, 1),
+    3: (smoothing.cubic_spline, 2),
+    4: (smoothing.quintic_spline, 3),
 }
-_BORDERS: dict[int, Border] = {1: "none", 2: "renormalize", 3: "mirror"}
+_BORDERS: dict[int, smoothing.Border] = {1: "none", 2: "renormalize", 3: "mirror"}
 
 
 class _Stored(NamedTuple):
@@ -43,72 +40,66 @@ class _Stored(NamedTuple):
     @property
     def centres(self) -> NDArray[np.float64]:
         if self.equidistant:
-            return splines.bin_centres(float(self.edges[0]), float(self.edges[-1]), self.contents.size)
+            return smoothing.bin_centres(float(self.edges[0]), float(self.edges[-1]), self.contents.size)
         return np.asarray(self.edges[:-1] + 0.5 * np.diff(self.edges))
 
 
-def read_pdf(element: Element, where: str, *, normalize: bool) -> Density:
+def read_pdf(node: Node, *, normalize: bool) -> Density:
     """Density or cumulative distribution of a `PDF` element.
 
     Parameters
     ----------
     normalize : bool
         Whether the integral becomes one: of densities, not of cumulative distributions.
-
-    Raises
-    ------
-    NtuplemlError
-        If something is missing, impossible or contradictory.
     """
-    stored = _read_histogram(element, where)
-    method = integer(element, "InterpolMethod", where, maximum=_KDE)
+    stored = _read_histogram(node)
+    method = node.integer("InterpolMethod", maximum=_KDE)
     low, high = float(stored.edges[0]), float(stored.edges[-1])
     if method == _KDE:
-        fine = _smeared(element, stored, low, high, where)
+        fine = _smeared(node, stored, low, high)
     else:
-        fine = _splined(method, _smoothed(element, stored.contents, where), stored, where)
+        fine = _splined(method, _smoothed(node, stored.contents), stored, node)
     if normalize:
         integral = float(fine.astype(np.float64).sum()) * ((high - low) / fine.size)
         if integral < 0:
-            raise NtuplemlError(f"{where}: the integral of its PDF is {integral:g}; a density is needed")
+            raise node.error(f"the integral of its PDF is {integral:g}; a density is needed")
         if integral > 0:
             fine = (fine.astype(np.float64) * (1.0 / integral)).astype(np.float32)
     return Density(Histogram(low, high, fine.astype(np.float64)), interpolated=method != _SPLINE0)
 
 
-def _read_histogram(element: Element, where: str) -> _Stored:
-    histogram = child(element, "Histogram", where)
-    num_bins = integer(histogram, "NBins", where, minimum=1)
-    contents = numbers(histogram.text, num_bins, "Histogram", where).astype(np.float32)
-    if integer(histogram, "HasEquidistantBins", where, maximum=1):
-        low, high = number(histogram, "XMin", where), number(histogram, "XMax", where)
+def _read_histogram(node: Node) -> _Stored:
+    histogram = node.child("Histogram")
+    num_bins = histogram.integer("NBins", minimum=1)
+    contents = histogram.numbers(num_bins).astype(np.float32)
+    equidistant = histogram.integer("HasEquidistantBins", maximum=1) == 1
+    if equidistant:
+        low, high = histogram.number("XMin"), histogram.number("XMax")
         edges = np.append(low + np.arange(num_bins) * ((high - low) / num_bins), high)
-        equidistant = True
     else:
-        binning = child(element, "HistogramBinning", where)
-        if integer(binning, "NBins", where, minimum=1) != num_bins:
-            raise NtuplemlError(f"{where}: Histogram and HistogramBinning have different NBins; the file is damaged")
-        edges = numbers(binning.text, num_bins + 1, "HistogramBinning", where)
-        low, high, equidistant = float(edges[0]), float(edges[-1]), False
+        binning = node.child("HistogramBinning")
+        if binning.integer("NBins", minimum=1) != num_bins:
+            raise node.error("Histogram and HistogramBinning have different NBins; the file is damaged")
+        edges = binning.numbers(num_bins + 1)
     # Equal neighbours occur: the file rounds edges to nine digits.
-    if not low < high or (np.diff(edges) < 0).any():
-        raise NtuplemlError(f"{where}: the edges of its Histogram do not ascend; the file is damaged")
+    if not edges[0] < edges[-1] or (np.diff(edges) < 0).any():
+        raise node.error("the edges of its Histogram do not ascend; the file is damaged")
     return _Stored(contents, edges, equidistant)
 
 
-def _smoothed(element: Element, contents: NDArray[np.float32], where: str) -> NDArray[np.float32]:
+def _smoothed(node: Node, contents: NDArray[np.float32]) -> NDArray[np.float32]:
     """Smoothed as often as the file says; more often where the relative errors are large, if it gives two numbers."""
-    least = integer(element, "MinNSmooth", where, minimum=-1, maximum=1000)
-    most = integer(element, "MaxNSmooth", where, minimum=-1, maximum=1000)
+    least = node.integer("MinNSmooth", minimum=-1, maximum=1000)
+    most = node.integer("MaxNSmooth", minimum=-1, maximum=1000)
     if least < 0 or most <= 0 or contents.size == 1:
         return contents
     if least == most:
-        return splines.smooth(contents, least)
+        return smoothing.smooth(contents, least)
     wanted = _wanted_smoothings(contents, least, most)
     for times in range(most, -1, -1):
         # TMVA means to smooth regions only, but ROOT smooths the whole histogram each time
         for _ in range(1 if times <= least else _closed_regions(wanted >= times)):
-            contents = splines.smooth(contents, 1)
+            contents = smoothing.smooth(contents, 1)
     return contents
 
 
@@ -142,16 +133,16 @@ def _closed_regions(inside: NDArray[np.bool_]) -> int:
     return int(np.count_nonzero(ends - starts[: ends.size] >= 2))
 
 
-def _splined(method: int, contents: NDArray[np.float32], stored: _Stored, where: str) -> NDArray[np.float32]:
+def _splined(method: int, contents: NDArray[np.float32], stored: _Stored, node: Node) -> NDArray[np.float32]:
     """Fine histogram of a spline through the bin centres; of the histogram itself where no spline is asked for."""
     if method == _SPLINE0:
         if not stored.equidistant:
-            raise NtuplemlError(f"{where}: PDFInterpol=Spline0 of bins of different width is not read")
+            raise node.error("PDFInterpol=Spline0 of bins of different width is not read")
         return contents
     spline, needed = _SPLINES[method]
     if contents.size < needed:
-        raise NtuplemlError(f"{where}: {contents.size} bins are too few for InterpolMethod {method}")
-    at = splines.bin_centres(float(stored.edges[0]), float(stored.edges[-1]), NUM_BINS)
+        raise node.error(f"{contents.size} bins are too few for InterpolMethod {method}")
+    at = smoothing.bin_centres(float(stored.edges[0]), float(stored.edges[-1]), NUM_BINS)
     values = spline(stored.centres, contents.astype(np.float64), at)
     # where slopes are steep splines can fall below zero
     bins = np.clip(np.searchsorted(stored.edges, at, side="right") - 1, 0, contents.size - 1)
@@ -159,15 +150,15 @@ def _splined(method: int, contents: NDArray[np.float32], stored: _Stored, where:
     return np.where(values >= SMALLEST, values, SMALLEST).astype(np.float32)  # not a number becomes the smallest
 
 
-def _smeared(element: Element, stored: _Stored, low: float, high: float, where: str) -> NDArray[np.float32]:
-    if integer(element, "KDE_type", where) != 1:
-        raise NtuplemlError(f"{where}: KDE_type {element.get('KDE_type')} is unknown; TMVA has the Gaussian one, 1")
-    border = _BORDERS[integer(element, "KDE_border", where, minimum=1, maximum=3)]
-    adaptive = integer(element, "KDE_iter", where, minimum=1, maximum=2) == 2
+def _smeared(node: Node, stored: _Stored, low: float, high: float) -> NDArray[np.float32]:
+    if node.integer("KDE_type") != 1:
+        raise node.error(f"KDE_type {node.get('KDE_type')} is unknown; TMVA has the Gaussian one, 1")
+    border = _BORDERS[node.integer("KDE_border", minimum=1, maximum=3)]
+    adaptive = node.integer("KDE_iter", minimum=1, maximum=2) == 2
     if not stored.equidistant:
-        raise NtuplemlError(f"{where}: a KDE of bins of different width is not read")
-    kernel = Kernel(adaptive, border, number(element, "KDE_finefactor", where))
-    fine = smear(stored.contents, low, high, NUM_BINS, kernel)
+        raise node.error("a KDE of bins of different width is not read")
+    kernel = smoothing.Kernel(adaptive, border, node.number("KDE_finefactor"))
+    fine = smoothing.smear(stored.contents, low, high, NUM_BINS, kernel)
     if fine is None:
-        raise NtuplemlError(f"{where}: its Histogram is too empty for a KDE")
+        raise node.error("its Histogram is too empty for a KDE")
     return fine

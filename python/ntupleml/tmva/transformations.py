@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ntupleml.errors import NtuplemlError, did_you_mean, one_line
+from ntupleml.errors import did_you_mean, one_line
 from ntupleml.tmva.method import Cumulative, Linear, Normalize, Rearrange
 from ntupleml.tmva.pdf import read_pdf
-from ntupleml.tmva.xml_file import attribute, child, children, integer, number, numbers
 
 if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from ntupleml.tmva.method import TargetTransformation, Transformation
+    from ntupleml.tmva.method import Histogram, TargetTransformation, Transformation
+    from ntupleml.tmva.xml_file import Node
 
 _TYPES = {"Variable": "Variables", "Target": "Targets", "Spectator": "Spectators"}
 _NAMES = ("Decorrelation", "Gauss", "Normalize", "PCA", "Rearrange", "Uniform")
@@ -51,219 +51,189 @@ class _Selection(NamedTuple):
 
 
 def read_transformations(
-    root: Element, num_variables: int, where: str, reference_class: int | None = None
+    root: Node, num_variables: int, reference_class: int | None = None
 ) -> tuple[Transformation, ...]:
     """Transformations of the variables, in the order of their use.
 
     Parameters
     ----------
-    root : Element
-        The file's `MethodSetup`.
     reference_class : int, optional
         Class whose numbers to take; without it, those of all classes together.
-
-    Raises
-    ------
-    NtuplemlError
-        If something is missing, impossible, contradictory or unknown.
     """
     result = []
-    for element, place in _transformations(root, where):
-        selection = _read_selection(element, root, num_variables, place)
-        transformation = _read(element, selection, "Variable", reference_class, place)
+    for node in _transformations(root):
+        selection = _read_selection(node, root, num_variables)
+        transformation = _read(node, selection, "Variable", reference_class)
         if transformation is not None:
             result.append(transformation)
     return tuple(result)
 
 
-def read_target_transformation(
-    root: Element, num_variables: int, num_targets: int, where: str
-) -> TargetTransformation | None:
+def read_target_transformation(root: Node, num_variables: int, num_targets: int) -> TargetTransformation | None:
     """The transformation that regression undoes in its answers.
 
     If several transform the targets, Reader undoes only the first: each of its inverses starts anew from the
     method's answers (`TransformationHandler::InverseTransform`).
-
-    Raises
-    ------
-    NtuplemlError
-        As `read_transformations`, and for one that cannot be undone.
     """
-    for element, place in _transformations(root, where):
-        selection = _read_selection(element, root, num_variables, place)
+    for node in _transformations(root):
+        selection = _read_selection(node, root, num_variables)
         if not selection.positions("Target"):
             continue
-        transformation = _read(element, selection, "Target", None, place)
+        transformation = _read(node, selection, "Target", None)
         if not isinstance(transformation, Normalize | Cumulative):
-            raise NtuplemlError(f"{place}: it transforms targets, which TMVA cannot undo; only N, G and U are read")
+            raise node.error("it transforms targets, which TMVA cannot undo; only N, G and U are read")
         if max(*transformation.inputs, *transformation.outputs) >= num_targets:
-            raise NtuplemlError(f"{place}: it selects more than the file's {num_targets} targets; the file is damaged")
+            raise node.error(f"it selects more than the file's {num_targets} targets; the file is damaged")
         return transformation
     return None
 
 
-def _transformations(root: Element, where: str) -> list[tuple[Element, str]]:
-    """Elements, and where each is."""
-    block = child(root, "Transformations", where)
-    elements = children(block, "Transform", where, integer(block, "NTransformations", where))
+def _transformations(root: Node) -> list[Node]:
+    block = root.child("Transformations")
     result = []
-    for index, element in enumerate(elements):
-        name = attribute(element, "Name", where)
+    for index, node in enumerate(block.children("Transform", block.integer("NTransformations"))):
+        name = node.text("Name")
         if name not in _NAMES:
-            raise NtuplemlError(f"{where}: unknown transformation '{one_line(name, 40)}'{did_you_mean(name, _NAMES)}")
-        result.append((element, f"{where}: transformation {index} ({name})"))
+            raise root.error(f"unknown transformation '{one_line(name, 40)}'{did_you_mean(name, _NAMES)}")
+        result.append(node.at(f"transformation {index} ({name})"))
     return result
 
 
-def _read_selection(element: Element, root: Element, num_variables: int, where: str) -> _Selection:
-    if element.find("Selection") is None:
+def _read_selection(node: Node, root: Node, num_variables: int) -> _Selection:
+    if not node.has("Selection"):
         # before TMVA 4.1.0: all variables and, for normalization, all targets
         num_targets = 0
-        if element.get("Name") == "Normalize":
-            num_targets = integer(element, "NTargets", where)
-            if integer(element, "NVariables", where) != num_variables:
-                raise NtuplemlError(f"{where}: its NVariables is not the file's {num_variables}; the file is damaged")
+        if node.get("Name") == "Normalize":
+            num_targets = node.integer("NTargets")
+            if node.integer("NVariables") != num_variables:
+                raise node.error(f"its NVariables is not the file's {num_variables}; the file is damaged")
         places = [_Place("Variable", index) for index in range(num_variables)]
         places += [_Place("Target", index) for index in range(num_targets)]
         return _Selection(places, places)
-    selection = child(element, "Selection", where)
-    inputs = _read_places(child(selection, "Input", where), "Input", root, where)
-    outputs = _read_places(child(selection, "Output", where), "Output", root, where)
+    selection = node.child("Selection")
+    inputs = _read_places(selection.child("Input"), root)
+    outputs = _read_places(selection.child("Output"), root)
     if [place.kind for place in inputs] != [place.kind for place in outputs]:
-        raise NtuplemlError(f"{where}: it moves values between variables, targets and spectators, which is not read")
+        raise node.error("it moves values between variables, targets and spectators, which is not read")
     for places in (inputs, outputs):
         if len(set(places)) != len(places) or any(
             place.kind == "Variable" and place.number >= num_variables for place in places
         ):
-            raise NtuplemlError(f"{where}: its Selection repeats a variable, or names one too many")
+            raise node.error("its Selection repeats a variable, or names one too many")
     return _Selection(inputs, outputs)
 
 
-def _read_places(block: Element, tag: str, root: Element, where: str) -> list[_Place]:
+def _read_places(block: Node, root: Node) -> list[_Place]:
     """TMVA identifies a variable by its label or its expression, and takes the first that fits."""
     places = []
-    for element in children(block, tag, where, integer(block, f"N{tag}s", where)):
-        kind = attribute(element, "Type", where)
+    for node in block.children(block.tag, block.integer(f"N{block.tag}s")):
+        kind = node.text("Type")
         if kind not in _TYPES:
-            raise NtuplemlError(f"{where}: unknown type '{one_line(kind, 40)}'{did_you_mean(kind, _TYPES)}")
-        label, expression = attribute(element, "Label", where), attribute(element, "Expression", where)
-        group = root.find(_TYPES[kind])
-        candidates = [] if group is None else list(group)
-        for index, candidate in enumerate(candidates):
-            if candidate.get("Label") == label or candidate.get("Expression") == expression:
-                places.append(_Place(kind, index))
-                break
-        else:
-            names = [candidate.get("Label", "") for candidate in candidates]
-            message = f"{where}: it selects {kind.lower()} '{one_line(label, 40)}', which the file does not have"
-            raise NtuplemlError(message + did_you_mean(label, names))
+            raise block.error(f"unknown type '{one_line(kind, 40)}'{did_you_mean(kind, _TYPES)}")
+        label, expression = node.text("Label"), node.text("Expression")
+        candidates = list(root.element.iterfind(f"{_TYPES[kind]}/*"))
+        found = (
+            index
+            for index, candidate in enumerate(candidates)
+            if candidate.get("Label") == label or candidate.get("Expression") == expression
+        )
+        number = next(found, None)
+        if number is None:
+            hint = did_you_mean(label, [candidate.get("Label", "") for candidate in candidates])
+            raise block.error(f"it selects {kind.lower()} '{one_line(label, 40)}', which the file does not have{hint}")
+        places.append(_Place(kind, number))
     return places
 
 
-def _read(
-    element: Element, selection: _Selection, kind: str, reference_class: int | None, where: str
-) -> Transformation | None:
+def _read(node: Node, selection: _Selection, kind: str, reference_class: int | None) -> Transformation | None:
     """What a transformation does to the variables, or to the targets; None where it does nothing to them."""
     positions = selection.positions(kind)
     if not positions:
         return None
     inputs, outputs = selection.places(kind)
-    name = element.get("Name")
+    name = node.get("Name")
     if name == "Normalize":
-        minimum, maximum = _read_ranges(element, len(selection.inputs), reference_class, where)
+        minimum, maximum = _read_ranges(node, len(selection.inputs), reference_class)
         return Normalize(inputs, minimum[positions], maximum[positions], outputs)
     if name in ("Gauss", "Uniform"):
-        gaussian = attribute(element, "FlatOrGauss", where) != "Flat"
-        blocks = _read_variable_blocks(element, len(selection.inputs), where)
-        chosen = [_cumulative_block(blocks[position], reference_class, where) for position in positions]
-        distributions = [read_pdf(child(block, "PDF", where), where, normalize=False) for block in chosen]
-        if not all(distribution.interpolated for distribution in distributions):
-            raise NtuplemlError(
-                f"{where}: its distributions are not interpolated (InterpolMethod 0), which is not read"
-            )
-        histograms = tuple(distribution.histogram for distribution in distributions)
+        gaussian = node.text("FlatOrGauss") != "Flat"
+        histograms = _read_cumulatives(node, len(selection.inputs), positions, reference_class)
         return Cumulative(inputs, histograms, gaussian, outputs)
     if len(positions) != len(selection.inputs):
-        raise NtuplemlError(f"{where}: it mixes variables with targets or spectators, which TMVA cannot apply")
+        raise node.error("it mixes variables with targets or spectators, which TMVA cannot apply")
     if name == "Rearrange":
         return Rearrange(inputs, outputs)
-    mean, matrix = _read_linear(element, len(inputs), reference_class, where)
+    mean, matrix = _read_linear(node, len(inputs), reference_class)
     return Linear(inputs, mean, matrix, outputs)
 
 
-def _of_class(entries: list[Element], reference_class: int | None, what: str, where: str) -> Element:
+def _of_class(entries: Sequence[Node], reference_class: int | None, what: str, node: Node) -> Node:
     """The entry of a class; of all classes together, the last one, where that class has none."""
     if not entries:
-        raise NtuplemlError(f"{where}: it has no {what}; the file is damaged")
-    if reference_class is None or reference_class >= len(entries):
-        return entries[-1]
-    return entries[reference_class]
+        raise node.error(f"it has no {what}; the file is damaged")
+    return entries[-1 if reference_class is None or reference_class >= len(entries) else reference_class]
 
 
-def _by_class_index(element: Element, tag: str, where: str) -> list[Element]:
+def _by_class_index(node: Node, tag: str) -> list[Node]:
     """Children in the order of their `ClassIndex`, which must run from 0."""
-    found = element.findall(tag)
-    indices = [integer(entry, "ClassIndex", where) for entry in found]
-    if sorted(indices) != list(range(len(found))):
-        raise NtuplemlError(f"{where}: the ClassIndex of its {tag} do not run from 0; the file is damaged")
-    return [found[indices.index(index)] for index in range(len(found))]
+    found = {entry.integer("ClassIndex"): entry for entry in node.children(tag)}
+    if sorted(found) != list(range(len(node.children(tag)))):
+        raise node.error(f"the ClassIndex of its {tag} do not run from 0; the file is damaged")
+    return [found[index] for index in range(len(found))]
 
 
-def _read_ranges(
-    element: Element, size: int, reference_class: int | None, where: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _read_ranges(node: Node, size: int, reference_class: int | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Minimum and maximum of each selected value."""
-    entry = _of_class(_by_class_index(element, "Class", where), reference_class, "Class", where)
-    if element.find("Selection") is None:
-        variables = child(entry, "Variables", where).findall("Variable")
-        targets = entry.find("Targets")
-        ranges = [(integer(item, "VarIndex", where), item) for item in variables]
-        for item in [] if targets is None else targets.findall("Target"):
-            ranges.append((len(variables) + integer(item, "TargetIndex", where), item))
+    entry = _of_class(_by_class_index(node, "Class"), reference_class, "Class", node)
+    if node.has("Selection"):
+        ranges = [(item.integer("Index"), item) for item in entry.child("Ranges").children("Range")]
     else:
-        ranges = [(integer(item, "Index", where), item) for item in child(entry, "Ranges", where).findall("Range")]
+        variables = entry.child("Variables").children("Variable")
+        targets = entry.child("Targets").children("Target") if entry.has("Targets") else []
+        ranges = [(item.integer("VarIndex"), item) for item in variables]
+        ranges += [(len(variables) + item.integer("TargetIndex"), item) for item in targets]
     if sorted(index for index, _ in ranges) != list(range(size)):
-        raise NtuplemlError(f"{where}: it has {len(ranges)} ranges for {size} selected values; the file is damaged")
+        raise node.error(f"it has {len(ranges)} ranges for {size} selected values; the file is damaged")
     limits = np.zeros((2, size))
     for index, item in ranges:
-        limits[:, index] = number(item, "Min", where), number(item, "Max", where)
+        limits[:, index] = item.number("Min"), item.number("Max")
     return limits[0], limits[1]
 
 
-def _read_variable_blocks(element: Element, size: int, where: str) -> list[Element]:
-    found = element.findall("Variable")
-    if [integer(block, "VarIndex", where) for block in found] != list(range(size)):
-        raise NtuplemlError(f"{where}: its VarIndex do not run from 0 to {size - 1}; the file is damaged")
-    return found
+def _read_cumulatives(
+    node: Node, size: int, positions: Sequence[int], reference_class: int | None
+) -> tuple[Histogram, ...]:
+    blocks = node.children("Variable")
+    if [block.integer("VarIndex") for block in blocks] != list(range(size)):
+        raise node.error(f"its VarIndex do not run from 0 to {size - 1}; the file is damaged")
+    densities = []
+    for position in positions:
+        entries = [block for block in blocks[position].children("*") if block.tag.startswith("CumulativePDF_cls")]
+        chosen = _of_class(entries, reference_class, "CumulativePDF", node)
+        densities.append(read_pdf(chosen.child("PDF"), normalize=False))
+    if not all(density.interpolated for density in densities):
+        raise node.error("its distributions are not interpolated (InterpolMethod 0), which is not read")
+    return tuple(density.histogram for density in densities)
 
 
-def _cumulative_block(block: Element, reference_class: int | None, where: str) -> Element:
-    entries = [entry for entry in block if entry.tag.startswith("CumulativePDF_cls")]
-    return _of_class(entries, reference_class, "CumulativePDF", where)
-
-
-def _read_linear(
-    element: Element, size: int, reference_class: int | None, where: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _read_linear(node: Node, size: int, reference_class: int | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and matrix: principal components subtract the mean, and their eigenvectors are the matrix' rows."""
-    if element.get("Name") == "Decorrelation":
-        entry = _of_class(element.findall("Matrix"), reference_class, "Matrix", where)
-        return np.zeros(size), _read_matrix(entry, "Columns", size, where)
-    statistics = _by_class_index(element, "Statistics", where)
-    eigenvectors = _by_class_index(element, "Eigenvectors", where)
+    if node.get("Name") == "Decorrelation":
+        entry = _of_class(node.children("Matrix"), reference_class, "Matrix", node)
+        return np.zeros(size), _read_matrix(entry, "Rows", "Columns", size)
+    statistics, eigenvectors = _by_class_index(node, "Statistics"), _by_class_index(node, "Eigenvectors")
     if len(statistics) != len(eigenvectors):
-        raise NtuplemlError(f"{where}: it has {len(statistics)} Statistics but {len(eigenvectors)} Eigenvectors")
-    entry = _of_class(statistics, reference_class, "Statistics", where)
-    if integer(entry, "NRows", where) != size:
-        raise NtuplemlError(f"{where}: Statistics are of {entry.get('NRows')} values, but {size} are selected")
-    mean = numbers(entry.text, size, "Statistics", where)
-    entry = _of_class(eigenvectors, reference_class, "Eigenvectors", where)
-    return mean, _read_matrix(entry, "NCols", size, where).T
+        raise node.error(f"it has {len(statistics)} Statistics but {len(eigenvectors)} Eigenvectors")
+    entry = _of_class(statistics, reference_class, "Statistics", node)
+    if entry.integer("NRows") != size:
+        raise node.error(f"Statistics are of {entry.get('NRows')} values, but {size} are selected")
+    mean = entry.numbers(size)
+    entry = _of_class(eigenvectors, reference_class, "Eigenvectors", node)
+    return mean, _read_matrix(entry, "NRows", "NCols", size).T
 
 
-def _read_matrix(entry: Element, columns: str, size: int, where: str) -> NDArray[np.float64]:
-    rows = "Rows" if columns == "Columns" else "NRows"
-    shape = integer(entry, rows, where), integer(entry, columns, where)
+def _read_matrix(entry: Node, rows: str, columns: str, size: int) -> NDArray[np.float64]:
+    shape = entry.integer(rows), entry.integer(columns)
     if shape != (size, size):
-        raise NtuplemlError(f"{where}: {entry.tag} is {shape[0]} × {shape[1]}, where {size} × {size} is needed")
-    return numbers(entry.text, size * size, entry.tag, where).reshape(size, size)
+        raise entry.error(f"{entry.tag} is {shape[0]} × {shape[1]}, where {size} × {size} is needed")
+    return entry.numbers(size * size).reshape(size, size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree
 from xml.parsers import expat
 
@@ -14,7 +14,7 @@ import numpy as np
 from ntupleml.errors import NtuplemlError, did_you_mean, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from xml.etree.ElementTree import Element
 
     from numpy.typing import NDArray
@@ -38,7 +38,7 @@ class _Builder(ElementTree.TreeBuilder):
         raise _DocumentType
 
 
-def read_xml(path: str | Path) -> Element:
+def read_xml(path: str | Path) -> Node:
     """Root element of an XML file.
 
     Neither entities nor anything outside the file is ever read, and nesting costs no stack.
@@ -49,13 +49,13 @@ def read_xml(path: str | Path) -> Element:
         If there is no such file, it is no XML, is cut off, or declares a document type.
     """
     try:
-        return _parse(path)
+        return Node(_parse(path), str(path))
     except ElementTree.ParseError as error:
         if error.code != _INVALID_TOKEN or _is_utf_8(path):
             raise _damaged(path, error) from None
     # TMVA writes texts as it gets them and names no encoding: "µm" of a unit may be a single byte.
     try:
-        return _parse(path, "iso-8859-1")
+        return Node(_parse(path, "iso-8859-1"), str(path))
     except ElementTree.ParseError as error:
         raise _damaged(path, error) from None
 
@@ -100,173 +100,90 @@ def _damaged(path: str | Path, error: Exception) -> NtuplemlError:
     return NtuplemlError(f"{path}: not an XML file, or cut off or damaged: {one_line(error)}")
 
 
-def child(element: Element, tag: str, where: str) -> Element:
-    """The one child of a name.
+class Node(NamedTuple):
+    """An element of a file and its place there, with which the errors of its methods begin."""
 
-    Raises
-    ------
-    NtuplemlError
-        If there is none, or more than one.
-    """
-    found = element.findall(tag)
-    if len(found) != 1:
-        number = "no" if not found else str(len(found))
-        raise NtuplemlError(
-            f"{where}: {number} {tag} in {element.tag}, where one is needed"
-            + ("" if found else did_you_mean(tag, dict.fromkeys(one_line(other.tag, 40) for other in element)))
-        )
-    return found[0]
+    element: Element
+    where: str
 
+    @property
+    def tag(self) -> str:
+        """Name of the element."""
+        return self.element.tag
 
-def children(element: Element, tag: str, where: str, count: int | None = None) -> list[Element]:
-    """All children of a name, of which there must be as many as the file says elsewhere.
+    def error(self, problem: str) -> NtuplemlError:
+        """The error that something is wrong here."""
+        return NtuplemlError(f"{self.where}: {problem}")
 
-    Raises
-    ------
-    NtuplemlError
-        If `count` is given and there are more or fewer.
-    """
-    found = element.findall(tag)
-    if count is not None and len(found) != count:
-        raise NtuplemlError(
-            f"{where}: {element.tag} has {len(found)} {tag}, but the file says that there are {count}; it is damaged"
-        )
-    return found
+    def at(self, place: str) -> Node:
+        """The same element, its place told more precisely."""
+        return Node(self.element, f"{self.where}: {place}")
 
+    def get(self, name: str, default: str = "") -> str:
+        """Text of an attribute that need not be there."""
+        return self.element.get(name, default)
 
-def attribute(element: Element, name: str, where: str) -> str:
-    """Text of an attribute.
+    def has(self, tag: str) -> bool:
+        """Whether there is a child of a name."""
+        return self.element.find(tag) is not None
 
-    Raises
-    ------
-    NtuplemlError
-        If the element has none of that name.
-    """
-    text = element.get(name)
-    if text is None:
-        raise NtuplemlError(f"{where}: {element.tag} has no attribute {name}{did_you_mean(name, element.attrib)}")
-    return text
+    def child(self, tag: str) -> Node:
+        """The one child of a name; refused where there is none, or more than one."""
+        found = self.element.findall(tag)
+        if len(found) != 1:
+            number = "no" if not found else str(len(found))
+            others = dict.fromkeys(one_line(other.tag, 40) for other in self.element)
+            hint = "" if found else did_you_mean(tag, others)
+            raise self.error(f"{number} {tag} in {self.tag}, where one is needed{hint}")
+        return Node(found[0], self.where)
 
+    def children(self, tag: str, count: int | None = None) -> list[Node]:
+        """All children of a name, of which there must be `count`, if the file says so elsewhere."""
+        found = [Node(element, self.where) for element in self.element.iterfind(tag)]
+        if count is not None and len(found) != count:
+            raise self.error(
+                f"{self.tag} has {len(found)} {tag}, but the file says that there are {count}; it is damaged"
+            )
+        return found
 
-def number(element: Element, name: str, where: str, *, default: float | None = None) -> float:
-    """A finite number in an attribute.
+    def text(self, name: str) -> str:
+        """Text of an attribute that must be there."""
+        text = self.element.get(name)
+        if text is None:
+            raise self.error(f"{self.tag} has no attribute {name}{did_you_mean(name, self.element.attrib)}")
+        return text
 
-    Parameters
-    ----------
-    name : str
-        Of the attribute.
-    default : float, optional
-        Value where the attribute is not there; without it, that is an error.
+    def number(self, name: str) -> float:
+        """A finite number in an attribute."""
+        return self._finite(self.text(name), f"{self.tag} {name}")
 
-    Raises
-    ------
-    NtuplemlError
-        If it is not a number, or NaN or infinite.
-    """
-    text = element.get(name)
-    if text is None and default is not None:
-        return default
-    return parse_number(attribute(element, name, where), f"{element.tag} {name}", where)
+    def integer(self, name: str, *, minimum: int = 0, maximum: int | None = None, default: int | None = None) -> int:
+        """An integer in an attribute, within bounds; `default` where the attribute is not there."""
+        if default is not None and name not in self.element.attrib:
+            return default
+        text = self.text(name)
+        if not _INTEGER.fullmatch(text) or int(text) < minimum or (maximum is not None and int(text) > maximum):
+            bounds = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+            raise self.error(f"{self.tag} {name} is '{one_line(text, 40)}'; an integer {bounds} is needed")
+        return int(text)
 
+    def numbers(self, count: int) -> NDArray[np.float64]:
+        """Finite numbers of the element's text, separated by white space, of which there must be `count`."""
+        words = (self.element.text or "").split()
+        if len(words) != count:
+            raise self.error(f"{self.tag} has {len(words)} numbers, where {count} are needed; the file is damaged")
+        return np.array([self._finite(word, self.tag) for word in words], dtype=np.float64)
 
-def integer(
-    element: Element, name: str, where: str, *, minimum: int = 0, maximum: int | None = None, default: int | None = None
-) -> int:
-    """An integer in an attribute, within bounds.
-
-    Raises
-    ------
-    NtuplemlError
-        If it is not an integer, or outside the bounds.
-    """
-    text = element.get(name)
-    if text is None and default is not None:
-        return default
-    text = attribute(element, name, where)
-    bounds = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-    if not _INTEGER.fullmatch(text) or int(text) < minimum or (maximum is not None and int(text) > maximum):
-        raise NtuplemlError(f"{where}: {element.tag} {name} is '{one_line(text, 40)}'; an integer {bounds} is needed")
-    return int(text)
-
-
-def parse_number(text: str, what: str, where: str) -> float:
-    """A finite number of a text, which TMVA's own reading would take as it is.
-
-    Parameters
-    ----------
-    what : str
-        What the number is, for messages.
-
-    Raises
-    ------
-    NtuplemlError
-        If it is not a number, or NaN or infinite.
-    """
-    if _FLOAT.fullmatch(text) and math.isfinite(value := float(text)):
-        return value
-    reason = "not finite" if _NOT_FINITE.fullmatch(text) or _FLOAT.fullmatch(text) else "not a number"
-    raise NtuplemlError(f"{where}: {what} is '{one_line(text, 40)}', {reason}")
-
-
-def numbers(text: str | None, count: int, what: str, where: str) -> NDArray[np.float64]:
-    """Finite numbers of a text, separated by white space.
-
-    Parameters
-    ----------
-    text : str or None
-        Of an element; None where it is empty.
-    count : int
-        How many there must be.
-    what : str
-        What the numbers are, for messages.
-
-    Returns
-    -------
-    array of float64, shape (count,)
-
-    Raises
-    ------
-    NtuplemlError
-        If there are more or fewer, or one is not a finite number.
-    """
-    words = (text or "").split()
-    if len(words) != count:
-        raise NtuplemlError(f"{where}: {what} has {len(words)} numbers, where {count} are needed; the file is damaged")
-    return np.array([parse_number(word, what, where) for word in words], dtype=np.float64)
-
-
-def chosen_option(root: Element, name: str, known: Sequence[str], where: str) -> str:
-    """Value of one of the method's options, from those that it can have.
-
-    Parameters
-    ----------
-    root : Element
-        The file's `MethodSetup`.
-    known : sequence of str
-        Its values, of which the first is TMVA's default, where the file does not have the option.
-
-    Raises
-    ------
-    NtuplemlError
-        If it has another value.
-    """
-    for option in root.iterfind("Options/Option"):
-        if option.get("name") == name:
-            value = (option.text or "").strip()
-            if value not in known:
-                raise NtuplemlError(f"{where}: unknown {name} '{one_line(value, 40)}'{did_you_mean(value, known)}")
+    def _finite(self, text: str, what: str) -> float:
+        """A number, of which TMVA's own reading would take any text."""
+        if _FLOAT.fullmatch(text) and math.isfinite(value := float(text)):
             return value
-    return known[0]
+        reason = "not finite" if _NOT_FINITE.fullmatch(text) or _FLOAT.fullmatch(text) else "not a number"
+        raise self.error(f"{what} is '{one_line(text, 40)}', {reason}")
 
 
 def boolean_option(options: Mapping[str, str], name: str, default: bool, where: str) -> bool:
-    """Value of an option that is on or off.
-
-    Raises
-    ------
-    NtuplemlError
-        If it is neither.
-    """
+    """Value of an option that is on or off."""
     text = options.get(name, str(default)).strip()
     values = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
     if text.lower() not in values:
