@@ -69,13 +69,12 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ("NumEpoch=5", r"no option 'NumEpoch' of kPyKeras; nearest: 'NumEpochs'"),
-            ("NumEpochs", r"option NumEpochs needs a value: NumEpochs=…"),
-            ("!NumEpochs=5", r"option NumEpochs needs a value"),
-            ("NumEpochs=many", r"option NumEpochs: 'many' is not a whole number"),
-            ("BatchSize=0", r"option BatchSize: 0 is too small; give at least 1"),
-            ("NumEpochs=5:numepochs=6", r"option NumEpochs is given twice"),
-            ("SaveBestOnly=perhaps", r"option SaveBestOnly: 'perhaps' is neither True nor False"),
+            ("NumEpoch=5", r"kPyKeras has no option 'NumEpoch'; nearest: 'NumEpochs'"),
+            ("NumEpochs", r"option 'NumEpochs' is not a flag and needs a value, e.g. NumEpochs=100"),
+            ("!NumEpochs=5", r"no option '!NumEpochs'; nearest: 'NumEpochs'"),
+            ("NumEpochs=many", r"NumEpochs=many: not an integer"),
+            ("BatchSize=0", r"BatchSize=0: at least 1 is needed"),
+            ("SaveBestOnly=perhaps", r"SaveBestOnly=perhaps: neither True nor False"),
             ("VarTransform=D", r"option VarTransform: .* not with 'D'"),
             ("LearningRateSchedule=5", r"LearningRateSchedule: '5' is not an epoch and a learning rate"),
             ("LearningRateSchedule=5,-1", r"LearningRateSchedule: '5,-1' is not"),
@@ -90,6 +89,10 @@ class TestOptions:
             settings_of(options)
         assert str(error.value).startswith("training.yaml: ")
         assert "\n" not in str(error.value)
+
+    def test_the_last_of_several_values_counts_as_in_tmva(self, caplog: pytest.LogCaptureFixture) -> None:
+        assert settings_of("NumEpochs=5:numepochs=6").epochs == 6
+        assert "NumEpochs is set twice; 6 counts" in caplog.text
 
     def test_refused_options_may_be_off(self) -> None:
         assert settings_of("!ContinueTraining:IgnoreNegWeightsInTraining=False:UserCode=") == PyKerasSettings()
@@ -232,6 +235,8 @@ def test_a_network_of_other_inputs_is_refused(make_config: Make, tmp_path: Path)
 
 def test_all_options_are_read_before_anything_is_trained(make_config: Make) -> None:
     config = make_config()
-    with pytest.raises(NtuplemlError, match=r"training\.yaml: tmva\.methods: 'second': no option 'NumEpoch'"):
+    with pytest.raises(
+        NtuplemlError, match=r"training\.yaml: tmva\.methods: 'second': kPyKeras has no option 'NumEpoch'"
+    ):
         train_pykeras_methods(config, 0, [method(name="first"), method("NumEpoch=3", "second")], where="training.yaml")
     assert not model_files(config.output_path, 0, Method("tmva", "first", "kPyKeras")).record.exists()

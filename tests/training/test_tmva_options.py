@@ -7,13 +7,17 @@ from hypothesis import given
 from hypothesis.strategies import integers, sampled_from, text
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.tmva.bdt_options import BDT_OPTIONS
-from ntupleml.training.tmva_options import bdt_settings, read_bdt_options
+from ntupleml.tmva.options import BDT_OPTIONS, read_options
+from ntupleml.training.tmva_options import bdt_settings
 
 HTT_ML = (
     "!H:!V:NTrees=1500:BoostType=Grad:Shrinkage=0.10:UseBaggedBoost:BaggedSampleFraction=0.5:nCuts=50:MaxDepth=3:"
     "SeparationType=GiniIndex"
 )
+
+
+def read_bdt_options(text: str, where: str) -> dict[str, str]:
+    return read_options(text, BDT_OPTIONS, "TMVA's trees have", where)
 
 
 def test_the_options_of_htt_ml() -> None:

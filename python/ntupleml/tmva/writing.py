@@ -13,7 +13,7 @@ from ntupleml import __version__
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError
 from ntupleml.forests.forest import LEAF
-from ntupleml.tmva.bdt_options import bdt_option_values
+from ntupleml.tmva.options import bdt_option_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ntupleml.artifacts import Method, read_keras_file
-from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.errors import NtuplemlError
+from ntupleml.tmva.options import Option, read_options
 from ntupleml.training.keras_training import TrainingOptions, train_keras
 
 if TYPE_CHECKING:
@@ -21,34 +22,31 @@ log = logging.getLogger(__name__)
 
 #: Options that decide how the network is trained.
 _USED = (
-    "FilenameModel",
-    "NumEpochs",
-    "BatchSize",
-    "SaveBestOnly",
-    "TriesEarlyStopping",
-    "LearningRateSchedule",
-    "VarTransform",
+    Option("FilenameModel"),
+    Option("NumEpochs", "integer", "100"),
+    Option("BatchSize", "integer", "100"),
+    Option("SaveBestOnly", "flag"),
+    Option("TriesEarlyStopping", "integer", "-1"),
+    Option("LearningRateSchedule", default="50,0.01;70,0.005"),
+    Option("VarTransform", default="N"),
 )
 #: Options of MethodPyKeras and MethodBase that have no meaning here.
 _WITHOUT_MEANING = (
-    "CreateMVAPdfs",
-    "FilenameTrainedModel",
-    "GpuOptions",
-    "NumThreads",
-    "TensorBoard",
-    "ValidationSize",
+    Option("CreateMVAPdfs", "flag"),
+    *map(Option, ("FilenameTrainedModel", "GpuOptions", "NumThreads", "TensorBoard", "ValidationSize")),
 )
 #: Options of how much is printed.
-_SILENT = ("H", "V", "Verbose", "VerbosityLevel")
+_SILENT = (Option("H", "flag"), Option("V", "flag"), Option("Verbose"), Option("VerbosityLevel"))
 #: Options that cannot be followed, and why.
 _REFUSED = {
-    "UserCode": "code from a file is never run; write the network as .keras file",
-    "ContinueTraining": "trainings of TMVA are not continued; train anew, or use the network of keras_training.py",
-    "IgnoreNegWeightsInTraining": "networks are trained with negative weights as they are; cut these events away",
+    Option("UserCode"): "code from a file is never run; write the network as .keras file",
+    Option("ContinueTraining", "flag"): (
+        "trainings of TMVA are not continued; train anew, or use the network of keras_training.py"
+    ),
+    Option("IgnoreNegWeightsInTraining", "flag"): (
+        "networks are trained with negative weights as they are; cut these events away"
+    ),
 }
-#: TMVA's flags.
-_FLAGS = ("H", "V", "SaveBestOnly", "ContinueTraining", "CreateMVAPdfs", "IgnoreNegWeightsInTraining")
-_TRUE, _FALSE = ("1", "true", "t", "ktrue"), ("0", "false", "f", "kfalse")
 _PREPROCESSING = {
     "": "identity",
     "none": "identity",
@@ -159,11 +157,13 @@ def pykeras_settings(options: str, fold: int, where: str) -> PyKerasSettings:
     >>> pykeras_settings("!H:NumEpochs=20:VarTransform=N", 0, "training.yaml").preprocessing
     'min_max_scaler'
     """
-    given = _split(options.replace("{fold}", str(fold)), where)
-    for name, reason in _REFUSED.items():
-        if name in given and given[name].lower() not in (*_FALSE, ""):
-            raise NtuplemlError(f"{where}: option {name}: {reason}")
-    unused = [name for name in given if name in _WITHOUT_MEANING and given[name].lower() not in _FALSE]
+    known = (*_USED, *_WITHOUT_MEANING, *_SILENT, *_REFUSED)
+    given = read_options(options.replace("{fold}", str(fold)), known, "kPyKeras has", where)
+    is_on = {name for name, value in given.items() if value.lower() not in ("", "0", "f", "false", "kfalse")}
+    for option, reason in _REFUSED.items():
+        if option.name in is_on:
+            raise NtuplemlError(f"{where}: option {option.name}: {reason}")
+    unused = [name for name in given if name in is_on and any(name == option.name for option in _WITHOUT_MEANING)]
     remarks = [f"without a meaning here: {', '.join(unused)}"] if unused else []
     model = given.get("FilenameModel", "")
     if Path(model).suffix in (".h5", ".hdf5"):
@@ -176,7 +176,7 @@ def pykeras_settings(options: str, fold: int, where: str) -> PyKerasSettings:
         model=_checked(model, where),
         epochs=_whole(given, "NumEpochs", 1, where),
         batch_size=_whole(given, "BatchSize", 1, where),
-        save_best_only=None if "SaveBestOnly" not in given else given["SaveBestOnly"].lower() in _TRUE,
+        save_best_only=None if "SaveBestOnly" not in given else "SaveBestOnly" in is_on,
         early_stopping=_whole(given, "TriesEarlyStopping", None, where),
         learning_rates=_learning_rates(given.get("LearningRateSchedule", ""), where),
         preprocessing=_preprocessing(given.get("VarTransform"), where),
@@ -184,44 +184,10 @@ def pykeras_settings(options: str, fold: int, where: str) -> PyKerasSettings:
     )
 
 
-def _split(options: str, where: str) -> dict[str, str]:
-    """Options by their proper names; flags have the values true and false."""
-    known = {name.lower(): name for name in (*_USED, *_WITHOUT_MEANING, *_SILENT, *_REFUSED)}
-    given = {}
-    for part in filter(None, (part.strip() for part in options.split(":"))):
-        text, equals, value = part.partition("=")
-        name = text.strip().removeprefix("!")
-        if name.lower() not in known:
-            raise NtuplemlError(f"{where}: no option '{name}' of kPyKeras{did_you_mean(name, known.values())}")
-        proper = known[name.lower()]
-        if proper in given:
-            raise NtuplemlError(f"{where}: option {proper} is given twice; leave one out")
-        given[proper] = _value(proper, text.strip().startswith("!"), value.strip() if equals else None, where)
-    return given
-
-
-def _value(name: str, negated: bool, value: str | None, where: str) -> str:
-    if name not in _FLAGS:
-        if negated or value is None:
-            raise NtuplemlError(f"{where}: option {name} needs a value: {name}=…")
-        return value
-    if value is None:
-        return "false" if negated else "true"
-    if value.lower() not in (*_TRUE, *_FALSE) or negated:
-        raise NtuplemlError(f"{where}: option {name}: '{value}' is neither True nor False; write {name} or !{name}")
-    return value
-
-
 def _whole(given: Mapping[str, str], name: str, smallest: int | None, where: str) -> int | None:
-    if name not in given:
-        return None
-    try:
-        number = int(given[name])
-    except ValueError:
-        raise NtuplemlError(f"{where}: option {name}: '{given[name]}' is not a whole number") from None
-    if smallest is not None and number < smallest:
-        raise NtuplemlError(f"{where}: option {name}: {number} is too small; give at least {smallest}")
-    return number
+    if name in given and smallest is not None and int(given[name]) < smallest:
+        raise NtuplemlError(f"{where}: {name}={given[name]}: at least {smallest} is needed")
+    return int(given[name]) if name in given else None
 
 
 def _learning_rates(text: str, where: str) -> dict[int, float]:
