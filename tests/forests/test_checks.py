@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ntupleml.forests import Forest, PreselectionCut
-from ntupleml.forests.checks import forest_fault, levels
+from ntupleml.forests.forest import forest_fault, levels
 from ntupleml.forests.kernel import evaluate
 
 

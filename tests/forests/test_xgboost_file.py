@@ -12,9 +12,8 @@ import pytest
 import xgboost
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.forests.ubjson import read_ubjson
 from ntupleml.forests.xgboost import forest_of_xgboost
-from ntupleml.forests.xgboost_file import json_for_xgboost, parse_xgboost, read_xgboost
+from ntupleml.forests.xgboost_file import json_for_xgboost, parse_xgboost, read_ubjson, read_xgboost
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ import pytest
 
 from ntupleml.onnx_models.contract import INPUT, OUTPUT, GraphInput, contract_model
 from ntupleml.onnx_models.graph import GraphBuilder
-from ntupleml.onnx_models.tmva_likelihood import likelihood_nodes
+from ntupleml.onnx_models.tmva_bodies import likelihood_nodes
 from ntupleml.onnx_models.tmva_method import tmva_to_onnx
 from ntupleml.tmva.method import Density, Histogram, Likelihood, Normalize
 from ntupleml.tmva.reading import read_weights

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from ntupleml.onnx_models.contract import INPUT, OUTPUT, GraphInput, contract_model
 from ntupleml.onnx_models.graph import GraphBuilder
+from ntupleml.onnx_models.tmva_bodies import boost_nodes, discriminant_nodes, mlp_nodes
 from ntupleml.onnx_models.tmva_method import tmva_to_onnx
-from ntupleml.onnx_models.tmva_networks import boost_nodes, discriminant_nodes, mlp_nodes
 from ntupleml.tmva.method import Boosted, LinearDiscriminant, Mlp
 from ntupleml.tmva.reading import read_weights
 

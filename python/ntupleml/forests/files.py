@@ -13,8 +13,7 @@ import numpy as np
 
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError, did_you_mean, one_line
-from ntupleml.forests.checks import forest_fault
-from ntupleml.forests.forest import Forest, PreselectionCut
+from ntupleml.forests.forest import Forest, PreselectionCut, forest_fault
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

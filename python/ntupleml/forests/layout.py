@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.forests.checks import forest_fault, levels
-from ntupleml.forests.forest import FIRST_OBLIQUE, LEAF
+from ntupleml.forests.forest import FIRST_OBLIQUE, LEAF, forest_fault, levels, trees_of_nodes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -108,7 +107,7 @@ def prepare(forest: Forest) -> PreparedForest:
     if (fault := forest_fault(forest)) is not None:
         raise ValueError(f"no valid forest: {fault}")
     by_level = levels(forest)
-    columns, cuts, oblique = _oblique_columns(forest, by_level)
+    columns, cuts, oblique = _oblique_columns(forest)
     nodes = _Nodes(forest.features != LEAF, forest.left.astype(np.int64), forest.right.astype(np.int64), forest.values)
     kinds, first_nodes, first_step = _steps(forest.roots, nodes, by_level)
     pieces, leaves = _pieces(nodes, kinds, first_nodes)
@@ -162,19 +161,12 @@ def _leaf_type(values: NDArray[np.float64]) -> type[np.floating[Any]]:
         return np.float32 if np.array_equal(values.astype(np.float32), values) else np.float64
 
 
-def _oblique_columns(
-    forest: Forest, by_level: list[NDArray[np.int64]]
-) -> tuple[NDArray[np.int64], NDArray[np.float32], _Oblique]:
+def _oblique_columns(forest: Forest) -> tuple[NDArray[np.int64], NDArray[np.float32], _Oblique]:
     """Column and cut of each node, where the oblique cuts of a tree have the columns after the inputs."""
     columns = np.where(forest.features == LEAF, 0, forest.features).astype(np.int64)
     cuts = np.where(forest.features == LEAF, 0, forest.cuts).astype(np.float32)
-    trees = np.zeros(len(columns), dtype=np.int64)
-    trees[forest.roots] = np.arange(forest.num_trees)
-    for level in by_level:
-        inner = level[forest.features[level] != LEAF]
-        trees[forest.left[inner]] = trees[forest.right[inner]] = trees[inner]
-    reached = np.concatenate(by_level)
-    nodes = reached[forest.features[reached] <= FIRST_OBLIQUE]
+    trees = trees_of_nodes(forest)
+    nodes = np.flatnonzero((trees >= 0) & (forest.features <= FIRST_OBLIQUE))
     nodes = nodes[np.argsort(trees[nodes], kind="stable")]
     numbers = np.bincount(trees[nodes], minlength=forest.num_trees)
     first = np.concatenate([[0], np.cumsum(numbers)])

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.forests.checks import forest_fault
-from ntupleml.forests.forest import LEAF, Forest, Link
+from ntupleml.forests.forest import LEAF, Forest, Link, forest_fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

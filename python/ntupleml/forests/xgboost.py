@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, one_line
-from ntupleml.forests.checks import forest_fault
-from ntupleml.forests.forest import LEAF, Forest, Link
+from ntupleml.forests.forest import LEAF, Forest, Link, forest_fault
 from ntupleml.forests.xgboost_file import parse_xgboost
 
 if TYPE_CHECKING:

@@ -64,6 +64,7 @@ def contract_model(
         What the model was made from, e.g. ``"keras"``, ``"tmva"``, ``"forest"``, ``"lwtnn"``.
     dtype : type
         float32 or float64, of inputs and outputs.
+    opset, ir_version, ml_opset : int
     description : mapping, optional
         More for the metadata property: ``conditions``, ``missing``, ``record_hash``, …
     doc : str

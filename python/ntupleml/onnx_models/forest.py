@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from onnx import helper, numpy_helper
 
-from ntupleml.forests import FIRST_OBLIQUE, LEAF
+from ntupleml.forests.forest import FIRST_OBLIQUE, LEAF, trees_of_nodes
 from ntupleml.onnx_models.contract import INPUT, ML_DOMAIN, OUTPUT, GraphInput, contract_model
 from ntupleml.onnx_models.graph import GraphBuilder
 
@@ -140,14 +140,7 @@ class _Structure(NamedTuple):
 
 
 def _structure(forest: Forest) -> _Structure:
-    tree = np.full(len(forest.features), -1, dtype=np.int64)
-    level: NDArray[np.int64] = np.asarray(forest.roots, dtype=np.int64)
-    tree[level] = np.arange(forest.num_trees)
-    while len(level):
-        parents = level[forest.features[level] != LEAF]
-        daughters = np.concatenate([forest.left[parents], forest.right[parents]]).astype(np.int64)
-        tree[daughters] = np.tile(tree[parents], 2)
-        level = daughters
+    tree = trees_of_nodes(forest)
     reached = tree >= 0
     is_leaf = forest.features == LEAF
     inner, leaves = np.flatnonzero(reached & ~is_leaf), np.flatnonzero(reached & is_leaf)

@@ -22,11 +22,17 @@ IR_VERSION = 8
 
 @dataclass
 class GraphBuilder:
-    """Nodes and constants of a graph under construction; values are referred to by name."""
+    """Nodes and constants of a graph under construction; values are referred to by name.
 
-    #: In order of computation.
+    Attributes
+    ----------
+    nodes : list of onnx.NodeProto
+        In order of computation.
+    constants : list of onnx.TensorProto
+        The graph's initializers.
+    """
+
     nodes: list[onnx.NodeProto] = field(default_factory=list)
-    #: The graph's initializers.
     constants: list[onnx.TensorProto] = field(default_factory=list)
 
     def add(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:

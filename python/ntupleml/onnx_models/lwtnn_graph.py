@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class LwtnnGraph(GraphBuilder):
-    """Nodes and constants, with a prefix to every name; equal constants are kept once."""
+    """Nodes and constants, with a prefix to every name; equal constants are kept once.
+
+    Attributes
+    ----------
+    prefix : str
+    known : dict
+        Names of the constants so far, by type, shape and content.
+    """
 
     prefix: str = ""
-    #: Names of the constants so far, by type, shape and content.
     known: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)
 
     def add(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:

@@ -27,11 +27,17 @@ _END = np.iinfo(np.int64).max
 
 
 class SequenceValue(NamedTuple):
-    """Names of the values of a sequence in a graph; always in double precision, with at least one step."""
+    """Names of the values of a sequence in a graph; always in double precision, with at least one step.
 
-    #: Events × steps × width; anything beyond an event's length.
+    Attributes
+    ----------
+    steps : str
+        Events × steps × width; anything beyond an event's length.
+    length : str
+        Number of steps of each event that count, int64, shape (events,).
+    """
+
     steps: str
-    #: Number of steps of each event that count, int64, shape (events,).
     length: str
 
 
@@ -84,7 +90,14 @@ def step_output_nodes(graph: LwtnnGraph, value: SequenceValue) -> str:
 
 
 def sequence_layer_nodes(graph: LwtnnGraph, value: SequenceValue, layer: SequenceLayer) -> SequenceValue:
-    """Append a layer that turns a sequence into another."""
+    """Append a layer that turns a sequence into another.
+
+    Parameters
+    ----------
+    graph : LwtnnGraph
+    value : SequenceValue
+    layer : Recurrent or Convolution
+    """
     if isinstance(layer, Recurrent):
         return SequenceValue(_recurrent(graph, value, layer), value.length)
     return _convolution(graph, value, layer)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.onnx_models.quantile_nodes import quantile_nodes
+from ntupleml.onnx_models.special_functions import quantile_nodes
 
 if TYPE_CHECKING:
     from ntupleml.onnx_models.graph import GraphBuilder

@@ -10,8 +10,7 @@ from ntupleml.forests import Forest
 from ntupleml.onnx_models.contract import INPUT, OUTPUT, GraphInput, contract_model
 from ntupleml.onnx_models.forest import FOREST_ML_OPSET, forest_nodes
 from ntupleml.onnx_models.graph import GraphBuilder
-from ntupleml.onnx_models.tmva_likelihood import likelihood_nodes
-from ntupleml.onnx_models.tmva_networks import boost_nodes, discriminant_nodes, mlp_nodes
+from ntupleml.onnx_models.tmva_bodies import boost_nodes, discriminant_nodes, likelihood_nodes, mlp_nodes
 from ntupleml.onnx_models.tmva_transformations import target_nodes, transformation_nodes
 from ntupleml.tmva.method import Boosted, Likelihood, LinearDiscriminant, Mlp
 from ntupleml.tmva.networks import PyKeras

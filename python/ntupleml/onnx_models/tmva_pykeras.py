@@ -22,11 +22,13 @@ def pykeras_nodes(
 
     Parameters
     ----------
+    graph : GraphBuilder
     value : str
         Transformed variables, (events, n_inputs), of type `dtype`.
     pykeras : PyKeras
         Network and number of outputs. With one output of the method and several of the network (classification), it
         is the first, as in MethodPyKeras: the probability of the signal.
+    num_inputs : int
     dtype : type
         float32 or float64.
 
