@@ -6,9 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ntupleml.application_arguments import INPUT_FORMS, add_application_options, add_inputs, application_options
+from ntupleml.application_arguments import (
+    INPUT_FORMS,
+    add_application_options,
+    add_configs_and_inputs,
+    add_inputs,
+    application_options,
+    split_configs,
+)
 from ntupleml.commands.command import Command, add_configs, add_overwrite, true_or_false
-from ntupleml.config_arguments import add_configs_and_inputs, split_configs
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:

@@ -54,26 +54,14 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
 
 
 def positive_number(text: str) -> int:
-    """Number of an option.
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        If the text is no integer of at least 1.
-    """
+    """Whole number of an option, at least 1."""
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
     return int(text)
 
 
 def finite_number(text: str, *, at_least: float = -math.inf) -> float:
-    """Number of an option.
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        If the text is no finite number, or is below `at_least`.
-    """
+    """Finite number of an option."""
     try:
         value = float(text)
     except ValueError:
@@ -85,13 +73,7 @@ def finite_number(text: str, *, at_least: float = -math.inf) -> float:
 
 
 def true_or_false(text: str) -> bool:
-    """Value of an option that htt-ml's scripts write as True or False.
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        If it is neither.
-    """
+    """Value of an option that htt-ml's scripts write as True or False."""
     values = {"true": True, "false": False}
     if text.lower() not in values:
         raise argparse.ArgumentTypeError(f"'{text}' is neither True nor False")
