@@ -12,7 +12,7 @@ import numpy as np
 from ntupleml import __version__
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError
-from ntupleml.forests.forest import LEAF
+from ntupleml.forests.forest import LEAF, trees_of_nodes
 from ntupleml.tmva.options import bdt_option_values
 
 if TYPE_CHECKING:
@@ -61,12 +61,10 @@ def write_weights(
     variables: Sequence[str],
     minima: Sequence[float] | NDArray[np.floating[Any]],
     maxima: Sequence[float] | NDArray[np.floating[Any]],
-    kinds: Sequence[str] | None = None,
     options: Mapping[str, str] | None = None,
     num_training_events: int = 0,
     training_time: float = 0.0,
     missing: float | None = None,
-    creator: str = f"ntupleml {__version__}",
     overwrite: bool = False,
     where: str | None = None,
 ) -> None:
@@ -88,8 +86,6 @@ def write_weights(
         Formulas as TMVA takes them, ``label := formula`` where they have labels.
     minima, maxima : sequence of float, length n_inputs
         Of the training events.
-    kinds : sequence of str, optional
-        ``"F"`` or ``"I"`` for each variable; all ``"F"`` by default.
     options : mapping of str to str, optional
         Options that were set, by TMVA's names; the others are written with their defaults, and so are those of
         transformations, preselection and PDFs, which the file does not have.
@@ -123,7 +119,6 @@ def write_weights(
             where,
         )
     trees = _trees_in_order(forest, where)
-    kinds = kinds or ["F"] * len(variables)
     boost = {"BoostType": "Grad"} if forest.link != "identity" else {}
     given = {name: value for name, value in (options or {}).items() if name not in _NOT_WRITTEN}
     settings = bdt_option_values({**boost, **given})
@@ -131,7 +126,7 @@ def write_weights(
     info = {
         "TMVA Release": _TMVA_RELEASE,
         "ROOT Release": _ROOT_RELEASE,
-        "Creator": creator,
+        "Creator": f"ntupleml {__version__}",
         "Date": datetime.datetime.now(datetime.UTC).strftime("%a %b %d %H:%M:%S %Y"),
         "Host": "ntupleml",
         "Dir": "ntupleml",
@@ -148,7 +143,7 @@ def write_weights(
             for name, value, modified in settings
         )
         file.write("  </Options>\n")
-        file.write(_variables(variables, minima, maxima, kinds))
+        file.write(_variables(variables, minima, maxima))
         file.write(_classes(classes))
         file.write('  <Transformations NTransformations="0"/>\n  <MVAPdfs/>\n')
         file.writelines(_weights(forest, trees))
@@ -183,7 +178,11 @@ def _refuse(forest: Forest, where: str) -> None:
     elif forest.link != "softmax" and forest.num_outputs != 1:
         reason = f"it has {forest.num_outputs} outputs with the link '{forest.link}'"
     if reason is not None:
-        raise NtuplemlError(f"{where}: this forest cannot be written as a weights file of TMVA: {reason}")
+        raise _unwritable(where, reason)
+
+
+def _unwritable(where: str, reason: str) -> NtuplemlError:
+    return NtuplemlError(f"{where}: this forest cannot be written as a weights file of TMVA: {reason}")
 
 
 def _trees_in_order(forest: Forest, where: str) -> _Trees:
@@ -198,7 +197,7 @@ def _trees_in_order(forest: Forest, where: str) -> _Trees:
     values = _with_offsets(forest, values, offsets)
     by_output = [forest.roots[forest.tree_outputs == output].tolist() for output in range(forest.num_outputs)]
     if any(offsets[output] and not by_output[output] for output in range(forest.num_outputs)):
-        raise NtuplemlError(f"{where}: this forest cannot be written as a weights file of TMVA: an output has no trees")
+        raise _unwritable(where, "an output has no trees")
     if forest.link == "tanh":
         return _Trees(by_output[0], [1.0] * len(by_output[0]), values, "Classification")
     if forest.link == "sigmoid":
@@ -211,55 +210,40 @@ def _trees_in_order(forest: Forest, where: str) -> _Trees:
 
 def _with_offsets(forest: Forest, values: NDArray[np.float64], offsets: NDArray[np.float64]) -> NDArray[np.float64]:
     """Leaves with the offset of each output added to those of its first tree."""
-    values = values.copy()
+    trees, is_leaf = trees_of_nodes(forest), forest.features == LEAF
     for output in np.flatnonzero(offsets):
-        first = forest.roots[forest.tree_outputs == output][:1].tolist()
-        leaves = [node for root in first for node in _nodes(forest, root) if forest.features[node] == LEAF]
-        values[leaves] += offsets[output]
+        for first in np.flatnonzero(forest.tree_outputs == output)[:1]:
+            values = np.where(is_leaf & (trees == first), values + offsets[output], values)
     return values
-
-
-def _nodes(forest: Forest, root: int) -> Iterator[int]:
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        if forest.features[node] != LEAF:
-            waiting += [int(forest.right[node]), int(forest.left[node])]
 
 
 def _voting_trees(forest: Forest, where: str) -> _Trees:
     """AdaBoost and bagging: each tree says ±1, and its weight is the size of its leaves."""
-    weights = []
-    for root in forest.roots.tolist():
-        leaves = [node for node in _nodes(forest, root) if forest.features[node] == LEAF]
-        sizes = np.unique(np.abs(forest.values[leaves]))
-        if len(sizes) != 1:
-            raise NtuplemlError(
-                f"{where}: this forest cannot be written as a weights file of TMVA: the leaves of a tree differ in size"
-            )
-        weights.append(float(sizes[0]))
-    if np.any(forest.offsets) or not np.isclose(sum(weights), forest.divisor, rtol=1e-6):
-        raise NtuplemlError(
-            f"{where}: this forest cannot be written as a weights file of TMVA: it is not a weighted mean of votes"
-        )
-    return _Trees(forest.roots.tolist(), weights, np.sign(forest.values), "Classification")
+    trees = trees_of_nodes(forest)
+    leaves = np.flatnonzero((trees >= 0) & (forest.features == LEAF))
+    sizes = np.abs(forest.values[leaves])
+    weights = np.zeros(forest.num_trees)
+    weights[trees[leaves]] = sizes
+    if (weights[trees[leaves]] != sizes).any():
+        raise _unwritable(where, "the leaves of a tree differ in size")
+    if np.any(forest.offsets) or not np.isclose(weights.sum(), forest.divisor, rtol=1e-6):
+        raise _unwritable(where, "it is not a weighted mean of votes")
+    return _Trees(forest.roots.tolist(), weights.tolist(), np.sign(forest.values), "Classification")
 
 
 def _variables(
     variables: Sequence[str],
     minima: Sequence[float] | NDArray[np.floating[Any]],
     maxima: Sequence[float] | NDArray[np.floating[Any]],
-    kinds: Sequence[str],
 ) -> str:
     lines = [f'  <Variables NVar="{len(variables)}">']
-    for index, (variable, low, high, kind) in enumerate(zip(variables, minima, maxima, kinds, strict=True)):
+    for index, (variable, low, high) in enumerate(zip(variables, minima, maxima, strict=True)):
         # TMVA takes all blanks out of expressions before it compares them.
         label, assigned, expression = "".join(variable.split()).partition(":=")
         expression = expression if assigned else label
         lines.append(
             f'    <Variable VarIndex="{index}" Expression="{_text(expression)}" Label="{_text(label)}" '
-            f'Title="{_text(label)}" Unit="" Internal="{_text(internal_name(label))}" Type="{kind}" '
+            f'Title="{_text(label)}" Unit="" Internal="{_text(internal_name(label))}" Type="F" '
             f'Min="{low:.8e}" Max="{high:.8e}"/>'
         )
     return "\n".join([*lines, '  </Variables>\n  <Spectators NSpec="0"/>\n'])
