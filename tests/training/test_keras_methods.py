@@ -69,9 +69,9 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ("NumEpoch=5", r"kPyKeras has no option 'NumEpoch'; nearest: 'NumEpochs'"),
+            ("NumEpoch=5", r"no option 'NumEpoch' of kPyKeras; nearest: 'NumEpochs'"),
             ("NumEpochs", r"option 'NumEpochs' is not a flag and needs a value, e.g. NumEpochs=100"),
-            ("!NumEpochs=5", r"no option '!NumEpochs'; nearest: 'NumEpochs'"),
+            ("!NumEpochs=5", r"no option '!NumEpochs' of kPyKeras; nearest: 'NumEpochs'"),
             ("NumEpochs=many", r"NumEpochs=many: not an integer"),
             ("BatchSize=0", r"BatchSize=0: at least 1 is needed"),
             ("SaveBestOnly=perhaps", r"SaveBestOnly=perhaps: neither True nor False"),
@@ -236,7 +236,7 @@ def test_a_network_of_other_inputs_is_refused(make_config: Make, tmp_path: Path)
 def test_all_options_are_read_before_anything_is_trained(make_config: Make) -> None:
     config = make_config()
     with pytest.raises(
-        NtuplemlError, match=r"training\.yaml: tmva\.methods: 'second': kPyKeras has no option 'NumEpoch'"
+        NtuplemlError, match=r"training\.yaml: tmva\.methods: 'second': no option 'NumEpoch'"
     ):
         train_pykeras_methods(config, 0, [method(name="first"), method("NumEpoch=3", "second")], where="training.yaml")
     assert not model_files(config.output_path, 0, Method("tmva", "first", "kPyKeras")).record.exists()

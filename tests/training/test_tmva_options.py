@@ -17,7 +17,7 @@ HTT_ML = (
 
 
 def read_bdt_options(text: str, where: str) -> dict[str, str]:
-    return read_options(text, BDT_OPTIONS, "TMVA's trees have", where)
+    return read_options(text, BDT_OPTIONS, "TMVA's trees have no option '{}'", where)
 
 
 def test_the_options_of_htt_ml() -> None:

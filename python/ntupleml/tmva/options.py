@@ -126,7 +126,7 @@ def bdt_option_values(given: Mapping[str, str]) -> list[tuple[str, str, bool]]:
     ]
 
 
-def read_options(text: str, known: Sequence[Option], owner: str, where: str) -> dict[str, str]:
+def read_options(text: str, known: Sequence[Option], unknown: str, where: str) -> dict[str, str]:
     """Options that a string sets, by TMVA's names.
 
     Names and given values may be written in any case, a flag as ``Flag``, ``!Flag`` or ``Flag=True``, and a value
@@ -137,8 +137,8 @@ def read_options(text: str, known: Sequence[Option], owner: str, where: str) -> 
     ----------
     text : str
         ``"!H:!V:NTrees=1500:BoostType=Grad"``
-    owner : str
-        Whose options they are, with its verb, for messages: ``"TMVA's trees have"``.
+    unknown : str
+        What is said of an option that there is not, with `{}` for its name.
 
     Returns
     -------
@@ -153,14 +153,14 @@ def read_options(text: str, known: Sequence[Option], owner: str, where: str) -> 
 
     Examples
     --------
-    >>> read_options("!h:NTrees=5", BDT_OPTIONS, "TMVA's trees have", "here")
+    >>> read_options("!h:NTrees=5", BDT_OPTIONS, "there is no option '{}'", "here")
     {'H': 'False', 'NTrees': '5'}
     """
     given: dict[str, str] = {}
     for part in text.split(":"):
         if not (stripped := part.strip().removeprefix("~").strip()):
             continue
-        name, value = _read_option(stripped, known, owner, where)
+        name, value = _read_option(stripped, known, unknown, where)
         if name in given and given[name] != value:
             log.warning("%s: %s is set twice; %s counts", where, name, value)
         given.pop(name, None)
@@ -168,7 +168,7 @@ def read_options(text: str, known: Sequence[Option], owner: str, where: str) -> 
     return given
 
 
-def _read_option(part: str, known: Sequence[Option], owner: str, where: str) -> tuple[str, str]:
+def _read_option(part: str, known: Sequence[Option], unknown: str, where: str) -> tuple[str, str]:
     written, assigned, value = part.partition("=")
     negated = not assigned and written.startswith("!")
     name = written.strip() if assigned else written.removeprefix("!").strip()
@@ -180,7 +180,7 @@ def _read_option(part: str, known: Sequence[Option], owner: str, where: str) -> 
                     return other.name, choice
     if option is None:
         names = [other.name for other in known]
-        raise NtuplemlError(f"{where}: {owner} no option '{name}'{did_you_mean(name, names)}")
+        raise NtuplemlError(f"{where}: {unknown.format(name)}{did_you_mean(name, names)}")
     if assigned:
         return option.name, _checked_value(option, value.strip(), f"{where}: {option.name}={value.strip()}")
     if option.kind != "flag":

@@ -63,7 +63,7 @@ class BdtSettings:
 
 def bdt_settings(text: str, where: str) -> BdtSettings:
     """What an option string asks for; refused as by `read_options`, and for values outside their range."""
-    given = read_options(text, BDT_OPTIONS, "TMVA's trees have", where)
+    given = read_options(text, BDT_OPTIONS, "TMVA's trees have no option '{}'", where)
     values = {option.name: given.get(option.name, option.default) for option in BDT_OPTIONS}
     boost_type = values["BoostType"]
     # both names stand for one number in TMVA; the one that comes last counts
