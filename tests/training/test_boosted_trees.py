@@ -19,8 +19,11 @@ from ntupleml.artifacts import Method, model_files, read_record, record_hash
 from ntupleml.errors import NtuplemlError
 from ntupleml.forests.files import load_forest
 from ntupleml.forests.kernel import evaluate
-from ntupleml.training.boosted_tree_outputs import check_against_library, extra_files
-from ntupleml.training.boosted_trees import BoostedTreesOptions, train_boosted_trees
+from ntupleml.onnx_models.sessions import graph_scores
+from ntupleml.plots.style import figure_paths
+from ntupleml.training import TrainingOptions
+from ntupleml.training.boosted_trees import importance_path, train_boosted_trees, weights_path
+from ntupleml.training.outputs import check_difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,9 +46,9 @@ HISTOGRAM = {
 METHODS = {"xgb": Method("boosted_trees", "xgb", "xgboost"), "hist": Method("boosted_trees", "hist", HISTOGRAM["type"])}
 
 
-def one_thread(**options: Any) -> BoostedTreesOptions:
+def one_thread(**options: Any) -> TrainingOptions:
     """More threads than free cores wait for one another."""
-    return BoostedTreesOptions(**{"threads": 1, **options})
+    return TrainingOptions(**{"threads": 1, **options})
 
 
 @pytest.fixture
@@ -88,12 +91,13 @@ def test_files_record_and_scores(make: Any, columns: Callable[..., Any], name: s
     config = make(classes=classes)
     (record,) = train_boosted_trees(config, [0], one_thread(method=name))
     files = model_files(config.output_path, 0, METHODS[name])
-    extra = extra_files(files, 0, METHODS[name])
-    written = {*(path for path in files if path is not None), *extra.paths}
+    weights = weights_path(files.model)
+    importance = figure_paths(importance_path(files.model), ["txt", "yaml", "png", "pdf"])
+    written = {*(path for path in files if path is not None), *importance, weights}
     assert set(files.model.parent.iterdir()) == written
     assert all(path.stat().st_size for path in written)
     assert read_record(files.record) == record
-    for path in (files.model, files.onnx, extra.weights):
+    for path in (files.model, files.onnx, weights):
         assert record.sha256[path.name] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (record.engine, record.method) == (METHODS[name].type, name)
     assert (record.trained_on, record.held_out_fold, record.preprocessing) == ([0], 1, "none")
@@ -128,7 +132,7 @@ def test_importance_in_all_its_files(make: Any, name: str) -> None:
     config = make()
     (record,) = train_boosted_trees(config, [1], one_thread(method=name))
     files = model_files(config.output_path, 1, METHODS[name])
-    stem = extra_files(files, 1, METHODS[name]).importance
+    stem = importance_path(files.model)
     shares = yaml.safe_load(stem.with_suffix(".yaml").read_text())
     assert list(shares.items()) == list(record.importance.items())
     assert set(shares) == {"x", "y", "n"}
@@ -146,7 +150,7 @@ def test_the_weights_file_of_tmva(make: Any, columns: Callable[..., Any], classe
     config = make(classes=classes)
     train_boosted_trees(config, [0], one_thread(method="xgb"))
     files = model_files(config.output_path, 0, METHODS["xgb"])
-    root = ElementTree.parse(extra_files(files, 0, METHODS["xgb"]).weights).getroot()
+    root = ElementTree.parse(weights_path(files.model)).getroot()
     assert [element.attrib["Name"] for element in root.iter("Class")] == list(classes)
     inputs, *_ = held_out(columns, 0, len(classes))
     training, _ = train_test_split(np.arange(len(inputs)), test_size=0.25, random_state=7)
@@ -162,7 +166,7 @@ def test_messages_name_the_files_that_stay(make: Any, caplog: pytest.LogCaptureF
     caplog.set_level("INFO")
     config = make()
     train_boosted_trees(config, [0], one_thread(method="hist"))
-    weights = extra_files(model_files(config.output_path, 0, METHODS["hist"]), 0, METHODS["hist"]).weights
+    weights = weights_path(model_files(config.output_path, 0, METHODS["hist"]).model)
     (line,) = [record.getMessage() for record in caplog.records if "where NaN goes" in record.getMessage()]
     assert line.startswith(f"{weights}: does not say")
 
@@ -222,7 +226,7 @@ def test_conditions_are_inputs(
         assert set(record.importance) == {"x", "y", "n", "2016", "2017"}
         files = model_files(config.output_path, 0, METHODS[record.method])
         assert onnx_scores(files.onnx, np.zeros((2, 5), dtype=np.float32)).shape == (2, 2)
-        assert not extra_files(files, 0, METHODS[record.method]).weights.exists()
+        assert not weights_path(files.model).exists()
         assert "no weights file of TMVA: the conditions are inputs" in files.log.read_text()
 
 
@@ -266,7 +270,7 @@ def test_an_earlier_training_survives_one_that_cannot_be_written(make: Any, monk
     def full(*arguments: object, **options: object) -> None:
         raise NtuplemlError("no space left on device")
 
-    monkeypatch.setattr("ntupleml.training.boosted_tree_outputs.write_record", full)
+    monkeypatch.setattr("ntupleml.training.driver.write_record", full)
     with pytest.raises(NtuplemlError, match="no space left"):
         train_boosted_trees(make(XGBOOST, seed=99), [0], one_thread(overwrite=True))
     assert {path: path.read_bytes() for path in files.model.parent.iterdir() if path != files.log} == before
@@ -275,7 +279,7 @@ def test_an_earlier_training_survives_one_that_cannot_be_written(make: Any, monk
 def test_a_stale_weights_file_does_not_stay(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     config = make(XGBOOST)
     train_boosted_trees(config, [0], one_thread())
-    weights = extra_files(model_files(config.output_path, 0, METHODS["xgb"]), 0, METHODS["xgb"]).weights
+    weights = weights_path(model_files(config.output_path, 0, METHODS["xgb"]).model)
     assert weights.exists()
 
     def refuse(*arguments: object, **options: object) -> None:
@@ -298,10 +302,11 @@ def test_a_wrong_onnx_file_is_refused(make: Any, columns: Callable[..., Any]) ->
     assert (description["kind"], description["classes"]) == ("xgboost", ["sig", "bkg"])
     inputs, *_ = held_out(columns, 1)
     right = scores_of(model_files(config.output_path, 0, METHODS["xgb"]), inputs)
-    assert check_against_library(graph, lambda rows: right, inputs) < 1e-6
+    found = graph_scores(graph, inputs)
+    assert check_difference("ONNX graph", "trained forest", found, right, "t.yaml").largest_difference < 1e-6
     for wrong in (right[:, ::-1], right + 2e-5, right * np.nan):
-        with pytest.raises(NtuplemlError, match="the ONNX graph differs from the trained forest by up to"):
-            check_against_library(graph, lambda rows, wrong=wrong: wrong, inputs)
+        with pytest.raises(NtuplemlError, match=r"t\.yaml: the ONNX graph differs from the trained forest by up to"):
+            check_difference("ONNX graph", "trained forest", found, wrong, "t.yaml")
 
 
 @pytest.mark.parametrize(

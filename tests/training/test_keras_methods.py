@@ -19,11 +19,15 @@ from ntupleml.config import TmvaConfig, TmvaMethodConfig
 from ntupleml.errors import NtuplemlError
 from ntupleml.models import Network
 from ntupleml.training.initial_model import load_initial_model
-from ntupleml.training.keras_methods import PyKerasSettings, pykeras_settings, train_pykeras_methods
+from ntupleml.training.keras_methods import PyKerasSettings, pykeras_settings
+from ntupleml.training.tmva_training import train_tmva
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from ntupleml.artifacts import TrainingRecord
+    from ntupleml.config import TrainingConfig
 
 
 Make = "Callable[..., TrainingConfig]"
@@ -109,10 +113,15 @@ def method(options: str = "", name: str = "PyKeras_fold{fold}") -> TmvaMethodCon
     return TmvaMethodConfig(name=name, type="kPyKeras", options=options)
 
 
+def train(config: TrainingConfig, fold: int, methods: list[Any], where: str = "t.yaml") -> list[TrainingRecord]:
+    """Train the methods alone."""
+    return train_tmva(config.model_copy(update={"tmva": TmvaConfig(methods=methods)}), [fold], where=where).records
+
+
 def test_htt_mls_method_trains_the_configs_network(make_config: Make) -> None:
     config = make_config(model={"epochs": 2, "batch_size": 50})
     wanted = [one for one in TmvaConfig().methods if one.type == "kPyKeras"]
-    (record,) = train_pykeras_methods(config, 1, wanted, where="training.yaml")
+    (record,) = train(config, 1, wanted, where="training.yaml")
     assert (record.method, record.engine, record.epochs, record.fold) == ("PyKeras_fold1", "keras", 2, 1)
     assert record.network["hidden"] == [8]
     assert record.preprocessing == "standard_scaler"
@@ -124,13 +133,13 @@ def test_htt_mls_method_trains_the_configs_network(make_config: Make) -> None:
     # Nothing of the config's own network is touched.
     assert not any(path is not None and path.exists() for path in model_files(config.output_path, 1))
     with pytest.raises(NtuplemlError, match=r"TMVAMulticlass_PyKeras_fold1\.keras: exists already; give --overwrite"):
-        train_pykeras_methods(config, 1, wanted, where="training.yaml")
+        train(config, 1, wanted, where="training.yaml")
 
 
 def test_options_win_over_the_config(make_config: Make, columns: Callable[..., dict[str, Any]]) -> None:
     config = make_config(model={"epochs": 9})
     options = "VarTransform=N:NumEpochs=3:BatchSize=100:!SaveBestOnly:LearningRateSchedule=0,0.5;2,0.25"
-    (record,) = train_pykeras_methods(config, 0, [method(options)])
+    (record,) = train(config, 0, [method(options)])
     assert record.epochs == 3
     assert record.best_epoch is None  # the last epoch's weights
     assert record.config["model"]["batch_size"] == 100
@@ -162,7 +171,7 @@ def test_a_keras_file_is_the_network_to_begin_with(make_config: Make, tmp_path: 
     """With its weights, loss and optimiser: a learning rate of 1e-9 leaves them as they are."""
     before = save_network(tmp_path / "start.keras")
     config = make_config()
-    (record,) = train_pykeras_methods(config, 0, [method(f"NumEpochs=1:FilenameModel={tmp_path / 'start.keras'}")])
+    (record,) = train(config, 0, [method(f"NumEpochs=1:FilenameModel={tmp_path / 'start.keras'}")])
     files = model_files(config.output_path, 0, Method("tmva", "PyKeras_fold0", "kPyKeras"))
     for one, other in zip(load_keras_model(files.model).get_weights(), before, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
@@ -175,7 +184,7 @@ def test_a_keras_file_is_the_network_to_begin_with(make_config: Make, tmp_path: 
 def test_a_loss_for_other_targets_is_replaced(make_config: Make, tmp_path: Path, loss: str | None) -> None:
     save_network(tmp_path / "start.keras", loss=loss)
     config = make_config(model={"epochs": 1})
-    (record,) = train_pykeras_methods(config, 0, [method(f"FilenameModel={tmp_path / 'start.keras'}")])
+    (record,) = train(config, 0, [method(f"FilenameModel={tmp_path / 'start.keras'}")])
     assert record.network["loss"] == "categorical_crossentropy"
 
 
@@ -230,13 +239,11 @@ def test_a_network_of_other_inputs_is_refused(make_config: Make, tmp_path: Path)
     save_network(tmp_path / "start.keras", num_inputs=4)
     config = make_config()
     with pytest.raises(NtuplemlError, match=r"start\.keras: a network of 4 inputs and 2 outputs, but .* 3 variables"):
-        train_pykeras_methods(config, 0, [method(f"FilenameModel={tmp_path / 'start.keras'}")])
+        train(config, 0, [method(f"FilenameModel={tmp_path / 'start.keras'}")])
 
 
 def test_all_options_are_read_before_anything_is_trained(make_config: Make) -> None:
     config = make_config()
-    with pytest.raises(
-        NtuplemlError, match=r"training\.yaml: tmva\.methods: 'second': no option 'NumEpoch'"
-    ):
-        train_pykeras_methods(config, 0, [method(name="first"), method("NumEpoch=3", "second")], where="training.yaml")
+    with pytest.raises(NtuplemlError, match=r"training\.yaml: tmva\.methods: 'second': no option 'NumEpoch'"):
+        train(config, 0, [method(name="first"), method("NumEpoch=3", "second")], where="training.yaml")
     assert not model_files(config.output_path, 0, Method("tmva", "first", "kPyKeras")).record.exists()

@@ -26,7 +26,7 @@ from ntupleml.training import TrainingOptions, epochs, train_keras
 from ntupleml.training.checkpoint import checkpoint_path
 from ntupleml.training.compiled_epoch import EpochRunner
 from ntupleml.training.data import MemoryData
-from ntupleml.training.outputs import unexported_path
+from ntupleml.training.keras_training import unexported_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +114,7 @@ def test_an_earlier_training_survives_one_that_cannot_be_written(
     def full(*arguments: object, **options: object) -> None:
         raise NtuplemlError("no space left on device")
 
-    monkeypatch.setattr("ntupleml.training.outputs.write_record", full)
+    monkeypatch.setattr("ntupleml.training.driver.write_record", full)
     with pytest.raises(NtuplemlError, match="no space left"):
         train_keras(config, [0], TrainingOptions(overwrite=True))
     assert {path: path.read_bytes() for path in files} == before
@@ -141,7 +141,7 @@ def test_a_failure_at_the_end_loses_no_weights(
 ) -> None:
     """The network is kept beside whatever was there, and --continue writes the files from the checkpoint."""
     config = make_config(model={"epochs": 1})
-    files, kept = model_files(config.output_path, 0), unexported_path(config.output_path, 0)
+    files, kept = model_files(config.output_path, 0), unexported_path(model_files(config.output_path, 0).model)
     if earlier:
         train_keras(config, [0])
         before = files.model.read_bytes()

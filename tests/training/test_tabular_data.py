@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
+from ntupleml.datasets.loading import class_trees, fold_files
 from ntupleml.errors import NtuplemlError
 from ntupleml.training.tabular_data import load_tabular_data
 
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from ntupleml.config import TrainingConfig
+    from ntupleml.training.tabular_data import TabularData
+
+
+def tabular_data(config: TrainingConfig, fold: int, conditional: bool = False) -> TabularData:
+    return load_tabular_data(config, class_trees(config, fold_files(config, fold, conditional)))
 
 
 def stacked(classes: list[dict[str, NDArray[Any]]]) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.int64]]:
@@ -27,7 +35,7 @@ def stacked(classes: list[dict[str, NDArray[Any]]]) -> tuple[NDArray[np.float32]
 
 def test_the_events_are_those_of_scikit_learns_split(make_config: Any, columns: Callable[..., Any]) -> None:
     config = make_config(class_weights={"sig": 3.0, "bkg": 0.5}, global_weight_scale=10.0, train_test_split=0.6)
-    data = load_tabular_data(config, 1)
+    data = tabular_data(config, 1)
     inputs, weights, classes = stacked([columns(1, 0, 300), columns(1, 1, 500)])
     training, validation = train_test_split(np.arange(800), test_size=0.4, random_state=7)
     factors = weights * np.array([3.0, 0.5])[classes] * 10
@@ -44,7 +52,7 @@ def test_the_events_are_those_of_scikit_learns_split(make_config: Any, columns: 
 
 
 def test_three_folds_train_on_two_files(make_config: Any) -> None:
-    data = load_tabular_data(make_config(num_folds=3), 0)
+    data = tabular_data(make_config(num_folds=3), 0)
     assert [tree.file.fold for tree in data.trees] == [0, 0, 2, 2]
     assert len(data.weights) == 1600
 
@@ -58,7 +66,7 @@ def test_conditions_are_one_hot_inputs(
         for path in paths:
             fold_file(path, {name: columns(int(era), index, number) for index, name in enumerate(("sig", "bkg"))})
         conditions[era] = {"datasets": paths, "class_weights": {"sig": float(era), "bkg": 1.0}}
-    data = load_tabular_data(make_config(conditions=conditions), 0, conditional=True)
+    data = tabular_data(make_config(conditions=conditions), 0, conditional=True)
     assert data.conditions == ["2016", "2017"]
     assert data.inputs.shape == (600, 5)
     assert data.inputs.dtype == np.float32
@@ -76,10 +84,10 @@ def test_missing_inputs_are_replaced_or_refused(
     content["bkg"]["x"][:3] = [np.nan, np.inf, -np.inf]
     config = make_config(missing={"value": -9.0})
     fold_file(tmp_path / "fold0.root", content)
-    data = load_tabular_data(config, 0)
+    data = tabular_data(config, 0)
     assert np.count_nonzero(data.inputs[:, 0] == -9) == 3
     with pytest.raises(NtuplemlError, match="'x' in 3 of 50 events"):
-        load_tabular_data(config.model_copy(update={"missing": None}), 0)
+        tabular_data(config.model_copy(update={"missing": None}), 0)
 
 
 def test_a_class_of_which_nothing_trains_is_refused(
@@ -89,4 +97,4 @@ def test_a_class_of_which_nothing_trains_is_refused(
     config = make_config(seed=seed)
     fold_file(tmp_path / "fold0.root", {"sig": columns(0, 0, 1), "bkg": columns(0, 1, 3)})
     with pytest.raises(NtuplemlError, match=r"fold0\.root: class 'sig': none of its events is in the training part"):
-        load_tabular_data(config, 0)
+        tabular_data(config, 0)

@@ -15,12 +15,13 @@ from sklearn.tree import DecisionTreeClassifier
 
 from ntupleml.application import make_weights_plan
 from ntupleml.artifacts import Method, model_files, models_by_fold, read_record, sha256_of_file
+from ntupleml.datasets.loading import class_trees, fold_files
 from ntupleml.errors import NtuplemlError
 from ntupleml.forests.kernel import evaluate
 from ntupleml.onnx_models.convert import convert_file
 from ntupleml.scoring import Scorer, model_evaluator
 from ntupleml.tmva.reading import read_weights
-from ntupleml.training.tabular_data import TabularPart, load_tabular_data
+from ntupleml.training.tabular_data import TabularData, TabularPart, load_tabular_data
 from ntupleml.training.tmva_adaboost import fit_voting_trees, forest_of_votes
 from ntupleml.training.tmva_options import bdt_settings
 from ntupleml.training.tmva_training import train_tmva
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
 BDT = Method("tmva", "BDT", "kBDT")
 GRAD = "!H:!V:NTrees=40:BoostType=Grad:Shrinkage=0.2:UseBaggedBoost:BaggedSampleFraction=0.5:nCuts=50:MaxDepth=3"
+
+
+def tabular_data(config: TrainingConfig, fold: int, conditional: bool = False) -> TabularData:
+    return load_tabular_data(config, class_trees(config, fold_files(config, fold, conditional)))
 
 
 def method(options: str = GRAD, name: str = "BDT", type_: str = "kBDT") -> dict[str, Any]:
@@ -71,7 +76,7 @@ def test_gradient_boosting_leaves_weights_onnx_and_record(make_config: Callable[
     weights = read_weights(files.model)
     assert (weights.analysis, weights.classes, weights.options["NTrees"]) == ("Multiclass", ("sig", "bkg"), "40")
     assert weights.options["BoostType"] == "Grad"
-    held_out = load_tabular_data(config, 1)
+    held_out = tabular_data(config, 1)
     part = held_out.training
     assert (weights.variables[0].minimum, weights.variables[0].maximum) != (0, 0)
     scores = evaluate(weights.body, part.inputs)  # type: ignore[arg-type]
@@ -85,7 +90,7 @@ def test_gradient_boosting_leaves_weights_onnx_and_record(make_config: Callable[
 def test_the_weights_file_answers_as_xgboost_does(make_config: Callable[..., TrainingConfig]) -> None:
     config = make_config(classes=("sig", "bkg", "third"), tmva=method())
     train_tmva(config, [0], engine="xgboost", where="t.yaml")
-    data = load_tabular_data(config, 0)
+    data = tabular_data(config, 0)
     fit, _ = fit_gradient_boosting(bdt_settings(GRAD, "t"), data.training, 3, config.seed)
     expected = xgboost_scores(fit.model, data.validation.inputs)
     weights = read_weights(files_of(config).model)
@@ -261,7 +266,7 @@ def test_adaboost_and_bagging_leave_weights_and_onnx(make_config: Callable[..., 
     files = files_of(config)
     weights = read_weights(files.model)
     assert weights.analysis == "Classification"
-    part = load_tabular_data(config, 0).validation
+    part = tabular_data(config, 0).validation
     response = evaluate(weights.body, part.inputs)  # type: ignore[arg-type]
     assert (np.abs(response) <= 1).all()
     assert response[part.classes == 0].mean() > response[part.classes == 1].mean() + 0.2
@@ -289,7 +294,7 @@ def test_missing_values_are_replaced_everywhere_but_in_the_weights_file(
         train_tmva(config, [0], engine="xgboost", where="t.yaml")
     assert any("weights file of TMVA does not replace missing inputs" in line for line in caplog.messages)
     files = files_of(config)
-    rows = load_tabular_data(config, 0).validation.inputs.copy()
+    rows = tabular_data(config, 0).validation.inputs.copy()
     rows[::5, 1] = np.nan
     replaced = np.where(np.isnan(rows), np.float32(-3.0), rows)
     expected = evaluate(read_weights(files.model).body, replaced)  # type: ignore[arg-type]

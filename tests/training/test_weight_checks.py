@@ -10,7 +10,8 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.training.boosted_trees import BoostedTreesOptions, train_boosted_trees
+from ntupleml.training import TrainingOptions
+from ntupleml.training.boosted_trees import train_boosted_trees
 from ntupleml.training.keras_training import TrainingOptions, train_keras
 from ntupleml.training.tmva_training import train_tmva
 
@@ -144,4 +145,4 @@ def test_all_folds_of_a_model_count(make_config: MakeConfig, tmp_path: Path, fol
         if fold == 0:
             assert train_boosted_trees(config, [1])[0].split.training == 1200
     with pytest.raises(NtuplemlError, match=r"fold0\.root and 1 more: class 'bkg': branch 'weight': the weights of"):
-        train_boosted_trees(config, [1], BoostedTreesOptions(overwrite=True))
+        train_boosted_trees(config, [1], TrainingOptions(overwrite=True))

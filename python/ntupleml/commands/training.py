@@ -77,9 +77,10 @@ def _bdt_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _bdt(arguments: argparse.Namespace) -> int:
-    from ntupleml.training.boosted_trees import BoostedTreesOptions, train_boosted_trees
+    from ntupleml.training import TrainingOptions
+    from ntupleml.training.boosted_trees import train_boosted_trees
 
-    options = BoostedTreesOptions(
+    options = TrainingOptions(
         method=arguments.method,
         conditional=arguments.conditional,
         overwrite=arguments.overwrite,

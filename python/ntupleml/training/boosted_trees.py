@@ -1,4 +1,4 @@
-"""Training boosted trees on fold files: from a config to the files of each fold's models."""
+"""Training boosted trees on fold files, by the libraries that `ntupleml.training.trainers` lists."""
 
 from __future__ import annotations
 
@@ -7,73 +7,83 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ntupleml.artifacts import Method, SplitSizes, model_files
-from ntupleml.datasets.loading import class_trees, fold_files
+import numpy as np
+import yaml
+
+from ntupleml.artifacts import Method, record_hash
+from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.plots.style import FORMATS, figure_paths
+from ntupleml.training.jobs import Fitted, Job, Trainer, TrainingOptions
 from ntupleml.training.negative_weights import find_treatment, treat_negative_weights
-from ntupleml.training.record_parts import (
-    check_output_folder,
-    fold_division,
-    log_contents,
-    log_file,
-    log_training,
-    training_record,
-)
-from ntupleml.training.tabular_data import load_tabular_data
+from ntupleml.training.outputs import CHECKED_EVENTS, check_difference, draw_loss_figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    import numpy as np
+    import onnx
     from numpy.typing import NDArray
 
-    from ntupleml.artifacts import TrainingRecord
-    from ntupleml.config import TrainingConfig
+    from ntupleml.artifacts import ModelFiles, OnnxCheck, TrainingRecord
+    from ntupleml.config import PlotConfig, TrainingConfig
     from ntupleml.config.training import BoostedTreesConfig
-    from ntupleml.training.boosted_tree_outputs import TrainedTrees
-    from ntupleml.training.tabular_data import TabularData
+    from ntupleml.forests import Forest
+    from ntupleml.training.jobs import Staging
+    from ntupleml.training.tabular_data import TabularData, TabularPart
 
 log = logging.getLogger(__name__)
 
+_TEXT_ENDINGS = ("txt", "yaml")
 
-@dataclass(frozen=True)
-class BoostedTreesOptions:
-    """Options of the command line.
+
+class Task(NamedTuple):
+    """What a library fits.
 
     Attributes
     ----------
-    method : str or None
-        Name of the one method to train; None for all of the config's `boosted_trees`.
-    conditional : bool
-        Train on all conditions (eras), each shown to the trees as a one-hot input.
-    overwrite : bool
-        Replace the files of an earlier training.
-    threads : int or None
-        Number of threads; None for as many as the process may use cores.
+    settings : BoostedTreesConfig
+    training, validation : TabularPart
+        The negative weights of the events that train are treated.
+    num_classes, seed, threads : int
+    where : str
+        Config and key of the method, for messages.
     """
 
-    method: str | None = None
-    conditional: bool = False
-    overwrite: bool = False
-    threads: int | None = None
-
-
-class _Entry(NamedTuple):
-    """A method of the config, and the config and key where it stands."""
-
     settings: BoostedTreesConfig
+    training: TabularPart
+    validation: TabularPart
+    num_classes: int
+    seed: int
+    threads: int
     where: str
 
-    @property
-    def method(self) -> Method:
-        return Method("boosted_trees", self.settings.name, self.settings.type)
 
+class TrainedTrees(NamedTuple):
+    """What a library gives back.
 
-class _Fit(NamedTuple):
-    """What both libraries give."""
+    Attributes
+    ----------
+    forest : Forest
+    write : callable
+        Writes the model in the library's own format to a path.
+    predict : callable
+        Scores by the library itself: float32 (n_events, n_inputs) to (n_events, n_classes).
+    parameters : mapping
+        What the library was given.
+    history : dict of str to list of float
+        `loss` and `val_loss`, round by round.
+    rounds : int
+        Number of rounds until the training stopped.
+    best_round : int or None
+        The last round of the model, from 1; None without early stopping.
+    gain : dict of int to float
+        Total gain of the cuts on each input, for the inputs that are cut on.
+    """
 
-    trees: TrainedTrees
+    forest: Forest
+    write: Callable[[Path], object]
+    predict: Callable[[NDArray[np.float32]], NDArray[np.floating[Any]]]
     parameters: Mapping[str, Any]
     history: dict[str, list[float]]
     rounds: int
@@ -84,7 +94,7 @@ class _Fit(NamedTuple):
 def train_boosted_trees(
     config: TrainingConfig,
     folds: Sequence[int],
-    options: BoostedTreesOptions | None = None,
+    options: TrainingOptions | None = None,
     where: str = "training config",
 ) -> list[TrainingRecord]:
     """Train the boosted trees of each fold and write their files to the config's `output_path`.
@@ -94,7 +104,7 @@ def train_boosted_trees(
     config : TrainingConfig
     folds : sequence of int
         Models to train; model f is trained on all folds but (f + 1) mod k.
-    options : BoostedTreesOptions, optional
+    options : TrainingOptions, optional
     where : str
         Path of the config, for messages.
 
@@ -109,190 +119,262 @@ def train_boosted_trees(
         For whatever is wrong with config or fold files, before anything is trained; and if outputs exist and are not
         to be overwritten.
     """
-    options = options or BoostedTreesOptions()
-    entries = _chosen(config, options.method, where)
-    for fold in folds:
-        for entry in entries:
-            _check_outputs(config.output_path, fold, entry.method, overwrite=options.overwrite)
-    check_output_folder(config.output_path)
-    num_conditions = len(config.conditions) if options.conditional else 0
-    _check_options(entries, len(config.variables) + num_conditions, len(config.classes))
-    for fold in folds:
-        fold_division(class_trees(config, fold_files(config, fold, options.conditional)), config.num_folds)
-    return [record for fold in folds for record in _train_fold(config, fold, entries, options)]
+    from ntupleml.training.driver import train
+    from ntupleml.training.trainers import TRAINERS
 
-
-def _chosen(config: TrainingConfig, name: str | None, where: str) -> list[_Entry]:
-    """Methods to train."""
-    entries = [
-        _Entry(settings, f"{where}: boosted_trees[{index}]") for index, settings in enumerate(config.boosted_trees)
+    options = options or TrainingOptions()
+    chosen = _chosen(config, options.method, where)
+    jobs = [
+        Job(
+            TRAINERS[entry.type],
+            config,
+            fold,
+            (Method("boosted_trees", entry.name, entry.type),),
+            f"{where}: boosted_trees[{index}]",
+            options,
+            entry,
+        )
+        for fold in folds
+        for index, entry in chosen
     ]
+    return train(jobs).records
+
+
+def _chosen(config: TrainingConfig, name: str | None, where: str) -> list[tuple[int, BoostedTreesConfig]]:
+    """Methods to train, with their positions in the config."""
+    entries = list(enumerate(config.boosted_trees))
     if not entries:
         raise NtuplemlError(
             f"{where}: no boosted_trees; list at least one, e.g. boosted_trees: [{{name: bdt, type: xgboost}}]"
         )
-    if name is None:
-        return entries
-    chosen = [entry for entry in entries if entry.settings.name == name]
+    chosen = [(index, entry) for index, entry in entries if name in (None, entry.name)]
     if not chosen:
-        names = [entry.settings.name for entry in entries]
-        raise NtuplemlError(f"--method: {where} has no boosted trees '{name}'{did_you_mean(name, names)}")
+        names = [entry.name for _, entry in entries]
+        raise NtuplemlError(f"--method: {where} has no boosted trees '{name}'{did_you_mean(str(name), names)}")
     return chosen
 
 
-def _check_outputs(output_path: str, fold: int, method: Method, *, overwrite: bool) -> None:
-    """Refuse before the work what would fail after it."""
-    from ntupleml.training.boosted_tree_outputs import extra_files
+@dataclass(frozen=True)
+class _BoostedTrees(Trainer):
+    """Boosted trees of a library; see `boosted_trees`."""
 
-    files = model_files(output_path, fold, method)
-    paths = [*files[:-1], *extra_files(files, fold, method).paths]
-    existing = [path for path in paths if path is not None and path.exists()]
-    if existing and not overwrite:
-        raise NtuplemlError(f"{existing[0]}: exists already; give --overwrite to train anew")
+    fit_trees: Callable[[Task], TrainedTrees]
+    check_options: Callable[[BoostedTreesConfig, int, int, str], None]
 
+    def title(self, job: Job) -> str:
+        return f"{job.settings.type} model '{job.settings.name}'"
 
-def _check_options(entries: Sequence[_Entry], num_inputs: int, num_classes: int) -> None:
-    from ntupleml.training.boosted_tree_options import check_options
+    def check(self, job: Job) -> None:
+        config = job.config
+        find_treatment(job.settings.negative_weights, f"{job.where}.negative_weights")
+        num_conditions = len(config.conditions) if job.options.conditional else 0
+        self.check_options(job.settings, len(config.variables) + num_conditions, len(config.classes), job.where)
 
-    for entry in entries:
-        find_treatment(entry.settings.negative_weights, f"{entry.where}.negative_weights")
-        check_options(entry.settings, num_inputs, num_classes, entry.where)
+    def more_files(self, job: Job) -> list[Path]:
+        importance = figure_paths(importance_path(job.files.model), [*_TEXT_ENDINGS, *FORMATS])
+        return [*importance, weights_path(job.files.model)]
 
-
-def _train_fold(
-    config: TrainingConfig, fold: int, entries: Sequence[_Entry], options: BoostedTreesOptions
-) -> list[TrainingRecord]:
-    """Load the events of a fold's models once, and train all methods on them."""
-    data = load_tabular_data(config, fold, options.conditional)
-    threads = options.threads or len(os.sched_getaffinity(0))
-    records = []
-    for entry in entries:
-        with log_file(model_files(config.output_path, fold, entry.method).log):
-            records.append(_train_method(config, fold, entry, data, threads))
-    return records
-
-
-def _train_method(config: TrainingConfig, fold: int, entry: _Entry, data: TabularData, threads: int) -> TrainingRecord:
-    from ntupleml.training.boosted_tree_outputs import importance_of, write_boosted_trees
-
-    settings = entry.settings
-    log_training(fold, config.num_folds, f"{settings.type} model '{settings.name}'")
-    log_contents(data.trees, data.contents)
-    log.info("%d events train and %d validate, on %d threads", data.num_training, data.num_validation, threads)
-    weights = treat_negative_weights(
-        settings.negative_weights,
-        data.training.weights,
-        data.training.classes,
-        data.training.inputs,
-        f"{entry.where}.negative_weights",
-        config.classes,
-    )
-    fit = _FITS[settings.type](entry, data, weights, config.seed, threads)
-    _check_cuts(fit, weights, entry)
-    _log_end(fit)
-    record = training_record(
-        config,
-        fold,
-        data.trees,
-        data.contents,
-        engine=settings.type,
-        method=settings.name,
-        preprocessing="none",
-        network={
-            "parameters": dict(fit.parameters),
-            "negative_weights": settings.negative_weights,
-            "threads": threads,
-            "trees": fit.trees.forest.num_trees,
-        },
-        split=SplitSizes(training=data.num_training, validation=data.num_validation),
-        history=fit.history,
-        epochs=fit.rounds,
-        best_epoch=fit.best_round,
-        importance=importance_of(fit.gain, [*config.variables, *data.conditions]),
-    )
-    return write_boosted_trees(fit.trees, record, data, config.output_path, entry.method, config.plot)
+    def fit(self, job: Job, data: TabularData, staging: Staging) -> list[Fitted]:  # noqa: ARG002
+        threads = job.options.threads or len(os.sched_getaffinity(0))
+        log.info("%d events train and %d validate, on %d threads", data.num_training, data.num_validation, threads)
+        part = data.training
+        weights = treat_negative_weights(
+            job.settings.negative_weights,
+            part.weights,
+            part.classes,
+            part.inputs,
+            f"{job.where}.negative_weights",
+            job.config.classes,
+        )
+        training = part._replace(weights=weights)
+        task = Task(
+            job.settings,
+            training,
+            data.validation,
+            int(data.classes.max()) + 1,
+            job.config.seed,
+            threads,
+            job.where,
+        )
+        trees = self.fit_trees(task)
+        _check_cuts(trees, task)
+        _log_end(trees)
+        return [_FittedTrees(job, trees, data, threads)]
 
 
-def _check_cuts(fit: _Fit, weights: NDArray[np.float64], entry: _Entry) -> None:
+def boosted_trees(
+    fit_trees: Callable[[Task], TrainedTrees], check_options: Callable[[BoostedTreesConfig, int, int, str], None]
+) -> Trainer:
+    """Trainer of boosted trees by a library.
+
+    Parameters
+    ----------
+    fit_trees : callable
+    check_options : callable
+        Checks names and values of a method's options: settings, numbers of inputs and classes, config and key.
+    """
+    return _BoostedTrees(fit_trees, check_options)
+
+
+def _check_cuts(trees: TrainedTrees, task: Task) -> None:
     """Refuse a forest of bare leaves, which knows nothing."""
-    if not fit.gain:
+    if not trees.gain:
         raise NtuplemlError(
-            f"{entry.where}: no tree found a cut that gains anything; the mean weight of the training events is "
-            f"{weights.mean():.3g}; set global_weight_scale so that it is near 1, or loosen the options (smallest "
-            "weight or number of events of a leaf, regularisation)"
+            f"{task.where}: no tree found a cut that gains anything; the mean weight of the training events is "
+            f"{task.training.weights.mean():.3g}; set global_weight_scale so that it is near 1, or loosen the options "
+            "(smallest weight or number of events of a leaf, regularisation)"
         )
 
 
-def _log_end(fit: _Fit) -> None:
-    history, last = fit.history, (fit.best_round or fit.rounds) - 1
+def _log_end(trees: TrainedTrees) -> None:
+    history, last = trees.history, (trees.best_round or trees.rounds) - 1
     log.info(
         "%d rounds trained, %s: training loss %.5f, validation loss %.5f",
-        fit.rounds,
-        "all kept" if fit.best_round is None else f"the best is round {fit.best_round}",
+        trees.rounds,
+        "all kept" if trees.best_round is None else f"the best is round {trees.best_round}",
         history["loss"][last],
         history["val_loss"][last],
     )
 
 
-def _fit_xgboost(entry: _Entry, data: TabularData, weights: NDArray[np.float64], seed: int, threads: int) -> _Fit:
-    from ntupleml.forests.xgboost import forest_of_xgboost
-    from ntupleml.training.boosted_tree_outputs import TrainedTrees
-    from ntupleml.training.xgboost_fit import DEFAULTS, fit_xgboost, predict_xgboost
+class _FittedTrees(Fitted):
+    """Trees of a library, and the same as TMVA's weights file where that holds them."""
 
-    settings = entry.settings
-    if (weights < 0).any() or (data.validation.weights < 0).any():
-        log.info("XGBoost's own objective refuses negative weights; ours computes it with their sign")
-    fit = fit_xgboost(
-        data.training.inputs,
-        data.training.classes,
-        weights,
-        int(data.classes.max()) + 1,
-        rounds=settings.rounds,
-        parameters=settings.options,
-        seed=seed,
-        validation=data.validation,
-        early_stopping=settings.early_stopping,
-        threads=threads,
-    )
-    trees = TrainedTrees(
-        forest_of_xgboost(fit.model),
-        lambda path: _write_bytes(path, fit.model),
-        lambda inputs: predict_xgboost(fit.model, inputs),
-    )
-    return _Fit(trees, {**DEFAULTS, **settings.options}, fit.history, fit.rounds, fit.best_round, fit.gain)
+    leaves = "ONNX file, record, importance of the variables and figures"
+
+    def __init__(self, job: Job, trees: TrainedTrees, data: TabularData, threads: int) -> None:
+        super().__init__(
+            job.method,
+            {
+                "engine": job.settings.type,
+                "network": {
+                    "parameters": dict(trees.parameters),
+                    "negative_weights": job.settings.negative_weights,
+                    "threads": threads,
+                    "trees": trees.forest.num_trees,
+                },
+                "history": trees.history,
+                "epochs": trees.rounds,
+                "best_epoch": trees.best_round,
+                "importance": importance_of(trees.gain, [*job.config.variables, *data.conditions]),
+            },
+        )
+        self._job, self._trees, self._data = job, trees, data
+        self._has_weights = False
+
+    def write(self, files: ModelFiles, record: TrainingRecord) -> None:
+        self._trees.write(files.model)
+        self._has_weights = self._write_weights(weights_path(files.model), record)
+
+    def more_models(self, files: ModelFiles) -> list[Path]:
+        return [weights_path(files.model)]
+
+    def graph(self, files: ModelFiles, record: TrainingRecord) -> onnx.ModelProto:  # noqa: ARG002
+        from ntupleml.onnx_models.forest import forest_to_onnx
+
+        return forest_to_onnx(
+            self._trees.forest,
+            record.variables,
+            record.classes,
+            kind=record.engine,
+            classes=record.classes,
+            dtype=np.float32,
+            missing=record.missing,
+            conditions=record.conditions,
+            record_hash=record_hash(record),
+        )
+
+    def check(self, graph: onnx.ModelProto) -> OnnxCheck:
+        from ntupleml.onnx_models.sessions import graph_scores
+
+        rows = self._data.validation.inputs[:CHECKED_EVENTS]
+        found, expected = graph_scores(graph, rows), self._trees.predict(rows)
+        return check_difference("ONNX graph", "trained forest", found, expected, self._job.where)
+
+    def draw(self, files: ModelFiles, record: TrainingRecord, plot: PlotConfig) -> None:
+        from ntupleml.plots.importance import draw_importance
+        from ntupleml.plots.style import plot_style, save_figure
+
+        stem = importance_path(files.model)
+        write_importance(stem, record.importance)
+        draw_loss_figure(files, record, plot, step="round")
+        with plot_style(plot):
+            save_figure(draw_importance(record.importance, plot), stem)
+
+    def settle(self) -> None:
+        if not self._has_weights:
+            weights_path(self._job.files.model).unlink(missing_ok=True)
+
+    def _write_weights(self, path: Path, record: TrainingRecord) -> bool:
+        """Write TMVA's weights file, where its format holds the model; whether it did."""
+        from ntupleml.tmva.writing import write_weights
+
+        if record.conditions:
+            log.info("no weights file of TMVA: the conditions are inputs that no branch holds")
+            return False
+        inputs = self._data.training.inputs
+        try:
+            write_weights(
+                path,
+                self._trees.forest,
+                method_name=self.method.name,
+                classes=record.classes,
+                variables=record.variables,
+                minima=inputs.min(axis=0).astype(np.float64),
+                maxima=inputs.max(axis=0).astype(np.float64),
+                num_training_events=len(inputs),
+                missing=record.missing,
+                where=str(weights_path(self._job.files.model)),
+            )
+        except NtuplemlError as error:
+            log.info("no weights file of TMVA: %s", error)
+            return False
+        return True
 
 
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+def weights_path(model: Path) -> Path:
+    """Where the form of a model that TMVA reads is.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> weights_path(Path("fold0_bdt_model.json")).name
+    'fold0_bdt_model.weights.xml'
+    """
+    return model.with_suffix(".weights.xml")
 
 
-def _fit_hist_gradient_boosting(
-    entry: _Entry, data: TabularData, weights: NDArray[np.float64], seed: int, threads: int
-) -> _Fit:
-    from ntupleml.forests.files import save_forest
-    from ntupleml.forests.sklearn import forest_of_hist_gradient_boosting
-    from ntupleml.training.boosted_tree_outputs import TrainedTrees
-    from ntupleml.training.histogram_boosting import fit_hist_gradient_boosting
+def importance_path(model: Path) -> Path:
+    """Where the importance of the variables is, without ending.
 
-    settings = entry.settings
-    fit = fit_hist_gradient_boosting(
-        data.training.inputs,
-        data.training.classes,
-        weights,
-        rounds=settings.rounds,
-        parameters=settings.options,
-        seed=seed,
-        where=entry.where,
-        validation=data.validation,
-        early_stopping=settings.early_stopping,
-        threads=threads,
-    )
-    forest = forest_of_hist_gradient_boosting(fit.estimator)
-    trees = TrainedTrees(forest, lambda path: save_forest(path, forest), fit.estimator.predict_proba)
-    return _Fit(trees, settings.options, fit.history, fit.rounds, fit.best_round, fit.gain)
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> importance_path(Path("fold0_bdt_model.json")).name
+    'fold0_bdt_importance'
+    """
+    return model.with_name(f"{model.stem.removesuffix('_model')}_importance")
 
 
-_FITS: dict[str, Callable[[_Entry, TabularData, NDArray[np.float64], int, int], _Fit]] = {
-    "xgboost": _fit_xgboost,
-    "hist_gradient_boosting": _fit_hist_gradient_boosting,
-}
+def importance_of(gain: Mapping[int, float], inputs: Sequence[str]) -> dict[str, float]:
+    """Share of each input in the gain of all cuts, the largest first.
+
+    Examples
+    --------
+    >>> importance_of({1: 3.0, 0: 1.0}, ["x", "y", "z"])
+    {'y': 0.75, 'x': 0.25, 'z': 0.0}
+    """
+    total = sum(gain.values())
+    shares = {name: gain.get(index, 0.0) / total for index, name in enumerate(inputs)}
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+
+def write_importance(stem: Path, importance: Mapping[str, float]) -> None:
+    """Write a table as text (rank, variable, share) and as YAML (share by variable, in this order)."""
+    width = max(map(len, importance))
+    lines = [f"{rank:4} : {name:{width}} : {share:.6g}\n" for rank, (name, share) in enumerate(importance.items())]
+    text, data = figure_paths(stem, _TEXT_ENDINGS)
+    with replace_file(text) as path:
+        path.write_text("".join(lines), encoding="utf-8")
+    with replace_file(data) as path:
+        path.write_text(yaml.safe_dump(dict(importance), sort_keys=False), encoding="utf-8")

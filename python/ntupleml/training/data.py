@@ -20,6 +20,7 @@ from ntupleml.training.batches import (
     shuffled,
 )
 from ntupleml.training.compiled_epoch import Block
+from ntupleml.training.outputs import CHECKED_EVENTS
 from ntupleml.training.weight_checks import check_weights, split_sums
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ log = logging.getLogger(__name__)
 
 #: Rows that are scaled at a time, since the scalers compute in float64.
 _ROWS_PER_SCALING = 100_000
-#: Events on which the ONNX file is compared with Keras.
-CHECKED_EVENTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,7 @@ class Batching:
 class TrainingData(Protocol):
     """What the loop over epochs needs to know of the events, in memory or streamed."""
 
+    trees: Sequence[ClassTree]
     scaler: Any
     contents: list[ClassContent]
     num_training: int
@@ -192,6 +192,7 @@ class MemoryData:
 
         from ntupleml.preprocessing import fit_scaler
 
+        self.trees = trees
         self._seed, self._fold = config.seed, fold
         names = condition_names(trees)
         events = load_events(config, trees)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ntupleml.training.boosted_trees import Task, TrainedTrees
     from ntupleml.training.xgboost_fit import Validation
 
 log = logging.getLogger(__name__)
@@ -138,6 +140,28 @@ def fit_hist_gradient_boosting(
         _cut(estimator, best_round)
     cuts_to_inputs(estimator, edges)
     return HistGradientBoostingFit(estimator, history, stopped, best_round, _total_gain(estimator))
+
+
+def hist_gradient_boosting_trees(task: Task) -> TrainedTrees:
+    """Trees by the options of a config."""
+    from ntupleml.forests.files import save_forest
+    from ntupleml.forests.sklearn import forest_of_hist_gradient_boosting
+    from ntupleml.training.boosted_trees import TrainedTrees
+
+    settings = task.settings
+    fit = fit_hist_gradient_boosting(
+        *task.training,
+        rounds=settings.rounds,
+        parameters=settings.options,
+        seed=task.seed,
+        where=task.where,
+        validation=task.validation,
+        early_stopping=settings.early_stopping,
+        threads=task.threads,
+    )
+    forest = forest_of_hist_gradient_boosting(fit.estimator)
+    write = partial(save_forest, forest=forest)
+    return TrainedTrees(forest, write, fit.estimator.predict_proba, settings.options, *fit[1:])
 
 
 def _fit_in_blocks(

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from ntupleml.artifacts import Method, read_keras_file
 from ntupleml.errors import NtuplemlError
 from ntupleml.tmva.options import Option, read_options
-from ntupleml.training.keras_training import TrainingOptions, train_keras
+from ntupleml.training.jobs import Job, TrainingOptions
+from ntupleml.training.trainers import TRAINERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from ntupleml.artifacts import TrainingRecord
     from ntupleml.config import TmvaMethodConfig, TrainingConfig
 
 log = logging.getLogger(__name__)
@@ -84,15 +84,8 @@ class PyKerasSettings(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-def train_pykeras_methods(
-    config: TrainingConfig,
-    fold: int,
-    methods: Sequence[TmvaMethodConfig],
-    *,
-    overwrite: bool = False,
-    where: str = "training config",
-) -> list[TrainingRecord]:
-    """Train methods of the type kPyKeras as Keras networks, and write their files beside those of TMVA.
+def pykeras_job(config: TrainingConfig, fold: int, method: TmvaMethodConfig, overwrite: bool, where: str) -> Job:
+    """Job that trains a method of the type kPyKeras as a Keras network, with its files beside those of TMVA.
 
     Epochs, batch size and network come from the options where they have them, else from the config's `model` block,
     and so does the preprocessing.
@@ -102,38 +95,27 @@ def train_pykeras_methods(
     config : TrainingConfig
     fold : int
         Index of the model.
-    methods : sequence of TmvaMethodConfig
-        Those of `tmva: methods` with the type kPyKeras.
+    method : TmvaMethodConfig
+        One of `tmva: methods` with the type kPyKeras.
     overwrite : bool
         Replace the files of an earlier training.
     where : str
         Path of the config, for messages.
 
-    Returns
-    -------
-    list of TrainingRecord
-        In the order of the methods.
-
     Raises
     ------
     NtuplemlError
-        For unknown options, values of another kind and Keras files that are not safe to load, before anything is
-        trained; else as `train_keras`.
+        For unknown options, values of another kind and Keras files that are not safe to load.
     """
-    settings = []
-    for method in methods:
-        place = f"{where}: tmva.methods: '{method.name}'"
-        settings.append(pykeras_settings(method.options, fold, place))
-    records = []
-    for method, wanted in zip(methods, settings, strict=True):
-        for remark in wanted.remarks:
-            log.info("%s: tmva.methods: '%s': %s", where, method.name, remark)
-        name = method.name.replace("{fold}", str(fold))
-        options = TrainingOptions(
-            overwrite=overwrite, initial_model=wanted.model, learning_rates=dict(wanted.learning_rates)
-        )
-        records += train_keras(_with_settings(config, wanted), [fold], options, where, Method("tmva", name, "kPyKeras"))
-    return records
+    settings = pykeras_settings(method.options, fold, f"{where}: tmva.methods: '{method.name}'")
+    options = TrainingOptions(
+        overwrite=overwrite,
+        initial_model=settings.model,
+        learning_rates=dict(settings.learning_rates),
+        remarks=tuple(f"tmva.methods: '{method.name}': {remark}" for remark in settings.remarks),
+    )
+    named = Method("tmva", method.name.replace("{fold}", str(fold)), "kPyKeras")
+    return Job(TRAINERS[named.type], _with_settings(config, settings), fold, (named,), where, options)
 
 
 def pykeras_settings(options: str, fold: int, where: str) -> PyKerasSettings:

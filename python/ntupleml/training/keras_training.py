@@ -1,75 +1,35 @@
-"""Training Keras networks on fold files: from a config to the files of each fold's model."""
+"""Training Keras networks on fold files, the network of a config and those of TMVA's kPyKeras methods."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ntupleml.artifacts import KERAS, SplitSizes, TrainingRecord, model_files
-from ntupleml.datasets.loading import class_trees, fold_files
-from ntupleml.errors import NtuplemlError
+from ntupleml.artifacts import KERAS, OnnxCheck, file_of_model, read_keras_file, record_hash
+from ntupleml.atomic import replace_file
+from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.models import build_model, network_of
 from ntupleml.tensorflow_import import import_tensorflow
 from ntupleml.training.checkpoint import Progress, checkpoint_path, load_checkpoint, training_identity
 from ntupleml.training.data import MemoryData, condition_names
 from ntupleml.training.initial_model import load_initial_model
-from ntupleml.training.outputs import check_export, write_outputs
-from ntupleml.training.record_parts import (
-    check_output_folder,
-    fold_division,
-    log_contents,
-    log_file,
-    log_training,
-    training_record,
-)
+from ntupleml.training.jobs import Fitted, Job, Trainer, TrainingOptions
+from ntupleml.training.outputs import draw_loss_figure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
-    from ntupleml.artifacts import Method
-    from ntupleml.config import TrainingConfig
+    import onnx
+
+    from ntupleml.artifacts import ModelFiles, TrainingRecord
+    from ntupleml.config import PlotConfig, TrainingConfig
     from ntupleml.datasets.loading import ClassTree
-    from ntupleml.models import Network
     from ntupleml.training.data import TrainingData
+    from ntupleml.training.jobs import Staging
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """Options of the command line, and of methods of TMVA that are trained as Keras networks.
-
-    Attributes
-    ----------
-    conditional : bool
-        Train on all conditions (eras), each shown to the network as a one-hot input. Batches are balanced then.
-    randomization : bool
-        Draw the condition at random for the classes that `randomize_classes` of the config names.
-    balance_batches : bool
-        Let all classes (and conditions) weigh the same in each batch.
-    overwrite : bool
-        Replace the files of an earlier training.
-    continue_training : bool
-        Go on from the checkpoint of a finished or interrupted training.
-    initial_model : str, optional
-        Keras file whose network, with its weights, the training begins with; by default one is built from the config.
-    learning_rates : mapping of int to float
-        Learning rates by the number of the epoch, counted from 0, from which on they hold.
-    """
-
-    conditional: bool = False
-    randomization: bool = False
-    balance_batches: bool = False
-    overwrite: bool = False
-    continue_training: bool = False
-    initial_model: str | None = None
-    learning_rates: Mapping[int, float] = field(default_factory=dict)
-
-    @property
-    def balanced(self) -> bool:
-        """Whether batches are balanced, as they always are with conditions."""
-        return self.balance_batches or self.conditional
 
 
 def train_keras(
@@ -77,7 +37,6 @@ def train_keras(
     folds: Sequence[int],
     options: TrainingOptions | None = None,
     where: str = "training config",
-    method: Method = KERAS,
 ) -> list[TrainingRecord]:
     """Train the network of each fold and write its files to the config's `output_path`.
 
@@ -89,8 +48,6 @@ def train_keras(
     options : TrainingOptions, optional
     where : str
         Path of the config, for messages.
-    method : Method, optional
-        Whose files are written; by default those of the config's network.
 
     Returns
     -------
@@ -103,93 +60,118 @@ def train_keras(
         For whatever is wrong with config or fold files, before anything is trained; and if outputs exist and are
         neither to be overwritten nor continued.
     """
+    from ntupleml.training.driver import train
+
     options = options or TrainingOptions()
-    if options.overwrite and options.continue_training:
-        raise NtuplemlError("--overwrite and --continue exclude each other: train anew, or go on")
-    if options.randomization and not options.conditional:
-        raise NtuplemlError("--randomization draws conditions at random; it needs --conditional")
-    network = network_of(config.model, f"{where}: model")
-    for fold in folds:
-        _check_outputs(config.output_path, fold, options, method)
-    prepared = {fold: fold_files(config, fold, options.conditional) for fold in folds}
-    trees = {fold: class_trees(config, files) for fold, files in prepared.items()}
-    for fold in folds:
-        fold_division(trees[fold], config.num_folds)
-    return [_train_fold(config, fold, network, trees[fold], options, method) for fold in folds]
+    return train([Job(NETWORKS, config, fold, (KERAS,), where, options) for fold in folds]).records
 
 
-def _check_outputs(output_path: str, fold: int, options: TrainingOptions, method: Method) -> None:
-    """Refuse before the work what would fail after it."""
-    files = model_files(output_path, fold, method)
-    checkpoint = checkpoint_path(output_path, fold, method)
-    existing = [path for path in (*files[:-1], checkpoint) if path is not None and path.exists()]
-    if options.continue_training and existing and not checkpoint.exists():
-        raise NtuplemlError(f"--continue: {checkpoint}: no such file; train anew with --overwrite")
-    if existing and not (options.overwrite or options.continue_training):
-        go_on = ", or --continue to go on with that training" if method == KERAS else ""
-        raise NtuplemlError(f"{existing[0]}: exists already; give --overwrite to train anew{go_on}")
-    check_output_folder(output_path)
+class _Networks(Trainer):
+    """Networks, trained in compiled epochs on events in memory or streamed."""
+
+    tabular = False
+
+    def title(self, job: Job) -> str:  # noqa: ARG002
+        return "model"
+
+    def check(self, job: Job) -> None:
+        options = job.options
+        if options.overwrite and options.continue_training:
+            raise NtuplemlError("--overwrite and --continue exclude each other: train anew, or go on")
+        if options.randomization and not options.conditional:
+            raise NtuplemlError("--randomization draws conditions at random; it needs --conditional")
+        network_of(job.config.model, f"{job.where}: model")
+        checkpoint = _checkpoint(job)
+        has_files = any(path is not None and path.exists() for path in job.files[:-1])
+        if options.continue_training and has_files and not checkpoint.exists():
+            raise NtuplemlError(f"--continue: {checkpoint}: no such file; train anew with --overwrite")
+
+    def more_files(self, job: Job) -> list[Path]:
+        return [_checkpoint(job)]
+
+    def load(self, job: Job, trees: Sequence[ClassTree]) -> TrainingData:
+        import_tensorflow()
+        options = job.options
+        if job.config.stream:
+            from ntupleml.training.streaming import StreamedData
+
+            return StreamedData(
+                job.config, trees, job.fold, balanced=options.balanced, randomized=options.randomization
+            )
+        return MemoryData(job.config, trees, job.fold, balanced=options.balanced, randomized=options.randomization)
+
+    def fit(self, job: Job, data: TrainingData, staging: Staging) -> list[Fitted]:  # noqa: ARG002
+        from ntupleml.training.epochs import train_epochs
+
+        config, options = job.config, job.options
+        for remark in options.remarks:
+            log.info("%s: %s", job.where, remark)
+        log.info(
+            "%d events train and %d validate, in batches of %d",
+            data.num_training,
+            data.num_validation,
+            data.batching.size,
+        )
+        model, description = _first_model(job, data)
+        _check_export(model, data, config, options.initial_model or "the network")
+        identity = _identity(config, data.trees, options)
+        checkpoint, progress = _checkpoint(job), Progress()
+        if options.continue_training and checkpoint.exists():
+            model.optimizer.build(model.trainable_variables)
+            progress = load_checkpoint(checkpoint, model, identity)
+            log.info("going on after epoch %d of %d", progress.epoch, config.model.epochs)
+        elif options.continue_training:
+            log.info("no checkpoint yet, so the training begins with epoch 1")
+        if options.overwrite:
+            checkpoint.unlink(missing_ok=True)
+        train_epochs(model, data, config.model, progress, checkpoint, identity, options.learning_rates)
+        keeps_best = config.model.save_best_only or config.model.early_stopping is not None
+        fields = {
+            "preprocessing": config.preprocessing,
+            "preprocessing_events": data.preprocessing_events,
+            "network": description,
+            "history": progress.history,
+            "epochs": progress.epoch,
+            "best_epoch": progress.schedule.best_epoch if keeps_best else None,
+        }
+        return [_FittedNetwork(job, model, data, fields)]
 
 
-def _train_fold(
-    config: TrainingConfig,
-    fold: int,
-    network: Network,
-    trees: Sequence[ClassTree],
-    options: TrainingOptions,
-    method: Method,
-) -> TrainingRecord:
-    with log_file(model_files(config.output_path, fold, method).log, append=options.continue_training):
-        return _train_logged(config, fold, network, trees, options, method)
+NETWORKS = _Networks()
 
 
-def _train_logged(
-    config: TrainingConfig,
-    fold: int,
-    network: Network,
-    trees: Sequence[ClassTree],
-    options: TrainingOptions,
-    method: Method,
-) -> TrainingRecord:
-    log_training(fold, config.num_folds)
-    import_tensorflow()
-    from ntupleml.training.epochs import train_epochs
+def _checkpoint(job: Job) -> Path:
+    return checkpoint_path(job.config.output_path, job.fold, job.method)
 
-    data = _load(config, fold, trees, options)
-    log_contents(trees, data.contents)
-    log.info(
-        "%d events train and %d validate, in batches of %d", data.num_training, data.num_validation, data.batching.size
+
+def _first_model(job: Job, data: TrainingData) -> tuple[Any, dict[str, Any]]:
+    """Network before the first epoch, and its description for the record."""
+    config = job.config
+    network = network_of(config.model, f"{job.where}: model")
+    num_inputs, num_outputs = len(config.variables) + len(condition_names(data.trees)), len(config.classes)
+    if job.options.initial_model is not None:
+        return load_initial_model(job.options.initial_model, network, num_inputs, num_outputs)
+    model = build_model(network, num_inputs, num_outputs, config.seed)
+    return model, {**asdict(network), "hidden": list(network.hidden)}
+
+
+def _check_export(model: Any, data: TrainingData, config: TrainingConfig, where: str) -> None:
+    """Refuse a network that could be trained but not be written, before it is trained."""
+    from ntupleml.onnx_models.keras_network import keras_to_onnx
+    from ntupleml.onnx_models.sessions import new_session
+
+    graph = keras_to_onnx(
+        file_of_model(model, where),
+        data.scaler,
+        config.variables,
+        config.classes,
+        missing=config.missing.value if config.missing else None,
+        conditions=condition_names(data.trees),
     )
-    names = condition_names(trees)
-    num_inputs, num_outputs = len(config.variables) + len(names), len(config.classes)
-    if options.initial_model is None:
-        model = build_model(network, num_inputs, num_outputs, config.seed)
-        description = {**asdict(network), "hidden": list(network.hidden)}
-    else:
-        model, description = load_initial_model(options.initial_model, network, num_inputs, num_outputs)
-    check_export(model, data.scaler, config, names, options.initial_model or "the network")
-    identity = _identity(config, trees, options)
-    checkpoint = checkpoint_path(config.output_path, fold, method)
-    progress = Progress()
-    if options.continue_training and checkpoint.exists():
-        model.optimizer.build(model.trainable_variables)
-        progress = load_checkpoint(checkpoint, model, identity)
-        log.info("going on after epoch %d of %d", progress.epoch, config.model.epochs)
-    elif options.continue_training:
-        log.info("no checkpoint yet, so the training begins with epoch 1")
-    if options.overwrite:
-        checkpoint.unlink(missing_ok=True)
-    train_epochs(model, data, config.model, progress, checkpoint, identity, options.learning_rates)
-    record = _record(config, fold, description, trees, data, progress, method)
-    return write_outputs(model, data.scaler, record, data.check_rows, config.output_path, config.plot, method)
-
-
-def _load(config: TrainingConfig, fold: int, trees: Sequence[ClassTree], options: TrainingOptions) -> TrainingData:
-    if config.stream:
-        from ntupleml.training.streaming import StreamedData
-
-        return StreamedData(config, trees, fold, balanced=options.balanced, randomized=options.randomization)
-    return MemoryData(config, trees, fold, balanced=options.balanced, randomized=options.randomization)
+    try:
+        new_session(graph.SerializeToString())
+    except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
+        raise NtuplemlError(f"{where}: ONNX Runtime cannot load it: {one_line(error)}; please report it") from error
 
 
 def _identity(config: TrainingConfig, trees: Sequence[ClassTree], options: TrainingOptions) -> dict[str, Any]:
@@ -204,28 +186,72 @@ def _identity(config: TrainingConfig, trees: Sequence[ClassTree], options: Train
     return training_identity(config.model_dump(mode="json", exclude=other_methods), datasets, flags)
 
 
-def _record(
-    config: TrainingConfig,
-    fold: int,
-    network: dict[str, Any],
-    trees: Sequence[ClassTree],
-    data: TrainingData,
-    progress: Progress,
-    method: Method,
-) -> TrainingRecord:
-    settings = config.model
-    keeps_best = settings.save_best_only or settings.early_stopping is not None
-    return training_record(
-        config,
-        fold,
-        trees,
-        data.contents,
-        preprocessing=config.preprocessing,
-        preprocessing_events=data.preprocessing_events,
-        method=method.name,
-        network=network,
-        split=SplitSizes(training=data.num_training, validation=data.num_validation),
-        history=progress.history,
-        epochs=progress.epoch,
-        best_epoch=progress.schedule.best_epoch if keeps_best else None,
-    )
+class _FittedNetwork(Fitted):
+    """A trained network; what was trained is not lost where its files cannot be written."""
+
+    leaves = "preprocessing, ONNX file, record and figures of the loss"
+
+    def __init__(self, job: Job, model: Any, data: TrainingData, fields: dict[str, Any]) -> None:
+        super().__init__(job.method, fields)
+        self._model, self._data = model, data
+        self._missing = job.config.missing.value if job.config.missing else None
+        self._kept = unexported_path(job.files.model)
+
+    def write(self, files: ModelFiles, record: TrainingRecord) -> None:  # noqa: ARG002
+        from ntupleml.preprocessing import write_preprocessing
+
+        assert files.preprocessing is not None
+        write_preprocessing(files.preprocessing, self._data.scaler)
+        with replace_file(files.model) as temporary:
+            self._model.save(temporary)
+
+    def graph(self, files: ModelFiles, record: TrainingRecord) -> onnx.ModelProto:
+        from ntupleml.onnx_models.keras_network import keras_to_onnx
+
+        return keras_to_onnx(
+            read_keras_file(files.model, "the trained network"),
+            self._data.scaler,
+            record.variables,
+            record.classes,
+            missing=record.missing,
+            conditions=record.conditions,
+            record_hash=record_hash(record),
+        )
+
+    def check(self, graph: onnx.ModelProto) -> OnnxCheck:
+        from ntupleml.onnx_models.comparison import check_against_keras
+
+        rows = self._data.check_rows
+        difference = check_against_keras(graph, self._model, self._data.scaler, rows, missing=self._missing)
+        return OnnxCheck(events=len(rows), largest_difference=difference)
+
+    def draw(self, files: ModelFiles, record: TrainingRecord, plot: PlotConfig) -> None:
+        draw_loss_figure(files, record, plot)
+
+    def settle(self) -> None:
+        self._kept.unlink(missing_ok=True)
+
+    def rescue(self) -> None:
+        go_on = "; --continue writes the files without training again" if self.method == KERAS else ""
+        try:
+            with replace_file(self._kept, overwrite=True) as temporary:
+                self._model.save(temporary)
+        except (NtuplemlError, OSError) as error:
+            reason = "the trained network cannot be kept as %s: %s; its checkpoint stays%s"
+            log.error(reason, self._kept, error, go_on)
+            return
+        log.error(
+            "the files of the training could not be written; the trained network is kept: %s%s", self._kept, go_on
+        )
+
+
+def unexported_path(model: Path) -> Path:
+    """Where a trained network is kept of which not all files could be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> unexported_path(Path("example/fold1_keras_model.keras")).as_posix()
+    'example/fold1_keras_model_unexported.keras'
+    """
+    return model.with_stem(f"{model.stem}_unexported")

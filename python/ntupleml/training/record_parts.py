@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import logging
 import os
+import platform
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,6 @@ from ntupleml.datasets.records import read_fold_record
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import held_out_fold, trained_on
 from ntupleml.training.data import condition_names
-from ntupleml.training.outputs import library_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +25,32 @@ if TYPE_CHECKING:
     from ntupleml.datasets.loading import ClassTree, FoldFile
 
 log = logging.getLogger(__name__)
+
+#: Distributions whose versions the record keeps.
+_LIBRARIES = (
+    "keras",
+    "tensorflow-cpu",
+    "tensorflow",
+    "xgboost-cpu",
+    "xgboost",
+    "lightgbm",
+    "numpy",
+    "scikit-learn",
+    "onnx",
+    "onnxruntime",
+    "uproot",
+)
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that a training depends on, of those that are installed."""
+    versions = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
 
 
 def fold_division(trees: Sequence[ClassTree], num_folds: int) -> tuple[bool, str | None]:
@@ -121,7 +148,8 @@ def training_record(
     contents : sequence of ClassContent
         Content of each tree.
     **rest
-        The fields of the record that depend on the engine: `preprocessing`, `network`, `split`, `history`, ….
+        The fields of the record that depend on the engine: `preprocessing`, `network`, `split`, `history`, …; its
+        `versions` are added to those of the libraries.
     """
     folds_recorded, event_branch = fold_division(trees, config.num_folds)
     return TrainingRecord(
@@ -138,7 +166,7 @@ def training_record(
         missing=None if config.missing is None else config.missing.value,
         seed=config.seed,
         config=config.model_dump(mode="json", by_alias=True),
-        versions=library_versions(),
+        versions={**library_versions(), **rest.pop("versions", {})},
         datasets=dataset_records(trees, contents),
         **rest,
     )

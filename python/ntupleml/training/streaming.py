@@ -18,7 +18,6 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.training.batches import draw_balanced, group_events
 from ntupleml.training.compiled_epoch import EVALUATION_BATCH, Block
 from ntupleml.training.data import (
-    CHECKED_EVENTS,
     choose_batching,
     condition_names,
     one_hot,
@@ -26,6 +25,7 @@ from ntupleml.training.data import (
     scaled_inputs,
     training_weights,
 )
+from ntupleml.training.outputs import CHECKED_EVENTS
 from ntupleml.training.streamed_scalers import ScalerFit
 from ntupleml.training.weight_checks import SplitSums, check_weights
 
@@ -84,7 +84,7 @@ class StreamedData:
         randomized: bool,
         buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
-        self._config, self._fold = config, fold
+        self._config, self._fold, self.trees = config, fold, trees
         self._trees = [tree for tree in trees if tree.num_entries]
         self._names = condition_names(trees)
         self._randomised = randomised_trees(config, self._trees) if randomized else np.zeros(len(self._trees), bool)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ntupleml.datasets.loading import class_trees, fold_files, load_events
+from ntupleml.datasets.loading import load_events
 from ntupleml.datasets.splitting import split_events
 from ntupleml.training.data import condition_names, one_hot, training_weights
-from ntupleml.training.record_parts import fold_division
 from ntupleml.training.weight_checks import check_weights, split_sums
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from ntupleml.artifacts import ClassContent
@@ -83,7 +84,7 @@ class TabularData:
         return TabularPart(self.inputs[rows], self.classes[rows], self.weights[rows])
 
 
-def load_tabular_data(config: TrainingConfig, fold: int, conditional: bool = False) -> TabularData:
+def load_tabular_data(config: TrainingConfig, trees: Sequence[ClassTree]) -> TabularData:
     """Load the events of a fold's model, split as the training of the Keras network splits them.
 
     Each array is held once: the events are brought into the order of the split column by column.
@@ -91,10 +92,8 @@ def load_tabular_data(config: TrainingConfig, fold: int, conditional: bool = Fal
     Parameters
     ----------
     config : TrainingConfig
-    fold : int
-        Index of the model, which is trained on all folds but (fold + 1) mod k.
-    conditional : bool
-        Load the fold files of all conditions (eras), and append a one-hot input for each.
+    trees : sequence of ClassTree
+        Those of several conditions (eras) get a one-hot input for each.
 
     Raises
     ------
@@ -102,8 +101,6 @@ def load_tabular_data(config: TrainingConfig, fold: int, conditional: bool = Fal
         For whatever is wrong with the fold files, for NaN and infinite inputs or weights, if the events do not fit
         into memory, and if a class has no events to train on.
     """
-    trees = class_trees(config, fold_files(config, fold, conditional))
-    fold_division(trees, config.num_folds)
     if config.stream:
         log.info("stream: boosted trees and TMVA take all events at once; they are read into memory")
     events = load_events(config, trees)
@@ -121,4 +118,4 @@ def load_tabular_data(config: TrainingConfig, fold: int, conditional: bool = Fal
     if names:
         shown = np.array([tree.condition_index for tree in trees])[origin]
         inputs = np.concatenate([inputs, one_hot(shown, len(names))], axis=1)
-    return TabularData(inputs, classes, weights, len(split.training), [one.all.content() for one in sums], trees)
+    return TabularData(inputs, classes, weights, len(split.training), [one.all.content() for one in sums], list(trees))

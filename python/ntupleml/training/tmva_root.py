@@ -15,14 +15,12 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from ntupleml.artifacts import TMVA_JOB, Method, OnnxCheck, SplitSizes, model_files, record_hash
+from ntupleml.artifacts import TMVA_JOB, SplitSizes, record_hash
 from ntupleml.datasets.fold_trees import class_friends
 from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.tmva.factory import FactoryJob, FactoryMethod, FactoryResult, FactoryTree
-from ntupleml.training.data import CHECKED_EVENTS
-from ntupleml.training.record_parts import log_contents, log_training, training_record
-from ntupleml.training.tabular_data import load_tabular_data
-from ntupleml.training.tmva_outputs import TrainedMethods, check_difference, finish_record
+from ntupleml.training.jobs import Fitted, Job, Trainer
+from ntupleml.training.outputs import CHECKED_EVENTS, check_difference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,9 +28,10 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from ntupleml.artifacts import ModelFiles, TrainingRecord
+    from ntupleml.artifacts import Method, ModelFiles, OnnxCheck, TrainingRecord
     from ntupleml.config import TrainingConfig
     from ntupleml.config.training import TmvaMethodConfig
+    from ntupleml.training.jobs import Staging
     from ntupleml.training.tabular_data import TabularData
 
 log = logging.getLogger(__name__)
@@ -106,45 +105,115 @@ def factory_job(
     )
 
 
-def train_with_tmva(
-    config: TrainingConfig, fold: int, methods: Sequence[TmvaMethodConfig], *, overwrite: bool, where: str
-) -> TrainedMethods:
-    """Train the methods of a fold by ROOT's TMVA, and add ONNX files and records to its files.
+class _Root(Trainer):
+    """All methods of a fold by ROOT's TMVA, in one process.
 
     A method that leaves no weights, or whose ONNX graph does not give TMVA's answers, fails alone: the others stay.
-
-    Raises
-    ------
-    NtuplemlError
-        With TMVA's own words if it ends the job; and if outputs exist that are not to be overwritten.
     """
-    if config.missing is not None:
-        raise NtuplemlError(f"{where}: missing: TMVA cannot replace missing inputs; use --engine xgboost")
-    output = Path(config.output_path)
-    final = output / f"fold{fold}_training.root"
-    if final.exists() and not overwrite:
-        raise NtuplemlError(f"{final}: exists already; give --overwrite to train anew")
-    log_training(fold, config.num_folds, "TMVA's methods, model")
-    data = load_tabular_data(config, fold)
-    log_contents(data.trees, data.contents)
-    job = factory_job(config, fold, methods, data)
-    output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output, prefix=f".fold{fold}-") as name:
-        folder = Path(name)
-        result = _run(job, folder, output, where)
-        for path in (folder / job.folder).glob("weights/*.xml"):
-            _restore_names(path, result.plain_names)
-        trained = TrainedMethods([], [])
-        for entry in zip(methods, job.methods, strict=True):
-            try:
-                trained.records.append(_finish_method(config, fold, entry, data, folder, result, where))
-            except NtuplemlError as error:
-                trained.failures.append(str(error))
-                _remove_method(folder, fold, entry[1])
-        if trained.records:
-            _put_in_place(folder, output, job)
-            log.info("written: %s and %s", final, output / job.folder / "weights")
-    return trained
+
+    isolated = ("write",)
+
+    def title(self, job: Job) -> str:  # noqa: ARG002
+        return "TMVA's methods, model"
+
+    def check(self, job: Job) -> None:
+        if job.config.missing is not None:
+            raise NtuplemlError(f"{job.where}: missing: TMVA cannot replace missing inputs; use --engine xgboost")
+
+    def more_files(self, job: Job) -> list[Path]:
+        return [_output(Path(job.config.output_path), job.fold)]
+
+    def log_path(self, job: Job) -> None:
+        """TMVA's own log is kept."""
+
+    def fit(self, job: Job, data: TabularData, staging: Staging) -> list[Fitted]:
+        output = Path(job.config.output_path)
+        factory = factory_job(job.config, job.fold, job.settings, data)
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output, prefix=f".fold{job.fold}-") as name:
+            folder = Path(name)
+            result = _run(factory, folder, output, job.where)
+            for path in (folder / factory.folder).glob("weights/*.xml"):
+                _restore_names(path, result.plain_names)
+            for produced in (factory.output, factory.folder):
+                (folder / produced).replace(staging.folder / produced)
+        _log_of_failure(output, factory).unlink(missing_ok=True)
+        answers = _output(staging.folder, job.fold)
+        split = _split_sizes(job.config, data)
+        return [
+            _FittedMethod(job, method, booked, result, split, answers)
+            for method, booked in zip(job.methods, factory.methods, strict=True)
+        ]
+
+
+ROOT_TMVA = _Root()
+
+
+def _output(folder: Path, fold: int) -> Path:
+    """TMVA's output file, which has its answers for test events."""
+    return folder / f"fold{fold}_training.root"
+
+
+class _FittedMethod(Fitted):
+    """A method that TMVA has trained: its weights file is there already."""
+
+    def __init__(
+        self, job: Job, method: Method, booked: FactoryMethod, result: FactoryResult, split: SplitSizes, answers: Path
+    ) -> None:
+        super().__init__(
+            method,
+            {
+                "engine": "tmva",
+                "network": {
+                    "type": booked.type,
+                    "options": booked.options,
+                    "roc_integrals": result.roc_integrals.get(booked.name, {}),
+                },
+                "split": split,
+                "versions": {"ROOT": result.root_version},
+            },
+        )
+        self._job, self._answers = job, answers
+        self._where = f"{job.where}: tmva method '{method.name}'"
+
+    def write(self, files: ModelFiles, record: TrainingRecord) -> None:
+        if not files.model.exists():
+            raise NtuplemlError(
+                f"{self._where}: TMVA wrote no weights for it; {self.method.type} may not be able to tell "
+                f"{len(record.classes)} classes apart, as AnalysisType=Multiclass asks for"
+            )
+        for label, area in record.network["roc_integrals"].items():
+            log.info(
+                "%s: %s against the rest, by TMVA's test events: area under the ROC curve %.4f",
+                self.method.name,
+                label,
+                area,
+            )
+
+    def graph(self, files: ModelFiles, record: TrainingRecord) -> onnx.ModelProto | None:
+        """None for the methods that only TMVA's Reader can evaluate, whose weights stay."""
+        from ntupleml.onnx_models.tmva_method import tmva_to_onnx
+        from ntupleml.tmva.reading import read_weights
+
+        try:
+            method = read_weights(files.model)
+        except NtuplemlError as error:
+            reason = str(error).removeprefix(f"{files.model}: ")
+            log.warning("%s: no ONNX file is made: %s", record.method, reason)
+            return None
+        return tmva_to_onnx(method, variables=record.variables, record_hash=record_hash(record))
+
+    def check(self, graph: onnx.ModelProto) -> OnnxCheck | None:
+        """Compare the graph with the answers that TMVA wrote for its test events."""
+        tree = f"{self._answers.stem}/TestTree"
+        answers = _answers_of_tmva(self._answers, tree, self.method.name, self._job.config.variables)
+        if answers is None:
+            log.info("%s: TMVA's file has no answers to compare the ONNX graph with", self.method.name)
+            return None
+        from ntupleml.onnx_models.sessions import graph_scores
+
+        rows, expected = answers
+        return check_difference("ONNX graph", "trained method", graph_scores(graph, rows), expected, self._where)
 
 
 def _run(job: FactoryJob, folder: Path, output: Path, where: str) -> FactoryResult:
@@ -215,74 +284,6 @@ def _ending(status: int) -> str:
     return f"it was ended by {name}" + (" (the memory may be too small for it)" if name == "SIGKILL" else "")
 
 
-def _finish_method(
-    config: TrainingConfig,
-    fold: int,
-    entry: tuple[TmvaMethodConfig, FactoryMethod],
-    data: TabularData,
-    folder: Path,
-    result: FactoryResult,
-    where: str,
-) -> TrainingRecord:
-    """Write the ONNX file and the record of a method beside its weights."""
-    booked = entry[1]
-    files = model_files(folder, fold, Method("tmva", booked.name, booked.type))
-    if not files.model.exists():
-        raise NtuplemlError(
-            f"{where}: tmva method '{booked.name}': TMVA wrote no weights for it; {booked.type} may not be able to "
-            f"tell {len(config.classes)} classes apart, as AnalysisType=Multiclass asks for"
-        )
-    record = training_record(
-        config,
-        fold,
-        data.trees,
-        data.contents,
-        engine="tmva",
-        method=booked.name,
-        preprocessing="none",
-        network={
-            "type": booked.type,
-            "options": booked.options,
-            "roc_integrals": result.roc_integrals.get(booked.name, {}),
-        },
-        split=_split_sizes(config, data),
-    )
-    record = record.model_copy(update={"versions": {**record.versions, "ROOT": result.root_version}})
-    graph = _write_onnx(files, record)
-    for label, area in record.network["roc_integrals"].items():
-        log.info(
-            "%s: %s against the rest, by TMVA's test events: area under the ROC curve %.4f", booked.name, label, area
-        )
-    if graph is None:
-        return finish_record(record, files, None)
-    check = _compare(graph, folder / f"fold{fold}_training.root", fold, booked.name, config, where)
-    return finish_record(record, files, check)
-
-
-def _remove_method(folder: Path, fold: int, booked: FactoryMethod) -> None:
-    """Take a method's files out of what is put in place: weights, ONNX file, and TMVA's code in C++."""
-    model = model_files(folder, fold, Method("tmva", booked.name, booked.type)).model
-    for path in model.parent.glob("*"):
-        if path.name.startswith(model.name.removesuffix("weights.xml")):
-            path.unlink()
-
-
-def _write_onnx(files: ModelFiles, record: TrainingRecord) -> onnx.ModelProto | None:
-    """Convert the weights; None for the methods that only TMVA's Reader can evaluate, whose weights stay."""
-    from ntupleml.onnx_models.files import write_onnx
-    from ntupleml.onnx_models.tmva_method import tmva_to_onnx
-    from ntupleml.tmva.reading import read_weights
-
-    try:
-        method = read_weights(files.model)
-    except NtuplemlError as error:
-        log.warning("%s: no ONNX file is made: %s", record.method, str(error).removeprefix(f"{files.model}: "))
-        return None
-    graph = tmva_to_onnx(method, variables=record.variables, record_hash=record_hash(record))
-    write_onnx(files.onnx, graph)
-    return graph
-
-
 def _split_sizes(config: TrainingConfig, data: TabularData) -> SplitSizes:
     """TMVA's numbers: it divides each class by itself, rounding down."""
     sizes = np.zeros(len(config.classes), dtype=np.int64)
@@ -290,20 +291,6 @@ def _split_sizes(config: TrainingConfig, data: TabularData) -> SplitSizes:
         sizes[tree.class_index] += tree.num_entries
     training = int(np.floor(sizes * config.train_test_split).sum())
     return SplitSizes(training=training, validation=int(sizes.sum()) - training)
-
-
-def _compare(
-    graph: onnx.ModelProto, output: Path, fold: int, name: str, config: TrainingConfig, where: str
-) -> OnnxCheck | None:
-    """Compare the graph with the answers that TMVA wrote for its test events."""
-    answers = _answers_of_tmva(output, f"fold{fold}_training/TestTree", name, config.variables)
-    if answers is None:
-        log.info("%s: TMVA's file has no answers to compare the ONNX graph with", name)
-        return None
-    from ntupleml.onnx_models.sessions import graph_scores
-
-    rows, expected = answers
-    return check_difference("ONNX graph", graph_scores(graph, rows), expected, f"{where}: tmva method '{name}'")
 
 
 def _answers_of_tmva(
@@ -326,13 +313,3 @@ def _answers_of_tmva(
     if values.dtype.names is not None:
         values = np.stack([values[label] for label in values.dtype.names], axis=1)
     return np.stack(columns, axis=1).astype(np.float32), values.reshape(len(values), -1).astype(np.float64)
-
-
-def _put_in_place(folder: Path, output: Path, job: FactoryJob) -> None:
-    """Move the files of a complete training, the record of each method last."""
-    produced = [path for path in (folder / job.folder).rglob("*") if path.is_file()]
-    for path in [folder / job.output, *sorted(produced, key=lambda path: (path.suffix == ".json", path))]:
-        target = output / path.relative_to(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(target)
-    _log_of_failure(output, job).unlink(missing_ok=True)

@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import logging
-import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from ntupleml.artifacts import Method, SplitSizes, find_method, model_files
+from ntupleml.artifacts import Method, find_method
 from ntupleml.errors import NtuplemlError
-from ntupleml.training.data import CHECKED_EVENTS
-from ntupleml.training.keras_methods import pykeras_settings, train_pykeras_methods
-from ntupleml.training.negative_weights import treat_negative_weights
-from ntupleml.training.record_parts import (
-    check_output_folder,
-    log_contents,
-    log_file,
-    log_training,
-    training_record,
-)
-from ntupleml.training.tabular_data import TabularPart, load_tabular_data
-from ntupleml.training.tmva_options import bdt_settings
-from ntupleml.training.tmva_outputs import TrainedMethods, refuse_existing, write_forest_method
-from ntupleml.training.tmva_root import has_tmva, train_with_tmva
+from ntupleml.training.driver import Trained, train
+from ntupleml.training.jobs import Job, TrainingOptions
+from ntupleml.training.keras_methods import pykeras_job
+from ntupleml.training.tmva_root import has_tmva
+from ntupleml.training.trainers import TRAINERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-    from ntupleml.artifacts import TrainingRecord
     from ntupleml.config import TrainingConfig
     from ntupleml.config.training import TmvaMethodConfig
-    from ntupleml.forests import Forest
-    from ntupleml.training.tabular_data import TabularData
-    from ntupleml.training.tmva_options import BdtSettings
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +35,7 @@ def train_tmva(
     method: str | None = None,
     overwrite: bool = False,
     where: str = "training config",
-) -> TrainedMethods:
+) -> Trained:
     """Train the methods of the config's `tmva: methods`, or one of them, for each fold.
 
     Parameters
@@ -72,8 +54,8 @@ def train_tmva(
 
     Returns
     -------
-    TrainedMethods
-        Fold by fold, in the order of the methods.
+    Trained
+        Fold by fold, in the order of the methods, networks last.
 
     Raises
     ------
@@ -87,28 +69,33 @@ def train_tmva(
         )
     chosen = _chosen(config, method, folds[0] if folds else 0, where)
     others = [entry for entry in chosen if entry.type != PYKERAS]
-    keras = [entry for entry in chosen if entry.type == PYKERAS]
     used = _engine(engine, others, where)
-    if used == "xgboost":
-        _check_methods(config, others, where)
-    check_output_folder(config.output_path)
+    jobs = []
     for fold in folds:
-        for entry in keras:
-            pykeras_settings(entry.options, fold, f"{where}: tmva.methods: '{entry.name}'")
-        for entry in chosen:
-            refuse_existing(config, fold, _method(entry, fold), overwrite)
-    result = TrainedMethods([], [])
-    for fold in folds:
-        if others:
-            train = train_with_tmva if used == "tmva" else _train_trees
-            trained = train(config, fold, others, overwrite=overwrite, where=where)
-            result.records.extend(trained.records)
-            result.failures.extend(f"{failure} (model {fold})" for failure in trained.failures)
-        if keras:
-            result.records.extend(train_pykeras_methods(config, fold, keras, overwrite=overwrite, where=where))
-    if result.failures and not result.records:
-        raise NtuplemlError("; ".join(result.failures))
-    return result
+        jobs += _jobs(config, fold, others, used, TrainingOptions(overwrite=overwrite), where)
+        jobs += [pykeras_job(config, fold, entry, overwrite, where) for entry in chosen if entry.type == PYKERAS]
+    trained = train(jobs)
+    if trained.failures and not trained.records:
+        raise NtuplemlError("; ".join(trained.failures))
+    return trained
+
+
+def _jobs(
+    config: TrainingConfig,
+    fold: int,
+    entries: Sequence[TmvaMethodConfig],
+    engine: TmvaEngine,
+    options: TrainingOptions,
+    where: str,
+) -> list[Job]:
+    """One job for all methods where TMVA trains, else one for each."""
+    methods = tuple(_method(entry, fold) for entry in entries)
+    if engine == "tmva" and entries:
+        return [Job(TRAINERS["tmva"], config, fold, methods, where, options, tuple(entries))]
+    return [
+        Job(TRAINERS["kBDT"], config, fold, (method,), f"{where}: tmva method '{entry.name}'", options, entry)
+        for method, entry in zip(methods, entries, strict=True)
+    ]
 
 
 def _chosen(config: TrainingConfig, name: str | None, fold: int, where: str) -> list[TmvaMethodConfig]:
@@ -144,150 +131,3 @@ def _engine(asked: TmvaEngine | None, methods: Sequence[TmvaMethodConfig], where
         return "tmva"
     log.info("engine: XGBoost, since there is no ROOT with TMVA here")
     return "xgboost"
-
-
-def _check_methods(config: TrainingConfig, methods: Sequence[TmvaMethodConfig], where: str) -> None:
-    """Refuse the methods and options that need TMVA itself."""
-    for entry in methods:
-        key = f"{where}: tmva method '{entry.name}'"
-        if entry.type != "kBDT":
-            raise NtuplemlError(
-                f"{key}: {entry.type} needs a ROOT with TMVA (an LCG view); without it kBDT and kPyKeras can be "
-                "trained: choose one with --method, or take this one out"
-            )
-        settings = bdt_settings(entry.options, f"{key}: options")
-        transformation = settings.given.get("VarTransform", "None")
-        if transformation not in ("None", "I", "N"):  # cuts do not care for the scale of a variable
-            raise NtuplemlError(f"{key}: VarTransform={transformation} needs a ROOT with TMVA; take it out")
-        if settings.boost_type == "Grad":
-            continue
-        if settings.boost_type not in ("AdaBoost", "Bagging") or not settings.yes_no_leaf:
-            what = settings.boost_type if settings.yes_no_leaf else f"{settings.boost_type} with !UseYesNoLeaf"
-            raise NtuplemlError(
-                f"{key}: BoostType={what} cannot be trained (TMVA's multiclass analysis takes Grad alone); use Grad, "
-                "AdaBoost or Bagging"
-            )
-        if len(config.classes) != 2:
-            raise NtuplemlError(
-                f"{key}: BoostType={settings.boost_type} takes two classes, not {len(config.classes)}; use "
-                "BoostType=Grad"
-            )
-
-
-def _train_trees(
-    config: TrainingConfig, fold: int, methods: Sequence[TmvaMethodConfig], *, overwrite: bool, where: str
-) -> TrainedMethods:
-    """Train boosted trees without TMVA; a method that fails does so alone."""
-    trained = TrainedMethods([], [])
-    data = None
-    for entry in methods:
-        method = _method(entry, fold)
-        key = f"{where}: tmva method '{entry.name}': options"
-        try:
-            with log_file(model_files(config.output_path, fold, method).log):
-                log_training(fold, config.num_folds, f"{method.name}, model")
-                data = data or load_tabular_data(config, fold)
-                log_contents(data.trees, data.contents)
-                refuse_existing(config, fold, method, overwrite)
-                settings = bdt_settings(entry.options, key)
-                trained.records.append(_train_method(config, fold, method, settings, data, key))
-        except NtuplemlError as error:
-            if data is None:
-                raise  # the fold files are at fault, not the method
-            trained.failures.append(str(error))
-    return trained
-
-
-def _train_method(
-    config: TrainingConfig, fold: int, method: Method, settings: BdtSettings, data: TabularData, where: str
-) -> TrainingRecord:
-    part = data.training
-    weights = treat_negative_weights(
-        settings.negative_weights, part.weights, part.classes, part.inputs, where, config.classes
-    )
-    training = part._replace(weights=weights)
-    train = _boost_by_xgboost if settings.boost_type == "Grad" else _vote
-    begin = time.process_time()
-    forest, scores, fields = train(config, settings, training, where)
-    elapsed = time.process_time() - begin
-    log.info("%d trees in %.1f s of CPU time", forest.num_trees, elapsed)
-    record = training_record(
-        config,
-        fold,
-        data.trees,
-        data.contents,
-        method=method.name,
-        preprocessing="none",
-        split=SplitSizes(training=data.num_training, validation=data.num_validation),
-        epochs=settings.trees,
-        **fields,
-    )
-    rows = data.validation.inputs[:CHECKED_EVENTS]
-    return write_forest_method(
-        config,
-        method,
-        forest,
-        record,
-        rows,
-        scores(rows),
-        minima=part.inputs.min(axis=0),
-        maxima=part.inputs.max(axis=0),
-        options=settings.given,
-        training_time=elapsed,
-        where=where,
-    )
-
-
-def _boost_by_xgboost(
-    config: TrainingConfig, settings: BdtSettings, training: TabularPart, where: str
-) -> tuple[Forest, Any, dict[str, Any]]:
-    """Forest, function that gives XGBoost's own answers, and fields of the record."""
-    from ntupleml.forests.xgboost import forest_of_xgboost
-    from ntupleml.training import tmva_xgboost
-
-    _log_unused(settings, tmva_xgboost.USED_OPTIONS, where)
-    fit, parameters = tmva_xgboost.fit_gradient_boosting(settings, training, len(config.classes), config.seed)
-    gain = np.array([fit.gain.get(index, 0.0) for index in range(len(config.variables))])
-
-    def scores(rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        return tmva_xgboost.xgboost_scores(fit.model, rows)
-
-    fields = {
-        "engine": "xgboost",
-        "network": {"options": settings.given, "parameters": parameters},
-        "history": fit.history,
-        "importance": _shares(config.variables, gain),
-    }
-    return forest_of_xgboost(fit.model), scores, fields
-
-
-def _vote(
-    config: TrainingConfig, settings: BdtSettings, training: TabularPart, where: str
-) -> tuple[Forest, Any, dict[str, Any]]:
-    """The same for AdaBoost and bagging."""
-    from ntupleml.training import tmva_adaboost
-
-    _log_unused(settings, tmva_adaboost.USED_OPTIONS, where)
-    votes = tmva_adaboost.fit_voting_trees(settings, training, config.seed, where)
-
-    def scores(rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        return tmva_adaboost.vote_scores(votes, rows)
-
-    fields = {
-        "engine": "sklearn",
-        "network": {"options": settings.given},
-        "history": {"error": votes.errors},
-        "importance": _shares(config.variables, tmva_adaboost.importance_of_votes(votes)),
-    }
-    return tmva_adaboost.forest_of_votes(votes, len(config.variables)), scores, fields
-
-
-def _shares(variables: Sequence[str], gain: NDArray[np.float64]) -> dict[str, float]:
-    total = gain.sum()
-    return {name: float(value / total) if total > 0 else 0.0 for name, value in zip(variables, gain, strict=True)}
-
-
-def _log_unused(settings: BdtSettings, used: set[str], where: str) -> None:
-    unused = settings.unused(used)
-    if unused:
-        log.info("%s: without a meaning here: %s", where, ", ".join(unused))

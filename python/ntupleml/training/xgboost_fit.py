@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ntupleml.training.boosted_trees import Task, TrainedTrees
+
 log = logging.getLogger(__name__)
 
 #: Inputs, class indices and weights of the events that validate.
@@ -143,6 +145,33 @@ def fit_xgboost(
         rounds=len(history["loss"]),
         best_round=best_round,
         gain={int(name.removeprefix("f")): float(value) for name, value in sorted(gain.items())},
+    )
+
+
+def xgboost_trees(task: Task) -> TrainedTrees:
+    """Trees by the options of a config."""
+    from ntupleml.forests.xgboost import forest_of_xgboost
+    from ntupleml.training.boosted_trees import TrainedTrees
+
+    settings = task.settings
+    if (task.training.weights < 0).any() or (task.validation.weights < 0).any():
+        log.info("XGBoost's own objective refuses negative weights; ours computes it with their sign")
+    fit = fit_xgboost(
+        *task.training,
+        task.num_classes,
+        rounds=settings.rounds,
+        parameters=settings.options,
+        seed=task.seed,
+        validation=task.validation,
+        early_stopping=settings.early_stopping,
+        threads=task.threads,
+    )
+    return TrainedTrees(
+        forest_of_xgboost(fit.model),
+        lambda path: path.write_bytes(fit.model),
+        lambda inputs: predict_xgboost(fit.model, inputs),
+        {**DEFAULTS, **settings.options},
+        *fit[1:],
     )
 
 

@@ -1,0 +1,241 @@
+"""What a training is made of: a job for each method and fold, the trainer that does it, and what that gives back."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from ntupleml.artifacts import model_files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import onnx
+
+    from ntupleml.artifacts import ClassContent, Method, ModelFiles, OnnxCheck, TrainingRecord
+    from ntupleml.config import PlotConfig, TrainingConfig
+    from ntupleml.datasets.loading import ClassTree
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Options of the command line, and of methods of TMVA that are trained as Keras networks.
+
+    Attributes
+    ----------
+    method : str, optional
+        Name of the one method to train; by default all that the verb is for.
+    conditional : bool
+        Train on all conditions (eras), each shown to the model as a one-hot input. Batches are balanced then.
+    randomization : bool
+        Draw the condition at random for the classes that `randomize_classes` of the config names.
+    balance_batches : bool
+        Let all classes (and conditions) weigh the same in each batch.
+    overwrite : bool
+        Replace the files of an earlier training.
+    continue_training : bool
+        Go on from the checkpoint of a finished or interrupted training.
+    threads : int, optional
+        Number of threads of boosted trees; by default as many as the process may use cores.
+    initial_model : str, optional
+        Keras file whose network, with its weights, the training begins with; by default one is built from the config.
+    learning_rates : mapping of int to float
+        Learning rates by the number of the epoch, counted from 0, from which on they hold.
+    remarks : tuple of str
+        What the user should know about options that are not followed.
+    """
+
+    method: str | None = None
+    conditional: bool = False
+    randomization: bool = False
+    balance_batches: bool = False
+    overwrite: bool = False
+    continue_training: bool = False
+    threads: int | None = None
+    initial_model: str | None = None
+    learning_rates: Mapping[int, float] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def balanced(self) -> bool:
+        """Whether batches are balanced, as they always are with conditions."""
+        return self.balance_batches or self.conditional
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained in one go.
+
+    Attributes
+    ----------
+    trainer : Trainer
+    config : TrainingConfig
+    fold : int
+        Index of the model, which is trained on all folds but (fold + 1) mod k.
+    methods : tuple of Method
+        Whose files are written: one, or several of ROOT's TMVA.
+    where : str
+        Config and key of the method, for messages.
+    options : TrainingOptions
+    settings : object
+        What the config says of the method, in the trainer's own form.
+    """
+
+    trainer: Trainer
+    config: TrainingConfig
+    fold: int
+    methods: tuple[Method, ...]
+    where: str
+    options: TrainingOptions = TrainingOptions()
+    settings: Any = None
+
+    @property
+    def method(self) -> Method:
+        """The one method of most jobs."""
+        return self.methods[0]
+
+    @property
+    def files(self) -> ModelFiles:
+        """Where the files of the one method will be."""
+        return model_files(self.config.output_path, self.fold, self.method)
+
+
+class Data(Protocol):
+    """What every training knows of its events."""
+
+    contents: list[ClassContent]
+
+    @property
+    def num_training(self) -> int:
+        """How many events train."""
+
+    @property
+    def num_validation(self) -> int:
+        """How many events validate."""
+
+
+class Fitted:
+    """A method that has been trained, and how its files are made.
+
+    Attributes
+    ----------
+    method : Method
+    fields : dict
+        Fields of the record that depend on the trainer: `network`, `history`, `importance`, ….
+    leaves : str
+        What is written beside the model, for the log.
+    """
+
+    leaves = "ONNX file and record"
+
+    def __init__(self, method: Method, fields: dict[str, Any]) -> None:
+        self.method = method
+        self.fields = fields
+
+    def write(self, files: ModelFiles, record: TrainingRecord) -> None:
+        """Write the model in its own format, and its preprocessing."""
+        raise NotImplementedError
+
+    def graph(self, files: ModelFiles, record: TrainingRecord) -> onnx.ModelProto | None:
+        """ONNX graph of the model that was written; None for one that has none."""
+        raise NotImplementedError
+
+    def check(self, graph: onnx.ModelProto) -> OnnxCheck | None:
+        """Compare the graph with the trained model on real events.
+
+        Raises
+        ------
+        NtuplemlError
+            If they differ.
+        """
+        raise NotImplementedError
+
+    def more_models(self, files: ModelFiles) -> list[Path]:  # noqa: ARG002
+        """Further forms of the model, whose checksums the record keeps too."""
+        return []
+
+    def draw(self, files: ModelFiles, record: TrainingRecord, plot: PlotConfig) -> None:
+        """Write the figures and tables of the training."""
+
+    def settle(self) -> None:
+        """Remove what an earlier training left and this one does not replace."""
+
+    def rescue(self) -> None:
+        """Keep the model where not all of its files could be written."""
+
+
+class Staging:
+    """Folder beside the outputs in which these are made, until all of them are complete."""
+
+    def __init__(self, output_path: str, fold: int) -> None:
+        self._output = Path(output_path)
+        self._fold = fold
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder, made when it is first asked for: a training takes hours, and may be killed."""
+        self._output.mkdir(parents=True, exist_ok=True)
+        self._temporary = tempfile.TemporaryDirectory(dir=self._output, prefix=f".fold{self._fold}-")
+        return Path(self._temporary.name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def put_in_place(self) -> None:
+        """Move all files to where they belong, records last."""
+        produced = [path for path in self.folder.rglob("*") if path.is_file()]
+        for path in sorted(produced, key=lambda path: (path.suffix == ".json", path)):
+            target = self._output / path.relative_to(self.folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+
+
+class Trainer:
+    """One way to train, an entry of `ntupleml.training.trainers.TRAINERS`.
+
+    Attributes
+    ----------
+    tabular : bool
+        Whether it takes all events at once as a matrix, which the methods of a fold share.
+    isolated : tuple of str
+        Whether a method fails alone, the others are kept: in the ``"fit"``, when its files are made (``"write"``).
+    """
+
+    tabular = True
+    isolated: tuple[str, ...] = ()
+
+    def title(self, job: Job) -> str:
+        """What the log calls the model."""
+        raise NotImplementedError
+
+    def check(self, job: Job) -> None:
+        """Refuse, before anything is trained, what the config asks for and the trainer cannot do.
+
+        Raises
+        ------
+        NtuplemlError
+        """
+
+    def more_files(self, job: Job) -> list[Path]:  # noqa: ARG002
+        """Outputs beside those that all trainings have."""
+        return []
+
+    def log_path(self, job: Job) -> Path | None:
+        """Where the log of the training is kept."""
+        return job.files.log
+
+    def load(self, job: Job, trees: Sequence[ClassTree]) -> Data:
+        """Events of a training, where they are no matrix."""
+        raise NotImplementedError
+
+    def fit(self, job: Job, data: Any, staging: Staging) -> list[Fitted]:
+        """Train, and give back each method that is to be written."""
+        raise NotImplementedError
