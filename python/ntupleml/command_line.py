@@ -42,6 +42,7 @@ _EXTRAS = {
     "shap": "shap",
     "tensorflow": "keras",
     "xgboost": "trees",
+    "lightgbm": "trees",
 }
 
 

@@ -201,7 +201,7 @@ def _of_file(path: Path, condition: str | None) -> Model:
     graph = open_onnx(path, content=content)
     # Trees of others have a direction for what is missing; ours are asked for nothing that their training did not see.
     described = graph.description
-    bare_trees = described.get("kind") in ("xgboost", "forest") and not described.get("record_hash")
+    bare_trees = described.get("kind") in ("xgboost", "lightgbm", "forest") and not described.get("record_hash")
     onnx = OnnxConfig(missing="passed") if bare_trees else OnnxConfig()
     names = names_of_scores(graph, onnx, str(path))
     if names is None:

@@ -106,9 +106,10 @@ def train(
 
         return train_keras(training, folds, TrainingOptions(**options), where)
     if kind == "boosted_trees":
-        from ntupleml.training.boosted_trees import BoostedTreesOptions, train_boosted_trees
+        from ntupleml.training import TrainingOptions
+        from ntupleml.training.boosted_trees import train_boosted_trees
 
-        return train_boosted_trees(training, folds, BoostedTreesOptions(method, **options), where)
+        return train_boosted_trees(training, folds, TrainingOptions(method, **options), where)
     from ntupleml.training.tmva_training import train_tmva
 
     trained = train_tmva(training, folds, method=method, where=where, **options)

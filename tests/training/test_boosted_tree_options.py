@@ -9,11 +9,13 @@ import pytest
 from ntupleml.config.training import BoostedTreesConfig
 from ntupleml.errors import NtuplemlError
 from ntupleml.training.boosted_tree_options import check_options
+from ntupleml.training.lightgbm_fit import check_lightgbm
 
 
 def check(kind: str, options: dict[str, Any], num_classes: int = 2) -> None:
     method = BoostedTreesConfig.model_validate({"name": "bdt", "type": kind, "options": options})
-    check_options(method, 3, num_classes, "t.yaml: boosted_trees[0]")
+    check = check_lightgbm if kind == "lightgbm" else check_options
+    check(method, 3, num_classes, "t.yaml: boosted_trees[0]")
 
 
 @pytest.mark.parametrize("num_classes", [2, 4])
@@ -26,6 +28,10 @@ def check(kind: str, options: dict[str, Any], num_classes: int = 2) -> None:
         ("xgboost", {"subsample": 0.5, "colsample_bytree": 0.5, "colsample_bylevel": 0.5, "colsample_bynode": 0.5}),
         ("xgboost", {"monotone_constraints": "(1,0,-1)", "num_parallel_tree": 2, "tree_method": "exact"}),
         ("xgboost", {"min_child_weight": 3, "max_delta_step": 1, "interaction_constraints": "[[0, 1], [2]]"}),
+        ("lightgbm", {}),
+        ("lightgbm", {"eta": 0.1, "reg_lambda": 1, "num_leaf": 8, "colsample_bytree": 0.5, "max_depth": None}),
+        ("lightgbm", {"monotone_constraints": "1,0,-1", "interaction_constraints": "[0,1],[2]", "extra_trees": True}),
+        ("lightgbm", {"subsample": 0.5, "subsample_freq": 1, "min_child_samples": 5, "force_col_wise": True}),
         ("hist_gradient_boosting", {}),
         ("hist_gradient_boosting", {"max_leaf_nodes": None, "max_depth": 3, "max_bins": 63, "max_features": 0.5}),
         ("hist_gradient_boosting", {"min_samples_leaf": 5, "l2_regularization": 1.0, "interaction_cst": "pairwise"}),
@@ -50,6 +56,15 @@ def test_real_options_pass(kind: str, options: dict[str, Any], num_classes: int)
         ("xgboost", {"n_estimators": 10}, "'n_estimators' cannot be set here: give rounds beside options"),
         ("xgboost", {"booster": "dart"}, "'booster' cannot be set here: only trees"),
         ("xgboost", {"eta": 0.1, "learning_rate": 0.2}, "'eta' and 'learning_rate' are the same parameter"),
+        ("lightgbm", {"max_dept": 3}, "LightGBM has no parameter 'max_dept' here; nearest: 'max_depth'"),
+        ("lightgbm", {"max_depth": "deep"}, "'max_depth' cannot be 'deep': Parameter max_depth should be of type int"),
+        ("lightgbm", {"learning_rate": 0.1, "subsample": 3}, "'subsample' cannot be 3: (bagging_fraction) <= (1.0)"),
+        ("lightgbm", {"monotone_constraints": "1,1"}, "'monotone_constraints' cannot be '1,1': "),
+        ("lightgbm", {"eta": 0.1, "shrinkage_rate": 0.2}, "'eta' and 'shrinkage_rate' are the same parameter"),
+        ("lightgbm", {"num_boost_round": 10}, "'num_boost_round' cannot be set here: give rounds beside options"),
+        ("lightgbm", {"linear_trees": True}, "'linear_trees' cannot be set here: the trees are of constants"),
+        ("lightgbm", {"cat_feature": 0}, "'cat_feature' cannot be set here: all inputs are numbers"),
+        ("lightgbm", {"zero_as_missing": True}, "cannot be set here: give missing in the training config"),
         ("hist_gradient_boosting", {"max_leaves": 3}, "HistGradientBoostingClassifier has no parameter 'max_leaves'"),
         ("hist_gradient_boosting", {"learning_rate": "fast"}, "The 'learning_rate' parameter must be a float in"),
         ("hist_gradient_boosting", {"max_bins": 300}, "The 'max_bins' parameter must be an int in the range"),

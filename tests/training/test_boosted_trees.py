@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+import lightgbm
 import numpy as np
 import onnxruntime
 import pytest
@@ -22,7 +23,8 @@ from ntupleml.forests.kernel import evaluate
 from ntupleml.onnx_models.sessions import graph_scores
 from ntupleml.plots.style import figure_paths
 from ntupleml.training import TrainingOptions
-from ntupleml.training.boosted_trees import importance_path, train_boosted_trees, weights_path
+from ntupleml.training.boosted_trees import train_boosted_trees
+from ntupleml.training.library_trees import importance_path, weights_path
 from ntupleml.training.outputs import check_difference
 
 if TYPE_CHECKING:
@@ -43,7 +45,18 @@ HISTOGRAM = {
     "options": {"max_leaf_nodes": 4},
     "negative_weights": "IgnoreNegWeightsInTraining",
 }
-METHODS = {"xgb": Method("boosted_trees", "xgb", "xgboost"), "hist": Method("boosted_trees", "hist", HISTOGRAM["type"])}
+LIGHTGBM = {
+    "name": "light",
+    "type": "lightgbm",
+    "rounds": 30,
+    "early_stopping": 5,
+    "options": {"num_leaves": 4, "learning_rate": 0.3},
+}
+METHODS = {
+    "xgb": Method("boosted_trees", "xgb", "xgboost"),
+    "hist": Method("boosted_trees", "hist", "hist_gradient_boosting"),
+    "light": Method("boosted_trees", "light", "lightgbm"),
+}
 
 
 def one_thread(**options: Any) -> TrainingOptions:
@@ -53,10 +66,10 @@ def one_thread(**options: Any) -> TrainingOptions:
 
 @pytest.fixture
 def make(make_config: Callable[..., TrainingConfig]) -> Callable[..., TrainingConfig]:
-    """A config with both methods, or the given ones."""
+    """A config with all methods, or the given ones."""
 
     def make(*methods: dict[str, Any], **keys: Any) -> TrainingConfig:
-        return make_config(boosted_trees=list(methods or (XGBOOST, HISTOGRAM)), **keys)
+        return make_config(boosted_trees=list(methods or (XGBOOST, HISTOGRAM, LIGHTGBM)), **keys)
 
     return make
 
@@ -76,9 +89,11 @@ def onnx_scores(path: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def scores_of(files: ModelFiles, inputs: NDArray[np.float32]) -> NDArray[Any]:
-    """Scores of the model file itself: by XGBoost, or from the forest."""
+    """Scores of the model file itself: by its library, or from the forest."""
     if files.model.suffix == ".json":
         scores = xgboost.Booster(model_file=files.model).inplace_predict(inputs)
+    elif files.model.suffix == ".txt":
+        scores = lightgbm.Booster(model_file=files.model).predict(inputs)
     else:
         scores = evaluate(load_forest(files.model), inputs)
         scores = scores[:, 0] if scores.shape[1] == 1 else scores
@@ -175,10 +190,11 @@ def test_same_seed_same_model(make: Any) -> None:
     content = []
     for seed in (7, 7, 8):
         subsampled = {**XGBOOST, "options": {"subsample": 0.5}}
-        config = make(subsampled, {**HISTOGRAM, "options": {"max_features": 0.4}}, seed=seed)
+        drawn = {**LIGHTGBM, "options": {"bagging_fraction": 0.5, "bagging_freq": 1}}
+        config = make(subsampled, {**HISTOGRAM, "options": {"max_features": 0.4}}, drawn, seed=seed)
         records = train_boosted_trees(config, [0], one_thread(overwrite=True))
         content.append([model_files(config.output_path, 0, method).model.read_bytes() for method in METHODS.values()])
-        assert [record.seed for record in records] == [seed, seed]
+        assert [record.seed for record in records] == [seed] * 3
     assert content[0] == content[1]
     assert all(one != other for one, other in zip(content[0], content[2], strict=True))
 
@@ -202,13 +218,14 @@ def test_negative_weights_by_treatment(make: Any) -> None:
     config = make(HISTOGRAM | {"negative_weights": "Pray"})
     with pytest.raises(NtuplemlError, match=r"boosted_trees\[0\]: HistGradientBoostingClassifier cannot take negative"):
         train_boosted_trees(config, [0], one_thread())
-    models = set()
-    for treatment in ("Pray", "IgnoreNegWeightsInTraining", "PairNegWeightsGlobal"):
-        config = make(XGBOOST | {"negative_weights": treatment})
-        (record,) = train_boosted_trees(config, [0], one_thread(overwrite=True))
-        assert record.network["negative_weights"] == treatment
-        models.add(model_files(config.output_path, 0, METHODS["xgb"]).model.read_bytes())
-    assert len(models) == 3
+    for method in (XGBOOST, LIGHTGBM):
+        models = set()
+        for treatment in ("Pray", "IgnoreNegWeightsInTraining", "PairNegWeightsGlobal"):
+            config = make(method | {"negative_weights": treatment})
+            (record,) = train_boosted_trees(config, [0], one_thread(overwrite=True))
+            assert record.network["negative_weights"] == treatment
+            models.add(model_files(config.output_path, 0, METHODS[method["name"]]).model.read_bytes())
+        assert len(models) == 3
 
 
 def test_conditions_are_inputs(

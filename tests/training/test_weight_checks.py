@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 from ntupleml.errors import NtuplemlError
 from ntupleml.training import TrainingOptions
 from ntupleml.training.boosted_trees import train_boosted_trees
-from ntupleml.training.keras_training import TrainingOptions, train_keras
+from ntupleml.training.keras_training import train_keras
 from ntupleml.training.tmva_training import train_tmva
 
 if TYPE_CHECKING:

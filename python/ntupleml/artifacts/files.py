@@ -20,7 +20,8 @@ class Method(NamedTuple):
     name : str
         Part of the names of its files.
     type : str
-        Within the kind: ``"xgboost"`` or ``"hist_gradient_boosting"``; ``"kBDT"``, ``"kPyKeras"`` and the like.
+        Within the kind: ``"xgboost"``, ``"hist_gradient_boosting"`` or ``"lightgbm"``; ``"kBDT"``, ``"kPyKeras"`` and
+        the like.
     """
 
     kind: Literal["keras", "boosted_trees", "tmva"]
@@ -31,7 +32,7 @@ class Method(NamedTuple):
 #: The network of the config's `model`.
 KERAS = Method("keras", "keras")
 #: Endings of the model files by the type of the method.
-_ENDINGS = {"xgboost": ".json", "hist_gradient_boosting": ".npz", "kPyKeras": ".keras"}
+_ENDINGS = {"xgboost": ".json", "hist_gradient_boosting": ".npz", "lightgbm": ".txt", "kPyKeras": ".keras"}
 
 
 class ModelFiles(NamedTuple):
@@ -40,7 +41,8 @@ class ModelFiles(NamedTuple):
     Attributes
     ----------
     model : Path
-        The model in its own format: `.keras`, XGBoost's `.json`, a forest as `.npz`, TMVA's `.weights.xml`.
+        The model in its own format: `.keras`, XGBoost's `.json`, LightGBM's `.txt`, a forest as `.npz`, TMVA's
+        `.weights.xml`.
     preprocessing : Path or None
         The scikit-learn scaler, a pickle; None for methods without one.
     onnx : Path

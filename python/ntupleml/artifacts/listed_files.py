@@ -21,8 +21,8 @@ _HTT_ML_PREPROCESSING = re.compile(r"fold(\d+)_keras_preprocessing(_\w+)?\.pickl
 _RECORD = re.compile(rf"fold\d+_(?P<name>.+)_training\.json|{TMVA_JOB}_(?P<tmva>.+)\.json")
 _RECORDS = ("fold*_training.json", f"{TMVA_JOB}_*.json")
 _XML, _ONNX = ".xml", ".onnx"
-#: Endings of files that are models: Keras, XGBoost, a forest, TMVA's weights; or the graph of any of them.
-_MODELS = (".keras", ".json", ".npz", _XML, _ONNX)
+#: Endings of files that are models: Keras, XGBoost, a forest, LightGBM, TMVA's weights; or the graph of any of them.
+_MODELS = (".keras", ".json", ".npz", ".txt", _XML, _ONNX)
 _SCRIPTS = {"keras": "keras_training.py", "boosted_trees": "bdt_training.py", "tmva": "TMVA_training.py"}
 
 

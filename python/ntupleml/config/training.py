@@ -156,8 +156,8 @@ class BoostedTreesConfig(Schema):
     ----------
     name : str
         Part of the names of its files.
-    type : {"xgboost", "hist_gradient_boosting"}
-        XGBoost, or scikit-learn's histogram-based gradient boosting.
+    type : {"xgboost", "hist_gradient_boosting", "lightgbm"}
+        XGBoost, scikit-learn's histogram-based gradient boosting, or LightGBM.
     rounds : int
         Largest number of boosting rounds; each makes one tree per class, or one for two classes.
     early_stopping : int, optional
@@ -170,7 +170,7 @@ class BoostedTreesConfig(Schema):
     """
 
     name: MethodName
-    type: Literal["xgboost", "hist_gradient_boosting"] = "xgboost"
+    type: Literal["xgboost", "hist_gradient_boosting", "lightgbm"] = "xgboost"
     rounds: int = Field(default=500, ge=1)
     early_stopping: int | None = Field(default=None, ge=1)
     options: Annotated[dict[Name, bool | int | float | str | None], TextKeys] = {}

@@ -32,7 +32,7 @@ def float32_cuts(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.where(nearest.astype(np.float64) <= thresholds, following, nearest)
 
 
-def _mirrored(tree: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
+def mirrored(tree: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
     """A tree whose infinite thresholds, to the left of which all numbers lie, are cuts at −∞ with sides exchanged.
 
     With them, histogram boosting tells missing values from all others.
@@ -78,9 +78,9 @@ def forest_of_hist_gradient_boosting(estimator: Any) -> Forest:
             inner = ~nodes["is_leaf"].astype(bool)
             leaves = np.where(inner, 0.0, nodes["value"])
             missing_left = nodes["missing_go_to_left"].astype(np.bool_)
-            trees.append(_mirrored((inner, nodes["feature_idx"], nodes["num_threshold"], nodes["left"], nodes["right"],
+            trees.append(mirrored((inner, nodes["feature_idx"], nodes["num_threshold"], nodes["left"], nodes["right"],
                                     leaves, missing_left)))  # fmt: skip
-    return _forest(
+    return forest_of_trees(
         trees,
         num_inputs=estimator.n_features_in_,
         num_outputs=num_outputs,
@@ -114,7 +114,7 @@ def forest_of_adaboost(estimator: Any) -> Forest:
         leaves = np.where(inner, 0.0, np.where(is_signal, weight, -weight))
         trees.append((inner, tree.feature, tree.threshold, tree.children_left, tree.children_right, leaves,
                       np.ones_like(inner)))  # fmt: skip
-    return _forest(
+    return forest_of_trees(
         trees,
         num_inputs=estimator.n_features_in_,
         num_outputs=1,
@@ -124,8 +124,14 @@ def forest_of_adaboost(estimator: Any) -> Forest:
     )
 
 
-def _forest(trees: Sequence[tuple[NDArray[Any], ...]], *, num_outputs: int, **others: Any) -> Forest:
-    """Forest of trees given as (is inner, feature, threshold, left, right, value, NaN to the left) of their nodes."""
+def forest_of_trees(trees: Sequence[tuple[NDArray[Any], ...]], *, num_outputs: int, **others: Any) -> Forest:
+    """Forest of trees given as (is inner, feature, threshold, left, right, value, NaN to the left) of their nodes.
+
+    Raises
+    ------
+    ValueError
+        If they are no valid forest.
+    """
     roots = np.cumsum([0, *(len(tree[0]) for tree in trees)])
     starts = np.repeat(roots[:-1], np.diff(roots))
     columns = (np.concatenate(column) for column in zip(*trees, strict=True))

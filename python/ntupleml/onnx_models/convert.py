@@ -40,8 +40,8 @@ def convert_file(
     Parameters
     ----------
     model : path
-        TMVA's `.weights.xml`, a JSON of lwtnn or XGBoost, XGBoost's UBJSON (`.ubj`), a forest (`.npz`), or a Keras
-        network (`.keras`) with the record of its training and its preprocessing beside it.
+        TMVA's `.weights.xml`, a JSON of lwtnn or XGBoost, XGBoost's UBJSON (`.ubj`), LightGBM's text (`.txt`), a
+        forest (`.npz`), or a Keras network (`.keras`) with the record of its training and its preprocessing beside it.
     dtype : {"float32", "float64"}
         Type of inputs and scores.
     overwrite : bool, default: False
@@ -152,6 +152,14 @@ def _convert_npz(model: Path, dtype: type[np.generic]) -> onnx.ModelProto:
     return _convert_forest(model, load_forest(model), None, "forest", dtype)
 
 
+def _convert_lightgbm(model: Path, dtype: type[np.generic]) -> onnx.ModelProto:
+    from ntupleml.forests.lightgbm import forest_of_lightgbm, names_in_lightgbm, read_lightgbm
+
+    text = read_lightgbm(model)
+    forest = forest_of_lightgbm(text, str(model))
+    return _convert_forest(model, forest, names_in_lightgbm(text, str(model)), "lightgbm", dtype)
+
+
 def _convert_forest(
     model: Path, forest: Forest, names: list[str] | None, kind: str, dtype: type[np.generic]
 ) -> onnx.ModelProto:
@@ -232,6 +240,7 @@ _CONVERTERS: dict[str, Callable[[Path, type[np.generic]], onnx.ModelProto]] = {
     ".json": _convert_json,
     ".ubj": _convert_json,
     ".npz": _convert_npz,
+    ".txt": _convert_lightgbm,
     ".keras": _convert_keras,
     ".h5": _refuse_hdf5,
     ".hdf5": _refuse_hdf5,

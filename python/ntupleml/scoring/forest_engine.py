@@ -24,7 +24,7 @@ _BATCH_SIZE = 50_000
 
 
 def forest_of_file(path: Path) -> Forest | None:
-    """The forest in a file, XGBoost's or ours; None where it holds another kind of model, or is not there."""
+    """The forest in a file of XGBoost, LightGBM or ours; None where it holds another kind of model, or is not there."""
     if not path.exists():
         return None
     if path.suffix == ".json":
@@ -36,6 +36,10 @@ def forest_of_file(path: Path) -> Forest | None:
         from ntupleml.forests.files import load_forest
 
         return load_forest(path)
+    if path.suffix == ".txt":
+        from ntupleml.forests.lightgbm import forest_of_lightgbm, read_lightgbm
+
+        return forest_of_lightgbm(read_lightgbm(path), str(path))
     return None
 
 

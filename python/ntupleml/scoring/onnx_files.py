@@ -54,7 +54,7 @@ def open_graph(model: TrainedModel, threads: int) -> Evaluator:
     if path.exists():
         _require_checksum(model)
         content = path.read_bytes()
-    elif model.files.model.suffix in (".json", ".npz"):
+    elif model.files.model.suffix in (".json", ".npz", ".txt"):
         content = _forest_graph(model)
     else:
         content = _make(model)
@@ -114,7 +114,7 @@ def _check_metadata(session: Any, model: TrainedModel) -> None:
 
 
 def _forest_graph(model: TrainedModel) -> bytes:
-    """Graph of an XGBoost model, or of a forest in our own format."""
+    """Graph of a model of XGBoost or LightGBM, or of a forest in our own format."""
     from ntupleml.onnx_models.forest import forest_to_onnx
 
     path, record = model.files.model, model.record

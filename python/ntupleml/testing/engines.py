@@ -95,7 +95,7 @@ def _own_forms(model: TrainedModel) -> dict[str, Callable[[], Evaluator]]:
     suffix = model.files.model.suffix
     if suffix == ".xml":
         return _tmva_forms(model)
-    if suffix in (".json", ".npz"):
+    if suffix in (".json", ".npz", ".txt"):
         return _forest_forms(model)
     return {"Keras": partial(keras_evaluator, model)}
 
@@ -125,12 +125,12 @@ def keras_evaluator(model: TrainedModel) -> Evaluator:
 
 
 def _forest_forms(model: TrainedModel) -> dict[str, Callable[[], Evaluator]]:
-    own: dict[str, Callable[[], Evaluator]] = (
-        {"XGBoost": partial(_xgboost_evaluator, model)}
-        if model.files.model.suffix == ".json"
-        else {"scikit-learn": _no_estimator}
-    )
-    return {**own, "forest kernel": partial(model_evaluator, model, "forest")}
+    libraries: dict[str, dict[str, Callable[[], Evaluator]]] = {
+        ".json": {"XGBoost": partial(_xgboost_evaluator, model)},
+        ".npz": {"scikit-learn": _no_estimator},
+        ".txt": {"LightGBM": partial(_lightgbm_evaluator, model)},
+    }
+    return {**libraries[model.files.model.suffix], "forest kernel": partial(model_evaluator, model, "forest")}
 
 
 def _no_estimator() -> Evaluator:
@@ -158,6 +158,27 @@ def _xgboost_evaluator(model: TrainedModel) -> Evaluator:
     def scores(rows: NDArray[np.float32]) -> NDArray[Any]:
         events = xgboost.DMatrix(fill_missing(rows, record.missing))
         found = booster.predict(events, validate_features=False, iteration_range=rounds)
+        return class_scores(found.reshape(len(rows), -1), len(record.classes), "second")
+
+    return Evaluator(scores, _BATCH_SIZE)
+
+
+def _lightgbm_evaluator(model: TrainedModel) -> Evaluator:
+    """LightGBM's own predictor, which gets the file only as we have read it."""
+    import lightgbm
+
+    from ntupleml.forests.lightgbm import forest_of_lightgbm, read_lightgbm
+    from ntupleml.preprocessing.missing import fill_missing
+
+    path, record = model.files.model, model.record
+    if not path.exists():
+        raise NtuplemlError(f"no file '{path}'")
+    text = read_lightgbm(path)
+    forest_of_lightgbm(text, str(path))
+    booster = lightgbm.Booster(model_str=text)
+
+    def scores(rows: NDArray[np.float32]) -> NDArray[Any]:
+        found = np.asarray(booster.predict(fill_missing(rows, record.missing), num_threads=1))
         return class_scores(found.reshape(len(rows), -1), len(record.classes), "second")
 
     return Evaluator(scores, _BATCH_SIZE)

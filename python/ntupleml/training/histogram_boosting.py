@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ntupleml.training.boosted_trees import Task, TrainedTrees
+    from ntupleml.training.library_trees import Task, TrainedTrees
     from ntupleml.training.xgboost_fit import Validation
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ def hist_gradient_boosting_trees(task: Task) -> TrainedTrees:
     """Trees by the options of a config."""
     from ntupleml.forests.files import save_forest
     from ntupleml.forests.sklearn import forest_of_hist_gradient_boosting
-    from ntupleml.training.boosted_trees import TrainedTrees
+    from ntupleml.training.library_trees import TrainedTrees
 
     settings = task.settings
     fit = fit_hist_gradient_boosting(

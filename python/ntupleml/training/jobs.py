@@ -106,7 +106,9 @@ class Job:
 class Data(Protocol):
     """What every training knows of its events."""
 
-    contents: list[ClassContent]
+    @property
+    def contents(self) -> list[ClassContent]:
+        """What the fold files hold of each class, tree by tree."""
 
     @property
     def num_training(self) -> int:

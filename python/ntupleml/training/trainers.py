@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ntupleml.training.boosted_tree_options import check_options
-from ntupleml.training.boosted_trees import boosted_trees
 from ntupleml.training.histogram_boosting import hist_gradient_boosting_trees
 from ntupleml.training.keras_training import NETWORKS
+from ntupleml.training.library_trees import boosted_trees
+from ntupleml.training.lightgbm_fit import check_lightgbm, lightgbm_trees
 from ntupleml.training.tmva_root import ROOT_TMVA
 from ntupleml.training.tmva_trees import TMVA_TREES
 from ntupleml.training.xgboost_fit import xgboost_trees
@@ -23,4 +24,5 @@ TRAINERS: dict[str, Trainer] = {
     "tmva": ROOT_TMVA,
     "xgboost": boosted_trees(xgboost_trees, check_options),
     "hist_gradient_boosting": boosted_trees(hist_gradient_boosting_trees, check_options),
+    "lightgbm": boosted_trees(lightgbm_trees, check_lightgbm),
 }

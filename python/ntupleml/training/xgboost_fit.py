@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ntupleml.training.boosted_trees import Task, TrainedTrees
+    from ntupleml.training.library_trees import Task, TrainedTrees
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ def fit_xgboost(
 def xgboost_trees(task: Task) -> TrainedTrees:
     """Trees by the options of a config."""
     from ntupleml.forests.xgboost import forest_of_xgboost
-    from ntupleml.training.boosted_trees import TrainedTrees
+    from ntupleml.training.library_trees import TrainedTrees
 
     settings = task.settings
     if (task.training.weights < 0).any() or (task.validation.weights < 0).any():
