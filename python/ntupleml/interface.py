@@ -15,10 +15,9 @@ from ntupleml.artifacts.origins import find_origin
 from ntupleml.config import OnnxConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
 from ntupleml.expressions.syntax import ENTRY
-from ntupleml.folds import event_numbers, fold_of_events, what_decides
-from ntupleml.ntuples.variables import columns_to_matrix, required_branches
-from ntupleml.scoring import append_condition, load_scorer
-from ntupleml.scoring.group_scorer import GroupScorer
+from ntupleml.folds import event_numbers, what_decides
+from ntupleml.ntuples.variables import required_branches
+from ntupleml.scoring import load_scorer
 from ntupleml.scoring.model_files import Filling, OpenFile, names_of_scores, scorer_of_files
 from ntupleml.scoring.onnx_graphs import choose_output, open_onnx
 
@@ -47,18 +46,14 @@ class Model:
         Branch whose value decides the fold.
     """
 
-    def __init__(self, scorer: Scorer | GroupScorer, where: str, condition: str | None = None) -> None:
+    def __init__(self, scorer: Scorer, where: str) -> None:
         """Take a scorer; `where` is the file for messages."""
-        self.outputs = list(scorer.classes)
+        self.outputs = list(scorer.outputs)
         self.num_folds = scorer.num_folds
         self.event_branch = scorer.event_branch
-        if isinstance(scorer, GroupScorer):
-            self.inputs = {group.name: list(group.variables) for group in scorer.groups}
-        else:
-            self.inputs = {"variables": list(scorer.variables)}
+        self.inputs = {group.name: list(group.variables) for group in scorer.groups}
         self._scorer = scorer
         self._where = where
-        self._condition = condition
 
     def __repr__(self) -> str:
         taken = ", ".join(f"{name}: {len(variables)}" for name, variables in self.inputs.items())
@@ -97,21 +92,16 @@ class Model:
         needed = required_branches(self._scorer.variables, table, self._where)
         table.setdefault(ENTRY, np.arange(number))
         chosen = {name: table[name] for name in needed}
-        if isinstance(self._scorer, GroupScorer) and self._scorer.per_step:
+        if self._scorer.per_step:
             import awkward as ak
 
             return ak.unflatten(*self._scorer.step_scores(chosen, numbers, where=self._where))
-        if isinstance(self._scorer, GroupScorer):
-            return self._scorer.score(chosen, numbers, where=self._where)
-        matrix = columns_to_matrix(chosen, self._scorer.variables, where=self._where)
-        matrix = append_condition(matrix, self._scorer.conditions, self._condition, f"{self._where}: condition")
-        return self._scorer.score(matrix, fold_of_events(numbers, self.num_folds), where=self._where)
+        return self._scorer.score(chosen, numbers, where=self._where)
 
     def _event_numbers(self, table: Mapping[str, Any], event: ArrayLike | None, number: int) -> NDArray[np.int64]:
         if event is None and self.event_branch is not None and self.event_branch in table:
             event = table[self.event_branch]
-        takes_event = isinstance(self._scorer, GroupScorer) and self._scorer.takes_event
-        if event is None and (self.num_folds > 1 or takes_event):
+        if event is None and (self.num_folds > 1 or self._scorer.takes_event):
             raise NtuplemlError(
                 f"{self._where}: {what_decides(self.event_branch)}, and with it the model that never saw the event; "
                 "give score(columns, event=…)"
@@ -177,7 +167,7 @@ def _trained(path: Path, method: str | None, condition: str | None) -> Model:
         training_config=str(path),
         method=methods_by_fold(training, name, str(path)),
     )
-    return Model(load_scorer(models), str(path), condition)
+    return Model(load_scorer(models).of_condition(condition, f"{path}: condition"), str(path))
 
 
 def _first_trained(training: TrainingConfig, path: Path) -> str:
@@ -212,7 +202,7 @@ def _of_file(path: Path, condition: str | None) -> Model:
     event_branch = None if origin is None else origin.event_branch
     require_safe(path, origin, 0, 1, event_branch, str(path))
     scorer = scorer_of_files([OpenFile(graph, origin)], names, filling, event_branch=event_branch)
-    return Model(scorer, str(path), condition)
+    return Model(scorer, str(path))
 
 
 def _columns(columns: Any, variables: list[str], where: str) -> dict[str, Any]:

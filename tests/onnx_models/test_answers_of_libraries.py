@@ -20,7 +20,7 @@ from ntupleml.forests.kernel import evaluate
 from ntupleml.forests.sklearn import forest_of_hist_gradient_boosting
 from ntupleml.forests.xgboost import forest_of_xgboost
 from ntupleml.onnx_models.convert import convert_file
-from ntupleml.scoring.engines import weights_evaluator
+from ntupleml.scoring import scores_of_matrix, weights_evaluator
 from ntupleml.tmva.reading import read_weights
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def events(model: Model) -> dict[str, NDArray[np.float32]]:
 
 def by_kernel(path: Path, rows: NDArray[np.float32]) -> NDArray[Any]:
     if path.name.endswith(".xml"):
-        return weights_evaluator(read_weights(path), "forest").evaluate(rows)
+        return scores_of_matrix(weights_evaluator(read_weights(path), "forest"), rows)
     forest = load_forest(path) if path.suffix == ".npz" else forest_of_xgboost(path.read_bytes())
     found = evaluate(forest, rows)
     return np.concatenate([1 - found, found], axis=1) if forest.link == "sigmoid" else found

@@ -20,7 +20,7 @@ from ntupleml.artifacts import (
 from ntupleml.config import OnnxConfig
 from ntupleml.errors import NtuplemlError
 from ntupleml.onnx_models.tmva_method import tmva_to_onnx
-from ntupleml.scoring import Engine, load_scorer, model_evaluator, weights_evaluator
+from ntupleml.scoring import Engine, Scorer, load_scorer, model_evaluator, scores_of_matrix, weights_evaluator
 from ntupleml.scoring.model_files import Filling, OpenFile, scorer_of_files
 from ntupleml.scoring.onnx_graphs import open_onnx
 from ntupleml.tmva.reading import read_weights
@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+
+def score(scorer: Scorer, rows: NDArray[np.float32], folds: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    """Scores of rows of variables, each by the model for its fold."""
+    return scorer.score(dict(zip(scorer.variables, rows.T, strict=True)), folds)
+
 
 FORESTS = [
     "bin_ada_decorr",
@@ -54,7 +60,7 @@ def test_tmva_weights_give_what_the_reader_gives(
     name: str, engine: Engine | None, tmva_case: Callable[[str], Any]
 ) -> None:
     case = tmva_case(name)
-    scores = weights_evaluator(read_weights(case.weights), engine).evaluate(case.inputs)
+    scores = scores_of_matrix(weights_evaluator(read_weights(case.weights), engine), case.inputs)
     np.testing.assert_allclose(scores, case.answers, rtol=2e-6, atol=1e-7)
 
 
@@ -62,7 +68,7 @@ def test_tmva_weights_give_what_the_reader_gives(
 def test_kernel_and_graph_agree(name: str, tmva_case: Callable[[str], Any]) -> None:
     case = tmva_case(name)
     method = read_weights(case.weights)
-    kernel, graph = (weights_evaluator(method, engine).evaluate(case.inputs) for engine in ("forest", "onnx"))
+    kernel, graph = (scores_of_matrix(weights_evaluator(method, engine), case.inputs) for engine in ("forest", "onnx"))
     np.testing.assert_allclose(kernel.astype(np.float32), graph, rtol=1e-6, atol=1e-7)
 
 
@@ -128,7 +134,7 @@ def test_one_value_of_tmva_becomes_the_scores_of_two_classes(
     models = trained(
         tmp_path, BDT, lambda path, _: path.write_bytes(case.weights.read_bytes()), case.inputs.shape[1], ["ggh", "ztt"]
     )
-    scores = load_scorer(models, engine=engine).score(case.inputs, np.zeros(len(case.inputs), dtype=int))
+    scores = score(load_scorer(models, engine=engine), case.inputs, np.zeros(len(case.inputs), dtype=int))
     response = case.answers[:, 0]
     first, second = {
         "bin_ada_default": ((1 + response) / 2, (1 - response) / 2),
@@ -155,7 +161,7 @@ def test_a_classification_has_no_answer_to_nan(tmva_case: Callable[[str], Any], 
     rows[3, 1] = np.nan
     rows[7] = np.nan
     for engine in ("forest", "onnx"):
-        scores = load_scorer(models, engine=engine).score(rows, np.arange(len(rows)) % 2)
+        scores = score(load_scorer(models, engine=engine), rows, np.arange(len(rows)) % 2)
         np.testing.assert_array_equal(scores[[3, 7]], -999)
         others = np.setdiff1d(np.arange(len(rows)), [3, 7])
         np.testing.assert_allclose(scores[others, 0], (1 + case.answers[others, 0]) / 2, atol=2e-7)
@@ -172,8 +178,8 @@ def test_several_classes_have_an_answer_to_nan(tmva_case: Callable[[str], Any], 
     with_nan[3, 1], with_nan[7] = np.nan, np.nan
     for engine in ("forest", "onnx"):
         scorer = load_scorer(models, engine=engine)
-        scores = scorer.score(with_nan, np.arange(len(rows)) % 2)
-        np.testing.assert_array_equal(scores, scorer.score(rows, np.arange(len(rows)) % 2))
+        scores = score(scorer, with_nan, np.arange(len(rows)) % 2)
+        np.testing.assert_array_equal(scores, score(scorer, rows, np.arange(len(rows)) % 2))
         others = np.setdiff1d(np.arange(len(rows)), [3, 7, 8])
         np.testing.assert_allclose(scores[others], case.answers[others], rtol=2e-6)
         np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-6)
@@ -186,7 +192,7 @@ def test_missing_values_are_replaced_where_the_training_did(tmva_case: Callable[
     rows = case.inputs[:10].copy()
     rows[4, 1] = np.nan
     for engine in ("forest", "onnx"):
-        scores = load_scorer(models, engine=engine).score(rows, np.zeros(10, dtype=int))
+        scores = score(load_scorer(models, engine=engine), rows, np.zeros(10, dtype=int))
         np.testing.assert_allclose(scores, case.answers[:10], rtol=2e-6)
 
 
@@ -197,7 +203,7 @@ def test_a_transformation_that_gives_nan_has_no_answer(tmva_case: Callable[[str]
     rows[0] = np.inf
     method = read_weights(case.weights)
     for engine in ("forest", "onnx"):
-        scores = weights_evaluator(method, engine).evaluate(rows)
+        scores = scores_of_matrix(weights_evaluator(method, engine), rows)
         assert scores[0] == -999
         assert scores[1] == pytest.approx(case.answers[1], rel=2e-6)
 
@@ -224,13 +230,13 @@ def test_xgboost(num_classes: int, engine: Engine, tmp_path: Path) -> None:
 
     models = trained(tmp_path, Method("boosted_trees", "bdt", "xgboost"), write, 4, list("abc")[:num_classes])
     folds = np.arange(len(rows)) % 2
-    scores = load_scorer(models, engine=engine).score(rows, folds)
+    scores = score(load_scorer(models, engine=engine), rows, folds)
     for fold in (0, 1):
         np.testing.assert_allclose(scores[folds == fold], expected[fold][folds == fold], atol=1e-6)
     assert np.abs(expected[0] - expected[1]).max() > 0.01
     rows[0, 0] = np.nan
     with pytest.raises(NtuplemlError, match="variable 'v0' is NaN or infinite in 1 of 2000 events"):
-        load_scorer(models, engine=engine).score(rows, folds)
+        score(load_scorer(models, engine=engine), rows, folds)
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])
@@ -252,7 +258,7 @@ def test_histogram_boosting(num_classes: int, engine: Engine, tmp_path: Path) ->
         3,
         list("abc")[:num_classes],
     )
-    scores = load_scorer(models, engine=engine).score(rows, np.zeros(len(rows), dtype=int))
+    scores = score(load_scorer(models, engine=engine), rows, np.zeros(len(rows), dtype=int))
     np.testing.assert_allclose(scores, estimator.predict_proba(rows), atol=1e-6)
 
 
@@ -261,7 +267,7 @@ def test_several_threads_give_the_same_scores(tmva_case: Callable[[str], Any]) -
     rows = np.tile(case.inputs, (60, 1))
     method = read_weights(case.weights)
     np.testing.assert_array_equal(
-        weights_evaluator(method, threads=2).evaluate(rows), weights_evaluator(method).evaluate(rows)
+        scores_of_matrix(weights_evaluator(method, threads=2), rows), scores_of_matrix(weights_evaluator(method), rows)
     )
 
 
@@ -279,7 +285,7 @@ def test_the_graph_of_another_training_is_refused(tmva_case: Callable[[str], Any
         )  # fmt: skip
         model.files.onnx.write_bytes(graph.SerializeToString())
     np.testing.assert_allclose(
-        model_evaluator(models[0], "onnx").evaluate(case.inputs), case.answers, rtol=2e-6, atol=1e-7
+        scores_of_matrix(model_evaluator(models[0], "onnx"), case.inputs), case.answers, rtol=2e-6, atol=1e-7
     )
     with pytest.raises(NtuplemlError, match=r"TMVAMulticlass_BDT\.onnx: is not of the training .* record_hash"):
         model_evaluator(models[1], "onnx")

@@ -11,7 +11,7 @@ import pytest
 
 from ntupleml.artifacts import models_by_fold, read_record, write_record
 from ntupleml.errors import NtuplemlError
-from ntupleml.scoring import BATCH_SIZE, append_condition, load_scorer
+from ntupleml.scoring import BATCH_SIZE, Scorer, append_condition, load_scorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 def events(number: int = 5000, num_inputs: int = 3) -> np.ndarray:
     return np.random.default_rng(9).normal(50, 20, size=(number, num_inputs)).astype(np.float32)
+
+
+def score(scorer: Scorer, rows: np.ndarray, folds: np.ndarray, where: str = "scoring") -> np.ndarray:
+    """Scores of rows of variables, each by the model for its fold."""
+    return scorer.score(dict(zip(scorer.variables, rows.T, strict=True)), folds, where=where)
 
 
 def keras_prediction(trained: Any, model: int, rows: np.ndarray) -> np.ndarray:
@@ -32,7 +37,7 @@ def test_each_event_is_scored_by_the_model_that_never_saw_it(num_folds: int, tra
     trained = train(num_folds)
     rows = events()
     folds = np.random.default_rng(1).integers(0, num_folds, len(rows))
-    scores = load_scorer(trained.models).score(rows, folds)
+    scores = score(load_scorer(trained.models), rows, folds)
     assert scores.dtype == np.float32
     for fold in range(num_folds):
         (model,) = [index for index in range(num_folds) if trained.models[index].record.held_out_fold == fold]
@@ -47,7 +52,7 @@ def test_each_event_is_scored_by_the_model_that_never_saw_it(num_folds: int, tra
 @pytest.mark.parametrize("number", [0, 1, BATCH_SIZE - 1, BATCH_SIZE, BATCH_SIZE + 1, 3 * BATCH_SIZE + 7])
 def test_any_number_of_events(number: int, train: Callable[..., Any]) -> None:
     trained = train()
-    scores = load_scorer(trained.models).score(events(number), np.zeros(number, dtype=np.int64))
+    scores = score(load_scorer(trained.models), events(number), np.zeros(number, dtype=np.int64))
     assert scores.shape == (number, 3)
     if number:
         np.testing.assert_allclose(scores, keras_prediction(trained, 1, events(number)), atol=1e-6)
@@ -57,7 +62,7 @@ def test_several_threads_give_the_same_scores(train: Callable[..., Any]) -> None
     models = train().models
     rows, folds = events(), np.arange(5000) % 2
     np.testing.assert_allclose(
-        load_scorer(models, threads=2).score(rows, folds), load_scorer(models).score(rows, folds), atol=1e-6
+        score(load_scorer(models, threads=2), rows, folds), score(load_scorer(models), rows, folds), atol=1e-6
     )
 
 
@@ -68,7 +73,7 @@ def test_scoring_does_not_import_tensorflow(train: Callable[..., Any], tmp_path:
         "from ntupleml.artifacts import models_by_fold\n"
         "from ntupleml.scoring import load_scorer\n"
         "scorer = load_scorer(models_by_fold(sys.argv[1], 2, where='c.yaml'))\n"
-        "scorer.score(np.ones((4, 3), dtype=np.float32), np.array([0, 1, 0, 1]))\n"
+        "scorer.score(dict.fromkeys(scorer.variables, np.ones(4, np.float32)), np.array([0, 1, 0, 1]))\n"
         "print({'tensorflow', 'keras', 'sklearn', 'onnx'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
@@ -83,7 +88,7 @@ def test_an_input_that_is_not_finite_is_named(value: float, train: Callable[...,
     with pytest.raises(
         NtuplemlError, match=r"in\.root: variable 'pt_2' is NaN or infinite in 2 of 10 events \(and 1 more variables\)"
     ):
-        load_scorer(train().models).score(rows, np.zeros(10, dtype=int), where="in.root")
+        score(load_scorer(train().models), rows, np.zeros(10, dtype=int), where="in.root")
 
 
 def test_missing_inputs_are_replaced_where_the_training_did(train: Callable[..., Any]) -> None:
@@ -91,7 +96,7 @@ def test_missing_inputs_are_replaced_where_the_training_did(train: Callable[...,
     rows, replaced = events(10), events(10)
     rows[3, 1] = np.nan
     replaced[3, 1] = -5.0
-    scores = load_scorer(trained.models).score(rows, np.zeros(10, dtype=int))
+    scores = score(load_scorer(trained.models), rows, np.zeros(10, dtype=int))
     np.testing.assert_allclose(scores, keras_prediction(trained, 1, replaced), atol=1e-6)
 
 
@@ -100,50 +105,38 @@ def test_conditions(train: Callable[..., Any]) -> None:
     scorer = load_scorer(trained.models)
     rows = append_condition(events(10), scorer.conditions, "2017", "config.yaml")
     np.testing.assert_array_equal(rows[:, 3:], [[0, 1]] * 10)
-    scores = scorer.score(rows, np.zeros(10, dtype=int))
+    scores = score(scorer.of_condition("2017", "config.yaml"), rows[:, :3], np.zeros(10, dtype=int))
     np.testing.assert_allclose(scores, keras_prediction(trained, 1, rows), atol=1e-6)
 
 
 def test_what_the_scorer_knows(train: Callable[..., Any]) -> None:
     scorer = load_scorer(train(event_branch=None).models)
     assert scorer.variables == ["pt_1", "pt_2", "m_vis"]
-    assert scorer.classes == ["ggh", "qqh", "ztt"]
+    assert scorer.outputs == ["ggh", "qqh", "ztt"]
     assert (scorer.conditions, scorer.num_folds, scorer.event_branch) == ([], 2, None)
 
 
-@pytest.mark.parametrize(
-    ("rows", "folds"),
-    [
-        (events(4, 2), np.zeros(4, dtype=int)),
-        (events(4).astype(np.float64), np.zeros(4, dtype=int)),
-        (events(4), np.zeros(3, dtype=int)),
-        (events(4), np.full(4, 2)),
-        (events(4), np.full(4, -1)),
-    ],
-)
-def test_arguments_of_another_shape_are_a_fault_of_the_program(
-    rows: np.ndarray, folds: np.ndarray, train: Callable[..., Any]
-) -> None:
-    with pytest.raises(ValueError, match=r"needed|folds"):
-        load_scorer(train().models).score(rows, folds)
+def test_events_of_a_fold_whose_model_is_not_loaded_are_a_fault_of_the_program(train: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="events of fold 1, but the model that scores them is not loaded"):
+        score(load_scorer(train().models[1:]), events(4), np.array([0, 1, 0, 1]))
 
 
 def test_a_missing_onnx_file_is_made_once(train: Callable[..., Any], tmp_path: Path) -> None:
     trained = train()
     rows, folds = events(), np.arange(5000) % 2
-    expected = load_scorer(trained.models).score(rows, folds)
+    expected = score(load_scorer(trained.models), rows, folds)
     for model in trained.models:
         model.files.onnx.unlink()
         # As a training leaves it that was killed before the ONNX file was written.
         write_record(model.files.record, model.record.model_copy(update={"sha256": {}}), overwrite=True)
     models = models_by_fold(tmp_path, 2, where="config.yaml")
-    np.testing.assert_allclose(load_scorer(models).score(rows, folds), expected, atol=1e-6)
+    np.testing.assert_allclose(score(load_scorer(models), rows, folds), expected, atol=1e-6)
     made = [model.files.onnx.stat().st_mtime_ns for model in models]
     again = models_by_fold(tmp_path, 2, where="config.yaml")
     assert again[0].record.onnx_check is not None
     assert again[0].record.onnx_check.largest_difference < 1e-6
     assert list(again[0].record.sha256) == ["fold0_keras_model.onnx"]
-    np.testing.assert_allclose(load_scorer(again).score(rows, folds), expected, atol=1e-6)
+    np.testing.assert_allclose(score(load_scorer(again), rows, folds), expected, atol=1e-6)
     assert [model.files.onnx.stat().st_mtime_ns for model in models] == made
 
 
@@ -158,7 +151,7 @@ def test_a_folder_that_cannot_be_written_to_is_no_obstacle(
         raise NtuplemlError("cannot write there: permission denied")
 
     monkeypatch.setattr("ntupleml.scoring.onnx_files.write_record", refuse)
-    scores = load_scorer(trained.models).score(events(10), np.zeros(10, dtype=int))
+    scores = score(load_scorer(trained.models), events(10), np.zeros(10, dtype=int))
     np.testing.assert_allclose(scores, keras_prediction(trained, 1, events(10)), atol=1e-6)
     assert "the ONNX file is used but not kept: cannot write there" in caplog.text
 

@@ -54,7 +54,7 @@ import json, sys
 import numpy as np
 from ntupleml.errors import NtuplemlError
 from ntupleml.root import import_root
-from ntupleml.scoring import weights_evaluator
+from ntupleml.scoring import scores_of_matrix, weights_evaluator
 from ntupleml.tmva.reading import read_weights
 
 headers, *paths = sys.argv[1:]
@@ -67,7 +67,7 @@ for path in paths:
     method = read_weights(path)
     rows = np.arange(3 * len(method.variables), dtype="f4").reshape(3, -1)
     try:
-        answers.append(weights_evaluator(method, "tmva").evaluate(rows).tolist())
+        answers.append(scores_of_matrix(weights_evaluator(method, "tmva"), rows).tolist())
     except NtuplemlError as error:
         answers.append(str(error))
 print(json.dumps(answers))

@@ -19,7 +19,7 @@ from ntupleml.datasets.loading import class_trees, fold_files
 from ntupleml.errors import NtuplemlError
 from ntupleml.forests.kernel import evaluate
 from ntupleml.onnx_models.convert import convert_file
-from ntupleml.scoring import Scorer, model_evaluator
+from ntupleml.scoring import model_evaluator, scores_of_matrix
 from ntupleml.tmva.reading import read_weights
 from ntupleml.training.tabular_data import TabularData, TabularPart, load_tabular_data
 from ntupleml.training.tmva_adaboost import fit_voting_trees, forest_of_votes
@@ -279,7 +279,7 @@ def test_adaboost_and_bagging_leave_weights_and_onnx(make_config: Callable[..., 
     expected = np.stack([first, np.where(is_nan, -999, 1 - first)], axis=1)
     model = models_by_fold(config.output_path, 2, where="t.yaml", only=[0], classes=config.classes, method=BDT)[0]
     for engine in ("forest", "onnx"):
-        np.testing.assert_allclose(model_evaluator(model, engine).evaluate(rows), expected, atol=1e-6)
+        np.testing.assert_allclose(scores_of_matrix(model_evaluator(model, engine), rows), expected, atol=1e-6)
     convert_file(files.model, files.model.parent / "converted.onnx")
     for path in (files.onnx, files.model.parent / "converted.onnx"):
         np.testing.assert_allclose(onnx_scores(path, rows)[:, 0], np.where(is_nan, -999, response[:, 0]), atol=1e-6)
@@ -302,8 +302,8 @@ def test_missing_values_are_replaced_everywhere_but_in_the_weights_file(
     for path in (files.onnx, files.model.parent / "converted.onnx"):
         np.testing.assert_allclose(onnx_scores(path, rows), expected, atol=1e-6)
     plan = make_weights_plan([files.model])
-    assert isinstance(plan.scorer, Scorer)
-    np.testing.assert_allclose(plan.scorer.score(rows, np.zeros(len(rows), int)), expected, atol=1e-6)
+    columns = dict(zip(plan.scorer.variables, rows.T, strict=True))
+    np.testing.assert_allclose(plan.scorer.score(columns, np.zeros(len(rows), int)), expected, atol=1e-6)
     assert plan.scorer.non_finite == "replaced"
 
 

@@ -14,7 +14,7 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import InputGroup, Objects
 from ntupleml.folds import scoring_model
 from ntupleml.lwtnn import read_network
-from ntupleml.scoring.group_scorer import GroupScorer
+from ntupleml.scoring import Scorer
 from ntupleml.scoring.lwtnn_library import library_evaluator
 from ntupleml.scoring.model_files import (
     OpenFile,
@@ -87,16 +87,18 @@ def make_lwtnn_plan(
         ]
         return plan_of_graphs(configs, files, with_default)
     classes = list(outputs[0].labels) if configs.training is None else list(configs.training.classes)
-    scorer = GroupScorer(
+    groups = _groups(networks, origins[0], configs)
+    scorer = Scorer(
         {
             fold: library_evaluator(network, one, chosen)
             for fold, (network, one) in enumerate(zip(networks, outputs, strict=True))
         },
-        _groups(networks, origins[0], configs),
+        groups,
         num_folds=len(paths),
-        classes=classes,
+        outputs=classes,
         event_branch=configs.event_branch,
-        any_value=with_default,
+        non_finite="replaced" if with_default else "refused",
+        finite={name for group in groups for name in group.needed} - with_default,
     )
     return finished_plan(configs, scorer, classes, paths)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
-    from ntupleml.scoring.group_scorer import GroupScorer
+    from ntupleml.scoring import Scorer
     from ntupleml.scoring.onnx_graphs import OnnxGraph
 
 
@@ -166,7 +166,7 @@ def plan_of_graphs(configs: Configs, files: Sequence[OpenFile], any_value: Colle
     return finished_plan(configs, scorer, classes, [file.graph.path for file in files])
 
 
-def finished_plan(configs: Configs, scorer: GroupScorer, classes: Sequence[str], paths: Sequence[Path]) -> Plan:
+def finished_plan(configs: Configs, scorer: Scorer, classes: Sequence[str], paths: Sequence[Path]) -> Plan:
     """Plan of a scorer for model files: branches `{prefix}{class}`, for several classes the largest and its index."""
     prefix = configs.application.branch_prefix
     plain = [re.sub(r"\W", "_", name) for name in classes]

@@ -6,16 +6,14 @@ import logging
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import numpy as np
-
 from ntupleml.application.selection import Selection, selection_of
 from ntupleml.artifacts import default_method_name, methods_by_fold, models_by_fold, record_hash, sha256_of_file
 from ntupleml.config import ApplicationConfig, ClusterConfig, DatasetConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import what_decides
 from ntupleml.ntuples.appending import require_branch_names
-from ntupleml.scoring import append_condition, load_scorer, score_branch_names
-from ntupleml.scoring.group_scorer import GroupScorer
+from ntupleml.scoring import load_scorer, score_branch_names
+from ntupleml.scoring.conditions import one_hot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,8 +30,8 @@ class Plan(NamedTuple):
 
     Attributes
     ----------
-    scorer : Scorer or GroupScorer
-        The models of all folds; the latter for models with other inputs than one matrix.
+    scorer : Scorer
+        The models of all folds.
     branch_names : list of str
         New branches: one per score, and with `max_branches` the largest score and the index of its class.
     event_branch : str or None
@@ -58,7 +56,7 @@ class Plan(NamedTuple):
         Which events are scored.
     """
 
-    scorer: Scorer | GroupScorer
+    scorer: Scorer
     branch_names: list[str]
     event_branch: str | None
     friend_paths: list[str]
@@ -74,8 +72,7 @@ class Plan(NamedTuple):
     @property
     def branch_types(self) -> dict[str, str]:
         """Types of the new branches: a number per event, or a vector where the models score each step of a sequence."""
-        per_step = isinstance(self.scorer, GroupScorer) and self.scorer.per_step
-        return dict.fromkeys(self.branch_names, "vector of f4" if per_step else "f4")
+        return dict.fromkeys(self.branch_names, "vector of f4" if self.scorer.per_step else "f4")
 
 
 def make_plan(
@@ -120,10 +117,9 @@ def make_plan(
     if all(model.weights is None for model in models):
         _require_same_folds(dataset, record, str(dataset_path), str(models[0].files.record))
     _require_number_of_folds(dataset, record, str(dataset_path), str(models[0].files.record))
-    nothing = np.empty((0, len(record.variables)), np.float32)
-    append_condition(nothing, record.conditions, application.condition, f"{application_path}: condition")
+    one_hot(record.conditions, application.condition, f"{application_path}: condition")  # sooner than models are read
     return Plan(
-        load_scorer(models, engine=engine),
+        load_scorer(models, engine=engine).of_condition(application.condition, f"{application_path}: condition"),
         names,
         dataset.event_branch,
         list(dataset.friend_paths),

@@ -27,7 +27,7 @@ def plan_key(plan: Plan) -> str:
         {
             "models": plan.models,
             "variables": scorer.variables,
-            "classes": scorer.classes,
+            "classes": scorer.outputs,
             "conditions": scorer.conditions,
             "non_finite": scorer.non_finite,
             "num_folds": scorer.num_folds,

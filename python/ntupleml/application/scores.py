@@ -10,13 +10,12 @@ import numpy as np
 from ntupleml.application.inputs import branches_to_read, variables_in
 from ntupleml.application.selection import EventCounts, among_others, rows_of
 from ntupleml.errors import MissingInputError, NtuplemlError
-from ntupleml.folds import event_numbers, fold_of_events
-from ntupleml.ntuples import columns_to_matrix
-from ntupleml.scoring import NO_ANSWER, NO_CLASS, append_condition, max_score_and_index
-from ntupleml.scoring.group_scorer import GroupScorer
+from ntupleml.folds import event_numbers
+from ntupleml.ntuples.variables import variable_values
+from ntupleml.scoring import NO_ANSWER, NO_CLASS, max_score_and_index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -48,15 +47,11 @@ class ScoredChunk(NamedTuple):
 
 
 class _Chosen(NamedTuple):
-    """Events of a chunk that the models score: their positions, event numbers and columns; and how many the others are.
-
-    Of models that take one matrix, it is here.
-    """
+    """Events of a chunk that the models score: their positions, event numbers, variables; how many the others are."""
 
     rows: NDArray[np.intp]
     numbers: NDArray[np.int64]
-    columns: dict[str, Any]
-    matrix: NDArray[np.float32] | None
+    variables: dict[str, Any]
     counts: EventCounts
 
 
@@ -103,36 +98,26 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
 
 
 def _chosen(
-    plan: Plan, columns: dict[str, Any], variables: list[str], numbers: NDArray[np.int64], where: str
+    plan: Plan, columns: dict[str, Any], names: Sequence[str], numbers: NDArray[np.int64], where: str
 ) -> _Chosen:
     """Events that pass the selection and, where those without are left out, have all inputs."""
-    number, selection = len(numbers), plan.selection
+    number, selection, scorer = len(numbers), plan.selection, plan.scorer
     rows = np.arange(number)
     if selection.formula is not None:
         rows = np.flatnonzero(selection.formula.passes(columns, number))
     failed = number - len(rows)
     if failed:
         columns = rows_of(columns, rows)
-    matrix = None
-    if not isinstance(plan.scorer, GroupScorer):
-        matrix = columns_to_matrix(columns, variables, where=where)
-    missing = _missing(plan, columns, matrix, len(rows), where) if selection.missing_inputs else None
+    variables = {
+        name: variable_values(own, columns, len(rows), where, vectors=True)
+        for name, own in zip(scorer.variables, names, strict=True)
+    }
+    missing = scorer.missing(variables, len(rows), where=where) if selection.missing_inputs else None
     counts = EventCounts(number, failed, 0 if missing is None else int(missing.sum()))
     if missing is not None:
         kept = np.flatnonzero(~missing)
-        rows, columns = rows[kept], rows_of(columns, kept)
-        matrix = None if matrix is None else matrix[kept]
-    return _Chosen(rows, numbers[rows], columns, matrix, counts)
-
-
-def _missing(
-    plan: Plan, columns: dict[str, Any], matrix: NDArray[np.float32] | None, number: int, where: str
-) -> NDArray[np.bool_] | None:
-    """Which events have inputs that the models cannot be given; None where there are none."""
-    if isinstance(plan.scorer, GroupScorer):
-        return plan.scorer.missing(columns, number, where=where)
-    assert matrix is not None
-    return plan.scorer.missing(matrix)
+        rows, variables = rows[kept], rows_of(variables, kept)
+    return _Chosen(rows, numbers[rows], variables, counts)
 
 
 def _scores(
@@ -143,21 +128,16 @@ def _scores(
     Events with NaN that the models take as TMVA's Reader does are counted.
     """
     try:
-        if isinstance(plan.scorer, GroupScorer):
-            if plan.scorer.per_step:
-                return plan.scorer.step_scores(chosen.columns, chosen.numbers, where=where)
-            return plan.scorer.score(chosen.columns, chosen.numbers, where=where), None
-        assert chosen.matrix is not None
-        condition = f"{plan.where}: condition"
-        matrix = append_condition(chosen.matrix, plan.scorer.conditions, plan.condition, condition)
-        scores = plan.scorer.score(matrix, fold_of_events(chosen.numbers, plan.scorer.num_folds), where=where)
+        if plan.scorer.per_step:
+            return plan.scorer.step_scores(chosen.variables, chosen.numbers, where=where)
+        scores = plan.scorer.score(chosen.variables, chosen.numbers, where=where)
     except MissingInputError as error:
         raise NtuplemlError(
             f"{error}; or give such events a default_score (e.g. -1) in {plan.where}: by selection: FORMULA, or by "
             "missing_inputs: default"
         ) from None
     if plan.scorer.non_finite == "as Reader":
-        counts.add(chosen.matrix, scores)
+        counts.add(list(chosen.variables.values()), scores)
     return scores, None
 
 
@@ -192,12 +172,12 @@ class _CountsOfNan:
         self.by_variable = np.zeros(len(variables), dtype=np.int64)
         self.any = self.unanswered = 0
 
-    def add(self, matrix: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
+    def add(self, columns: Sequence[NDArray[Any]], scores: NDArray[np.float32]) -> None:
         """Count some events."""
-        is_nan = np.isnan(matrix)
-        affected = is_nan.any(axis=1)
+        is_nan = np.array([np.isnan(values) for values in columns])
+        affected = is_nan.any(axis=0)
         if affected.any():
-            self.by_variable += is_nan.sum(axis=0)
+            self.by_variable += is_nan.sum(axis=1)
             self.any += int(np.count_nonzero(affected))
             self.unanswered += int(np.count_nonzero((scores[affected] == NO_ANSWER).all(axis=1)))
 

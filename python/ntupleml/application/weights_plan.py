@@ -14,6 +14,7 @@ from ntupleml.artifacts import find_by_checksum, read_foreign_weights, sha256_of
 from ntupleml.artifacts.origins import origin_of_record
 from ntupleml.config import ApplicationConfig, ClusterConfig, DatasetConfig, load_config
 from ntupleml.errors import NtuplemlError
+from ntupleml.events.groups import InputGroup
 from ntupleml.ntuples.appending import require_branch_names
 from ntupleml.scoring import Scorer, score_branch_names, weights_evaluator
 
@@ -79,12 +80,11 @@ def make_weights_plan(
     first = files[0].method
     names, max_branches = _branch_names(first, _DEFAULT_PREFIX if branch_prefix is None else branch_prefix)
     require_branch_names(names, str(first.path))
-    variables = [variable.expression for variable in first.variables]
     scorer = Scorer(
         {fold: weights_evaluator(file.method, engine, missing=file.missing) for fold, file in enumerate(files)},
+        [InputGroup("variables", tuple(variable.expression for variable in first.variables))],
         num_folds=len(files),
-        variables=variables,
-        classes=first.output_names,
+        outputs=first.output_names,
         event_branch=event_branch,
         non_finite="replaced" if all(file.missing is not None for file in files) else "as Reader",
     )

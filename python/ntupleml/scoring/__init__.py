@@ -2,9 +2,9 @@
 
 from ntupleml.scoring.conditions import append_condition
 from ntupleml.scoring.engines import Engine, model_evaluator, weights_evaluator
+from ntupleml.scoring.evaluators import BATCH_SIZE, Evaluator, scores_of_matrix
 from ntupleml.scoring.outputs import NO_ANSWER, NO_CLASS, max_score_and_index, score_branch_names
 from ntupleml.scoring.scorer import Scorer, load_scorer
-from ntupleml.scoring.sessions import BATCH_SIZE, Evaluator
 
 __all__ = [
     "BATCH_SIZE",
@@ -18,5 +18,6 @@ __all__ = [
     "max_score_and_index",
     "model_evaluator",
     "score_branch_names",
+    "scores_of_matrix",
     "weights_evaluator",
 ]

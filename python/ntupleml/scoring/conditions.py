@@ -14,14 +14,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def append_condition(
-    matrix: NDArray[np.float32], conditions: Sequence[str], condition: str | None, where: str
-) -> NDArray[np.float32]:
-    """Matrix with the one-hot inputs of the condition (era) that all its events are of.
+def one_hot(conditions: Sequence[str], condition: str | None, where: str) -> tuple[float, ...]:
+    """Inputs that say of which condition (era) events are; none for models without conditions.
 
     Parameters
     ----------
-    matrix : array of float32, shape (n_events, n_variables)
     conditions : sequence of str
         Conditions of the models; empty for models without.
     condition : str or None
@@ -29,22 +26,29 @@ def append_condition(
     where : str
         Config and key, for messages.
 
-    Returns
-    -------
-    array of float32, shape (n_events, n_variables + n_conditions)
-
     Raises
     ------
     NtuplemlError
         If the models have conditions and none or an unknown one is given, or the other way round.
     """
-    if not conditions:
-        if condition is not None:
-            raise NtuplemlError(f"{where}: condition '{condition}' is given, but the models were trained without any")
-        return matrix
-    if condition is None or condition not in conditions:
+    if not conditions and condition is not None:
+        raise NtuplemlError(f"{where}: condition '{condition}' is given, but the models were trained without any")
+    if conditions and condition not in conditions:
         found = "no condition is given" if condition is None else f"no condition '{condition}'"
         raise NtuplemlError(f"{where}: {found}{did_you_mean(condition or '', conditions)}")
-    one_hot = np.zeros((len(matrix), len(conditions)), dtype=np.float32)
-    one_hot[:, list(conditions).index(condition)] = 1
-    return np.concatenate([matrix, one_hot], axis=1)
+    return tuple(float(name == condition) for name in conditions)
+
+
+def append_condition(
+    matrix: NDArray[np.float32], conditions: Sequence[str], condition: str | None, where: str
+) -> NDArray[np.float32]:
+    """Matrix with the one-hot inputs of the condition (era) that all its events are of; see `one_hot`.
+
+    Returns
+    -------
+    array of float32, shape (n_events, n_variables + n_conditions)
+    """
+    constants = np.array(one_hot(conditions, condition, where), np.float32)
+    if not len(constants):
+        return matrix
+    return np.concatenate([matrix, np.broadcast_to(constants, (len(matrix), len(constants)))], axis=1)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.forests import Forest
+from ntupleml.scoring.evaluators import Evaluator, matrix_evaluator, open_session, scores_of_matrix, session_evaluator
 from ntupleml.scoring.forest_engine import forest_evaluator, forest_of_file, tmva_forest_evaluator
 from ntupleml.scoring.onnx_files import open_graph
 from ntupleml.scoring.outputs import Binary, class_scores
-from ntupleml.scoring.sessions import Evaluator, open_session, session_evaluator
 from ntupleml.scoring.tmva_reader import reader_evaluator
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from ntupleml.artifacts import TrainedModel
@@ -95,7 +95,9 @@ def weights_evaluator(
         return evaluator
     from ntupleml.preprocessing.missing import fill_missing
 
-    return evaluator._replace(evaluate=lambda matrix: evaluator.evaluate(fill_missing(matrix, missing)))
+    return matrix_evaluator(
+        lambda matrix: scores_of_matrix(evaluator, fill_missing(matrix, missing)), evaluator.batch_size
+    )
 
 
 def _weights_evaluator(method: TmvaMethod, engine: Engine | None, threads: int) -> Evaluator:
@@ -138,7 +140,7 @@ def _no_forest(path: Path) -> NtuplemlError:
 
 
 def _per_class(evaluator: Evaluator, num_classes: int, binary: Binary) -> Evaluator:
-    def scores(matrix: NDArray[np.float32]) -> NDArray[Any]:
-        return class_scores(evaluator.evaluate(matrix), num_classes, binary)
+    def scores(batch: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        return class_scores(evaluator.evaluate(batch), num_classes, binary)
 
     return evaluator._replace(evaluate=scores)

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.preprocessing.missing import fill_missing
+from ntupleml.scoring.evaluators import (
+    BATCH_SIZE,
+    Evaluator,
+    matrix_evaluator,
+    open_session,
+    scores_of_matrix,
+    session_evaluator,
+)
 from ntupleml.scoring.outputs import NO_ANSWER
-from ntupleml.scoring.sessions import BATCH_SIZE, Evaluator, open_session, session_evaluator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +67,7 @@ def forest_evaluator(forest: Forest, threads: int, missing: float | None = None)
     def scores(matrix: NDArray[np.float32]) -> NDArray[Any]:
         return evaluate(prepared, fill_missing(matrix, missing), threads)
 
-    return Evaluator(scores, _BATCH_SIZE)
+    return matrix_evaluator(scores, _BATCH_SIZE)
 
 
 def tmva_forest_evaluator(method: TmvaMethod, forest: Forest, threads: int) -> Evaluator:
@@ -73,12 +80,12 @@ def tmva_forest_evaluator(method: TmvaMethod, forest: Forest, threads: int) -> E
 
     def scores(matrix: NDArray[np.float32]) -> NDArray[Any]:
         transformed = transform(matrix)
-        answers = trees.evaluate(transformed)
+        answers = scores_of_matrix(trees, transformed)
         if method.answers_lost:
             answers[np.isnan(transformed).any(axis=1)] = NO_ANSWER
         return answers
 
-    return Evaluator(scores, _BATCH_SIZE)
+    return matrix_evaluator(scores, _BATCH_SIZE)
 
 
 def _transformation(method: TmvaMethod, threads: int) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
@@ -91,7 +98,7 @@ def _transformation(method: TmvaMethod, threads: int) -> Callable[[NDArray[np.fl
         transformed = np.empty_like(matrix)
         for start in range(0, len(matrix), BATCH_SIZE):
             block = slice(start, start + BATCH_SIZE)
-            transformed[block] = transformations.evaluate(matrix[block])
+            transformed[block] = scores_of_matrix(transformations, matrix[block])
         return transformed
 
     return transform

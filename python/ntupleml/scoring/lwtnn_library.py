@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, one_line
-from ntupleml.scoring.group_scorer import GroupEvaluator, StepScores
+from ntupleml.scoring.evaluators import Evaluator, StepScores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -140,7 +140,7 @@ private:
 """
 
 
-def library_evaluator(network: Network, output: Output, replaced: Replaced) -> GroupEvaluator:
+def library_evaluator(network: Network, output: Output, replaced: Replaced) -> Evaluator:
     """Evaluator that asks liblwtnn itself, in double precision.
 
     Parameters
@@ -193,7 +193,7 @@ def library_evaluator(network: Network, output: Output, replaced: Replaced) -> G
         matrix = np.array(answers).reshape(-1, len(output.labels))
         return StepScores(matrix, found[:number]) if output.per_step else matrix
 
-    return GroupEvaluator(scores, _BATCH_SIZE, per_step=output.per_step)
+    return Evaluator(scores, _BATCH_SIZE, per_step=output.per_step)
 
 
 def _replaced(values: NDArray[Any], group: InputGroup, replaced: Replaced) -> NDArray[np.float64]:

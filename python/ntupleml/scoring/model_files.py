@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean
-from ntupleml.scoring.conditions import append_condition
-from ntupleml.scoring.group_scorer import GroupScorer
+from ntupleml.scoring.conditions import one_hot
 from ntupleml.scoring.onnx_graphs import OnnxGraph, choose_output, open_onnx
 from ntupleml.scoring.onnx_inputs import EVENT, InputPlan, plan_inputs
 from ntupleml.scoring.onnx_scores import gives_steps, graph_evaluator
+from ntupleml.scoring.scorer import Scorer
 from ntupleml.tmva.method import ONE_VALUES
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def scorer_of_files(
     *,
     event_branch: str | None = None,
     any_value: Collection[str] = (),
-) -> GroupScorer:
+) -> Scorer:
     """Scorer of files that may score the events of their place in the list.
 
     Parameters
@@ -100,14 +100,16 @@ def scorer_of_files(
             file.graph, inputs, output, classes, apply=filling.onnx.apply, binary=_binary(file.graph)
         )
     deals_with_any = filling.onnx.missing == "passed" or _replaces_missing(first)
-    return GroupScorer(
+    variables = {name for group in plans[0].groups for name in group.needed}
+    return Scorer(
         evaluators,
         plans[0].groups,
         num_folds=len(files),
-        classes=classes,
+        outputs=classes,
         event_branch=event_branch,
         event_input=EVENT if plans[0].takes_event else None,
-        any_value=True if deals_with_any else any_value,
+        non_finite="replaced" if deals_with_any or any_value else "refused",
+        finite=set() if deals_with_any else variables - set(any_value),
     )
 
 
@@ -121,8 +123,8 @@ def _with_conditions(graph: OnnxGraph, origin: Origin | None) -> OnnxGraph:
 def _condition(filling: Filling, graph: OnnxGraph) -> dict[str, float]:
     """Values of the inputs that stand for conditions (eras)."""
     conditions = [str(name) for name in graph.description.get("conditions") or []]
-    append_condition(np.empty((0, 0), np.float32), conditions, filling.condition, f"{filling.where}: condition")
-    return {name: float(name == filling.condition) for name in conditions}
+    values = one_hot(conditions, filling.condition, f"{filling.where}: condition")
+    return dict(zip(conditions, values, strict=True))
 
 
 def names_of_scores(graph: OnnxGraph, onnx: OnnxConfig, where: str) -> list[str] | None:

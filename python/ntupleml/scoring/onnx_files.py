@@ -20,8 +20,8 @@ from ntupleml.artifacts import (
     write_record,
 )
 from ntupleml.errors import NtuplemlError
+from ntupleml.scoring.evaluators import Evaluator, open_session, session_evaluator
 from ntupleml.scoring.forest_engine import forest_of_file
-from ntupleml.scoring.sessions import Evaluator, open_session, session_evaluator
 
 if TYPE_CHECKING:
     import onnx

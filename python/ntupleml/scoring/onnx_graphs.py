@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean, one_line
-from ntupleml.scoring.sessions import open_session
+from ntupleml.scoring.evaluators import open_session
 
 if TYPE_CHECKING:
     import onnx

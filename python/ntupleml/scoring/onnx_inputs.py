@@ -246,7 +246,7 @@ def input_array(feed: Feed, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     ----------
     feed : Feed
     arrays : mapping of str to array
-        See `ntupleml.scoring.group_scorer.GroupEvaluator`.
+        See `ntupleml.scoring.evaluators.Evaluator`.
     """
     if feed.kind == "event":
         values = arrays[EVENT]

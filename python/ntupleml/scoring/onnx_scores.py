@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, one_line
-from ntupleml.scoring.group_scorer import GroupEvaluator, StepScores
+from ntupleml.scoring.evaluators import BATCH_SIZE, Evaluator, StepScores
 from ntupleml.scoring.onnx_inputs import input_array
 from ntupleml.scoring.outputs import Binary, class_scores
-from ntupleml.scoring.sessions import BATCH_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +35,7 @@ def graph_evaluator(
     *,
     apply: Apply | None = None,
     binary: Binary = "second",
-) -> GroupEvaluator:
+) -> Evaluator:
     """Evaluator of an ONNX file.
 
     Parameters
@@ -97,8 +96,8 @@ def graph_evaluator(
 
     size = inputs.fixed_batch or 1
     if gives_steps(graph, output):
-        return GroupEvaluator(step_scores, BATCH_SIZE, per_step=True)
-    return GroupEvaluator(scores, max(size, BATCH_SIZE // size * size))
+        return Evaluator(step_scores, BATCH_SIZE, per_step=True)
+    return Evaluator(scores, max(size, BATCH_SIZE // size * size))
 
 
 def gives_steps(graph: OnnxGraph, output: Port) -> bool:

@@ -1,4 +1,4 @@
-"""The models of all folds, ready to score: each event by the one that never saw it."""
+"""Scores for events, each by the model that never saw it: from the columns of an ntuple, whatever the models take."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ntupleml.errors import MissingInputError
+from ntupleml.errors import MissingInputError, NtuplemlError
+from ntupleml.events.evaluation import missing_events, read_group, read_inputs
+from ntupleml.events.groups import groups_of
+from ntupleml.folds import fold_of_events
+from ntupleml.scoring.conditions import one_hot
 from ntupleml.scoring.engines import model_evaluator
+from ntupleml.scoring.evaluators import StepScores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from ntupleml.artifacts import TrainedModel
+    from ntupleml.events.groups import InputGroup
+    from ntupleml.events.values import InputValues, Some
     from ntupleml.scoring.engines import Engine
-    from ntupleml.scoring.sessions import Evaluator
+    from ntupleml.scoring.evaluators import Evaluator
 
 #: What happens to NaN and infinite inputs: an error; the models replace them; or what TMVA's Reader does with them:
 #: −999 for NaN or whatever comes of it, by the analysis of the weights file, and infinities are numbers as any other.
@@ -28,71 +35,140 @@ class Scorer:
 
     Attributes
     ----------
+    groups : list of InputGroup
+        What the models take.
     variables : list of str
-        Raw variables that the models take, in order.
-    conditions : list of str
-        One-hot inputs that follow them; normally empty.
-    classes : list of str
+        Formulas that the groups need, each once.
+    outputs : list of str
         Names of the scores.
     num_folds : int
+        1 where one model scores all events.
+    conditions : list of str
+        Conditions (eras) that the models were trained with, whose inputs are constants of a group.
     event_branch : str or None
         Branch whose value decides the fold; None where the entry number does.
     non_finite : {"refused", "replaced", "as Reader"}
+    takes_event : bool
+        Whether the event number is an input of the models.
+    per_step : bool
+        Whether the models give scores for each step of a sequence: by `step_scores`, not by `score`.
     """
 
     def __init__(
         self,
         evaluators: Mapping[int, Evaluator],
+        groups: Sequence[InputGroup],
         *,
         num_folds: int,
-        variables: Sequence[str],
-        classes: Sequence[str],
+        outputs: Sequence[str],
         conditions: Sequence[str] = (),
         event_branch: str | None = None,
+        event_input: str | None = None,
         non_finite: NonFinite = "refused",
+        finite: Collection[str] | None = None,
     ) -> None:
-        """Take the evaluators by the folds whose events they score."""
-        self.variables = list(variables)
-        self.conditions = list(conditions)
-        self.classes = list(classes)
-        self.num_folds = num_folds
-        self.event_branch = event_branch
-        self.non_finite = non_finite
-        self._evaluators = dict(evaluators)
-
-    def score(
-        self, matrix: NDArray[np.float32], folds: NDArray[np.integer[Any]], *, where: str = "scoring"
-    ) -> NDArray[np.float32]:
-        """Scores of events, each by the model that was held out from its fold.
+        """Take the evaluators by the folds whose events they score.
 
         Parameters
         ----------
-        matrix : array of float32, shape (n_events, n_variables + n_conditions)
-            Raw inputs, see `ntupleml.ntuples.columns_to_matrix`.
-        folds : array of int, shape (n_events,)
-            Fold of each event, see `ntupleml.folds.fold_of_events`.
+        evaluators : mapping of int to Evaluator
+        groups : sequence of InputGroup
+        num_folds : int
+        outputs : sequence of str
+        conditions : sequence of str
+        event_branch : str, optional
+        event_input : str, optional
+            Name by which the models take the event numbers.
+        non_finite : {"refused", "replaced", "as Reader"}
+        finite : collection of str, optional
+            For models of other programs the variables of which NaN and infinite values are refused, whose scores have
+            to be finite, too. By default all variables, or none, as `non_finite` says.
+        """
+        self.groups = list(groups)
+        self.variables = list(dict.fromkeys(name for group in self.groups for name in group.needed))
+        self.outputs = list(outputs)
+        self.num_folds = num_folds
+        self.conditions = list(conditions)
+        self.event_branch = event_branch
+        self.non_finite = non_finite
+        self.takes_event = event_input is not None
+        self._event_input = event_input
+        self._finite = None if finite is None else list(finite)
+        self._evaluators = dict(evaluators)
+        self.per_step = any(evaluator.per_step for evaluator in self._evaluators.values())
+
+    def of_condition(self, condition: str | None, where: str) -> Scorer:
+        """The scorer for events of a condition (era).
+
+        Raises
+        ------
+        NtuplemlError
+            If the models have conditions and none or an unknown one is given, or the other way round.
+        """
+        constants = one_hot(self.conditions, condition, where)
+        if not constants:
+            return self
+        (group,) = self.groups
+        return Scorer(
+            self._evaluators,
+            [group._replace(constants=constants)],
+            num_folds=self.num_folds,
+            outputs=self.outputs,
+            conditions=self.conditions,
+            event_branch=self.event_branch,
+            non_finite=self.non_finite,
+        )
+
+    def score(
+        self, columns: Mapping[str, Any], events: NDArray[np.integer[Any]], *, where: str = "scoring"
+    ) -> NDArray[np.float32]:
+        """Scores of events.
+
+        Parameters
+        ----------
+        columns : mapping of str to array
+            Branches that the variables need. A variable that is among them by its own text is taken from there.
+        events : array of int, shape (n_events,)
+            Event numbers (or entry numbers), which decide the fold; its index will do.
         where : str
             File and tree, for messages.
 
         Returns
         -------
-        array of float32, shape (n_events, n_classes)
+        array of float32, shape (n_events, n_outputs)
 
         Raises
         ------
-        MissingInputError
-            If an input is NaN or infinite and the models are not to be given such values.
+        NtuplemlError
+            If a value cannot be given to the models (`MissingInputError` where it is NaN or infinite), or a score of a
+            model of another program is not finite.
         ValueError
-            If the matrix or the folds are not of the shape or range above, or the model of a fold is not loaded.
+            If the model of a fold is not loaded.
         """
-        self._check_arguments(matrix, folds)
-        self._check_inputs(matrix, where)
-        scores = np.empty((len(matrix), len(self.classes)), dtype=np.float32)
-        for fold in range(self.num_folds):
-            self._score_fold(fold, np.flatnonzero(folds == fold), matrix, scores)
+        scores = np.empty((len(events), len(self.outputs)), dtype=np.float32)
+        for batch, found in self._evaluated(columns, events, where):
+            scores[batch] = found
+        self._require_finite(scores, np.arange(len(events)), len(events), where)
         return scores
 
-    def missing(self, matrix: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+    def step_scores(
+        self, columns: Mapping[str, Any], events: NDArray[np.integer[Any]], *, where: str = "scoring"
+    ) -> StepScores:
+        """Scores of events for each step, float32; otherwise as `score`."""
+        lengths = np.zeros(len(events), dtype=np.int64)
+        owners, rows = [np.zeros(0, np.int64)], [np.zeros((0, len(self.outputs)), dtype=np.float32)]
+        for batch, found in self._evaluated(columns, events, where):
+            lengths[batch] = found.lengths
+            owners.append(np.repeat(np.arange(len(events))[batch], found.lengths))
+            rows.append(found.rows.astype(np.float32))
+        order = np.argsort(np.concatenate(owners), kind="stable")
+        scores = StepScores(np.concatenate(rows)[order], lengths)
+        self._require_finite(scores.rows, np.repeat(np.arange(len(events)), lengths), len(events), where)
+        return scores
+
+    def missing(
+        self, columns: Mapping[str, Any], num_events: int, *, where: str = "scoring"
+    ) -> NDArray[np.bool_] | None:
         """Which events have inputs that the models cannot be given: NaN, and infinite ones but for TMVA's methods.
 
         Returns
@@ -100,45 +176,70 @@ class Scorer:
         array of bool, shape (n_events,), or None
             None where there are none.
         """
-        if self.non_finite == "replaced":
+        if self._finite is None and self.non_finite == "replaced":
             return None
-        bad = np.isnan(matrix) if self.non_finite == "as Reader" else ~np.isfinite(matrix)
-        missing = np.asarray(bad.any(axis=1))
+        missing = np.zeros(num_events, np.bool_)
+        for group in self.groups:
+            if self._finite is not None:
+                missing |= missing_events(group, columns, num_events, where, self._finite)
+            elif self.non_finite == "as Reader":
+                missing |= np.isnan(read_inputs([group], columns, num_events, where).batch()[group.name]).any(axis=1)
+            else:
+                for found in read_group(group, columns, num_events, where).missing():
+                    missing[found.rows] = True
         return missing if missing.any() else None
 
-    def _score_fold(
-        self, fold: int, events: NDArray[np.intp], matrix: NDArray[np.float32], scores: NDArray[np.float32]
-    ) -> None:
-        if not len(events):
-            return
-        if fold not in self._evaluators:
-            raise ValueError(f"events of fold {fold}, but the model that scores them is not loaded")
-        evaluate, batch_size = self._evaluators[fold]
-        for start in range(0, len(events), batch_size):
-            batch = events[start : start + batch_size]
-            scores[batch] = evaluate(matrix[batch])
+    def _evaluated(
+        self, columns: Mapping[str, Any], events: NDArray[np.integer[Any]], where: str
+    ) -> Iterator[tuple[Some, Any]]:
+        """Batches of events, and what the models of their folds give."""
+        values = read_inputs(self.groups, columns, len(events), where, finite=self._finite or ())
+        if self._finite is None and self.non_finite == "refused":
+            _require_finite_inputs(values, where)
+        for fold, batch in self._batches(events):
+            arrays = values.batch(batch)
+            if self._event_input is not None:
+                arrays[self._event_input] = events[batch]
+            yield batch, self._evaluators[fold].evaluate(arrays)
 
-    def _check_arguments(self, matrix: NDArray[np.float32], folds: NDArray[np.integer[Any]]) -> None:
-        num_inputs = len(self.variables) + len(self.conditions)
-        if matrix.ndim != 2 or matrix.shape[1] != num_inputs or matrix.dtype != np.float32:
-            raise ValueError(f"inputs of shape {matrix.shape}, {matrix.dtype}; (n_events, {num_inputs}) float32 needed")
-        if folds.shape != (len(matrix),):
-            raise ValueError(f"folds of shape {folds.shape} for {len(matrix)} events")
-        if len(folds) and (folds.min() < 0 or folds.max() >= self.num_folds):
-            raise ValueError(f"folds from {folds.min()} to {folds.max()}, but there are {self.num_folds}")
+    def _batches(self, events: NDArray[np.integer[Any]]) -> Iterator[tuple[int, Some]]:
+        """Fold by fold its events; ranges, which need no copy, where all events are of one."""
+        folds = None if self.num_folds == 1 else fold_of_events(events, self.num_folds)
+        for fold in range(self.num_folds):
+            chosen = None if folds is None else np.flatnonzero(folds == fold)
+            number = len(events) if chosen is None else len(chosen)
+            if number and fold not in self._evaluators:
+                raise ValueError(f"events of fold {fold}, but the model that scores them is not loaded")
+            size = self._evaluators[fold].batch_size if number else 1
+            for start in range(0, number, size):
+                batch = slice(start, start + size)
+                yield fold, batch if chosen is None else chosen[batch]
 
-    def _check_inputs(self, matrix: NDArray[np.float32], where: str) -> None:
-        if self.non_finite != "refused" or np.isfinite(matrix).all():
+    def _require_finite(self, rows: NDArray[Any], owners: NDArray[np.int64], number: int, where: str) -> None:
+        """Check rows of scores of a model of another program, which belong to some of a number of events."""
+        if self._finite is None:
             return
-        counts = np.count_nonzero(~np.isfinite(matrix), axis=0)
-        first = int(np.flatnonzero(counts)[0])
-        others = np.count_nonzero(counts) - 1
-        more = f" (and {others} more variables)" if others else ""
-        raise MissingInputError(
-            f"{where}: variable '{self.variables[first]}' is NaN or infinite in {counts[first]} of {len(matrix)} "
-            f"events{more}; the models were trained without such values; cut them away, or train with "
-            "missing: {value: …} in the training config"
-        )
+        bad = np.unique(owners[~np.isfinite(rows).all(axis=1)])
+        if len(bad):
+            raise NtuplemlError(
+                f"{where}: the model gives scores that are NaN or infinite for {len(bad)} of {number} events; cut "
+                "away the events with unusual inputs, or say what the model is given in their place"
+            )
+
+
+def _require_finite_inputs(values: InputValues, where: str) -> None:
+    """Refuse what a model that was trained without such values cannot be given."""
+    found = [missing for group in values.groups.values() for missing in group.missing()]
+    if not found:
+        return
+    first, *others = found
+    unit = "events" if first.total == len(values) else "values"
+    more = f" (and {len(others)} more variables)" if others else ""
+    raise MissingInputError(
+        f"{where}: variable '{first.variable}' is NaN or infinite in {first.number} of {first.total} {unit}{more}; the "
+        "models were trained without such values; cut them away, or train with missing: {value: …} in the training "
+        "config"
+    )
 
 
 def load_scorer(models: Sequence[TrainedModel], *, engine: Engine | None = None, threads: int = 1) -> Scorer:
@@ -164,9 +265,9 @@ def load_scorer(models: Sequence[TrainedModel], *, engine: Engine | None = None,
     first = models[0].record
     return Scorer(
         {model.record.held_out_fold: model_evaluator(model, engine, threads) for model in models},
+        groups_of(first.groups),
         num_folds=first.num_folds,
-        variables=first.variables,
-        classes=first.classes,
+        outputs=first.outputs,
         conditions=first.conditions,
         event_branch=first.event_branch,
         non_finite=_non_finite(models),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, one_line
-from ntupleml.scoring.sessions import Evaluator
+from ntupleml.scoring.evaluators import Evaluator, matrix_evaluator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,7 +124,7 @@ def reader_evaluator(method: TmvaMethod) -> Evaluator:
             getattr(booked, method.analysis)(rows, len(rows), outputs, answers)
         return answers
 
-    return Evaluator(scores, _BATCH_SIZE)
+    return matrix_evaluator(scores, _BATCH_SIZE)
 
 
 @cache

@@ -10,7 +10,8 @@ import numpy as np
 
 from ntupleml.artifacts import KERAS
 from ntupleml.errors import NtuplemlError
-from ntupleml.scoring import Evaluator, model_evaluator
+from ntupleml.scoring import Evaluator, model_evaluator, scores_of_matrix
+from ntupleml.scoring.evaluators import matrix_evaluator
 from ntupleml.scoring.outputs import class_scores
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def keras_evaluator(model: TrainedModel) -> Evaluator:
     assert files.preprocessing is not None
     scaler = load_preprocessing(files.preprocessing, len(record.variables))
     network = load_keras_model(files.model)
-    return Evaluator(lambda rows: keras_scores(network, scaler, rows, missing=record.missing), _BATCH_SIZE)
+    return matrix_evaluator(lambda rows: keras_scores(network, scaler, rows, missing=record.missing), _BATCH_SIZE)
 
 
 def _forest_forms(model: TrainedModel) -> dict[str, Callable[[], Evaluator]]:
@@ -160,7 +161,7 @@ def _xgboost_evaluator(model: TrainedModel) -> Evaluator:
         found = booster.predict(events, validate_features=False, iteration_range=rounds)
         return class_scores(found.reshape(len(rows), -1), len(record.classes), "second")
 
-    return Evaluator(scores, _BATCH_SIZE)
+    return matrix_evaluator(scores, _BATCH_SIZE)
 
 
 def _lightgbm_evaluator(model: TrainedModel) -> Evaluator:
@@ -206,7 +207,7 @@ def _weights_graph(model: TrainedModel, dtype: type[np.floating[Any]]) -> Evalua
     from ntupleml.onnx_models.tmva_method import tmva_to_onnx
     from ntupleml.preprocessing.missing import fill_missing
     from ntupleml.scoring.engines import weights_of
-    from ntupleml.scoring.sessions import BATCH_SIZE, open_session
+    from ntupleml.scoring.evaluators import BATCH_SIZE, open_session
 
     if not model.files.model.exists():
         raise NtuplemlError(f"no file '{model.files.model}'")
@@ -218,7 +219,7 @@ def _weights_graph(model: TrainedModel, dtype: type[np.floating[Any]]) -> Evalua
         values = session.run(["scores"], {"variables": filled})[0]
         return class_scores(values, len(model.record.classes), method.one_value)
 
-    return Evaluator(scores, BATCH_SIZE)
+    return matrix_evaluator(scores, BATCH_SIZE)
 
 
 def _onnx_evaluator(model: TrainedModel) -> Evaluator:
@@ -232,7 +233,7 @@ def _onnx_evaluator(model: TrainedModel) -> Evaluator:
         method = weights_of(model)
         evaluator = open_graph(model, 1)
         return evaluator._replace(
-            evaluate=lambda rows: class_scores(evaluator.evaluate(rows), len(model.record.classes), method.one_value)
+            evaluate=lambda batch: class_scores(evaluator.evaluate(batch), len(model.record.classes), method.one_value)
         )
     return model_evaluator(model, "onnx")
 
@@ -280,7 +281,7 @@ def evaluator_of_export(path: Path, model: TrainedModel, content: bytes | None =
         found: NDArray[Any] = evaluate.evaluate({"variables": rows.astype(dtype), EVENT: events})
         return found
 
-    return Evaluator(scores, evaluate.batch_size)
+    return matrix_evaluator(scores, evaluate.batch_size)
 
 
 def _lwtnn_evaluator(model: TrainedModel, output_path: Path, engine: str) -> Evaluator:
@@ -290,8 +291,8 @@ def _lwtnn_evaluator(model: TrainedModel, output_path: Path, engine: str) -> Eva
     from ntupleml.lwtnn import read_network
     from ntupleml.lwtnn.json_file import read_json
     from ntupleml.onnx_models.lwtnn import lwtnn_to_onnx
+    from ntupleml.scoring.evaluators import BATCH_SIZE, open_session
     from ntupleml.scoring.lwtnn_library import library_evaluator
-    from ntupleml.scoring.sessions import BATCH_SIZE, open_session
 
     path = lwtnn_path(output_path, model.record.fold)
     if not path.exists():
@@ -306,10 +307,10 @@ def _lwtnn_evaluator(model: TrainedModel, output_path: Path, engine: str) -> Eva
     replaced: Replaced = "nan" if model.record.missing is None else "nan_and_infinities"
     if engine == "liblwtnn":
         library = library_evaluator(network, network.outputs[0], replaced)
-        return Evaluator(lambda rows: library.evaluate({group.name: rows[:, columns]}), library.batch_size)
+        return matrix_evaluator(lambda rows: library.evaluate({group.name: rows[:, columns]}), library.batch_size)
     graph = lwtnn_to_onnx(path, replaced=replaced)
     session = open_session(graph.SerializeToString(), path, 1)
-    return Evaluator(
+    return matrix_evaluator(
         lambda rows: np.asarray(session.run(["scores"], {group.name: rows[:, columns]})[0]),
         BATCH_SIZE,
     )
@@ -318,5 +319,5 @@ def _lwtnn_evaluator(model: TrainedModel, output_path: Path, engine: str) -> Eva
 def all_scores(evaluator: Evaluator, rows: NDArray[np.float32]) -> NDArray[np.float64]:
     """Scores of all events, in batches of the evaluator's size."""
     size = evaluator.batch_size
-    parts = [evaluator.evaluate(np.ascontiguousarray(rows[i : i + size])) for i in range(0, len(rows), size)]
+    parts = [scores_of_matrix(evaluator, np.ascontiguousarray(rows[i : i + size])) for i in range(0, len(rows), size)]
     return np.concatenate(parts).astype(np.float64)

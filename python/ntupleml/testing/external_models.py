@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ntupleml.config import TrainingConfig
     from ntupleml.config.testing import ExternalModelConfig
     from ntupleml.ntuples import Ntuple
-    from ntupleml.scoring.group_scorer import GroupScorer
+    from ntupleml.scoring import Scorer
     from ntupleml.scoring.onnx_graphs import OnnxGraph
     from ntupleml.testing.events import HeldOutSample
 
@@ -275,7 +275,7 @@ def _event_branch(sample: HeldOutSample) -> str | None:
     return None if found is None else found.event_branch
 
 
-def _vectors(scorer: GroupScorer) -> tuple[tuple[str, ...], ...]:
+def _vectors(scorer: Scorer) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(group.needed) for group in scorer.groups if group.objects is not None)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.ntuples import required_branches
-from ntupleml.scoring import append_condition, load_scorer
+from ntupleml.scoring import load_scorer
 from ntupleml.testing.events import require_unseen
 
 if TYPE_CHECKING:
@@ -78,10 +78,10 @@ def trained_source(name: str, sample: HeldOutSample, model: TrainedModel) -> Sco
     model : TrainedModel
         Takes the variables of the training config, in its order.
     """
-    scorer = load_scorer([model])
+    scorer = load_scorer([model]).of_condition(sample.condition, sample.where)
 
     def score(_columns: Mapping[str, Any], matrix: NDArray[np.float32], where: str) -> NDArray[np.float32]:
-        inputs = append_condition(matrix, scorer.conditions, sample.condition, where)
-        return scorer.score(inputs, np.full(len(inputs), sample.fold), where=where)
+        columns = dict(zip(scorer.variables, matrix.T, strict=True))
+        return scorer.score(columns, np.full(len(matrix), sample.fold), where=where)
 
     return ScoreSource(name, list(scorer.variables), lambda ntuple: require_unseen(ntuple, sample, model.record), score)

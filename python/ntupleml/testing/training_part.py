@@ -11,7 +11,6 @@ from ntupleml.datasets.loading import checked_chunks, class_trees, fold_files
 from ntupleml.datasets.splitting import SPLIT_STREAM, split_events, uniform_by_entry
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Undefined
-from ntupleml.scoring import append_condition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -113,9 +112,10 @@ def training_events(
                 mask &= uniform_by_entry(np.arange(start, stop), *stream) < share
             kept = np.flatnonzero(mask)
             start = stop
-            inputs = append_condition(rows.inputs[kept], scorer.conditions, tree.file.condition, tree.where)
+            columns = dict(zip(scorer.variables, rows.inputs[kept].T, strict=True))
             # The scorer has but this model, which it knows by the fold that it is held out from.
-            scores = scorer.score(inputs, np.full(len(kept), record.held_out_fold), where=tree.where)
+            folds = np.full(len(kept), record.held_out_fold)
+            scores = scorer.of_condition(tree.file.condition, tree.where).score(columns, folds, where=tree.where)
             yield TrainingEvents(scores, rows.weights[kept] / share, tree.class_index)
 
 
