@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import onnxruntime
 
-from ntupleml.application.lwtnn_plan import make_lwtnn_plan
+from ntupleml.application import make_plan
 from ntupleml.onnx_models.lwtnn import lwtnn_to_onnx
 from ntupleml.scoring import BATCH_SIZE
 
@@ -85,9 +85,9 @@ def ours(folder: Path, path: Path, columns: dict[str, NDArray[np.float32]]) -> C
     """What the application does with the columns of an ntuple."""
     config = folder / "application.yaml"
     config.write_text(f"classifiers: [{path}]\n")
-    scorer = make_lwtnn_plan(None, None, config).scorer
+    scorer = make_plan(None, None, config, kind="lwtnn").scorer
     events = np.arange(EVENTS)
-    return lambda: scorer.score(columns, events)  # type: ignore[arg-type]
+    return lambda: scorer.score(columns, events)
 
 
 def rates(engines: dict[str, Callable[[], object]], repetitions: int) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -12,9 +13,7 @@ import pytest
 import uproot
 import yaml
 
-from ntupleml.application import append_planned_scores, write_planned_friends
-from ntupleml.application.lwtnn_plan import make_lwtnn_plan
-from ntupleml.application.onnx_plan import make_onnx_plan
+from ntupleml.application import append_planned_scores, make_plan, write_planned_friends
 from ntupleml.artifacts import TrainingRecord, model_files, record_hash, write_record
 from ntupleml.errors import NtuplemlError
 from ntupleml.lwtnn import read_network
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntupleml.application import Plan
+
+plan_of_lwtnn = partial(make_plan, kind="lwtnn")
 
 
 class Lwtnn:
@@ -109,14 +110,14 @@ def lwtnn(tmp_path: Path, project: Path) -> Lwtnn:
 @pytest.mark.parametrize("case", ["scaler_robust", "hand_highway", "batchnorm"])
 def test_dense_networks(lwtnn: Lwtnn, case: str, file: str) -> None:
     config = lwtnn.use(case, file)
-    lwtnn.require(make_lwtnn_plan(None, None, config), lwtnn.answers["y_lwtnn"])
+    lwtnn.require(plan_of_lwtnn(None, None, config), lwtnn.answers["y_lwtnn"])
 
 
 @pytest.mark.parametrize("case", ["lstm_var", "gru_var", "deepset_sum", "seq_lstm", "timedist_lstm"])
 def test_sequences_are_vector_branches(lwtnn: Lwtnn, case: str) -> None:
     """Sequences of several lengths, padded to the longest of a batch; alone or beside other inputs."""
     config = lwtnn.use(case)
-    lwtnn.require(make_lwtnn_plan(None, None, config), lwtnn.answers["y_lwtnn_out"])
+    lwtnn.require(plan_of_lwtnn(None, None, config), lwtnn.answers["y_lwtnn_out"])
 
 
 @pytest.mark.parametrize(("replaced", "answers"), [(None, "y_lwtnn_nan"), ("nan_and_infinities", "y_lwtnn_all")])
@@ -129,9 +130,9 @@ def test_defaults_replace_what_is_lost(lwtnn: Lwtnn, replaced: Any, answers: str
     assert usable.sum() > 50
     lwtnn.columns = {name: column[usable] for name, column in lwtnn.columns.items()}
     lwtnn.write_ntuple()
-    lwtnn.require(make_lwtnn_plan(None, None, config, replaced=replaced), expected[usable])
+    lwtnn.require(plan_of_lwtnn(None, None, config, replaced=replaced), expected[usable])
     with pytest.raises(NtuplemlError, match="is NaN or infinite in"):
-        lwtnn.require(make_lwtnn_plan(None, None, config, replaced="nothing"), expected[usable])
+        lwtnn.require(plan_of_lwtnn(None, None, config, replaced="nothing"), expected[usable])
 
 
 def test_files_of_folds(lwtnn: Lwtnn, caplog: pytest.LogCaptureFixture) -> None:
@@ -141,14 +142,14 @@ def test_files_of_folds(lwtnn: Lwtnn, caplog: pytest.LogCaptureFixture) -> None:
     other["layers"][-1]["bias"] = [value + 1.0 for value in other["layers"][-1]["bias"]]
     (lwtnn.folder / "other.json").write_text(json.dumps(other))
     alone = lwtnn.config(["other.json"])
-    (friend,) = write_planned_friends(make_lwtnn_plan(None, None, alone), [lwtnn.input], "ntuple")
+    (friend,) = write_planned_friends(plan_of_lwtnn(None, None, alone), [lwtnn.input], "ntuple")
     with uproot.open(friend) as file:
         shifted = np.stack([file["ntuple"][f"ml_score_{label}"].array(library="np") for label in lwtnn.labels], axis=1)
     assert np.abs(shifted - lwtnn.answers["y_lwtnn"]).max() > 1e-3
     caplog.clear()
     config = lwtnn.config(["network.json", "other.json"])
     odd = (lwtnn.columns["event"] % 2 == 1)[:, None]
-    lwtnn.require(make_lwtnn_plan(lwtnn.dataset(2), None, config), np.where(odd, shifted, lwtnn.answers["y_lwtnn"]))
+    lwtnn.require(plan_of_lwtnn(lwtnn.dataset(2), None, config), np.where(odd, shifted, lwtnn.answers["y_lwtnn"]))
     assert sum("cannot be checked which events it was trained on" in text for text in caplog.messages) == 2
 
 
@@ -172,19 +173,19 @@ def test_exports_are_known_by_the_hash_of_their_record(lwtnn: Lwtnn) -> None:
         content["miscellaneous"] = {"record_hash": record_hash(record)}
         (lwtnn.folder / f"fold{fold}.json").write_text(json.dumps(content))
     crossed = lwtnn.config(["fold1.json", "fold0.json"])
-    lwtnn.require(make_lwtnn_plan(lwtnn.dataset(2), None, crossed), lwtnn.answers["y_lwtnn"])
+    lwtnn.require(plan_of_lwtnn(lwtnn.dataset(2), None, crossed), lwtnn.answers["y_lwtnn"])
     straight = lwtnn.config(["fold0.json", "fold1.json"])
     with pytest.raises(NtuplemlError, match="wrong order: element 0 scores the events of fold 0"):
-        make_lwtnn_plan(lwtnn.dataset(2), None, straight)
+        plan_of_lwtnn(lwtnn.dataset(2), None, straight)
 
 
 def test_one_of_several_outputs(lwtnn: Lwtnn) -> None:
     config = lwtnn.use("two_inputs")
     with pytest.raises(NtuplemlError, match="has the outputs cls, reg; choose one with --output"):
-        make_lwtnn_plan(None, None, config)
-    lwtnn.require(make_lwtnn_plan(None, None, config, output="cls"), lwtnn.answers["y_lwtnn_cls"])
+        plan_of_lwtnn(None, None, config)
+    lwtnn.require(plan_of_lwtnn(None, None, config, output="cls"), lwtnn.answers["y_lwtnn_cls"])
     with pytest.raises(NtuplemlError, match=r"--output: .* has no output 'nothing'"):
-        make_lwtnn_plan(None, None, config, output="nothing")
+        plan_of_lwtnn(None, None, config, output="nothing")
 
 
 class PerStep(Lwtnn):
@@ -214,7 +215,7 @@ class PerStep(Lwtnn):
             node["type"] = "feed_forward"
         (self.folder / "last.json").write_text(json.dumps(network))
         lengths = np.asarray(ak.num(self.columns[self.tracks[0]]))
-        plan = make_lwtnn_plan(None, None, self.config(["last.json"]))
+        plan = plan_of_lwtnn(None, None, self.config(["last.json"]))
         steps = []
         full = dict(self.columns)
         for number in range(1, lengths.max() + 1):
@@ -252,7 +253,7 @@ def test_scores_for_each_step_are_vectors(per_step: PerStep, tmp_path: Path) -> 
     expected = per_step.expected()
     assert sorted({len(rows) for rows in expected}) == list(range(13))
     config = per_step.config(["network.json"])
-    plan = make_lwtnn_plan(None, None, config)
+    plan = plan_of_lwtnn(None, None, config)
     (friend,) = write_planned_friends(plan, [per_step.input], "ntuple", overwrite=True)
     names = ["ml_score_a", "ml_score_b", "ml_score_max_score", "ml_score_max_index"]
     with uproot.open(friend) as file:
@@ -268,7 +269,7 @@ def test_events_that_fail_the_selection_have_no_steps(per_step: PerStep) -> None
     expected = per_step.expected()
     config = per_step.config(["network.json"])
     config.write_text(config.read_text() + 'selection: "Length$(tracks_0) > 3"\ndefault_score: -1\n')
-    (friend,) = write_planned_friends(make_lwtnn_plan(None, None, config), [per_step.input], "ntuple", overwrite=True)
+    (friend,) = write_planned_friends(plan_of_lwtnn(None, None, config), [per_step.input], "ntuple", overwrite=True)
     kept = [rows if len(rows) > 3 else rows[:0] for rows in expected]
     assert {len(rows) for rows in kept} == {0, *range(4, 13)}
     with uproot.open(friend) as file:
@@ -284,12 +285,12 @@ def test_scores_for_each_step_by_the_models_of_folds(per_step: PerStep) -> None:
     content["layers"][-1]["weights"].reverse()
     content["layers"][-1]["bias"].reverse()
     (per_step.folder / "other.json").write_text(json.dumps(content))
-    other = make_lwtnn_plan(None, None, per_step.config(["other.json"]))
+    other = plan_of_lwtnn(None, None, per_step.config(["other.json"]))
     (friend,) = write_planned_friends(other, [per_step.input], "ntuple", overwrite=True)
     with uproot.open(friend) as file:
         changed = file["ntuple"].arrays(["ml_score_a", "ml_score_b"])
     both = per_step.config(["network.json", "other.json"])
-    plan = make_lwtnn_plan(per_step.dataset(2), None, both)
+    plan = plan_of_lwtnn(per_step.dataset(2), None, both)
     (friend,) = write_planned_friends(plan, [per_step.input], "ntuple", overwrite=True)
     with uproot.open(friend) as file:
         found = file["ntuple"].arrays(["ml_score_a", "ml_score_b"])
@@ -298,17 +299,17 @@ def test_scores_for_each_step_by_the_models_of_folds(per_step: PerStep) -> None:
         np.testing.assert_allclose(found["ml_score_a"][event], expected[event][:, 0] if len(expected[event]) else [],
                                    atol=1e-6)  # fmt: skip
     with pytest.raises(NtuplemlError, match=r"last\.json: gives scores per event where .*network\.json gives them per"):
-        make_lwtnn_plan(per_step.dataset(2), None, per_step.config(["network.json", "last.json"]))
+        plan_of_lwtnn(per_step.dataset(2), None, per_step.config(["network.json", "last.json"]))
 
 
 def test_a_converted_file_keeps_its_steps(per_step: PerStep) -> None:
     """As an ONNX file it is applied in the same way."""
     config = per_step.prepare()
-    (friend,) = write_planned_friends(make_lwtnn_plan(None, None, config), [per_step.input], "ntuple")
+    (friend,) = write_planned_friends(plan_of_lwtnn(None, None, config), [per_step.input], "ntuple")
     with uproot.open(friend) as file:
         expected = file["ntuple"].arrays()
     convert_file(per_step.folder / "network.json", per_step.folder / "network.onnx")
-    plan = make_onnx_plan(None, None, per_step.config(["network.onnx"]))
+    plan = make_plan(None, None, per_step.config(["network.onnx"]), kind="onnx")
     write_planned_friends(plan, [per_step.input], "ntuple", overwrite=True)
     with uproot.open(friend) as file:
         assert file["ntuple"].arrays().tolist() == expected.tolist()

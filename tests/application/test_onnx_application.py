@@ -13,8 +13,7 @@ import uproot
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from ntupleml.application import append_planned_scores, write_planned_friends
-from ntupleml.application.onnx_plan import make_onnx_plan
+from ntupleml.application import append_planned_scores, make_plan, write_planned_friends
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ class Stranger:
         return path
 
     def scores(self, dataset: Path | None = None) -> dict[str, NDArray[Any]]:
-        plan = make_onnx_plan(dataset, None, self.folder / "application.yaml")
+        plan = make_plan(dataset, None, self.folder / "application.yaml", kind="onnx")
         (friend,) = write_planned_friends(plan, [self.input], "ntuple", overwrite=True)
         with uproot.open(friend) as file:
             return {name: branch.array(library="np") for name, branch in file["ntuple"].items()}
@@ -421,7 +420,7 @@ def test_models_of_a_training(analysis: Any, require_scores: Callable[..., None]
     """With no classifiers listed the ONNX files of the training score, in place here."""
     path = analysis.ntuple()
     expected = analysis.expected(path)
-    append_planned_scores(make_onnx_plan(*analysis.configs), path, "mt_nominal/ntuple")
+    append_planned_scores(make_plan(*analysis.configs, kind="onnx"), path, "mt_nominal/ntuple")
     require_scores(path, expected)
 
 
@@ -430,7 +429,7 @@ def test_conditions(make_analysis: Callable[..., Any], require_scores: Callable[
     analysis.change("application", {"condition": "2017"})
     path = analysis.ntuple()
     expected = analysis.expected(path, condition="2017")
-    append_planned_scores(make_onnx_plan(*analysis.configs), path, "mt_nominal/ntuple")
+    append_planned_scores(make_plan(*analysis.configs, kind="onnx"), path, "mt_nominal/ntuple")
     require_scores(path, expected)
 
 
@@ -459,7 +458,7 @@ def test_converted_weights_of_tmva(tmva_analysis: Any, case: str, toy: str) -> N
     content = {"classifiers": [str(tmva_analysis.folder / "model.onnx")], "output_directory": str(path.parent / "out")}
     path.write_text(yaml.safe_dump(content))
     source = tmva_analysis.ntuple(toy)
-    (friend,) = write_planned_friends(make_onnx_plan(None, None, path), [source], "ntuple")
+    (friend,) = write_planned_friends(make_plan(None, None, path, kind="onnx"), [source], "ntuple")
     answers = tmva_analysis.answers(case)
     with uproot.open(friend) as file:
         for index, label in enumerate(labels):

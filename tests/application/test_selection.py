@@ -13,9 +13,7 @@ import pytest
 import uproot
 import yaml
 
-from ntupleml.application import append_planned_scores, make_plan, make_weights_plan, score_files, write_friends
-from ntupleml.application.lwtnn_plan import make_lwtnn_plan
-from ntupleml.application.onnx_plan import make_onnx_plan
+from ntupleml.application import Plan, append_planned_scores, make_plan, score_files, write_friends
 from ntupleml.application.resuming import plan_key
 from ntupleml.application_arguments import ApplicationOptions
 from ntupleml.errors import NtuplemlError
@@ -26,6 +24,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+
+def make_weights_plan(
+    weights: list[Any], *, dataset_path: Any = None, application_path: Any = None, **options: Any
+) -> Plan:
+    """Plan of weights files alone."""
+    return make_plan(dataset_path, None, application_path, kind="weights", weights=weights, **options)
+
 
 TREE = "mt_nominal/ntuple"
 TWO_JETS = "Sum$(jet_pt > 30) >= 2"
@@ -333,7 +339,7 @@ def test_groups_of_objects(jets: Jets, keys: dict[str, Any]) -> None:
     if "selection" in keys:
         content["selection"] = f"{TWO_JETS} && x == x && Max$(jet_pt) < 1e9"
     jets.analysis.configs[2].write_text(yaml.safe_dump(content))
-    counts = append_planned_scores(make_onnx_plan(None, None, jets.analysis.configs[2]), path, TREE)
+    counts = append_planned_scores(make_plan(None, None, jets.analysis.configs[2], kind="onnx"), path, TREE)
     scored = finite & (jets.passing() if "selection" in keys else True)
     left_out = int((~scored).sum())
     assert counts == ((1000, left_out, 0) if "selection" in keys else (1000, 0, left_out))
@@ -356,7 +362,7 @@ def test_networks_of_lwtnn(jets: Jets) -> None:
     content = {"classifiers": [str(jets.analysis.folder / "network.json")], "default_score": -3}
     for keys, scored in (({"selection": TWO_JETS}, jets.passing()), ({"missing_inputs": "default"}, jets.existing())):
         jets.analysis.configs[2].write_text(yaml.safe_dump({**content, **keys}))
-        plan = make_lwtnn_plan(None, None, jets.analysis.configs[2])
+        plan = make_plan(None, None, jets.analysis.configs[2], kind="lwtnn")
         append_planned_scores(plan, path, TREE, overwrite=True)
         second = ak.to_numpy(ak.fill_none(ak.pad_none(jets.columns[0]["jet_pt"], 2, clip=True), 0))[:, 1]
         with uproot.open(path) as file:

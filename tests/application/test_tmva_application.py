@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import uproot
 
-from ntupleml.application import append_planned_scores, make_plan, make_weights_plan, write_planned_friends
+from ntupleml.application import Plan, append_planned_scores, make_plan, write_planned_friends
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+
+def make_weights_plan(
+    weights: list[Any], *, dataset_path: Any = None, application_path: Any = None, **options: Any
+) -> Plan:
+    """Plan of weights files alone."""
+    return make_plan(dataset_path, None, application_path, kind="weights", weights=weights, **options)
+
 
 SCRIPT = "application/TMVA_application.py"
 CLASSES = ["ml_score_A", "ml_score_B", "ml_score_C"]

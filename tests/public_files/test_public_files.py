@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import uproot
 
-from ntupleml.application import make_weights_plan
+from ntupleml.application import Plan, make_plan
 from ntupleml.application.friend_trees import write_planned_friends
 from ntupleml.application.in_place import append_planned_scores
 from ntupleml.config import DatasetConfig
@@ -34,6 +34,14 @@ if TYPE_CHECKING:
     from .conftest import RootProcess
 
     CopyOf = Callable[[Kind], Path]
+
+
+def make_weights_plan(
+    weights: list[Any], *, dataset_path: Any = None, application_path: Any = None, **options: Any
+) -> Plan:
+    """Plan of weights files alone."""
+    return make_plan(dataset_path, None, application_path, kind="weights", weights=weights, **options)
+
 
 SCORE = "ml_score_line"
 EVERY_KIND = pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.name) for kind in ALL_KINDS if not kind.slow])

@@ -13,7 +13,7 @@ from sklearn.ensemble import AdaBoostClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 
-from ntupleml.application import make_weights_plan
+from ntupleml.application import make_plan
 from ntupleml.artifacts import Method, model_files, models_by_fold, read_record, sha256_of_file
 from ntupleml.datasets.loading import class_trees, fold_files
 from ntupleml.errors import NtuplemlError
@@ -301,7 +301,7 @@ def test_missing_values_are_replaced_everywhere_but_in_the_weights_file(
     convert_file(files.model, files.model.parent / "converted.onnx")
     for path in (files.onnx, files.model.parent / "converted.onnx"):
         np.testing.assert_allclose(onnx_scores(path, rows), expected, atol=1e-6)
-    plan = make_weights_plan([files.model])
+    plan = make_plan(None, None, None, kind="weights", weights=[files.model])
     columns = dict(zip(plan.scorer.variables, rows.T, strict=True))
     np.testing.assert_allclose(plan.scorer.score(columns, np.zeros(len(rows), int)), expected, atol=1e-6)
     assert plan.scorer.non_finite == "replaced"

@@ -5,14 +5,12 @@ from ntupleml.application.friend_trees import write_friends, write_planned_frien
 from ntupleml.application.in_place import append_planned_scores, append_scores
 from ntupleml.application.many_files import score_files
 from ntupleml.application.plan import Plan, make_plan
-from ntupleml.application.weights_plan import make_weights_plan
 
 __all__ = [
     "Plan",
     "append_planned_scores",
     "append_scores",
     "make_plan",
-    "make_weights_plan",
     "require_aligned",
     "score_files",
     "write_friends",

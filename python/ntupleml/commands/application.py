@@ -19,10 +19,7 @@ from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
     from typing import Literal
-
-    from ntupleml.application import Plan
 
 _REPLACED = ("nan", "nan_and_infinities", "nothing")
 
@@ -63,11 +60,10 @@ def _onnx_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _apply_onnx(arguments: argparse.Namespace) -> int:
-    from ntupleml.application import score_files
-    from ntupleml.application.onnx_plan import make_onnx_plan
+    from ntupleml.application import make_plan, score_files
 
     given = split_configs(arguments.arguments)
-    make = partial(make_onnx_plan, *given.configs)
+    make = partial(make_plan, *given.configs, kind="onnx")
     return score_files(make, given.inputs, arguments.tree, application_options(arguments))
 
 
@@ -89,13 +85,13 @@ def _lwtnn_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _apply_lwtnn(arguments: argparse.Namespace) -> int:
-    from ntupleml.application import score_files
-    from ntupleml.application.lwtnn_plan import make_lwtnn_plan
+    from ntupleml.application import make_plan, score_files
 
     given = split_configs(arguments.arguments)
     make = partial(
-        make_lwtnn_plan,
+        make_plan,
         *given.configs,
+        kind="lwtnn",
         engine=arguments.engine,
         output=arguments.output,
         replaced=arguments.replaced,
@@ -153,31 +149,23 @@ def _one_weights_per_file(texts: list[str]) -> list[str]:
 
 
 def _apply_tmva(arguments: argparse.Namespace) -> int:
-    from ntupleml.application import make_plan, make_weights_plan, score_files
+    from ntupleml.application import make_plan, score_files
 
     number = _number_of_configs(arguments)
     configs, (*inputs, tree) = arguments.arguments[:number], arguments.arguments[number:]
     given = dict(zip(_TMVA_CONFIGS[number], configs, strict=True))
-    make: Callable[[], Plan]
-    if "training" in given and not arguments.variables_from_xml:
-        make = partial(
-            make_plan,
-            *configs,
-            kind="tmva",
-            weights=arguments.weights,
-            engine=arguments.engine,
-            branch_prefix=arguments.branch_prefix,
-        )
-    else:
-        make = partial(
-            make_weights_plan,
-            arguments.weights,
-            dataset_path=given.get("dataset"),
-            application_path=given.get("application"),
-            event_branch=arguments.event_branch,
-            engine=arguments.engine,
-            branch_prefix=arguments.branch_prefix,
-        )
+    from_xml = "training" not in given or arguments.variables_from_xml
+    make = partial(
+        make_plan,
+        given.get("dataset"),
+        None if from_xml else given.get("training"),
+        given.get("application"),
+        kind="weights" if from_xml else "tmva",
+        weights=arguments.weights,
+        event_branch=arguments.event_branch,
+        engine=arguments.engine,
+        branch_prefix=arguments.branch_prefix,
+    )
     return score_files(make, inputs, tree, application_options(arguments))
 
 

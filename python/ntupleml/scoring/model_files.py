@@ -15,21 +15,36 @@ from ntupleml.scoring.scorer import Scorer
 from ntupleml.tmva.method import ONE_VALUES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ntupleml.artifacts.origins import Origin
     from ntupleml.config import OnnxConfig
     from ntupleml.lwtnn.network import Network, Output
     from ntupleml.onnx_models.lwtnn import Replaced
+    from ntupleml.scoring.evaluators import Evaluator
     from ntupleml.scoring.outputs import Binary
 
 
 class OpenFile(NamedTuple):
-    """A model file that is open, and the training that it comes from as far as that is known."""
+    """A model file that is open.
+
+    Attributes
+    ----------
+    graph : OnnxGraph
+        What it takes and gives.
+    origin : Origin or None
+        The training that it comes from, as far as that is known.
+    evaluator : Evaluator or None
+        What scores in place of the graph.
+    with_default : frozenset of str
+        Variables whose missing values it replaces.
+    """
 
     graph: OnnxGraph
     origin: Origin | None
+    evaluator: Evaluator | None = None
+    with_default: frozenset[str] = frozenset()
 
 
 class Filling(NamedTuple):
@@ -58,7 +73,6 @@ def scorer_of_files(
     filling: Filling,
     *,
     event_branch: str | None = None,
-    any_value: Collection[str] = (),
 ) -> Scorer:
     """Scorer of files that may score the events of their place in the list.
 
@@ -71,15 +85,13 @@ def scorer_of_files(
     filling : Filling
     event_branch : str, optional
         Branch whose value decides the fold; by default the entry number does.
-    any_value : collection of str
-        Variables whose NaN and infinite values the models deal with, besides what the files say themselves.
 
     Raises
     ------
     NtuplemlError
         For inputs that cannot be filled, an output that is not there, and files that do not take the same.
     """
-    files = [OpenFile(_with_conditions(file.graph, file.origin), file.origin) for file in files]
+    files = [file._replace(graph=_with_conditions(file.graph, file.origin)) for file in files]
     first = files[0].graph
     condition = _condition(filling, first)
     evaluators = {}
@@ -96,7 +108,7 @@ def scorer_of_files(
                 "round; list files of one training"
             )
         plans.append(inputs)
-        evaluators[fold] = graph_evaluator(
+        evaluators[fold] = file.evaluator or graph_evaluator(
             file.graph, inputs, output, classes, apply=filling.onnx.apply, binary=_binary(file.graph)
         )
     deals_with_any = filling.onnx.missing == "passed" or _replaces_missing(first)
@@ -108,8 +120,8 @@ def scorer_of_files(
         outputs=classes,
         event_branch=event_branch,
         event_input=EVENT if plans[0].takes_event else None,
-        non_finite="replaced" if deals_with_any or any_value else "refused",
-        finite=set() if deals_with_any else variables - set(any_value),
+        non_finite="replaced" if deals_with_any or files[0].with_default else "refused",
+        finite=set() if deals_with_any else variables - files[0].with_default,
     )
 
 
@@ -184,29 +196,46 @@ def description_of_lwtnn(path: Path) -> dict[str, Any]:
     return remarks if isinstance(remarks, dict) else {}
 
 
-def open_lwtnn(path: Path, output: str | None, replaced: Replaced) -> OnnxGraph:
-    """Open a network in one of lwtnn's JSON formats as a graph for ONNX Runtime.
+def open_lwtnn(
+    path: Path, origin: Origin | None, output: str | None, replaced: Replaced, key: str, engine: str | None = None
+) -> OpenFile:
+    """Open a network in one of lwtnn's JSON formats.
 
     Parameters
     ----------
     path : Path
+    origin : Origin or None
     output : str or None
         Which output scores, of networks with several.
     replaced : {"nan", "nan_and_infinities", "nothing"}
         Raw values that the defaults of the variables stand for.
+    key : str
+        Option or key that names the output, for messages.
+    engine : {"onnx", "liblwtnn"}, optional
+        What computes the scores: ONNX Runtime, or the library itself, in double precision.
 
     Raises
     ------
     NtuplemlError
-        If it is no such file, or has no such output.
+        If it is no such file, or has no such output, or several and none is named.
     """
+    from ntupleml.lwtnn import read_network
     from ntupleml.onnx_models.lwtnn import lwtnn_to_onnx
+    from ntupleml.scoring.lwtnn_library import library_evaluator
 
-    graph = lwtnn_to_onnx(path, np.float32, output, replaced=replaced)
-    return open_onnx(path, content=graph.SerializeToString())
+    network = read_network(path)
+    chosen = _output_of_lwtnn(network, output, key)
+    in_library = engine == "liblwtnn"
+    graph = lwtnn_to_onnx(path, np.float64 if in_library else np.float32, chosen.name, replaced=replaced)
+    return OpenFile(
+        open_onnx(path, content=graph.SerializeToString()),
+        origin,
+        library_evaluator(network, chosen, replaced) if in_library else None,
+        frozenset() if replaced == "nothing" else frozenset(_variables_with_default(network)),
+    )
 
 
-def output_of_lwtnn(network: Network, name: str | None, key: str) -> Output:
+def _output_of_lwtnn(network: Network, name: str | None, key: str) -> Output:
     """The output of a network that scores.
 
     Parameters
@@ -230,6 +259,6 @@ def output_of_lwtnn(network: Network, name: str | None, key: str) -> Output:
     return next(one for one in network.outputs if name in (None, one.name))
 
 
-def variables_with_default(network: Network) -> set[str]:
+def _variables_with_default(network: Network) -> set[str]:
     """Variables whose missing values a network replaces."""
     return {one.name for group in network.groups for one in group.variables if one.default is not None}

@@ -63,15 +63,15 @@ def class_scores(values: NDArray[Any], num_classes: int, binary: Binary) -> NDAr
     return scores
 
 
-def score_branch_names(classes: Sequence[str], prefix: str) -> list[str]:
-    """Names of the new branches: one per class, the largest score and the index of its class.
+def score_branch_names(outputs: Sequence[str], prefix: str, *, with_max: bool = True) -> list[str]:
+    """Names of the new branches: one per score; of classes also the largest score and the index of its class.
 
     Examples
     --------
     >>> score_branch_names(["signal", "background"], "ml_score_")
     ['ml_score_signal', 'ml_score_background', 'ml_score_max_score', 'ml_score_max_index']
     """
-    return [f"{prefix}{name}" for name in [*classes, "max_score", "max_index"]]
+    return [f"{prefix}{name}" for name in [*outputs, *(("max_score", "max_index") if with_max else ())]]
 
 
 def max_score_and_index(scores: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

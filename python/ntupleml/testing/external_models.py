@@ -21,9 +21,7 @@ from ntupleml.scoring.model_files import (
     description_of_lwtnn,
     names_of_scores,
     open_lwtnn,
-    output_of_lwtnn,
     scorer_of_files,
-    variables_with_default,
 )
 from ntupleml.scoring.onnx_graphs import choose_output, open_onnx
 from ntupleml.scoring.onnx_scores import gives_steps
@@ -31,7 +29,7 @@ from ntupleml.testing.events import require_same_division, require_unseen
 from ntupleml.testing.sources import ScoreSource
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from ntupleml.config import TrainingConfig
     from ntupleml.config.testing import ExternalModelConfig
     from ntupleml.ntuples import Ntuple
+    from ntupleml.onnx_models.lwtnn import Replaced
     from ntupleml.scoring import Scorer
     from ntupleml.scoring.onnx_graphs import OnnxGraph
     from ntupleml.testing.events import HeldOutSample
@@ -52,12 +51,10 @@ _JSON = ".json"
 
 
 class _File(NamedTuple):
-    """A file that is open, the training that it comes from, and what its scores are called."""
+    """A file that is open, the record of its training, and what its scores are called."""
 
-    graph: OnnxGraph
-    origin: Origin | None
+    opened: OpenFile
     record: TrainingRecord | None
-    with_default: Collection[str]
     scores: list[str]
     columns: list[int]
 
@@ -105,7 +102,9 @@ def external_sources(
         index = 0 if len(paths) == 1 else sample.model
         if index not in opened:
             opened[index] = _open(paths[index], external.onnx, training, training_path, where)
-        remark = _checked_place(opened[index].origin, paths[index], sample, len(paths), training.num_folds, where)
+        remark = _checked_place(
+            opened[index].opened.origin, paths[index], sample, len(paths), training.num_folds, where
+        )
         sources.append(_source(name, opened[index], external.onnx, training, sample, where, remark))
     for remark in dict.fromkeys(source.remark for source in sources if source.remark):
         log.warning("%s: %s", where, remark)
@@ -113,16 +112,17 @@ def external_sources(
 
 
 def _open(path: Path, onnx: OnnxConfig, training: TrainingConfig, training_path: str, where: str) -> _File:
-    with_default: Collection[str] = ()
     if path.suffix == _JSON:
         description = description_of_lwtnn(path)
         origin = find_origin(path, description, training.output_path)
-        graph, with_default = _open_network(path, onnx, origin, where)
+        opened = _open_network(path, onnx, origin, where)
         onnx = OnnxConfig(classes=onnx.classes)
     else:
         graph = open_onnx(path)
         description = graph.description
         origin = find_origin(path, description, training.output_path)
+        opened = OpenFile(graph, origin)
+    graph = opened.graph
     if gives_steps(graph, choose_output(graph, onnx.output, where)):
         raise NtuplemlError(
             f"{where}: files: {path} gives scores for each step of a sequence, but an event has one class; list a file "
@@ -130,12 +130,11 @@ def _open(path: Path, onnx: OnnxConfig, training: TrainingConfig, training_path:
         )
     record = _record(path, description, origin, training.output_path)
     scores, columns = _classes(graph, onnx, list(training.classes), training_path, where)
-    return _File(graph, origin, record, with_default, scores, columns)
+    return _File(opened, record, scores, columns)
 
 
-def _open_network(path: Path, onnx: OnnxConfig, origin: Origin | None, where: str) -> tuple[OnnxGraph, Collection[str]]:
+def _open_network(path: Path, onnx: OnnxConfig, origin: Origin | None, where: str) -> OpenFile:
     """An lwtnn file, which says itself how its inputs are filled."""
-    from ntupleml.lwtnn import read_network
     from ntupleml.lwtnn.json_file import read_json
 
     if "learner" in read_json(path):
@@ -150,11 +149,9 @@ def _open_network(path: Path, onnx: OnnxConfig, origin: Origin | None, where: st
         )
     if onnx.output is not None and not isinstance(onnx.output, str):
         raise NtuplemlError(f"{where}: onnx: output: {onnx.output}: give the name of an output of the lwtnn file")
-    network = read_network(path)
-    output = output_of_lwtnn(network, onnx.output, f"{where}: onnx: output")
     replaced_all = origin is not None and origin.missing
-    graph = open_lwtnn(path, output.name, "nan_and_infinities" if replaced_all else "nan")
-    return graph, variables_with_default(network)
+    replaced: Replaced = "nan_and_infinities" if replaced_all else "nan"
+    return open_lwtnn(path, origin, onnx.output, replaced, f"{where}: onnx: output")
 
 
 def _record(
@@ -245,11 +242,12 @@ def _source(
     where: str,
     remark: str,
 ) -> ScoreSource:
-    if file.graph.path.suffix == _JSON:
+    if file.opened.graph.path.suffix == _JSON:
         onnx = OnnxConfig(apply=onnx.apply)
-    has_conditions = bool(file.graph.description.get("conditions") or (file.origin and file.origin.conditions))
+    origin = file.opened.origin
+    has_conditions = bool(file.opened.graph.description.get("conditions") or (origin and origin.conditions))
     filling = Filling(onnx, list(training.variables), sample.condition if has_conditions else None, where)
-    scorer = scorer_of_files([OpenFile(file.graph, file.origin)], file.scores, filling, any_value=file.with_default)
+    scorer = scorer_of_files([file.opened], file.scores, filling)
     event_branch = _event_branch(sample) if scorer.takes_event else None
 
     def score(columns: Mapping[str, Any], matrix: NDArray[np.float32], place: str) -> NDArray[np.float32]:
@@ -281,7 +279,7 @@ def _vectors(scorer: Scorer) -> tuple[tuple[str, ...], ...]:
 
 def _require_unseen(file: _File, sample: HeldOutSample, num_folds: int) -> Any:
     """Check of a tree, as far as the training of a file is known."""
-    origin, record = file.origin, file.record
+    origin, record = file.opened.origin, file.record
 
     def check(ntuple: Ntuple) -> None:
         if origin is None:
