@@ -182,7 +182,7 @@ def _lightgbm_evaluator(model: TrainedModel) -> Evaluator:
         found = np.asarray(booster.predict(fill_missing(rows, record.missing), num_threads=1))
         return class_scores(found.reshape(len(rows), -1), len(record.classes), "second")
 
-    return Evaluator(scores, _BATCH_SIZE)
+    return matrix_evaluator(scores, _BATCH_SIZE)
 
 
 def _tmva_forms(model: TrainedModel) -> dict[str, Callable[[], Evaluator]]:
