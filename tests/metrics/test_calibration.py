@@ -12,8 +12,7 @@ from sklearn.metrics import brier_score_loss
 
 from ntupleml.metrics import Measurement, Undefined
 from ntupleml.metrics.brier import brier_score, multiclass_brier_score
-from ntupleml.metrics.calibration import Agreement, Calibration, bin_edges, calibration
-from ntupleml.metrics.calibration_verdict import calibration_verdict
+from ntupleml.metrics.calibration import Agreement, Calibration, bin_edges, calibration, calibration_verdict
 
 
 def calibrated(random: np.random.Generator, number: int) -> tuple[np.ndarray, np.ndarray]:

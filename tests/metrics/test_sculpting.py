@@ -14,10 +14,11 @@ from ntupleml.metrics.sculpting import (
     SlicedScore,
     score_slices,
     sculpting,
+    sculpting_verdict,
     slice_shapes,
     sliced_score,
+    worst_first,
 )
-from ntupleml.metrics.sculpting_verdict import sculpting_verdict, worst_first
 from ntupleml.metrics.slice_shapes import shape_in_slices
 from ntupleml.metrics.two_samples import TwoSampleTest
 from ntupleml.metrics.variable_bins import VariableBins, even_bins, quantile_bins

@@ -13,7 +13,8 @@ from matplotlib.image import imread
 
 from ntupleml.config import PlotConfig
 from ntupleml.metrics import Measurement, Undefined
-from ntupleml.plots import draw_confusion_matrix, format_measurement, plot_style, save_confusion_matrix
+from ntupleml.plots import draw_confusion_matrix, format_measurement, plot_style, save_figure
+from ntupleml.plots.confusion import FILE_PARAMETERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,7 +112,8 @@ def test_everything_undefined_can_be_drawn() -> None:
 def test_the_picture_shows_the_labels(tmp_path: Path, style: str) -> None:
     """The outermost texts are inside the saved picture: the margin is empty, the rest is not."""
     config = PlotConfig(style=style, label="Simulation", class_labels={"tt": r"$t\bar{t}$"})
-    paths = save_confusion_matrix(MATRIX, CLASSES, "Efficiency", tmp_path / "matrix", config)
+    with plot_style(config, FILE_PARAMETERS):
+        paths = save_figure(draw_confusion_matrix(MATRIX, CLASSES, "Efficiency", config), tmp_path / "matrix")
     assert [path.name for path in paths] == ["matrix.png", "matrix.pdf"]
     picture = imread(paths[0])[:, :, :3]
     white = np.isclose(picture, to_rgb("white")).all(axis=2)

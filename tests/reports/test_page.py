@@ -13,7 +13,8 @@ from ntupleml.config import PlotConfig
 from ntupleml.metrics import Measurement, Undefined, Verdict
 from ntupleml.plots.pictures import Picture, Table, write_picture_and_svg
 from ntupleml.plots.style import add_experiment_label, new_figure
-from ntupleml.reports.page import Drawn, Group, Page, Section, pictures_of, render
+from ntupleml.reports.page import Drawn, Page, Section, pictures_of, render
+from ntupleml.testing.steps import Group
 
 from .checks import require_no_overflow, require_self_contained, require_sound
 

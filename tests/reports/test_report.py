@@ -14,11 +14,11 @@ from sklearn.metrics import roc_auc_score
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Verdict
 from ntupleml.plots.pictures import picture_paths
+from ntupleml.reports.comparison import area_table, config_table, same_events
 from ntupleml.reports.formatting import cell_text
-from ntupleml.reports.material import POOLED, gather
-from ntupleml.reports.sections import summary
-from ntupleml.reports.sections.comparison import area_table, config_table, same_events
-from ntupleml.reports.writing import ReportOptions, make_sections, report_paths, write_report
+from ntupleml.reports.summary import summary
+from ntupleml.reports.writing import ReportOptions, make_sections, read_material, report_paths, write_report
+from ntupleml.testing.material import POOLED
 from ntupleml.testing.preparation import prepare
 
 from ..testing.conftest import CLASSES, SLOPES, analysis, draw_events, make_analysis, write_fold_file  # noqa: F401
@@ -204,7 +204,7 @@ def test_two_trainings_side_by_side(analysis: Any, undrawn: None, open_page: Cal
 def test_difference_of_areas_is_paired(analysis: Any) -> None:  # noqa: F811
     """Its uncertainty is that of a bootstrap of the events, which scores both trainings with the same ones."""
     analysis.testing["weight_branch"] = "counts"
-    first, second = gather(_prepared(analysis)), gather(_second_training(analysis))
+    first, second = read_material(_prepared(analysis)), read_material(_second_training(analysis))
     assert same_events(first, second)
     row = next(row for row in area_table(first, second, same=True).rows if row[1] == "signal")
     difference: Any = row[4]
@@ -232,24 +232,23 @@ def test_differing_configs_are_listed(analysis: Any) -> None:  # noqa: F811
 
 
 def test_an_error_of_one_section_leaves_the_rest(analysis: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    from ntupleml.reports import writing
-
     def refuse(_material: Any) -> Any:
         raise NtuplemlError("fold0.root: gone")
 
-    monkeypatch.setattr(writing.calibration, "section", refuse)
-    sections = {one.anchor: one for one in make_sections(gather(_prepared(analysis)), ReportOptions(), "now")}
+    function = "ntupleml.testing.calibration.calibration_curves"
+    monkeypatch.setattr(function, refuse)
+    sections = {one.anchor: one for one in make_sections(read_material(_prepared(analysis)), ReportOptions(), "now")}
     assert sections["calibration"].introduction == "Not made: fold0.root: gone"
     assert "Not made" not in sections["roc"].introduction
-    monkeypatch.setattr(writing.calibration, "section", lambda _material: 1 / 0)
+    monkeypatch.setattr(function, lambda _material: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        make_sections(gather(_prepared(analysis)), ReportOptions(), "now")
+        make_sections(read_material(_prepared(analysis)), ReportOptions(), "now")
 
 
 def test_the_page_begins_with_a_sentence_a_picture_and_the_table(analysis: Any) -> None:  # noqa: F811
-    material = gather(_prepared(analysis))
+    material = read_material(_prepared(analysis))
     verdicts = [("Overtrained? keras", Verdict("attention", "It is.")), ("Calibrated? keras", Verdict("good", "Yes."))]
-    made = summary.section(material, verdicts)
+    made = summary(material, verdicts)
     areas = {method: material.rocs[method][POOLED].average_auc for method in material.methods}
     best = max(areas, key=lambda method: areas[method].value)
     text = f"{best} is the best of {len(areas)} methods and" if len(areas) > 1 else best

@@ -23,17 +23,16 @@ from ntupleml.metrics.taylor import derivative_sums, taylor_terms
 from ntupleml.plots.pictures import PARAMETERS, Picture, write_numbers
 from ntupleml.plots.style import plot_style
 from ntupleml.testing.calibration import calibration_pictures, calibration_summary
-from ntupleml.testing.comparison import Comparison, MethodResult
-from ntupleml.testing.comparison_files import comparison_content, comparison_table
+from ntupleml.testing.comparison import Comparison, MethodResult, comparison_content, comparison_table
 from ntupleml.testing.confusion import confusion_pictures
 from ntupleml.testing.input_summary import input_summary_of_events
 from ntupleml.testing.inputs import inputs_pictures
-from ntupleml.testing.permutation import permutation_pictures
-from ntupleml.testing.roc import roc_pictures
+from ntupleml.testing.method_inputs import inputs_of_method
+from ntupleml.testing.permutation import importance_of_inputs, importance_picture
+from ntupleml.testing.registry import STEPS
 from ntupleml.testing.score_distributions import overtraining, score_distribution_pictures
-from ntupleml.testing.sculpting_pictures import sculpting_pictures
-from ntupleml.testing.sculpting_summary import sculpting_summary, sculpts
-from ntupleml.testing.significance import significance_pictures
+from ntupleml.testing.sculpting import sculpting_pictures, sculpting_summary, sculpts
+from ntupleml.testing.significance import significance_pictures, significance_results
 from ntupleml.testing.significance_numbers import ams_scores
 from ntupleml.testing.sources import ScoreSource
 from ntupleml.testing.taylor import TaylorSums, ranking_pictures, taylor_matrix_picture
@@ -157,7 +156,7 @@ MOST_DRAWN = 5
 
 def _roc(events: TestedEvents) -> list[Picture]:
     other = replace(events, scores={METHOD: events.scores[METHOD], "bdt": events.scores[METHOD][:, ::-1]})
-    return roc_pictures(other)
+    return list(STEPS["roc"](other).pictures.values())
 
 
 def _confusion(events: TestedEvents) -> list[Picture]:
@@ -184,7 +183,11 @@ def _scores(events: TestedEvents) -> list[Picture]:
 
 def _significance(events: TestedEvents) -> list[Picture]:
     uncertain = TestingConfig.model_validate({"significance": {"background_uncertainty": 0.1, "b_reg": 0.0}})
-    return significance_pictures(events, TestingConfig()) + significance_pictures(events, uncertain)
+    return [
+        picture
+        for config in (TestingConfig(), uncertain)
+        for picture in significance_pictures(events, METHOD, significance_results(events, config, METHOD))
+    ]
 
 
 def _sculpting(events: TestedEvents) -> list[Picture]:
@@ -215,7 +218,10 @@ def _permutation(events: TestedEvents) -> list[Picture]:
         trained={METHOD: []},
         sources={0: [source], 1: [source]},
     )
-    return permutation_pictures(events, cast("Preparation", preparation), METHOD, repeats=2)
+    inputs = inputs_of_method(events, cast("Preparation", preparation), METHOD)
+    assert inputs is not None
+    found = importance_of_inputs(events, inputs, cast("Preparation", preparation), repeats=2)
+    return [importance_picture(found, events, inputs, cast("Preparation", preparation), ())]
 
 
 def _taylor(events: TestedEvents) -> list[Picture]:
@@ -260,7 +266,7 @@ def _numbers(events: TestedEvents) -> list[Picture]:
     return [Picture("numbers", "Numbers.", lambda _: pytest.fail("nothing to draw"), numbers)]
 
 
-STEPS: dict[str, Callable[[TestedEvents], list[Picture]]] = {
+PICTURES: dict[str, Callable[[TestedEvents], list[Picture]]] = {
     "roc": _roc,
     "confusion": _confusion,
     "scores": _scores,
@@ -306,9 +312,9 @@ def bad_leaves(content: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", PICTURES)
 def test_no_step_fails(step: str, case: str, tmp_path: Path) -> None:
-    pictures = STEPS[step](CASES[case](innocent()))
+    pictures = PICTURES[step](CASES[case](innocent()))
     assert pictures
     for picture in pictures:
         path = write_numbers(picture.numbers, tmp_path / "numbers.yaml", overwrite=True)

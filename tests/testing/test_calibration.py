@@ -18,11 +18,12 @@ from ntupleml.plots.style import plot_style
 from ntupleml.testing.calibration import (
     PLAIN,
     WITH_CLASS_WEIGHTS,
-    calibration_files,
     calibration_pictures,
     calibration_summary,
 )
 from ntupleml.testing.preparation import prepare
+from ntupleml.testing.registry import STEPS
+from ntupleml.testing.steps import write_step
 from ntupleml.testing.tested_events import TestedEvents
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ def test_unknown_method() -> None:
 def test_files(analysis: Any) -> None:
     analysis.write_configs()
     configs = analysis.folder / "training.yaml", analysis.folder / "testing.yaml"
-    paths, summary = calibration_files(prepare(*configs, "all"))
+    paths, answer = write_step(STEPS["calibration"], prepare(*configs, "all"))
+    summary = answer.numbers["keras"]
     assert [path.name for path in paths] == [f"foldall_keras_calibration.{ending}" for ending in ("png", "pdf", "yaml")]
     content = analysis.result("foldall_keras_calibration")
     assert content["text"] == summary.verdict.text
@@ -135,9 +137,9 @@ def test_files(analysis: Any) -> None:
     counts = content["classes"]["signal"][PLAIN]["curve"]
     weights = sum(analysis.events[fold]["signal"]["weights"].sum() for fold in range(2))
     assert sum(counts["signal"]) == pytest.approx(weights)
-    included, only = calibration_files(prepare(*configs, "0", class_weights=True))
+    included, only = write_step(STEPS["calibration"], prepare(*configs, "0", class_weights=True))
     assert len(included) == 3
-    assert list(only.brier) == [WITH_CLASS_WEIGHTS]
+    assert list(only.numbers["keras"].brier) == [WITH_CLASS_WEIGHTS]
 
 
 def test_the_script(analysis: Any, run_script: Callable[..., CompletedProcess[str]]) -> None:

@@ -36,7 +36,7 @@ GOOD = np.array([[-1.0, 0.0, 1.0], [0.0, 0.0, 0.0]], dtype=np.float32)
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing is tested elsewhere."""
-    monkeypatch.setattr("ntupleml.testing.comparison_files.save_roc_curves", lambda *_, **__: [])
+    monkeypatch.setattr("ntupleml.testing.comparison.save_roc_curves", lambda *_, **__: [])
 
 
 @pytest.fixture

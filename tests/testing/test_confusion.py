@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -13,12 +14,11 @@ import pytest
 import uproot
 import yaml
 
-from ntupleml.config import TestingConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
-from ntupleml.testing.confusion import REPRESENTATIONS, confusion_of_events, confusion_pictures
-from ntupleml.testing.confusion_files import uncertainty_key
-from ntupleml.testing.confusion_matrices import confusion_matrices
+from ntupleml.testing.confusion import REPRESENTATIONS, confusion_of_events, confusion_pictures, uncertainty_key
 from ntupleml.testing.preparation import prepare, tested_events
+from ntupleml.testing.registry import STEPS
+from ntupleml.testing.steps import write_step
 
 if TYPE_CHECKING:
     import subprocess
@@ -39,16 +39,16 @@ NAMES = ["standard", "standard_cw"] + [
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes most of the time, and is tested elsewhere."""
-    monkeypatch.setattr("ntupleml.testing.confusion_files.save_confusion_matrix", lambda *_, **__: [])
+    monkeypatch.setattr("ntupleml.plots.pictures.save_figure", lambda *_, **__: [])
 
 
-def run(analysis: Analysis, fold: str = "0", condition: str | None = None, **options: Any) -> list[Path]:
+def run(
+    analysis: Analysis, fold: str = "0", condition: str | None = None, *, overwrite: bool = False, **options: Any
+) -> list[Path]:
     analysis.write_configs()
-    training = load_config(analysis.folder / "training.yaml", TrainingConfig)
-    testing = load_config(analysis.folder / "testing.yaml", TestingConfig)
-    return confusion_matrices(
-        training, testing, fold, condition, training_path="training.yaml", testing_path="testing.yaml", **options
-    )
+    with contextlib.chdir(analysis.folder):
+        preparation = prepare("training.yaml", "testing.yaml", fold, condition=condition, **options)
+        return write_step(STEPS["confusion"], preparation, overwrite=overwrite)[0]
 
 
 def rewrite(analysis: Analysis, fold: int, changes: dict[str, dict[str, Any]]) -> None:
@@ -76,8 +76,7 @@ def test_the_script_writes_htt_mls_thirty_files(
     np.testing.assert_allclose(analysis.matrix("fold1_keras_confusion_standard"), analysis.expected(1, "weights"))
     again = run_script(*script, cwd=analysis.folder)
     assert again.returncode == 2
-    assert "fold1_keras_confusion_standard.png: exists already; give --overwrite" in again.stderr
-    assert again.stderr.count("\n") == 1
+    assert "fold1_keras_confusion_standard.png: exists already; give --overwrite" in again.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("model", [0, 1, 2])
@@ -319,7 +318,7 @@ class TestBadInput:
         x = analysis.events[1]["background_2"]["x"].copy()
         x[7] = 3e38  # finite, but the difference of two logits is not
         rewrite(analysis, 1, {"background_2": {"x": x, "y": x}})
-        with pytest.raises(NtuplemlError, match=r"'background_2': the scores are NaN or infinite in 1 .* entry 7"):
+        with pytest.raises(NtuplemlError, match=r"'background_2': the scores of 'keras' are NaN .* in 1 .* entry 7"):
             run(analysis)
 
     def test_variables_that_the_model_was_not_trained_on(self, analysis: Analysis) -> None:
@@ -438,7 +437,7 @@ class TestOtherMethods:
     def test_an_external_model(self, with_method: Analysis, no_pictures: None) -> None:
         files = [f"fold{model}_keras_model.onnx" for model in (0, 1)]
         with_method.testing["external"] = {"theirs": {"files": files}}
-        run(with_method, "all", method="theirs")
+        run(with_method, "all", methods=["theirs"])
         found = with_method.matrix("foldall_theirs_confusion_standard")
         np.testing.assert_allclose(found, with_method.expected(0, "weights") + with_method.expected(1, "weights"))
 

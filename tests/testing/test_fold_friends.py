@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from ntupleml.artifacts import read_record
-from ntupleml.config import TestingConfig, TrainingConfig, load_config
+from ntupleml.config import TrainingConfig, load_config
 from ntupleml.metrics import Undefined
-from ntupleml.testing.confusion_matrices import confusion_matrices
 from ntupleml.testing.held_out_rows import held_out_rows
-from ntupleml.testing.input_validation import validate_inputs
+from ntupleml.testing.inputs import validate_inputs
 from ntupleml.testing.preparation import prepare, recorded_data, tested_events
-from ntupleml.testing.training_sample import training_part
+from ntupleml.testing.registry import STEPS
+from ntupleml.testing.steps import write_step
+from ntupleml.testing.training_part import training_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +31,8 @@ def analysis(make_analysis: Callable[..., Any]) -> Any:
     return made
 
 
-def prepared(analysis: Any) -> Any:
-    return prepare(analysis.folder / "training.yaml", analysis.folder / "testing.yaml", "all")
+def prepared(analysis: Any, fold: str = "all") -> Any:
+    return prepare(analysis.folder / "training.yaml", analysis.folder / "testing.yaml", fold)
 
 
 def test_scored_events(analysis: Any) -> None:
@@ -56,16 +57,14 @@ def test_recorded_data(analysis: Any) -> None:
 
 
 def test_confusion_matrices(analysis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ntupleml.testing.confusion_files.save_confusion_matrix", lambda *_, **__: [])
-    training = load_config(analysis.folder / "training.yaml", TrainingConfig)
-    testing = load_config(analysis.folder / "testing.yaml", TestingConfig)
-    confusion_matrices(training, testing, "0", None, training_path="training.yaml", testing_path="testing.yaml")
+    monkeypatch.setattr("ntupleml.plots.pictures.save_figure", lambda *_, **__: [])
+    write_step(STEPS["confusion"], prepared(analysis, "0"))
     found = analysis.matrix("fold0_keras_confusion_standard")
     np.testing.assert_allclose(found, analysis.expected(0, "weights"), rtol=1e-12)
 
 
 def test_inputs(analysis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ntupleml.testing.input_validation.write_picture", lambda *_, **__: [])
+    monkeypatch.setattr("ntupleml.testing.inputs.write_picture", lambda *_, **__: [])
     summary, _ = validate_inputs(analysis.folder / "training.yaml", analysis.folder / "testing.yaml")
     assert summary.classes == CLASSES
 

@@ -14,8 +14,7 @@ from ntupleml.metrics import Undefined
 from ntupleml.plots.pictures import Picture, picture_paths, write_numbers
 from ntupleml.testing.input_findings import input_findings, inputs_verdict
 from ntupleml.testing.input_summary import Part, input_summary_of_events, summarize_inputs
-from ntupleml.testing.input_validation import validate_inputs
-from ntupleml.testing.inputs import inputs_names, inputs_pictures
+from ntupleml.testing.inputs import inputs_names, inputs_pictures, validate_inputs
 from ntupleml.testing.tested_events import TestedEvents
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     def write(picture: Picture, stem: Path, plot: Any, *, overwrite: bool) -> list[Path]:
         return [write_numbers(picture.numbers, picture_paths(stem)[-1], overwrite=overwrite)]
 
-    monkeypatch.setattr("ntupleml.testing.input_validation.write_picture", write)
+    monkeypatch.setattr("ntupleml.testing.inputs.write_picture", write)
 
 
 def rewrite(analysis: Any, fold: int, name: str, **columns: Any) -> None:

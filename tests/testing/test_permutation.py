@@ -15,10 +15,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics.measurement import Measurement
+from ntupleml.testing.material import Material
 from ntupleml.testing.method_inputs import inputs_of_method, read_with_inputs, variable_groups
-from ntupleml.testing.permutation import importance_of_inputs, permutation_files, permutation_pictures
+from ntupleml.testing.permutation import importance_of_inputs
 from ntupleml.testing.preparation import prepare, tested_events
-from ntupleml.testing.shapley import importance_of_scores, shapley_files
+from ntupleml.testing.registry import STEPS
+from ntupleml.testing.shapley import importance_of_scores
+from ntupleml.testing.steps import write_step
 
 if TYPE_CHECKING:
     import subprocess
@@ -78,7 +81,7 @@ def test_trained_models(analysis: Any) -> None:
     inputs = inputs_of_method(events, preparation, "keras")
     assert inputs is not None
     np.testing.assert_array_equal(inputs.score(inputs.columns, inputs.models), events.scores["keras"])
-    (picture,) = permutation_pictures(events, preparation, "keras", repeats=2)
+    (picture,) = STEPS["permutation"](Material(preparation, for_page=True), repeats=2).pictures.values()
     assert set(picture.numbers["permutation_importance"]) == {"x", "y"}
     assert picture.numbers["models"] == [0, 1]
     assert picture.tables[0].rows[0][0] == "none"
@@ -94,8 +97,8 @@ def test_an_input_that_is_not_used_is_worth_nothing(analysis: Any) -> None:
     assert value(result.importances["x"].average_auc) > 0.05
     both, x = (result.importances[name].average_auc for name in ("both", "x"))
     assert abs(value(both) - value(x)) < 0.05
-    again = permutation_pictures(tested_events(preparation), preparation, "stranger")
-    assert again[0].numbers["permutation_importance_signal"]["y"] == {"value": 0.0, "uncertainty": 0.0}
+    (again,) = STEPS["permutation"](Material(preparation, for_page=True)).pictures.values()
+    assert again.numbers["permutation_importance_signal"]["y"] == {"value": 0.0, "uncertainty": 0.0}
 
 
 def jets(analysis: Any) -> Preparation:
@@ -143,7 +146,7 @@ def test_vectors_are_shuffled_by_event(analysis: Any) -> None:
     assert reference - value(areas["jets"]) == pytest.approx(0.5, abs=0.06)
     assert value(areas["jets"]) < value(areas["jet_pt"]) < 0  # without the number of jets less is lost
     with pytest.raises(NtuplemlError, match="takes other inputs than the training config"):
-        permutation_pictures(tested_events(preparation), preparation, "tagger")
+        STEPS["permutation"](Material(preparation, for_page=True))
 
 
 def test_shapley_values_of_vectors_are_those_of_their_objects(analysis: Any) -> None:
@@ -181,8 +184,9 @@ def test_files(analysis: Any, caplog: pytest.LogCaptureFixture) -> None:
     use_variable_x_alone(analysis)
     preparation = prepared(analysis, methods=["stranger"], max_events=300)
     with caplog.at_level(logging.INFO):
-        paths, result = permutation_files(preparation, repeats=2, groups=["both=x,y"])
-        more, _ = shapley_files(preparation, explained=10, background=5)
+        paths, answer = write_step(STEPS["permutation"], preparation, repeats=2, group=["both=x,y"])
+        more, _ = write_step(STEPS["shapley"], preparation, events=10, background=5)
+    result = answer.numbers["stranger"]
     names = [f"foldall_stranger_{kind}_importance" for kind in ("permutation", "shap")]
     assert [path.name for path in paths] == [f"{names[0]}.{ending}" for ending in ("png", "pdf", "yaml")]
     assert [path.name for path in more] == [f"{names[1]}.{ending}" for ending in ("png", "pdf", "yaml")]
@@ -191,7 +195,7 @@ def test_files(analysis: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert content["entries"] == result.entries < 400
     assert content["sampled"]
     with pytest.raises(NtuplemlError, match="exists already; give --overwrite"):
-        permutation_files(preparation, repeats=2)
+        write_step(STEPS["permutation"], preparation, repeats=2)
 
 
 def test_classes_without_events(analysis: Any) -> None:
@@ -204,7 +208,8 @@ def test_classes_without_events(analysis: Any) -> None:
                     tree.extend(columns)
     use_variable_x_alone(analysis)
     preparation = prepared(analysis, methods=["stranger"])
-    paths, result = permutation_files(preparation, repeats=2)
+    paths, answer = write_step(STEPS["permutation"], preparation, repeats=2)
+    result = answer.numbers["stranger"]
     content = yaml.safe_load(paths[-1].read_text())
     assert content["permutation_importance"]["x"]["average_auc"] == "undefined: class 'background_2': no signal events"
     assert value(result.importances["x"].auc["signal"]) > 0

@@ -14,8 +14,10 @@ from ntupleml.config import PlotConfig
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Measurement, Undefined
 from ntupleml.plots import plot_style
-from ntupleml.testing.preparation import prepare, tested_events
-from ntupleml.testing.roc import roc_files, roc_names, roc_pictures, rocs_of_methods
+from ntupleml.testing.material import Material
+from ntupleml.testing.preparation import prepare
+from ntupleml.testing.registry import STEPS
+from ntupleml.testing.steps import write_step
 from ntupleml.testing.tested_events import TestedEvents
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def prepared(analysis: Analysis, fold: str = "all", **options: Any) -> Any:
 
 def test_all_folds_pooled_have_scikit_learns_areas(analysis: Analysis, no_pictures: None) -> None:
     analysis.testing["weight_branch"] = "weights_f4"
-    paths = roc_files(prepared(analysis))
+    paths, _ = write_step(STEPS["roc"], prepared(analysis))
     assert [path.name for path in paths] == [f"foldall_keras_{name}.yaml" for name in NAMES]
     scores, truth, weights = pooled(analysis, "weights_f4")
     for index, name in enumerate(CLASSES):
@@ -77,8 +79,7 @@ def test_all_folds_pooled_have_scikit_learns_areas(analysis: Analysis, no_pictur
 
 def test_pictures_are_announced_and_have_tables_with_the_numbers(analysis: Analysis) -> None:
     preparation = prepared(analysis, "1")
-    assert roc_names(preparation) == NAMES
-    pictures = roc_pictures(tested_events(preparation))
+    pictures = list(STEPS["roc"](preparation).pictures.values())
     assert [picture.name for picture in pictures] == NAMES
     table = pictures[0].tables[0]
     assert table.header[:3] == ("Method", "AUC", "1/ε_B at ε_S = 0.3")
@@ -90,7 +91,7 @@ def test_pictures_are_announced_and_have_tables_with_the_numbers(analysis: Analy
     assert pictures[0].tables[1].rows[0][1].value == pictures[0].numbers["average_auc"]["keras"]["value"]
     assert [row[:2] for row in pictures[3].tables[0].rows] == [("background_1", "keras"), ("background_2", "keras")]
     assert pictures[0].caption.count("step back") == 1  # some weights are negative
-    (together, *_) = roc_pictures(tested_events(preparation), in_panels=True)
+    (together, *_) = STEPS["roc"](Material(preparation, for_page=True)).pictures.values()
     assert together.caption.count("step back") == 1
     assert "(keras for '" in together.caption
 
@@ -108,7 +109,7 @@ def test_the_script_overlays_methods_and_overwrites_nothing(
     files = {path.name for path in (analysis.folder / "out").glob("fold0_methods_roc_*")}
     assert files == {f"fold0_methods_{name}.{end}" for name in NAMES for end in ("png", "pdf", "yaml")}
     with pytest.raises(NtuplemlError, match=r"fold0_methods_roc_signal\.png: exists already; give --overwrite"):
-        roc_files(prepared(analysis, "0", methods=["keras", "Py"]))
+        write_step(STEPS["roc"], prepared(analysis, "0", methods=["keras", "Py"]))
     with pytest.raises(NtuplemlError, match=r"'kerass'; nearest: 'keras'"):
         prepared(analysis, "0", methods=["kerass"])
 
@@ -127,9 +128,10 @@ def test_bad_input_is_said_and_the_rest_is_made(case: str) -> None:
     weights = {"zero": 0 * weights, "negative": np.where(truth == 0, -1.0, 1.0)}.get(case, weights)
     scores = np.full((90, 3), 1 / 3) if case == "constant" else scores
     events = events_of(truth[some], scores[some], weights[some], CLASSES)
-    pictures = roc_pictures(events)
+    answer = STEPS["roc"](events)
+    pictures = list(answer.pictures.values())
     assert [picture.name for picture in pictures] == NAMES
-    first = rocs_of_methods(events)["m"].against_rest["signal"]
+    first = answer.numbers["m"].against_rest["signal"]
     if case == "constant":
         assert "All events have the same score by m" in pictures[0].caption
         assert not isinstance(first, Undefined)
@@ -145,7 +147,8 @@ def test_bad_input_is_said_and_the_rest_is_made(case: str) -> None:
 def test_two_classes_are_one_picture() -> None:
     random = np.random.default_rng(2)
     truth, score = random.integers(0, 2, 50), random.random(50)
-    pictures = roc_pictures(events_of(truth, np.stack([score, 1 - score], axis=1), np.ones(50), ["s", "b"]))
+    answer = STEPS["roc"](events_of(truth, np.stack([score, 1 - score], axis=1), np.ones(50), ["s", "b"]))
+    pictures = list(answer.pictures.values())
     assert [picture.name for picture in pictures] == ["roc_s"]
     assert "'s' against 'b'" in pictures[0].caption
 
@@ -156,5 +159,5 @@ def test_scores_that_are_not_finite_are_refused(analysis: Analysis) -> None:
             changed = {**columns, "x": np.full_like(columns["x"], 3e38), "y": np.full_like(columns["y"], 3e38)}
             file.mktree(name, {key: column.dtype for key, column in changed.items()}).extend(changed)
     with pytest.raises(NtuplemlError, match=r"fold1\.root: tree 'signal': the scores of 'keras' are NaN or infinite"):
-        roc_files(prepared(analysis, "0"))
+        write_step(STEPS["roc"], prepared(analysis, "0"))
     assert not list((analysis.folder / "out").glob("*roc*"))

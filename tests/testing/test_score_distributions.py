@@ -15,14 +15,11 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Measurement, Undefined
 from ntupleml.plots import plot_style
 from ntupleml.testing.preparation import prepare, recorded_data, tested_events
-from ntupleml.testing.score_distributions import (
-    overtraining,
-    score_distribution_files,
-    score_distribution_names,
-    score_distribution_pictures,
-)
+from ntupleml.testing.registry import STEPS
+from ntupleml.testing.score_distributions import overtraining, score_distribution_pictures
+from ntupleml.testing.steps import write_step
 from ntupleml.testing.tested_events import TestedEvents
-from ntupleml.testing.training_sample import training_part
+from ntupleml.testing.training_part import training_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,8 +78,7 @@ def test_files_of_all_folds_pooled(analysis: Any) -> None:
     analysis.training["event_weights"] = "weights_f4"
     analysis.write_configs()
     preparation = prepared(analysis)
-    assert score_distribution_names(preparation) == NAMES
-    paths = score_distribution_files(preparation)
+    paths, _ = write_step(STEPS["scores"], preparation)
     expected = [f"foldall_keras_{name}.{ending}" for name in NAMES for ending in ("png", "pdf", "yaml")]
     assert [path.name for path in paths] == expected
     content = analysis.result("foldall_keras_stack_background_1")
@@ -100,7 +96,7 @@ def test_files_of_all_folds_pooled(analysis: Any) -> None:
     tests = scores["overtraining"]["models"][0]["by_true_class"]["signal"]
     assert 0 <= tests["kolmogorov_smirnov"]["p_value"] <= 1
     with pytest.raises(NtuplemlError, match="exists already; give --overwrite"):
-        score_distribution_files(preparation)
+        write_step(STEPS["scores"], preparation)
 
 
 def test_tests_are_of_each_model_on_its_own(analysis: Any) -> None:

@@ -12,18 +12,10 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Undefined
 from ntupleml.plots.pictures import PARAMETERS
 from ntupleml.plots.style import plot_style
-from ntupleml.testing.preparation import prepare, tested_events
-from ntupleml.testing.sculpting import (
-    reading_variables,
-    sculpting_files,
-    sculpting_names,
-    sculpting_pictures,
-    sculpting_summary,
-    sculpts,
-    shown_variables,
-    worst_rows,
-)
-from ntupleml.testing.sculpting_summary import file_names
+from ntupleml.testing.preparation import prepare
+from ntupleml.testing.registry import STEPS
+from ntupleml.testing.sculpting import file_names, sculpting_pictures, sculpting_summary, sculpts, worst_rows
+from ntupleml.testing.steps import write_step
 from ntupleml.testing.tested_events import TestedEvents
 
 if TYPE_CHECKING:
@@ -32,6 +24,9 @@ if TYPE_CHECKING:
 
     from ntupleml.config import PlotConfig
     from ntupleml.testing.preparation import Preparation
+
+
+CLASSES = ["signal", "background_1", "background_2"]
 
 
 def made_up(number: int = 6000, **changes: Any) -> TestedEvents:
@@ -137,11 +132,12 @@ def test_files_of_spectators(analysis: Any) -> None:
     """Branches that are no inputs; the efficiency is that of the events of the held-out fold."""
     analysis.testing |= {"spectators": ["counts", "x*x+1"]}
     preparation = prepared(analysis)
-    assert shown_variables(preparation) == ["counts", "x*x+1"]
-    paths, rows = sculpting_files(preparation, ["counts"])
+    assert {row.variable for row in STEPS["efficiency"](preparation).numbers["keras"]} == {"counts", "x*x+1"}
+    paths, answer = write_step(STEPS["efficiency"], preparation, variables=["counts"])
     stems = {path.name.split(".")[0] for path in paths}
-    assert stems == {f"fold0_keras_{name}" for name in sculpting_names(preparation, ["counts"])}
-    assert len(rows) == 3
+    parts = [f"{kind}_{name}_counts" for kind in ("efficiency", "shape") for name in CLASSES]
+    assert stems == {f"fold0_keras_{name}" for name in ("sculpting", *parts)}
+    assert len(answer.numbers["keras"]) == 3
     content = analysis.result("fold0_keras_efficiency_signal_counts")
     assert content["efficiency"]["edges"] == [0.5, 1.5, 2.5, 3.5, 4.5]
     events = analysis.events[1]
@@ -157,16 +153,17 @@ def test_files_of_spectators(analysis: Any) -> None:
         weights[two & passed].sum() / weights[two].sum(), abs=1e-6
     )
     with pytest.raises(NtuplemlError, match="exists already; give --overwrite"):
-        sculpting_files(preparation)
+        write_step(STEPS["efficiency"], preparation)
 
 
 def test_other_variables_are_read_too(analysis: Any) -> None:
-    preparation = reading_variables(prepared(analysis), ["y", "counts", "counts"])
-    assert preparation.reading.spectators == ["counts"]
-    assert tested_events(preparation).variables == ["x", "y", "counts"]
-    assert shown_variables(preparation) == ["x", "y"]
+    preparation = prepared(analysis)
+    rows = STEPS["efficiency"](preparation, variables=["y", "counts", "counts"]).numbers["keras"]
+    assert list(dict.fromkeys(row.variable for row in rows)) == ["y", "counts"]
+    rows = STEPS["efficiency"](preparation).numbers["keras"]
+    assert list(dict.fromkeys(row.variable for row in rows)) == ["x", "y"]
     with pytest.raises(NtuplemlError, match=r"no branch 'countss'.*nearest: 'counts'"):
-        sculpting_files(preparation, ["countss"])
+        write_step(STEPS["efficiency"], preparation, variables=["countss"])
     assert not list(analysis.folder.glob("out/*sculpting*"))
 
 

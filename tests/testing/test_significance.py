@@ -14,8 +14,9 @@ import yaml
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Measurement, Undefined
 from ntupleml.testing.preparation import prepare, tested_events
-from ntupleml.testing.significance import significance_names, significance_pictures
-from ntupleml.testing.significance_numbers import ams_score_file, ams_scores, performance_file
+from ntupleml.testing.registry import STEPS
+from ntupleml.testing.significance_numbers import ams_scores
+from ntupleml.testing.steps import write_step
 
 if TYPE_CHECKING:
     import subprocess
@@ -93,7 +94,7 @@ def test_ams_with_the_regularisation_of_the_config_and_class_weights(
     analysis: Analysis, prepared: Callable[..., Preparation]
 ) -> None:
     analysis.testing["significance"] = {"b_reg": 20}
-    ams_score_file(prepared("1", class_weights=True))
+    write_step(STEPS["ams"], prepared("1", class_weights=True))
     matrix = analysis.expected(1, "weights", CLASS_WEIGHTS)
     content: Any = analysis.result("fold1_keras_ams_score")
     expected = ams(matrix[0, 0], matrix[1:, 0].sum(), 20)
@@ -144,7 +145,7 @@ def test_a_cut_beyond_all_scores(
     analysis: Analysis, prepared: Callable[..., Preparation], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        performance_file(prepared(), "signal", 1.5)
+        write_step(STEPS["performance"], prepared(), target_class="signal", cut=1.5)
     scores = scores_of(analysis, 0)[0][:, 0]
     text = f"CUT: 1.5 is outside the range of the scores of 'signal', {scores.min():.6g} to {scores.max():.6g}"
     assert text in caplog.text
@@ -154,7 +155,7 @@ def test_a_cut_beyond_all_scores(
 
 def test_an_unknown_class_is_one_line_with_the_nearest_names(prepared: Callable[..., Preparation]) -> None:
     with pytest.raises(NtuplemlError, match=r"TARGET_CLASS: .*training.yaml has no class 'singal'; nearest: 'signal'"):
-        performance_file(prepared(), "singal", 0.5)
+        write_step(STEPS["performance"], prepared(), target_class="singal", cut=0.5)
 
 
 def test_a_scan_for_each_class_as_signal(
@@ -189,9 +190,9 @@ def test_a_scan_for_each_class_as_signal(
 def test_pictures_have_numbers_and_tables(prepared: Callable[..., Preparation]) -> None:
     preparation = prepared("all")
     events = tested_events(preparation)
-    pictures = significance_pictures(events, preparation.testing)
-    assert [picture.name for picture in pictures] == significance_names(preparation)
-    same = significance_pictures(events, preparation.testing, "keras")
+    pictures = list(STEPS["significance"](preparation).pictures.values())
+    assert [picture.name for picture in pictures] == [f"significance_{name}" for name in CLASSES]
+    same = STEPS["significance"](events).pictures.values()
     assert [picture.numbers for picture in same] == [picture.numbers for picture in pictures]
     for picture in pictures:
         significances, yields = picture.tables
@@ -208,7 +209,7 @@ def test_a_class_without_events_is_said_and_the_others_are_made(
     empty_class(analysis, "signal")
     preparation = prepared()
     with caplog.at_level(logging.WARNING):
-        pictures = significance_pictures(tested_events(preparation), preparation.testing)
+        pictures = list(STEPS["significance"](preparation).pictures.values())
     assert "class 'signal': significance undefined: no signal events" in caplog.text
     reason = Undefined("no signal events")
     assert pictures[0].numbers["scan"] == pictures[0].numbers["binned"] == str(reason)

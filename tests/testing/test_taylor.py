@@ -14,8 +14,15 @@ from ntupleml.metrics import Measurement, Undefined
 from ntupleml.metrics.taylor import RankedTerm, taylor_factor, taylor_terms
 from ntupleml.preprocessing import fit_scaler, write_preprocessing
 from ntupleml.testing.preparation import prepare, tested_events
-from ntupleml.testing.taylor import name_of_all, taylor_names, taylor_pictures, taylor_sums
-from ntupleml.testing.taylor_files import read_taylor_ranking, taylor_files, taylor_matrix_files
+from ntupleml.testing.registry import STEPS
+from ntupleml.testing.steps import write_step
+from ntupleml.testing.taylor import (
+    differentiable_method,
+    name_of_all,
+    ranking_pictures,
+    read_taylor_ranking,
+    taylor_sums,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +88,7 @@ def _table(path: Path) -> list[list[str]]:
 @pytest.mark.parametrize(("fold", "models"), [("0", [0]), ("all", [0, 1])])
 def test_files_have_the_means_of_the_formula(keras_analysis: Any, fold: str, models: list[int]) -> None:
     """Weights, 8 % of them negative, as they are; `all` has every event once, by the model that did not see it."""
-    paths = taylor_files(_prepared(keras_analysis, fold))
+    paths, _ = write_step(STEPS["taylor"], _prepared(keras_analysis, fold))
     out = keras_analysis.folder / "out"
     names = [f"taylor_{kind}_{name}" for kind in ("ranking", "1D") for name in (*CLASSES, "all")]
     tables = {out / f"fold{fold}_keras_{name}.txt" for name in names}
@@ -110,7 +117,7 @@ def test_files_have_the_means_of_the_formula(keras_analysis: Any, fold: str, mod
 
 
 def test_table_has_the_columns_of_htt_ml(keras_analysis: Any) -> None:
-    path, *_ = taylor_files(_prepared(keras_analysis, "0"))
+    (path, *_), _ = write_step(STEPS["taylor"], _prepared(keras_analysis, "0"))
     assert path.name == "fold0_keras_taylor_ranking_all.txt"
     for rank, line in enumerate(path.read_text().splitlines()):
         assert line[:7] == f"{rank}    : "
@@ -119,7 +126,7 @@ def test_table_has_the_columns_of_htt_ml(keras_analysis: Any) -> None:
 
 
 def test_without_modulus(keras_analysis: Any) -> None:
-    taylor_files(_prepared(keras_analysis, "1"), absolute=False)
+    write_step(STEPS["taylor"], _prepared(keras_analysis, "1"), no_abs=True)
     means = expected(keras_analysis, [1], [0], absolute=False)
     rows = _table(keras_analysis.folder / "out" / "fold1_keras_taylor_ranking_signal.txt")
     assert [row[1] for row in rows] == sorted(means, key=lambda label: -means[label])
@@ -127,7 +134,7 @@ def test_without_modulus(keras_analysis: Any) -> None:
 
 
 def test_matrix(keras_analysis: Any) -> None:
-    paths = taylor_matrix_files(_prepared(keras_analysis, "0"), normalised=True)
+    paths, _ = write_step(STEPS["taylor-1d"], _prepared(keras_analysis, "0"), normalize=True)
     assert [path.name for path in paths] == [f"fold0_keras_taylor_1D.{ending}" for ending in ("png", "pdf", "yaml")]
     content = keras_analysis.result("fold0_keras_taylor_1D")
     for index, name in enumerate(CLASSES):
@@ -139,7 +146,7 @@ def test_matrix(keras_analysis: Any) -> None:
 
 def test_conditions_are_inputs(make_analysis: Callable[..., Any]) -> None:
     analysis = add_keras_files(make_analysis(conditions=("2016", "2017")), conditions=2)
-    taylor_files(_prepared(analysis, "0", condition="2017"), order=1)
+    write_step(STEPS["taylor"], _prepared(analysis, "0", condition="2017"), order=1)
     ranking = read_taylor_ranking(analysis.folder / "out" / "fold0_keras_taylor_ranking_2017.yaml")
     assert {term.label for term in ranking} == {"x", "y", "2016", "2017"}
     coefficients = {term.label: term.coefficient for term in ranking}
@@ -170,8 +177,9 @@ def test_class_without_events_and_zero_weights_are_undefined(keras_analysis: Any
     events = tested_events(preparation)
     events = events.chosen(events.truth != 0)
     events.weights[events.truth == 1] = 0
-    pictures = taylor_pictures(preparation, events)
-    assert [picture.name for picture in pictures] == taylor_names(preparation)
+    sums = taylor_sums(preparation, events, 2)
+    pictures = ranking_pictures(sums, sums.rankings())
+    assert [picture.name for picture in pictures] == [f"taylor_ranking_{name}" for name in (*CLASSES, "all")]
     reasons = {picture.numbers["class"]: picture.numbers["ranking"][0]["score"] for picture in pictures}
     assert reasons["signal"] == "undefined: no events"
     assert reasons["background_1"] == "undefined: sum of weights is zero"
@@ -188,9 +196,9 @@ def test_existing_files_stay(keras_analysis: Any) -> None:
     (out / "fold0_keras_taylor_1D_signal.txt").write_text("mine")
     before = sorted(out.iterdir())
     with pytest.raises(NtuplemlError, match=r"taylor_1D_signal.txt: exists already; give --overwrite"):
-        taylor_files(_prepared(keras_analysis, "0"))
+        write_step(STEPS["taylor"], _prepared(keras_analysis, "0"))
     assert sorted(out.iterdir()) == before
-    taylor_files(_prepared(keras_analysis, "0"), overwrite=True)
+    write_step(STEPS["taylor"], _prepared(keras_analysis, "0"), overwrite=True)
     assert (out / "fold0_keras_taylor_1D_signal.txt").read_text() != "mine"
 
 
@@ -201,9 +209,8 @@ def test_other_methods_have_no_derivatives(keras_analysis: Any) -> None:
         model._replace(files=model.files._replace(model=model.files.model.with_suffix(".xml")))
         for model in preparation.trained["keras"]
     ]
-    events = tested_events(preparation)
     with pytest.raises(NtuplemlError, match=r"^MLP: only Keras networks .* testing/permutation_importance.py$"):
-        taylor_pictures(preparation, events, method="MLP")
+        differentiable_method(preparation, "MLP")
 
 
 def test_class_called_all() -> None:

@@ -13,7 +13,7 @@ from ntupleml.config import TestingConfig, TrainingConfig
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import new_tree_file
 from ntupleml.testing import comparison
-from ntupleml.testing.tmva_comparison import compare_trained_methods
+from ntupleml.testing.comparison import compare_trained_methods
 from ntupleml.training.tmva_training import train_tmva
 
 if TYPE_CHECKING:

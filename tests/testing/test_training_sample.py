@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 
 from ntupleml.metrics import Undefined
 from ntupleml.testing.preparation import prepare
-from ntupleml.testing.training_sample import training_part
+from ntupleml.testing.training_part import training_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable

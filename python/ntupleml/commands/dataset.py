@@ -83,7 +83,7 @@ def _validation_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _validate_inputs(arguments: argparse.Namespace) -> int:
     """Write the pictures and say which variables separate best."""
-    from ntupleml.testing.input_validation import validate_inputs
+    from ntupleml.testing.inputs import validate_inputs
 
     configs = [text for text in arguments.arguments if text.endswith(_ENDINGS)]
     folds = [text for text in arguments.arguments if not text.endswith(_ENDINGS)]

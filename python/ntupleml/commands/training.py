@@ -110,7 +110,7 @@ def _tmva(arguments: argparse.Namespace) -> int:
         config, folds, engine=arguments.engine, method=arguments.method, overwrite=arguments.overwrite, where=where
     )
     if len({record.method for record in trained.records}) > 1:
-        from ntupleml.testing.tmva_comparison import compare_trained_methods
+        from ntupleml.testing.comparison import compare_trained_methods
 
         compare_trained_methods(config, trained.records, where)
     for failure in trained.failures:

@@ -1,15 +1,15 @@
-"""Points of a ROC curve: reading efficiencies off a curve, with uncertainties, and few points that show its shape."""
+"""What passes the cuts of a ROC curve: sums, efficiencies read off them, and few points that show the shape."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from ntupleml.metrics.roc import RunningSums
 
 #: Equidistant signal efficiencies, and small or large ones, of the points that are kept of a curve.
 _EQUIDISTANT, _AT_THE_ENDS = 101, 12
@@ -18,6 +18,71 @@ _STEEP = 60
 _SMALLEST_BACKGROUND_EFFICIENCY = 1e-6
 #: Points that are as close as rounding makes equal ones are one.
 _CLOSE = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class RunningSums:
+    """Sums over the events of one sample that pass each cut of a curve, which begin with 0.
+
+    Attributes
+    ----------
+    entries : int
+        Number of events of the sample.
+    sums, squares : array of float64, shape (n_points,)
+        Σw and Σw² of those that pass.
+    efficiency : array of float64, shape (n_points,)
+        Weighted share that passes.
+    """
+
+    entries: int
+    sums: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    efficiency: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, passed: NDArray[np.int64], weights: NDArray[np.float64] | None) -> RunningSums:
+        """From the number of events that pass at each point, and their weights in the order of falling scores."""
+        if weights is None:
+            sums = passed.astype(np.float64)
+            squares = sums
+        else:
+            sums, squares = (_running(values)[passed] for values in (weights, np.square(weights)))
+        return cls(int(passed[-1]), sums, squares, sums / sums[-1])
+
+    @property
+    def effective_entries(self) -> float:
+        """Number of events of equal weight with the same relative uncertainty."""
+        return float(self.sums[-1] ** 2 / self.squares[-1])
+
+    @cached_property
+    def highest(self) -> NDArray[np.float64]:
+        """Largest efficiency up to each point: the efficiency itself, where no weight is negative."""
+        largest: NDArray[np.float64] = np.maximum.accumulate(self.efficiency)
+        return largest
+
+    def uncertainty(self, points: Any = slice(None)) -> NDArray[np.float64]:
+        """Uncertainty of the efficiency at some points, by default all: that of a weighted share, see `roc_curve`."""
+        value, passed = self.efficiency[points], self.squares[points]
+        # In place: on a million points, memory costs more than arithmetic.
+        variance = 1 - value
+        variance *= variance
+        variance *= passed
+        failed = self.squares[-1] - passed
+        failed *= value
+        failed *= value
+        variance += failed
+        np.maximum(variance, 0, out=variance)
+        np.sqrt(variance, out=variance)
+        variance /= self.sums[-1]
+        roots: NDArray[np.float64] = variance
+        return roots
+
+
+def _running(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums of the first 0, 1, 2, … values."""
+    sums = np.zeros(len(values) + 1)
+    np.cumsum(values, out=sums[1:])
+    return sums
 
 
 class RocPoints(NamedTuple):

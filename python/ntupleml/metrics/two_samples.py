@@ -259,3 +259,14 @@ def corrected_p_value(p_value: float, number: int) -> float:
     """
     # log1p and expm1 keep small p-values that 1 − p would round away.
     return 1.0 if p_value >= 1 else -math.expm1(number * math.log1p(-p_value))
+
+
+def p_text(p_value: float) -> str:
+    """A p-value for people.
+
+    Examples
+    --------
+    >>> p_text(0.0123), p_text(0.0)
+    ('p = 0.012', 'p < 1e-300')
+    """
+    return "p < 1e-300" if p_value < 1e-300 else f"p = {p_value:.2g}"

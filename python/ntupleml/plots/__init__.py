@@ -1,6 +1,6 @@
 """Pictures of the results that `ntupleml.metrics` computes; nothing is computed here."""
 
-from ntupleml.plots.confusion import draw_confusion_matrix, format_measurement, save_confusion_matrix
+from ntupleml.plots.confusion import draw_confusion_matrix, format_measurement
 from ntupleml.plots.style import (
     FORMATS,
     add_experiment_label,
@@ -20,6 +20,5 @@ __all__ = [
     "format_measurement",
     "new_figure",
     "plot_style",
-    "save_confusion_matrix",
     "save_figure",
 ]

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.metrics import Measurement, Undefined
-from ntupleml.plots.style import add_experiment_label, class_labels, new_figure, plot_style, save_figure
+from ntupleml.plots.style import add_experiment_label, class_labels, new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.collections import QuadMesh
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
 
 #: Size of the text in points; the experiments' own sizes are made for pictures with far less text.
 _FONT_SIZE = 16
-_PARAMETERS = {"font.size": _FONT_SIZE} | dict.fromkeys(
+#: Of matplotlib, for the files of a matrix.
+FILE_PARAMETERS = {"font.size": _FONT_SIZE} | dict.fromkeys(
     ("axes.labelsize", "xtick.labelsize", "ytick.labelsize"), _FONT_SIZE
 )
 #: Size of the uncertainties, relative to that of the values.
@@ -37,33 +37,6 @@ _COLOUR_MAP = "Wistia"
 _TEXT_COLOUR = "#101010"
 
 
-def save_confusion_matrix(
-    matrix: Matrix, classes: Sequence[str], label: str, stem: str | Path, config: PlotConfig, *, overwrite: bool = False
-) -> list[Path]:
-    """Draw a confusion matrix and write it as PNG and PDF.
-
-    Parameters
-    ----------
-    matrix : tuple of tuples of Measurement or Undefined
-        Row = true class, column = predicted class.
-    classes : sequence of str
-        Names of the classes in order.
-    label : str
-        What the colour bar shows, e.g. "Efficiency".
-    stem : path
-        Path without its ending.
-    config : PlotConfig
-    overwrite : bool, default: False
-
-    Returns
-    -------
-    list of Path
-        The files written.
-    """
-    with plot_style(config, _PARAMETERS):
-        return save_figure(draw_confusion_matrix(matrix, classes, label, config), stem, overwrite=overwrite)
-
-
 def draw_confusion_matrix(matrix: Matrix, classes: Sequence[str], label: str, config: PlotConfig) -> Figure:
     """Draw a confusion matrix; call it inside `plot_style`.
 
@@ -72,8 +45,12 @@ def draw_confusion_matrix(matrix: Matrix, classes: Sequence[str], label: str, co
 
     Parameters
     ----------
-    matrix, classes, label, config
-        As for `save_confusion_matrix`.
+    matrix : tuple of tuples of Measurement or Undefined
+        Row = true class, column = predicted class.
+    classes : sequence of str
+    label : str
+        What the colour bar shows, e.g. "Efficiency".
+    config : PlotConfig
     """
     size = len(classes)
     figure, axes = new_figure(size * _CELL_WIDTH, size * _CELL_HEIGHT)

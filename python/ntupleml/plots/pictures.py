@@ -11,7 +11,7 @@ from ntupleml.metrics import Measurement, Undefined
 from ntupleml.plots.style import FORMATS, figure_paths, plot_style, save_figure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from matplotlib.figure import Figure
@@ -61,19 +61,22 @@ class Picture(NamedTuple):
         Part of the names of its files, e.g. ``roc_signal``.
     caption : str
         One or two sentences: what is shown, and of which events.
-    draw : callable
-        Draws it; called with the `plot` block, inside `plot_style`.
+    draw : callable or None
+        Draws it; called with the `plot` block, inside `plot_style`. None where there are numbers alone.
     numbers : dict
         Content of the YAML file: plain numbers, lists and texts.
     tables : tuple of Table
         The same numbers, or the most important of them, for people.
+    parameters : mapping
+        Those of matplotlib for its files; the report has its own.
     """
 
     name: str
     caption: str
-    draw: Callable[[PlotConfig], Figure]
+    draw: Callable[[PlotConfig], Figure] | None
     numbers: dict[str, Any]
     tables: tuple[Table, ...] = ()
+    parameters: Mapping[str, Any] = PARAMETERS
 
 
 def together(
@@ -125,17 +128,14 @@ def picture_paths(stem: str | Path) -> list[Path]:
     return figure_paths(stem, [*FORMATS, "yaml"])
 
 
-def refuse_existing_pictures(stems: Iterable[str | Path], *, overwrite: bool) -> None:
-    """Check, before anything is computed, that no picture would be overwritten unasked.
-
-    Raises
-    ------
-    NtuplemlError
-        Naming the first file that is there.
-    """
-    for path in (path for stem in stems for path in picture_paths(stem)):
-        if path.exists() and not overwrite:
-            raise NtuplemlError(f"{path}: exists already; give --overwrite to replace it")
+def drawn(picture: Picture, plot: PlotConfig) -> Figure:
+    """The figure of a picture in the look of the testing stage, to be shown or saved later."""
+    if picture.draw is None:
+        raise NtuplemlError(f"'{picture.name}' has numbers alone, and no picture")
+    with plot_style(plot, picture.parameters):
+        figure = picture.draw(plot)
+        figure.canvas.draw()
+        return figure
 
 
 def write_picture(picture: Picture, stem: str | Path, plot: PlotConfig, *, overwrite: bool = False) -> list[Path]:
@@ -159,8 +159,10 @@ def write_picture(picture: Picture, stem: str | Path, plot: PlotConfig, *, overw
     NtuplemlError
         If a file exists and must not be overwritten, or cannot be written.
     """
-    with plot_style(plot, PARAMETERS):
-        paths = save_figure(picture.draw(plot), stem, overwrite=overwrite)
+    paths: list[Path] = []
+    if picture.draw is not None:
+        with plot_style(plot, picture.parameters):
+            paths = save_figure(picture.draw(plot), stem, overwrite=overwrite)
     return [*paths, write_numbers(picture.numbers, figure_paths(stem, ["yaml"])[0], overwrite=overwrite)]
 
 
@@ -196,6 +198,7 @@ def write_picture_and_svg(
     from ntupleml.plots.svg import figure_svg, prepare_for_pages
 
     parameters = PARAMETERS | _PARAMETERS_OF_REPORTS
+    assert picture.draw is not None
     with plot_style(plot, parameters):
         figure = picture.draw(plot)
         prepare_for_pages(figure)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ntupleml.metrics.measurement import Undefined
-from ntupleml.metrics.sculpting_verdict import LARGE_DISTANCE
+from ntupleml.metrics.sculpting import LARGE_DISTANCE
 from ntupleml.metrics.two_samples import TwoSampleTest
 from ntupleml.plots.panels import draw_points, known_values, say_undefined, stacked_panels
 from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, literal, new_figure

@@ -15,42 +15,12 @@ if TYPE_CHECKING:
 
     from ntupleml.metrics import Verdict
     from ntupleml.plots.pictures import Cell, Picture, Table
+    from ntupleml.testing.steps import Group
 
 #: Rows of a table that are shown; longer ones are folded up.
 _ROWS_SHOWN = 12
 #: Pixels; wider figures take the whole width of the page.
 _WIDE_FIGURE = 780
-
-
-class Group(NamedTuple):
-    """Pictures and tables under one heading.
-
-    Attributes
-    ----------
-    title : str
-        Heading; empty for none.
-    notes : tuple of str
-        Sentences above.
-    tables : tuple of Table
-    pictures : tuple of Picture
-    method : str or None
-        Method that the files of the pictures are named after; None for several together.
-    is_open : bool
-        Whether it is unfolded when the page is opened.
-    texts : tuple of (str, str)
-        Titles and contents of files to be shown as they are.
-    verdicts : tuple of (str, Verdict)
-        Below the tables; as those of a section.
-    """
-
-    title: str
-    notes: tuple[str, ...] = ()
-    tables: tuple[Table, ...] = ()
-    pictures: tuple[Picture, ...] = ()
-    method: str | None = None
-    is_open: bool = True
-    texts: tuple[tuple[str, str], ...] = ()
-    verdicts: tuple[tuple[str, Verdict], ...] = ()
 
 
 class Section(NamedTuple):

@@ -8,37 +8,27 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ntupleml.atomic import all_or_none, replace_file
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Undefined
+from ntupleml.ntuples.opening import files_kept_open
 from ntupleml.plots.pictures import write_picture_and_svg
-from ntupleml.reports.material import attempt, gather
+from ntupleml.reports.comparison import two_trainings
 from ntupleml.reports.page import Drawn, Page, Section, pictures_of, render
-from ntupleml.reports.sections import (
-    calibration,
-    comparison,
-    confusion,
-    efficiency,
-    engines,
-    inputs,
-    ranking,
-    record,
-    roc,
-    scores,
-    significance,
-    summary,
-    training,
-)
+from ntupleml.reports.summary import summary
+from ntupleml.testing.material import Material, attempt
+from ntupleml.testing.registry import STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ntupleml.metrics import Verdict
-    from ntupleml.reports.material import Material
     from ntupleml.testing.preparation import Preparation
+    from ntupleml.testing.steps import Answer
 
 log = logging.getLogger(__name__)
 
@@ -103,14 +93,14 @@ def write_report(preparation: Preparation, options: ReportOptions) -> tuple[list
     created = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     # Threads of the linear algebra only wait for each other, which doubles the cost of the numbers.
     with threadpool_limits(limits=1, user_api="blas"):
-        material = gather(preparation)
+        material = read_material(preparation)
         preparation = replace(preparation, methods=material.methods)  # names of files are those of what is there
         sections = make_sections(material, options, created)
     verdicts = [verdict for section in sections for verdict in section.verdicts]
     page = Page(
         f"Report of {preparation.training.output_path}",
         _subtitle(preparation, created),
-        (summary.section(material, verdicts), *sections),
+        (summary(material, verdicts), *sections),
         f"Made by ntupleml on {created}. This file needs no other one and no network.",
     )
     del material
@@ -153,30 +143,44 @@ def _subtitle(preparation: Preparation, created: str) -> str:
     return f"{preparation.training_path}, {preparation.testing_path}; {fold}{era}; {created}"
 
 
+@files_kept_open()
+def read_material(preparation: Preparation) -> Material:
+    """Read and score the events.
+
+    Raises
+    ------
+    NtuplemlError
+        If no method can score the events, or the fold files cannot be read.
+    """
+    material = Material(preparation, for_page=True)
+    if not material.events.scores:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in material.events.left_out.items())
+        raise NtuplemlError(f"{preparation.training_path}: no method is left that can be tested: {reasons}")
+    log.info("%d events scored by %s", len(material.events), ", ".join(material.events.scores))
+    return material
+
+
 def make_sections(material: Material, options: ReportOptions, created: str) -> list[Section]:
-    """All sections but the summary; one that cannot be made says why."""
-    makers: list[tuple[str, str, Callable[[], Section]]] = [
-        ("inputs", "Inputs", lambda: inputs.section(material)),
-        ("training", "Training", lambda: training.section(material)),
-        ("roc", "ROC curves", lambda: roc.section(material)),
-        ("scores", "Scores", lambda: scores.section(material)),
-        ("confusion", "Confusion", lambda: confusion.section(material)),
-        ("significance", "Significance", lambda: significance.section(material)),
-        ("efficiency", "Efficiency and shape", lambda: efficiency.section(material)),
-        ("calibration", "Calibration", lambda: calibration.section(material)),
-        ("ranking", "Ranking", lambda: ranking.section(material, options.taylor, options.permutation)),
-        ("engines", "Engines", lambda: engines.section(material)),
-        ("record", "Record", lambda: record.section(material, options.command, created)),
-    ]
-    other = options.compare
-    if other is not None:
-        makers.insert(0, ("comparison", "Two trainings", lambda: comparison.section(material, other)))
-    return [_contained(anchor, title, make) for anchor, title, make in makers]
+    """A section for each step that applies; one that cannot be made says why."""
+    given: dict[str, dict[str, Any]] = {
+        "ranking": {"taylor": options.taylor, "permutation": options.permutation},
+        "record": {"command": options.command, "created": created},
+    }
+    makers: dict[str, tuple[str, Callable[[], Answer]]] = {
+        name: (step.title, partial(step, material, **given.get(name, {})))
+        for name, step in STEPS.items()
+        if step.on_page and material.target in step.targets
+    }
+    if options.compare is not None:
+        makers = {"comparison": ("Two trainings", partial(two_trainings, material, options.compare)), **makers}
+    return [_section(name, title, make) for name, (title, make) in makers.items()]
 
 
-def _contained(anchor: str, title: str, make: Callable[[], Section]) -> Section:
+def _section(anchor: str, title: str, make: Callable[[], Answer]) -> Section:
     made = attempt(make, title)
-    return Section(anchor, title, f"Not made: {made.reason}") if isinstance(made, Undefined) else made
+    if isinstance(made, Undefined):
+        return Section(anchor, title, f"Not made: {made.reason}")
+    return Section(anchor, title, made.introduction, made.groups, made.verdicts)
 
 
 def _draw(

@@ -9,23 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.metrics.brier import multiclass_brier_score
-from ntupleml.metrics.calibration import Calibration, calibration
-from ntupleml.metrics.calibration_verdict import calibration_verdict
+from ntupleml.metrics.calibration import Calibration, calibration, calibration_verdict
 from ntupleml.metrics.measurement import Measurement, Undefined, Verdict, as_plain
 from ntupleml.plots.calibration import draw_calibration
 from ntupleml.plots.pictures import Picture, Table
-from ntupleml.testing.preparation import tested_events
-from ntupleml.testing.sculpting_summary import scores_of
-from ntupleml.testing.steps import write_step
+from ntupleml.testing.steps import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from ntupleml.plots.pictures import Cell
-    from ntupleml.testing.preparation import Preparation
+    from ntupleml.testing.material import Material
     from ntupleml.testing.tested_events import TestedEvents
 
 #: How the events are weighted.
@@ -69,9 +65,35 @@ class CalibrationSummary:
         }
 
 
-def calibration_names(_preparation: Preparation) -> list[str]:
-    """Names of the pictures that `calibration_pictures` makes."""
-    return ["calibration"]
+_INTRODUCTION = (
+    "Of the events with a score near p, a share p should belong to the class. It matters where scores are used as "
+    "probabilities, not for cuts on them."
+)
+
+
+def calibration_curves(material: Material) -> Answer:
+    """Reliability curves of every method, and whether its scores are probabilities."""
+    material.announce(["calibration"])
+    class_weights, included = material.class_weights
+    found = {
+        method: calibration_summary(material.events, method, class_weights, included=included)
+        for method in material.methods
+    }
+    return Answer.by_method(
+        {method: calibration_pictures(material.events, one) for method, one in found.items()},
+        _INTRODUCTION,
+        numbers=found,
+        question="Calibrated?",
+        verdicts={method: one.verdict for method, one in found.items()},
+        remarks=[line for one in found.values() for line in _remarks(one)],
+    )
+
+
+def _remarks(summary: CalibrationSummary) -> Iterator[str]:
+    for mixture, brier in summary.brier.items():
+        text = str(brier) if isinstance(brier, Undefined) else f"{brier.value:.5f} ± {brier.uncertainty:.5f}"
+        yield f"Brier score of all classes ({mixture}): {text}"
+    yield f"is it calibrated: {summary.verdict.level}: {summary.verdict.text}"
 
 
 def calibration_summary(
@@ -99,7 +121,7 @@ def calibration_summary(
     NtuplemlError
         For a method that the events do not have.
     """
-    scores = scores_of(events, method)
+    scores = events.scores_of(method)
     method = method or next(iter(events.scores))
     mixtures = _mixtures(events, {} if class_weights is None else class_weights, included=included)
     classes = {
@@ -148,27 +170,6 @@ def calibration_pictures(events: TestedEvents, summary: CalibrationSummary) -> l
             _tables(summary),
         )
     ]
-
-
-def calibration_files(preparation: Preparation, *, overwrite: bool = False) -> tuple[list[Path], CalibrationSummary]:
-    """Read the events, and write the picture of their calibration; see `write_step`."""
-    made: list[CalibrationSummary] = []
-
-    def make() -> list[Picture]:
-        events = tested_events(preparation)
-        made.append(calibration_summary(events, None, **class_weights_of(preparation)))
-        return calibration_pictures(events, made[0])
-
-    paths = write_step(preparation, calibration_names(preparation), make, overwrite=overwrite)
-    return paths, made[0]
-
-
-def class_weights_of(preparation: Preparation) -> dict[str, Any]:
-    """Arguments `class_weights` and `included` of `calibration_summary`."""
-    return {
-        "class_weights": preparation.training.class_weights_of(preparation.condition),
-        "included": bool(preparation.reading.factors),
-    }
 
 
 def _tables(summary: CalibrationSummary) -> tuple[Table, ...]:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ntupleml.atomic import all_or_none
+from ntupleml.artifacts import TMVA_JOB
+from ntupleml.atomic import all_or_none, replace_file
+from ntupleml.config import TestingConfig
 from ntupleml.folds import chosen_models, held_out_fold
-from ntupleml.metrics import Measurement, Performance, Undefined, performance
-from ntupleml.testing.comparison_files import comparison_stem, refuse_existing_comparison, write_comparison
+from ntupleml.metrics import BACKGROUND_EFFICIENCIES, Measurement, Performance, Undefined, performance
+from ntupleml.plots import FORMATS, figure_paths
+from ntupleml.plots.pictures import write_numbers
+from ntupleml.plots.roc import save_roc_curves
 from ntupleml.testing.methods import WantedMethods, trained_methods, wanted_methods
 from ntupleml.testing.preparation import prepare_wanted, tested_events
-from ntupleml.testing.training_sample import training_part
+from ntupleml.testing.steps import refuse_existing
+from ntupleml.testing.training_part import training_part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
-    from ntupleml.config import TestingConfig, TrainingConfig
+    from ntupleml.artifacts import TrainingRecord
+    from ntupleml.config import PlotConfig, TrainingConfig
+    from ntupleml.metrics import ClassPerformance
     from ntupleml.testing.preparation import Preparation
     from ntupleml.testing.tested_events import TestedEvents
 
@@ -25,6 +32,12 @@ log = logging.getLogger(__name__)
 
 #: In place of an engine, for models of other programs.
 EXTERNAL = "external"
+_AVERAGE = "average"
+_TMVA_ROW = "TMVA's own test part"
+_HEADER = ("Method", "Class", "AUC", *(f"Sig eff @B={level:.2f}" for level in BACKGROUND_EFFICIENCIES), "Separation")
+_ABSENT = "-"
+#: Where an efficiency steps back by more than this, the table says so.
+_VISIBLE_STEP = 1e-3
 
 
 class MethodResult(NamedTuple):
@@ -132,9 +145,11 @@ def compare_methods(
         If no method is trained, or one that is asked for is not, for results that exist already, and for everything
         wrong with fold, condition, models, fold files and their branches.
     """
-    stem = comparison_stem(training.output_path, fold, condition) if stem is None else stem
+    suffix = "" if condition is None else f"_{condition}"
+    default = Path(training.output_path) / f"fold{fold}_methods_comparison{suffix}"
+    stem = default if stem is None else Path(stem)
     models = chosen_models(fold, training.num_folds, str(training_path))
-    refuse_existing_comparison(stem, overwrite=overwrite)
+    refuse_existing(figure_paths(stem, ["txt", "yaml", *FORMATS]), overwrite=overwrite)
     preparation = prepare_wanted(
         training,
         testing,
@@ -149,7 +164,7 @@ def compare_methods(
     )
     comparison = comparison_of_methods(preparation, tested_events(preparation), factory=factory)
     with all_or_none():
-        return write_comparison(comparison, stem, testing.plot, overwrite=overwrite)
+        return _write(comparison, stem, testing.plot, overwrite=overwrite)
 
 
 def _wanted(
@@ -216,3 +231,188 @@ def _area(result: Performance) -> float:
 
 def _short(area: Measurement | Undefined) -> str:
     return f"{area.value:.4f} ± {area.uncertainty:.4f}" if isinstance(area, Measurement) else str(area)
+
+
+def _write(comparison: Comparison, stem: Path, plot: PlotConfig, *, overwrite: bool) -> list[Path]:
+    """Write a comparison as .txt, .yaml, .png and .pdf."""
+    text_path, yaml_path = figure_paths(stem, ["txt", "yaml"])
+    with replace_file(text_path, overwrite=overwrite) as temporary:
+        temporary.write_text(comparison_table(comparison), encoding="utf-8")
+    write_numbers(comparison_content(comparison), yaml_path, overwrite=overwrite)
+    # Of two classes, whose scores add up to 1, one curve says all.
+    shown = comparison.classes[:1] if len(comparison.classes) == 2 else comparison.classes
+    results = {
+        class_name: {name: result.test.classes[class_name] for name, result in comparison.results.items()}
+        for class_name in shown
+    }
+    curves = {name: {method: one.points for method, one in by_method.items()} for name, by_method in results.items()}
+    areas = {name: {method: one.auc for method, one in by_method.items()} for name, by_method in results.items()}
+    return [text_path, yaml_path, *save_roc_curves(curves, areas, stem, plot, overwrite=overwrite)]
+
+
+def comparison_content(comparison: Comparison) -> dict[str, Any]:
+    """All numbers of a comparison as plain values."""
+    return {
+        "models": comparison.models,
+        "held_out_folds": comparison.folds,
+        "class_weights": comparison.class_weights,
+        **({"sampled": comparison.sampled} if comparison.sampled else {}),
+        "methods": {
+            name: {
+                "engine": result.engine,
+                "test": result.test.to_dict(),
+                "training": str(result.training)
+                if isinstance(result.training, Undefined)
+                else result.training.to_dict(),
+            }
+            for name, result in comparison.results.items()
+        },
+        "left_out": comparison.left_out,
+        **({"tmva_test_part_auc": comparison.factory} if comparison.factory else {}),
+    }
+
+
+def comparison_table(comparison: Comparison) -> str:
+    """A comparison as text: a row per method and class, the best method first, as TMVA's factory prints it."""
+    rows: list[tuple[str, ...]] = [_HEADER]
+    blocks = [1]
+    for name, result in comparison.results.items():
+        rows += _rows(name, result, comparison)
+        blocks.append(len(rows))
+    lines = _aligned(rows, blocks)
+    folds = ", ".join(
+        f"fold {fold} by model {model}" for model, fold in zip(comparison.models, comparison.folds, strict=True)
+    )
+    weights = "event weights times class weights" if comparison.class_weights else "event weights"
+    head = [
+        f"Events that the models never saw: {folds}; {weights}.",
+        "Each class against the rest, by its score. In parentheses the same for the events that the models were",
+        "fitted on: where these are much better, the method is overtrained. The classes count in the average by their",
+        "sums of weights.",
+        "",
+    ]
+    return "\n".join([*head, *lines, *_notes(comparison)]) + "\n"
+
+
+def _rows(name: str, result: MethodResult, comparison: Comparison) -> list[tuple[str, ...]]:
+    rows = []
+    for class_name in comparison.classes:
+        test = result.test.classes[class_name]
+        fitted = None if isinstance(result.training, Undefined) else result.training.classes[class_name]
+        rows.append(
+            (
+                name,
+                class_name,
+                _pair(test.auc, fitted and fitted.auc, 4),
+                *(
+                    _pair(test.efficiencies[level], fitted and fitted.efficiencies[level], 3)
+                    for level in BACKGROUND_EFFICIENCIES
+                ),
+                _pair(test.separation, fitted and fitted.separation, 3),
+            )
+        )
+        area = comparison.factory.get(name, {}).get(class_name)
+        if area is not None:
+            rows.append((name, f"{class_name}, {_TMVA_ROW}", f"{area:.4f}", *[_ABSENT] * (len(_HEADER) - 3)))
+    fitted_average = None if isinstance(result.training, Undefined) else result.training.average_auc
+    rows.append((name, _AVERAGE, _pair(result.test.average_auc, fitted_average, 4), *[_ABSENT] * (len(_HEADER) - 3)))
+    return rows
+
+
+def _pair(test: Measurement | Undefined, fitted: Measurement | Undefined | None, decimals: int) -> str:
+    """E.g. `0.812 ± 0.004 (0.830)`."""
+    if isinstance(test, Undefined):
+        text = "undefined"
+    else:
+        text = f"{test.value:.{decimals}f} ± {test.uncertainty:.{decimals}f}"
+    if isinstance(fitted, Measurement):
+        return f"{text} ({fitted.value:.{decimals}f})"
+    return f"{text} ({_ABSENT})"
+
+
+def _aligned(rows: list[tuple[str, ...]], blocks: list[int]) -> list[str]:
+    """Lines of one width, with rules between the methods."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    result = [rule]
+    for first, last in zip([0, *blocks], [*blocks, len(lines)], strict=True):
+        if last > first:
+            result += [*lines[first:last], rule]
+    return result
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    """What the table cannot say: undefined numbers, steps back, methods that are left out."""
+    notes = []
+    for name, result in comparison.results.items():
+        notes += _undefined(name, "held-out events", result.test)
+        if isinstance(result.training, Undefined):
+            notes.append(f"{name}: no numbers in parentheses: {result.training.reason}")
+        else:
+            notes += _undefined(name, "training part", result.training)
+        if result.engine == "tmva":
+            notes.append(f"{name}: in parentheses all events of the models' folds, some of which TMVA kept to test")
+        step = max(one.step_back for one in result.test.classes.values())
+        if step > _VISIBLE_STEP:
+            notes.append(
+                f"{name}: negative weights make an efficiency step back by up to {step:.3f} as the cut is loosened; "
+                "the tightest cut of an efficiency counts"
+            )
+    if comparison.sampled:
+        shares = ", ".join(f"{share:.3g} of '{name}'" for name, share in comparison.sampled.items())
+        notes.append(f"a random sample of the events, weighted up: {shares}; --max-events takes more")
+    notes += [f"{name}: left out: {reason}" for name, reason in comparison.left_out.items()]
+    return ["", *notes] if notes else []
+
+
+def _undefined(name: str, events: str, result: Performance) -> list[str]:
+    notes = []
+    for class_name, one in result.classes.items():
+        reasons = dict.fromkeys(value.reason for value in _numbers(one) if isinstance(value, Undefined))
+        notes += [f"{name}: class '{class_name}', {events}: undefined: {reason}" for reason in reasons]
+    return notes
+
+
+def _numbers(one: ClassPerformance) -> list[Measurement | Undefined]:
+    return [one.auc, *one.efficiencies.values(), one.separation]
+
+
+def compare_trained_methods(config: TrainingConfig, records: Sequence[TrainingRecord], where: str) -> list[Path]:
+    """Compare the methods of each fold that were trained together, on the events that they never saw.
+
+    Nothing is written for a fold with a single method. Earlier comparisons are replaced, as their methods were.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    records : sequence of TrainingRecord
+        As the training returned them; with those of TMVA itself, its own areas go into the table.
+    where : str
+        Path of the config, for messages.
+
+    Returns
+    -------
+    list of Path
+        ``fold{f}_training/TMVAMulticlass_comparison.txt`` and the like.
+    """
+    written: list[Path] = []
+    for fold in sorted({record.fold for record in records}):
+        trained = [record for record in records if record.fold == fold]
+        if len(trained) > 1:
+            areas = {record.method: record.network.get("roc_integrals", {}) for record in trained}
+            factory = {method: found for method, found in areas.items() if found}
+            written += compare_methods(
+                config,
+                TestingConfig(plot=config.plot),
+                str(fold),
+                methods=[record.method for record in trained],
+                class_weights=bool(factory),  # the numbers of TMVA's factory have them
+                factory=factory,
+                stem=Path(config.output_path) / f"fold{fold}_training" / f"{TMVA_JOB}_comparison",
+                training_path=where,
+                overwrite=True,
+            )
+    if written:
+        log.info("written: %s", ", ".join(map(str, written)))
+    return written

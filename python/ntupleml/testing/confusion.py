@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.datasets.fold_trees import open_class_tree
 from ntupleml.metrics import (
     Measurement,
     Undefined,
@@ -21,21 +21,18 @@ from ntupleml.metrics import (
     sums_of_weights,
     with_class_weights,
 )
-from ntupleml.ntuples import columns_to_matrix, required_branches
-from ntupleml.plots.pictures import Picture, Table
-from ntupleml.testing.events import require_finite, require_scores, require_weight
+from ntupleml.plots.confusion import FILE_PARAMETERS, draw_confusion_matrix
+from ntupleml.plots.pictures import PARAMETERS, Picture, Table
+from ntupleml.testing.steps import Answer, Group
+from ntupleml.testing.tested_events import scored_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
-    from ntupleml.config import PlotConfig
     from ntupleml.metrics import ConfusionMatrix, Matrix
-    from ntupleml.testing.events import HeldOutSample
-    from ntupleml.testing.sources import ScoreSource
-    from ntupleml.testing.tested_events import Reading, TestedEvents
+    from ntupleml.testing.material import Material
+    from ntupleml.testing.preparation import Preparation
+    from ntupleml.testing.tested_events import TestedEvents
 
 log = logging.getLogger(__name__)
 
@@ -85,52 +82,66 @@ REPRESENTATIONS = {
 }
 
 
-def confusion_of_model(sample: HeldOutSample, source: ScoreSource, reading: Reading) -> ConfusionMatrix:
-    """Confusion matrix of a model on all events that it never saw; memory does not grow with their number.
+#: Shown of every method on a page; the first method has the others, too.
+_MAIN = ("standard", "efficiency2", "purity2")
+_INTRODUCTION = (
+    "An event is predicted to be of the class with the largest score. Efficiencies are shares of a true class, "
+    "purities of what is predicted to be a class."
+)
 
-    Parameters
-    ----------
-    sample : HeldOutSample
-    source : ScoreSource
-        Scores of the model.
-    reading : Reading
-        Its class weights do not count here.
+
+def confusion_matrices(material: Material) -> Answer:
+    """The ten matrices of every method.
+
+    On a page they are of the events in memory. Else they are of all events, however many there are.
+    """
+    material.announce(f"confusion_{name}" for name in REPRESENTATIONS)
+    class_weights, included = material.class_weights
+    factors = [class_weights.get(name, 1.0) for name in material.classes]
+    found: dict[str, ConfusionMatrix] = {}
+    groups = []
+    for number, method in enumerate(material.methods if material.for_page else material.preparation.methods):
+        if material.for_page:
+            found[method] = confusion_of_events(material.events, method, class_weights if included else {})
+        else:
+            found[method] = confusion_of_all(material.preparation, method)
+        pictures = confusion_pictures(found[method], material.classes, factors, as_files=not material.for_page)
+        if not material.for_page:
+            groups.append(Group(method, (), (), tuple(pictures), method))
+            _warn_of_undefined(represent(found[method], factors), material.classes, material.preparation.fold)
+            continue
+        if all(factor == 1 for factor in factors):  # those with class weights would be the same
+            pictures = [picture for picture in pictures if "_cw" not in picture.name]
+        main = tuple(one for one in pictures if one.name.removeprefix("confusion_") in _MAIN)
+        groups.append(Group(method, (), (), main, method, is_open=number == 0))
+        if number == 0:
+            others = tuple(one for one in pictures if one not in main)
+            groups.append(Group(f"{method}: other forms", (), (), others, method, is_open=False))
+    return Answer(_INTRODUCTION, tuple(groups), numbers=found)
+
+
+def confusion_of_all(preparation: Preparation, method: str) -> ConfusionMatrix:
+    """Confusion matrix of a method on all events that its models never saw; memory does not grow with their number.
+
+    Class weights do not count.
 
     Raises
     ------
     NtuplemlError
-        For a missing file, tree or branch (with the nearest names), a file that the model was trained on, inputs,
-        scores or weights that are NaN or infinite.
+        As `read_tested_events`.
     """
-    total = _no_events(len(reading.classes))
-    for index, name in enumerate(reading.classes):
-        for scores, weights in _scored_chunks(sample, name, source, reading):
-            true = np.full(len(weights), index)
-            total += confusion_matrix(true, predicted_class(scores), weights, len(reading.classes))
-    log.info("model %d: tested on %d events of %s", sample.model, total.entries.sum(), sample.path)
+    size = len(preparation.reading.classes)
+    nothing = np.zeros(0, dtype=np.int64)
+    total = confusion_matrix(nothing, nothing, nothing, size)
+    reading = replace(preparation.reading, factors={})
+    for sample in preparation.samples:
+        source = next(one for one in preparation.sources[sample.model] if one.method == method)
+        before = total.entries.sum()
+        for part in scored_parts(sample, [source], reading):
+            true = np.full(len(part.weights), part.class_index)
+            total += confusion_matrix(true, predicted_class(part.scores[method]), part.weights, size)
+        log.info("model %d: tested on %d events of %s", sample.model, total.entries.sum() - before, sample.path)
     return total
-
-
-def _scored_chunks(
-    sample: HeldOutSample, name: str, source: ScoreSource, reading: Reading
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
-    """Scores and weights of the events of one class, a bounded number at a time."""
-    with open_class_tree(sample.path, name, sample.where) as ntuple:
-        where = f"{sample.path}: tree '{name}'"
-        source.require_unseen(ntuple)
-        branches = [*required_branches(reading.variables, ntuple.branches, where), *source.branches(ntuple)]
-        if reading.weight_branch is not None:
-            require_weight(ntuple, reading.weight_branch, reading.weight_key)
-            branches.append(reading.weight_branch)
-        for chunk in ntuple.chunks(list(dict.fromkeys(branches)), reading.entries_per_chunk):
-            matrix = columns_to_matrix(chunk.columns, reading.variables, where=where)
-            scores = source.score(chunk.columns, matrix, where)
-            require_scores(scores, "the scores", chunk, where)
-            weights = np.ones(len(scores))
-            if reading.weight_branch is not None:
-                weights = np.asarray(chunk.columns[reading.weight_branch], dtype=np.float64)
-                require_finite(weights, f"the weights in branch '{reading.weight_branch}'", chunk, where)
-            yield scores, weights
 
 
 def confusion_of_events(
@@ -150,11 +161,6 @@ def confusion_of_events(
     return with_class_weights(total, [1 / ((factors or {}).get(name, 1.0) or 1.0) for name in events.classes])
 
 
-def _no_events(size: int) -> ConfusionMatrix:
-    empty = np.zeros(0, dtype=np.int64)
-    return confusion_matrix(empty, empty, empty, size)
-
-
 def represent(total: ConfusionMatrix, class_weights: Sequence[float]) -> dict[str, Matrix]:
     """The ten matrices by their names.
 
@@ -172,9 +178,10 @@ def confusion_pictures(
     total: ConfusionMatrix,
     classes: Sequence[str],
     class_weights: Sequence[float],
-    names: Collection[str] = tuple(REPRESENTATIONS),
+    *,
+    as_files: bool = False,
 ) -> list[Picture]:
-    """Pictures of the ten matrices, or of some of them, named ``confusion_standard`` and so on.
+    """Pictures of the ten matrices, named ``confusion_standard`` and so on.
 
     Parameters
     ----------
@@ -182,13 +189,11 @@ def confusion_pictures(
     classes : sequence of str
     class_weights : sequence of float
         Weight of each class in the training.
-    names : collection of str
-        Those of `REPRESENTATIONS` that are wanted; efficiencies are the same with class weights and without.
+    as_files : bool, default: False
+        In the experiments' own size of text, as htt-ml's files.
     """
     pictures = []
     for name, matrix in represent(total, class_weights).items():
-        if name not in names:
-            continue
         way = REPRESENTATIONS[name]
         weights = ", events with class weights" if way.class_weights else ""
         rows = tuple((true, *row) for true, row in zip(classes, matrix, strict=True))
@@ -197,18 +202,13 @@ def confusion_pictures(
                 f"confusion_{name}",
                 "Confusion matrix, true class along x, class of the largest score along y: "
                 f"{way.explanation}{weights}, ± one standard deviation.",
-                partial(_draw, matrix, tuple(classes), way.label),
+                partial(draw_confusion_matrix, matrix, tuple(classes), way.label),
                 matrix_content(matrix, classes),
                 (Table(("True class", *(f"predicted {one}" for one in classes)), rows),),
+                FILE_PARAMETERS if as_files else PARAMETERS,
             )
         )
     return pictures
-
-
-def _draw(matrix: Matrix, classes: Sequence[str], label: str, config: PlotConfig) -> Figure:
-    from ntupleml.plots.confusion import draw_confusion_matrix
-
-    return draw_confusion_matrix(matrix, classes, label, config)
 
 
 def matrix_content(matrix: Matrix, classes: Sequence[str]) -> dict[str, Any]:
@@ -246,8 +246,9 @@ def _nested(matrix: Matrix, classes: Sequence[str], number: Callable[[Measuremen
     }
 
 
-def warn_of_undefined(matrices: Mapping[str, Matrix], classes: Sequence[str], tested: str) -> None:
+def _warn_of_undefined(matrices: Mapping[str, Matrix], classes: Sequence[str], fold: str) -> None:
     """Log one warning that names what is undefined, and why, if anything is."""
+    tested = "all models" if fold == "all" else f"model {fold}"
     names_by_reason: dict[str, dict[str, None]] = {}
     for name, matrix in matrices.items():
         for true, row in zip(classes, matrix, strict=True):

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.metrics.measurement import Measurement
+from ntupleml.metrics.measurement import Measurement, Undefined
 from ntupleml.metrics.permutation import PermutationImportance, permutation_importance
 from ntupleml.plots.permutation import draw_permutation_importance
 from ntupleml.plots.pictures import Picture, Table
 from ntupleml.testing.method_inputs import inputs_of_method, read_with_inputs, variable_groups
-from ntupleml.testing.steps import write_step
+from ntupleml.testing.steps import Answer, Group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from ntupleml.testing.material import Material
     from ntupleml.testing.method_inputs import MethodInputs
     from ntupleml.testing.preparation import Preparation
     from ntupleml.testing.tested_events import TestedEvents
@@ -33,81 +32,53 @@ log = logging.getLogger(__name__)
 MOST_EVENTS, REPEATS = 100_000, 5
 
 
-def permutation_names(_preparation: Preparation) -> list[str]:
-    """Names of the pictures that `permutation_pictures` makes."""
-    return ["permutation_importance"]
-
-
-def permutation_files(
-    preparation: Preparation,
-    *,
-    repeats: int = REPEATS,
-    groups: Sequence[str] = (),
-    max_events: int | None = None,
-    overwrite: bool = False,
-) -> tuple[list[Path], PermutationImportance]:
-    """Read the events, and write the permutation importance of the method's inputs.
+def permutation_importances(material: Material, *, repeats: int = REPEATS, group: Sequence[str] = ()) -> Answer:
+    """Permutation importance of the inputs of every method, in at most 100,000 events unless more are asked for.
 
     Parameters
     ----------
-    preparation : Preparation
-        With one method.
+    material : Material
     repeats : int, default: 5
         How often each variable is shuffled.
-    groups : sequence of str
+    group : sequence of str
         Variables that are shuffled together: `NAME=A,B`.
-    max_events : int, optional
-        By default at most 100,000, and never more than the preparation says.
-    overwrite : bool, default: False
-
-    Returns
-    -------
-    list of Path, PermutationImportance
-        The files written, and the numbers.
-
-    Raises
-    ------
-    NtuplemlError
-        For unknown variables, and everything wrong with files and events.
     """
-    most = min(preparation.reading.max_events, max_events or MOST_EVENTS)
-    preparation = replace(preparation, reading=replace(preparation.reading, max_events=most))
-    results: list[PermutationImportance] = []
+    material.announce(["permutation_importance"])
+    asked = None if material.for_page else material.preparation.asked_events
+    material = material.at_most(asked or MOST_EVENTS)
+    results: dict[str, PermutationImportance | Undefined] = {}
+    groups = []
+    for method in material.methods if material.for_page else material.preparation.methods:
+        title = f"{method}: permutation importance"
+        made = material.tried(partial(_of_method, material, method, repeats, group), title)
+        if isinstance(made, Undefined):
+            groups.append(Group(title, (f"Not made: {made.reason}",)))
+            results[method] = made
+            continue
+        results[method], picture = made
+        groups.append(Group(title, (), (), (picture,), method))
+    remarks = tuple(
+        f"decrease of the average AUC: {most_important(one)}"
+        for one in results.values()
+        if not isinstance(one, Undefined)
+    )
+    return Answer("", tuple(groups), numbers=results, remarks=remarks)
 
-    def make() -> list[Picture]:
+
+def _of_method(
+    material: Material, method: str, repeats: int, groups: Sequence[str]
+) -> tuple[PermutationImportance, Picture]:
+    preparation = material.preparation
+    if material.for_page:
+        events, inputs = material.events, inputs_of_method(material.events, preparation, method)
+    else:
         events, inputs = read_with_inputs(preparation)
-        results.append(importance_of_inputs(events, inputs, preparation, repeats=repeats, groups=groups))
-        return [_picture(results[0], events, inputs, preparation, groups)]
-
-    return write_step(preparation, permutation_names(preparation), make, overwrite=overwrite), results[0]
-
-
-def permutation_pictures(
-    events: TestedEvents, preparation: Preparation, method: str, *, repeats: int = REPEATS, groups: Sequence[str] = ()
-) -> list[Picture]:
-    """Permutation importance of one method's inputs for events that were read.
-
-    Parameters
-    ----------
-    events : TestedEvents
-    preparation : Preparation
-        That they were read with.
-    method : str
-    repeats, groups
-        As for `permutation_files`.
-
-    Raises
-    ------
-    NtuplemlError
-        For an external model whose inputs are not among the variables of the events, and for unknown variables.
-    """
-    inputs = inputs_of_method(events, preparation, method)
     if inputs is None:
         raise NtuplemlError(
             f"{method}: takes other inputs than the training config; testing/permutation_importance.py reads them"
         )
     result = importance_of_inputs(events, inputs, preparation, repeats=repeats, groups=groups)
-    return [_picture(result, events, inputs, preparation, groups)]
+    return result, importance_picture(result, events, inputs, preparation, groups)
 
 
 def importance_of_inputs(
@@ -152,13 +123,14 @@ def _strata(inputs: MethodInputs, unit: Sequence[str]) -> NDArray[np.int64]:
     return np.asarray(strata, dtype=np.int64).ravel()
 
 
-def _picture(
+def importance_picture(
     result: PermutationImportance,
     events: TestedEvents,
     inputs: MethodInputs,
     preparation: Preparation,
     groups: Sequence[str],
 ) -> Picture:
+    """The ranking as a picture."""
     numbers: dict[str, Any] = {
         "method": inputs.method,
         "models": list(preparation.models),

@@ -57,6 +57,8 @@ class Preparation:
         Methods of the config that cannot be tested, and why.
     tolerant : bool
         Whether a method that cannot score the events is left out, in place of raising its error.
+    asked_events : int or None
+        Largest number of events, where the user gave it beside the configs.
     """
 
     training: TrainingConfig
@@ -73,6 +75,7 @@ class Preparation:
     reading: Reading
     left_out: dict[str, str] = field(default_factory=dict)
     tolerant: bool = False
+    asked_events: int | None = None
 
     @property
     def method(self) -> str:
@@ -134,6 +137,8 @@ def prepare(
     testing = load_config(testing_path, TestingConfig)
     _warn_of_other_classes(training, testing, str(testing_path))
     models = chosen_models(fold, training.num_folds, str(training_path))
+    for model in models:  # so that a condition that is not there is the first thing to be said
+        held_out_sample(training, model, condition, str(training_path))
     wanted = wanted_methods(
         training, testing, models, methods, str(training_path), str(testing_path), all_methods=all_methods
     )
@@ -207,6 +212,7 @@ def prepare_wanted(
         ),
         loaded.left_out,
         tolerant,
+        max_events,
     )
 
 

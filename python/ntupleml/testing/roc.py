@@ -2,68 +2,58 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ntupleml.metrics import Measurement, Undefined, as_plain
-from ntupleml.metrics.class_rocs import SIGNAL_EFFICIENCIES, ClassRocs, class_rocs, plain_roc
+from ntupleml.metrics.class_rocs import SIGNAL_EFFICIENCIES, ClassRocs, plain_roc
 from ntupleml.plots.pictures import Picture, Table, together
-from ntupleml.testing.preparation import tested_events
-from ntupleml.testing.steps import write_step
+from ntupleml.plots.roc import draw_all_class_rocs, draw_all_pair_rocs, draw_class_roc, draw_pair_rocs
+from ntupleml.testing.material import POOLED
+from ntupleml.testing.steps import Answer, Group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
-    from matplotlib.figure import Figure
-
-    from ntupleml.config import PlotConfig
     from ntupleml.metrics.class_rocs import RocSummary
     from ntupleml.plots.pictures import Cell
-    from ntupleml.testing.preparation import Preparation
+    from ntupleml.testing.material import Material
     from ntupleml.testing.tested_events import TestedEvents
-
-log = logging.getLogger(__name__)
 
 _NUMBERS = ("AUC", *(f"1/ε_B at ε_S = {level:g}" for level in SIGNAL_EFFICIENCIES))
 
 
-def roc_names(preparation: Preparation) -> list[str]:
-    """Names of the pictures that `roc_pictures` makes."""
-    return _names(preparation.reading.classes)
+_INTRODUCTION = "Events that the models never saw, by the score of the class. Higher curves are better."
 
 
-def _names(classes: Sequence[str]) -> list[str]:
+def roc_curves(material: Material) -> Answer:
+    """Of all methods together: each class against the rest and, of three or more, against each other class."""
+    classes = material.classes
     # Of two classes, the curve of the second says what that of the first says.
-    if len(classes) == 2:
-        return [f"roc_{classes[0]}"]
-    return [f"roc_{name}" for name in classes] + [f"roc_pairs_{name}" for name in classes]
+    pairs = [] if len(classes) == 2 else [f"roc_pairs_{name}" for name in classes]
+    material.announce([*(f"roc_{name}" for name in _shown(classes)), *pairs])
+    methods = material.methods if material.for_page else list(material.events.scores)
+    rocs = {method: material.rocs[method][POOLED] for method in methods}
+    pictures = roc_pictures(material.events, rocs, in_panels=material.for_page)
+    rest = tuple(pictures[: len(pictures) - (1 if material.for_page else len(pairs))] if pairs else pictures)
+    groups = [Group("Each class against the rest", (), (), rest)]
+    if pairs:
+        groups.append(Group("Each class against each other class", (), (), tuple(pictures[len(rest) :])))
+    remarks = tuple(f"{method}: AUC {_area_text(one.average_auc)}" for method, one in rocs.items())
+    return Answer(_INTRODUCTION, tuple(groups), numbers=rocs, remarks=remarks)
 
 
-def rocs_of_methods(events: TestedEvents) -> dict[str, ClassRocs]:
-    """All ROC curves of all methods, with the areas that a summary wants.
-
-    Parameters
-    ----------
-    events : TestedEvents
-    """
-    return {
-        method: class_rocs(scores, events.truth, events.weights, events.classes)
-        for method, scores in events.scores.items()
-    }
+def _shown(classes: Sequence[str]) -> Sequence[str]:
+    return classes[:1] if len(classes) == 2 else classes
 
 
-def roc_pictures(
-    events: TestedEvents, rocs: Mapping[str, ClassRocs] | None = None, *, in_panels: bool = False
-) -> list[Picture]:
-    """Pictures of the ROC curves, of all methods together.
+def roc_pictures(events: TestedEvents, found: Mapping[str, ClassRocs], *, in_panels: bool = False) -> list[Picture]:
+    """Pictures of ROC curves by method.
 
     Parameters
     ----------
     events : TestedEvents
-    rocs : mapping of str to ClassRocs, optional
-        Those of `rocs_of_methods`, where they are there already.
+    found : mapping of str to ClassRocs
     in_panels : bool, default: False
         Of three or more classes make one picture, ``roc_classes``, of all classes against the rest, and one,
         ``roc_pairs``, of all pairs.
@@ -74,7 +64,6 @@ def roc_pictures(
         Of two classes ``roc_{first class}``; of more ``roc_{class}``, each class against the rest, and
         ``roc_pairs_{class}``, each class against each other class.
     """
-    found = rocs_of_methods(events) if rocs is None else rocs
     classes = events.classes
     rest = _against_rest(classes, found)
     pictures = {name: _rest_picture(name, results, found, classes) for name, results in rest.items()}
@@ -97,7 +86,7 @@ def roc_pictures(
             "ROC curves of each class against the rest by its score: background rejection 1 − ε_B and rejection factor "
             f"1/ε_B against signal efficiency. Bands: one standard deviation.{_remarks(rest)}",
             pictures,
-            partial(_draw_all, rest, "classes"),
+            partial(draw_all_class_rocs, rest),
             "Class",
         ),
         together(
@@ -105,7 +94,7 @@ def roc_pictures(
             "ROC curves of each class against each other class by the score of the first: events of these two classes "
             "only. Bands: one standard deviation.",
             of_pairs,
-            partial(_draw_all, pairs, "pairs"),
+            partial(draw_all_pair_rocs, pairs),
             "Class",
         ),
     ]
@@ -118,7 +107,7 @@ def roc_overview(events: TestedEvents, rocs: Mapping[str, ClassRocs]) -> Picture
         "roc_curves",
         "ROC curves of each class against the rest by its score: background rejection 1 − ε_B against signal "
         f"efficiency. Bands: one standard deviation.{_remarks(rest)}",
-        partial(_draw_all, rest, "overview"),
+        partial(draw_all_class_rocs, rest, overview=True),
         {"average_auc": {method: as_plain(one.average_auc) for method, one in rocs.items()}},
     )
 
@@ -127,33 +116,7 @@ def _against_rest(
     classes: Sequence[str], rocs: Mapping[str, ClassRocs]
 ) -> dict[str, dict[str, RocSummary | Undefined]]:
     """Curves by class and method; of two classes those of the first."""
-    return {
-        name: {method: one.against_rest[name] for method, one in rocs.items()}
-        for name in (classes[:1] if len(classes) == 2 else classes)
-    }
-
-
-def _draw_all(results: Any, what: str, config: PlotConfig) -> Figure:
-    from ntupleml.plots.roc import draw_all_class_rocs, draw_all_pair_rocs
-
-    if what == "pairs":
-        return draw_all_pair_rocs(results, config)
-    return draw_all_class_rocs(results, config, overview=what == "overview")
-
-
-def roc_files(preparation: Preparation, *, overwrite: bool = False) -> list[Path]:
-    """Read the events, and write the ROC curves as pictures with their numbers.
-
-    Parameters and errors are those of `tested_events` and `write_step`. The files written are returned.
-    """
-
-    def pictures() -> list[Picture]:
-        rocs = rocs_of_methods(events := tested_events(preparation))
-        for method, one in rocs.items():
-            log.info("%s: AUC %s", method, _area_text(one.average_auc))
-        return roc_pictures(events, rocs)
-
-    return write_step(preparation, roc_names(preparation), pictures, overwrite=overwrite)
+    return {name: {method: one.against_rest[name] for method, one in rocs.items()} for name in _shown(classes)}
 
 
 def _rest_picture(
@@ -171,7 +134,7 @@ def _rest_picture(
         f"ROC curves of '{signal}' against {rest if len(classes) > 2 else repr(rest)} by its score: background "
         f"rejection 1 − ε_B and rejection factor 1/ε_B against signal efficiency. Bands: one standard deviation."
         f"{_remarks({signal: results})}",
-        partial(_draw_rest, signal, results, classes),
+        partial(draw_class_roc, signal, results, classes),
         {
             "signal": signal,
             "background": [name for name in classes if name != signal],
@@ -190,7 +153,7 @@ def _pairs_picture(
         f"roc_pairs_{signal}",
         f"ROC curves of '{signal}' against each other class by the score of '{signal}': events of these two classes "
         f"only. Bands: one standard deviation.",
-        partial(_draw_pairs, signal, others, classes),
+        partial(draw_pair_rocs, signal, others, classes),
         {
             "signal": signal,
             "against": {
@@ -199,25 +162,6 @@ def _pairs_picture(
         },
         (Table(("Against", "Method", *_NUMBERS), rows),),
     )
-
-
-def _draw_rest(
-    signal: str, results: Mapping[str, RocSummary | Undefined], classes: Sequence[str], config: PlotConfig
-) -> Figure:
-    from ntupleml.plots.roc import draw_class_roc
-
-    return draw_class_roc(signal, results, classes, config)
-
-
-def _draw_pairs(
-    signal: str,
-    others: Mapping[str, Mapping[str, RocSummary | Undefined]],
-    classes: Sequence[str],
-    config: PlotConfig,
-) -> Figure:
-    from ntupleml.plots.roc import draw_pair_rocs
-
-    return draw_pair_rocs(signal, others, classes, config)
 
 
 def _cells(result: RocSummary | Undefined) -> list[Cell]:

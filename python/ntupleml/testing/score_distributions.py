@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ntupleml.metrics import Undefined, histogram
-from ntupleml.metrics.overtraining import Overtraining, ScoredSample, no_overtraining
+from ntupleml.metrics.overtraining import ALLOWED_AUC, Overtraining, ScoredSample, no_overtraining
 from ntupleml.metrics.overtraining import overtraining as compare_samples
-from ntupleml.metrics.overtraining_verdict import ALLOWED_AUC
 from ntupleml.metrics.score_distributions import density, score_edges, score_stack, sum_of_weights
 from ntupleml.metrics.two_samples import TwoSampleTest
 from ntupleml.plots.pictures import Picture, Table, together
 from ntupleml.plots.score_distributions import ScoreSamples, draw_all_score_distributions, draw_all_score_stacks
-from ntupleml.testing.preparation import recorded_data, tested_events
-from ntupleml.testing.steps import write_step
-from ntupleml.testing.training_sample import training_part
+from ntupleml.testing.steps import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -30,15 +25,44 @@ if TYPE_CHECKING:
     from ntupleml.metrics.overtraining import ClassOvertraining
     from ntupleml.metrics.score_distributions import Density, ScoreStack
     from ntupleml.plots.pictures import Cell
-    from ntupleml.testing.preparation import Preparation
+    from ntupleml.testing.material import Material
     from ntupleml.testing.tested_events import TestedEvents
 
-log = logging.getLogger(__name__)
+
+_INTRODUCTION = (
+    "Where the distributions of the events that a model was fitted on and of those that it never saw differ by more "
+    "than chance, it has learnt its training events by heart."
+)
 
 
-def score_distribution_names(preparation: Preparation) -> list[str]:
-    """Names of the pictures of `score_distribution_pictures`."""
-    return [f"{kind}_{name}" for name in preparation.training.classes for kind in ("scores", "stack")]
+def score_distributions(material: Material) -> Answer:
+    """Distributions of the scores of every method, and whether it is overtrained."""
+    material.announce(f"{kind}_{name}" for name in material.classes for kind in ("scores", "stack"))
+    allowed = material.testing.overtraining.auc_difference
+    results, pictures = {}, {}
+    for method in material.methods if material.for_page else list(material.events.scores):
+        part, areas = material.training_part(method), material.areas(method) if material.for_page else None
+        results[method] = overtraining(material.events, part, method, areas, allowed=allowed)
+        pictures[method] = score_distribution_pictures(
+            material.events, part, _data(material, method), method, results[method], in_panels=material.for_page
+        )
+    return Answer.by_method(
+        pictures,
+        _INTRODUCTION,
+        numbers=results,
+        question="Overtrained?",
+        verdicts={method: one.verdict for method, one in results.items()},
+        only_first_open=True,
+        remarks=[f"{method}: {one.verdict.text}" for method, one in results.items()],
+    )
+
+
+def _data(material: Material, method: str) -> TestedEvents | Undefined:
+    """Recorded data, where they have scores of this method."""
+    data = material.data
+    if isinstance(data, Undefined) or method in data.scores:
+        return data
+    return Undefined(data.left_out.get(method, "no scores"))
 
 
 def overtraining(
@@ -127,37 +151,6 @@ def _of_each(pictures: Mapping[str, Picture]) -> str:
     return first.caption.replace(f"score of '{name}'", "score of each class").replace(
         f"Score of '{name}'", "Score of each class"
     )
-
-
-def score_distribution_files(preparation: Preparation, *, overwrite: bool = False) -> list[Path]:
-    """Read and score the events of one method, and write the distributions of its scores.
-
-    Parameters
-    ----------
-    preparation : Preparation
-        Of one method.
-    overwrite : bool, default: False
-        Whether existing files may be replaced.
-
-    Returns
-    -------
-    list of Path
-        The files written.
-
-    Raises
-    ------
-    NtuplemlError
-        For existing files, and everything wrong with fold files and their branches.
-    """
-    (method,) = preparation.methods
-
-    def make() -> list[Picture]:
-        test, training = tested_events(preparation), training_part(preparation, method)
-        result = overtraining(test, training, method, allowed=preparation.testing.overtraining.auc_difference)
-        log.info("%s: %s", method, result.verdict.text)
-        return score_distribution_pictures(test, training, recorded_data(preparation), method, result)
-
-    return write_step(preparation, score_distribution_names(preparation), make, overwrite=overwrite)
 
 
 def _sample(events: TestedEvents, method: str) -> ScoredSample:

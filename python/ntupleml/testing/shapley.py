@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +12,14 @@ from ntupleml.metrics.shapley import ShapleyImportance, shapley_importance, shap
 from ntupleml.plots.pictures import Picture, Table
 from ntupleml.plots.shapley import draw_shapley_importance
 from ntupleml.testing.method_inputs import read_with_inputs
-from ntupleml.testing.steps import write_step
+from ntupleml.testing.steps import Answer, Group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from ntupleml.testing.material import Material
     from ntupleml.testing.method_inputs import MethodInputs
     from ntupleml.testing.preparation import Preparation
     from ntupleml.testing.tested_events import TestedEvents
@@ -35,52 +34,27 @@ _MOST_EVENTS = 100_000
 _STREAM = 11
 
 
-def shapley_names(_preparation: Preparation) -> list[str]:
-    """Names of the pictures that the step makes."""
-    return ["shap_importance"]
-
-
-def shapley_files(
-    preparation: Preparation,
+def shapley_importances(
+    material: Material,
     *,
-    explained: int = EXPLAINED,
+    events: int = EXPLAINED,
     background: int = BACKGROUND,
-    overwrite: bool = False,
-) -> tuple[list[Path], ShapleyImportance]:
-    """Read the events, and write the importance of the method's inputs by Shapley values.
+) -> Answer:
+    """Importance of the inputs of one method by Shapley values.
 
     Parameters
     ----------
-    preparation : Preparation
-        With one method.
-    explained, background : int
+    material : Material
+    events, background : int
         Number of events whose scores are explained, and of events with which they are compared.
-    overwrite : bool, default: False
-
-    Returns
-    -------
-    list of Path, ShapleyImportance
-        The files written, and the numbers.
-
-    Raises
-    ------
-    NtuplemlError
-        Where shap is not installed, and for everything wrong with files and events.
     """
-    most = min(preparation.reading.max_events, max(_MOST_EVENTS, explained))
-    preparation = replace(preparation, reading=replace(preparation.reading, max_events=most))
-    results: list[ShapleyImportance] = []
-
-    def make() -> list[Picture]:
-        events, inputs = read_with_inputs(preparation)
-        results.append(
-            importance_of_scores(
-                events, inputs, explained=explained, background=background, seed=preparation.testing.seed
-            )
-        )
-        return [_picture(results[0], inputs, preparation)]
-
-    return write_step(preparation, shapley_names(preparation), make, overwrite=overwrite), results[0]
+    material.announce(["shap_importance"])
+    preparation = material.at_most(max(_MOST_EVENTS, events)).preparation
+    read, inputs = read_with_inputs(preparation)
+    result = importance_of_scores(read, inputs, explained=events, background=background, seed=material.seed)
+    remark = f"largest mean |SHAP value|: {', '.join(result.ranking()[:3])}"
+    group = Group(inputs.method, (), (), (_picture(result, inputs, preparation),), inputs.method)
+    return Answer("", (group,), numbers={inputs.method: result}, remarks=(remark,))
 
 
 def importance_of_scores(

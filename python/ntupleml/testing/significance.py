@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml.metrics.measurement import Undefined
 from ntupleml.metrics.significance_bins import SMALLEST_BACKGROUND, BinnedSignificance, binned_significance
 from ntupleml.metrics.significance_scan import SignificanceScan, scan_significance
 from ntupleml.plots.pictures import Picture, Table, together
 from ntupleml.plots.significance import draw_significance, draw_significances, measurement_text
-from ntupleml.testing.preparation import tested_events
-from ntupleml.testing.steps import write_step
+from ntupleml.testing.steps import Answer
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from ntupleml.config import TestingConfig
     from ntupleml.plots.pictures import Cell
-    from ntupleml.testing.preparation import Preparation
+    from ntupleml.testing.material import Material
     from ntupleml.testing.tested_events import TestedEvents
 
 log = logging.getLogger(__name__)
+
+
+class Significance(NamedTuple):
+    """Expected significance of one class: by a cut on its score, and in bins of its score."""
+
+    scan: SignificanceScan | Undefined
+    binned: BinnedSignificance | Undefined
+
 
 #: Formulas in tables.
 FORMULA_NAMES = {
@@ -35,28 +42,32 @@ FORMULA_NAMES = {
 _BOOTSTRAP_STREAM = 11
 
 
-def significance_names(preparation: Preparation) -> list[str]:
-    """Names of the pictures that `significance_pictures` makes."""
-    return [f"significance_{name}" for name in preparation.training.classes]
+_INTRODUCTION = (
+    "Each class as signal, all others as background. Yields are the sums of weights of the tested events, not scaled "
+    "to any luminosity; the best cut is chosen on the same events that it is measured with."
+)
+
+
+def significances(material: Material) -> Answer:
+    """Expected significances of every method: all cuts on the score of each class, and its bins."""
+    material.announce(f"significance_{name}" for name in material.classes)
+    found = {method: significance_results(material.events, material.testing, method) for method in material.methods}
+    pictures = {
+        method: significance_pictures(material.events, method, results, in_panels=material.for_page)
+        for method, results in found.items()
+    }
+    return Answer.by_method(pictures, _INTRODUCTION, numbers=found, only_first_open=True)
+
+
+def significance_results(events: TestedEvents, testing: TestingConfig, method: str) -> dict[str, Significance]:
+    """By class as signal."""
+    return {name: _result(events, testing, method, index) for index, name in enumerate(events.classes)}
 
 
 def significance_pictures(
-    events: TestedEvents, testing: TestingConfig, method: str | None = None, *, in_panels: bool = False
+    events: TestedEvents, method: str, results: Mapping[str, Significance], *, in_panels: bool = False
 ) -> list[Picture]:
-    """One picture for each class as signal, with all other classes as background.
-
-    Parameters
-    ----------
-    events : TestedEvents
-    testing : TestingConfig
-        For `significance` and `seed`.
-    method : str, optional
-        Whose scores; by default the first method of the events.
-    in_panels : bool, default: False
-        Make one picture, `significances`, of all classes.
-    """
-    method = method or next(iter(events.scores))
-    results = {name: _results(events, testing, method, index) for index, name in enumerate(events.classes)}
+    """One picture for each class as signal, with all other classes as background; in panels one, `significances`."""
     pictures = {name: _picture(events, method, name, *found) for name, found in results.items()}
     if not in_panels:
         return list(pictures.values())
@@ -64,19 +75,7 @@ def significance_pictures(
     return [together("significances", caption, pictures, partial(draw_significances, results), "Signal")]
 
 
-def significance_files(preparation: Preparation, *, overwrite: bool = False) -> list[Path]:
-    """Read the events, scan the significances and write the pictures; see `write_step`."""
-    return write_step(
-        preparation,
-        significance_names(preparation),
-        lambda: significance_pictures(tested_events(preparation), preparation.testing),
-        overwrite=overwrite,
-    )
-
-
-def _results(
-    events: TestedEvents, testing: TestingConfig, method: str, index: int
-) -> tuple[SignificanceScan | Undefined, BinnedSignificance | Undefined]:
+def _result(events: TestedEvents, testing: TestingConfig, method: str, index: int) -> Significance:
     name = events.classes[index]
     scores, is_signal, config = events.scores[method][:, index], events.truth == index, testing.significance
     scan = scan_significance(
@@ -91,7 +90,7 @@ def _results(
         scores, is_signal, events.weights, config.bins, background_uncertainty=config.background_uncertainty
     )
     _report(name, method, scan)
-    return scan, binned
+    return Significance(scan, binned)
 
 
 def _picture(

@@ -12,17 +12,14 @@ from ntupleml.metrics.confusion import confusion_matrix, predicted_class
 from ntupleml.metrics.measurement import Measurement, Undefined, as_plain, no_sum_of_weights
 from ntupleml.metrics.significance import Yields, approximate_median_significance
 from ntupleml.metrics.significance_cut import cut_performance, no_usable_scores
-from ntupleml.plots.pictures import write_numbers
+from ntupleml.plots.pictures import Picture
 from ntupleml.plots.significance import measurement_text
-from ntupleml.plots.style import figure_paths
-from ntupleml.testing.preparation import tested_events
 from ntupleml.testing.significance import FORMULA_NAMES
+from ntupleml.testing.steps import Answer, Group
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ntupleml.metrics.significance_cut import CutPerformance
-    from ntupleml.testing.preparation import Preparation
+    from ntupleml.testing.material import Material
     from ntupleml.testing.tested_events import TestedEvents
 
 log = logging.getLogger(__name__)
@@ -74,70 +71,41 @@ def ams_scores(events: TestedEvents, method: str, b_reg: float) -> dict[str, dic
     return results
 
 
-def ams_score_file(preparation: Preparation, *, b_reg: float | None = None, overwrite: bool = False) -> Path:
-    """Write the AMS of each class, and log it.
-
-    Parameters
-    ----------
-    preparation : Preparation
-        Of one method.
-    b_reg : float, optional
-        Regularisation; by default that of the testing config.
-    overwrite : bool, default: False
-
-    Returns
-    -------
-    Path
-        The YAML file.
-
-    Raises
-    ------
-    NtuplemlError
-        If the file exists and must not be overwritten (before anything is computed), and whatever reading raises.
-    """
-    path = _yaml_path(preparation, "ams_score", overwrite)
-    b_reg = preparation.testing.significance.b_reg if b_reg is None else b_reg
-    events = tested_events(preparation)
-    results = ams_scores(events, next(iter(events.scores)), b_reg)
-    content: dict[str, Any] = {"b_reg": b_reg, "events": len(events), "classes": {}}
+def ams_of_classes(material: Material, *, b_reg: float | None = None) -> Answer:
+    """The AMS of each class, in the events that are predicted to be of this class."""
+    material.announce(["ams_score.yaml"])
+    b_reg = material.testing.significance.b_reg if b_reg is None else b_reg
+    (method, *_) = material.methods
+    results = ams_scores(material.events, method, b_reg)
+    content: dict[str, Any] = {"b_reg": b_reg, "events": len(material.events), "classes": {}}
+    remarks = []
     for name, numbers in results.items():
-        log.info("class '%s': AMS %s (S %s, B %s, b_reg %g)", name, *map(_text, numbers.values()), b_reg)
+        ams, signal, background = map(_text, numbers.values())
+        remarks.append(f"class '{name}': AMS {ams} (S {signal}, B {background}, b_reg {b_reg:g})")
         content["classes"][name] = {key: as_plain(number) for key, number in numbers.items()}
-    return write_numbers(content, path, overwrite=overwrite)
+    picture = Picture("ams_score", "", None, content)
+    return Answer("", (Group("", pictures=(picture,)),), numbers=results, remarks=tuple(remarks))
 
 
-def performance_file(preparation: Preparation, class_name: str, cut: float, *, overwrite: bool = False) -> Path:
-    """Write yields, efficiencies, purity and significances of the events with a score above a cut, and log them.
-
-    Parameters
-    ----------
-    preparation : Preparation
-        Of one method.
-    class_name : str
-        The signal, whose score is cut on.
-    cut : float
-        Events with a larger score are selected.
-    overwrite : bool, default: False
-
-    Returns
-    -------
-    Path
-        The YAML file.
+def performance_of_cut(
+    material: Material,
+    *,
+    target_class: str,
+    cut: float,
+) -> Answer:
+    """Yields, efficiencies, purity and significances of the events with a score above a cut.
 
     Raises
     ------
     NtuplemlError
-        For an unknown class (with the nearest names), if the file exists and must not be overwritten (before anything
-        is computed), and whatever reading raises.
+        For an unknown class (with the nearest names).
     """
-    classes = preparation.training.classes
-    if class_name not in classes:
-        near = did_you_mean(class_name, classes)
-        raise NtuplemlError(f"TARGET_CLASS: {preparation.training_path} has no class '{class_name}'{near}")
-    path = _yaml_path(preparation, f"performance_{class_name}", overwrite)
-    events = tested_events(preparation)
-    config = preparation.testing.significance
-    index = events.classes.index(class_name)
+    if target_class not in material.classes:
+        near = did_you_mean(target_class, material.classes)
+        raise NtuplemlError(f"TARGET_CLASS: {material.preparation.training_path} has no class '{target_class}'{near}")
+    material.announce([f"performance_{target_class}.yaml"])
+    events, config = material.events, material.testing.significance
+    index = events.classes.index(target_class)
     result = cut_performance(
         next(iter(events.scores.values()))[:, index],
         events.truth == index,
@@ -147,31 +115,27 @@ def performance_file(preparation: Preparation, class_name: str, cut: float, *, o
         background_uncertainty=config.background_uncertainty,
     )
     options = {"b_reg": config.b_reg, "background_uncertainty": config.background_uncertainty}
-    content: dict[str, Any] = {"class": class_name, "cut": cut, "events": len(events), **options}
+    content: dict[str, Any] = {"class": target_class, "cut": cut, "events": len(events), **options}
     if isinstance(result, Undefined):
-        log.warning("class '%s': %s", class_name, result)
-        return write_numbers({**content, "performance": str(result)}, path, overwrite=overwrite)
-    _report(class_name, result)
-    return write_numbers({**content, **result.to_dict()}, path, overwrite=overwrite)
+        log.warning("class '%s': %s", target_class, result)
+        content["performance"] = str(result)
+        remarks: list[str] = []
+    else:
+        content |= result.to_dict()
+        remarks = _lines(target_class, result)
+    picture = Picture(f"performance_{target_class}", "", None, content)
+    return Answer("", (Group("", pictures=(picture,)),), numbers=result, remarks=tuple(remarks))
 
 
-def _yaml_path(preparation: Preparation, name: str, overwrite: bool) -> Path:
-    """Path of the numbers, checked before anything is computed."""
-    path = figure_paths(preparation.stem(name), ["yaml"])[0]
-    if path.exists() and not overwrite:
-        raise NtuplemlError(f"{path}: exists already; give --overwrite to replace it")
-    return path
-
-
-def _report(class_name: str, result: CutPerformance) -> None:
+def _lines(class_name: str, result: CutPerformance) -> list[str]:
     lowest, highest = result.score_range
     if not lowest <= result.cut <= highest:
         log.warning(
             "CUT: %g is outside the range of the scores of '%s', %.6g to %.6g", result.cut, class_name, lowest, highest
         )
-    log.info("score of '%s' above %g: %d signal and %d background events", class_name, result.cut, *result.entries)
-    for name, number in result.numbers().items():
-        log.info("  %s: %s", _PERFORMANCE_NAMES[name], _text(number))
+    signal, background = result.entries
+    head = f"score of '{class_name}' above {result.cut:g}: {signal} signal and {background} background events"
+    return [head, *(f"  {_PERFORMANCE_NAMES[name]}: {_text(number)}" for name, number in result.numbers().items())]
 
 
 def _text(number: Measurement | Undefined) -> str:

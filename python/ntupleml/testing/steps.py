@@ -1,61 +1,306 @@
-"""What all steps of the testing stage share: writing their pictures all or none."""
+"""What a step of the testing stage is: one question, from tested events to numbers, pictures, tables and verdicts."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ntupleml.atomic import all_or_none
+from ntupleml.atomic import all_or_none, replace_file
+from ntupleml.errors import NtuplemlError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from ntupleml.plots.pictures import Picture
+    from matplotlib.figure import Figure
+
+    from ntupleml.config import PlotConfig
+    from ntupleml.metrics import Verdict
+    from ntupleml.plots.pictures import Picture, Table
+    from ntupleml.testing.material import Material
     from ntupleml.testing.preparation import Preparation
+    from ntupleml.testing.tested_events import TestedEvents
 
 log = logging.getLogger(__name__)
 
+#: Files that are named one by one in the log; more are counted.
+_FEW_FILES = 3
+
+
+class Group(NamedTuple):
+    """Pictures and tables under one heading.
+
+    Attributes
+    ----------
+    title : str
+        Heading; empty for none.
+    notes : tuple of str
+        Sentences above.
+    tables : tuple of Table
+    pictures : tuple of Picture
+    method : str or None
+        Method that the files of the pictures are named after; None for several together, "" for none.
+    is_open : bool
+        Whether it is unfolded when the page is opened.
+    texts : tuple of (str, str)
+        Titles and contents of files to be shown as they are.
+    verdicts : tuple of (str, Verdict)
+        Below the tables; as those of an answer.
+    """
+
+    title: str
+    notes: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    method: str | None = None
+    is_open: bool = True
+    texts: tuple[tuple[str, str], ...] = ()
+    verdicts: tuple[tuple[str, Verdict], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a step says of some events.
+
+    Attributes
+    ----------
+    introduction : str
+        What is shown, of which events, and how it is read.
+    groups : tuple of Group
+    verdicts : tuple of (str, Verdict)
+        What it means, by the name of the method or of whatever is judged.
+    numbers : object
+        The typed result, of most steps a dictionary of one for each method.
+    remarks : tuple of str
+        Lines for the log.
+    files : dict of str to str
+        Texts beside the pictures, by name and ending.
+    """
+
+    introduction: str = ""
+    groups: tuple[Group, ...] = ()
+    verdicts: tuple[tuple[str, Verdict], ...] = ()
+    numbers: Any = None
+    remarks: tuple[str, ...] = ()
+    files: Mapping[str, str] | None = None
+
+    @classmethod
+    def by_method(
+        cls,
+        pictures: Mapping[str, Sequence[Picture]],
+        introduction: str = "",
+        *,
+        numbers: Any = None,
+        question: str = "",
+        verdicts: Mapping[str, Verdict] | None = None,
+        only_first_open: bool = False,
+        remarks: Iterable[str] = (),
+    ) -> Answer:
+        """A group for each method, and the answers to one question."""
+        groups = tuple(
+            Group(method, (), (), tuple(some), method, is_open=number == 0 or not only_first_open)
+            for number, (method, some) in enumerate(pictures.items())
+        )
+        judged = tuple((f"{question} {method}", verdict) for method, verdict in (verdicts or {}).items())
+        return cls(introduction, groups, judged, numbers, tuple(remarks))
+
+    @property
+    def pictures(self) -> dict[str, Picture]:
+        """All pictures by name; of several methods with pictures of the same names, those of the first."""
+        found: dict[str, Picture] = {}
+        for group in self.groups:
+            for picture in group.pictures:
+                found.setdefault(picture.name, picture)
+        return found
+
+    def figure(self, name: str = "", plot: PlotConfig | None = None) -> Figure:
+        """Draw a picture, by default the first.
+
+        Raises
+        ------
+        NtuplemlError
+            If there is no picture of this name, naming the nearest.
+        """
+        from ntupleml.config import PlotConfig
+        from ntupleml.plots.pictures import drawn
+
+        pictures = self.pictures
+        name = name or next(iter(pictures), "")
+        if name not in pictures:
+            raise NtuplemlError(f"no picture '{name}'{did_you_mean(name, pictures)}")
+        return drawn(pictures[name], plot or PlotConfig())
+
+
+class Option(NamedTuple):
+    """An option or argument of a step's verb, and parameter of its function.
+
+    Attributes
+    ----------
+    name : str
+        As a user types it, e.g. ``--repeats``; without hyphens an argument.
+    help : str
+    kind : str
+        What is typed; a flag takes nothing, a list may be repeated.
+    default : object
+    metavar : str
+    choices : tuple of int
+    parameter : str
+        By default the name with low lines.
+    """
+
+    name: str
+    help: str
+    kind: Literal["text", "flag", "list", "number", "not negative", "positive", "at least 2", "choice"] = "text"
+    default: Any = None
+    metavar: str | None = None
+    choices: tuple[int, ...] = ()
+    parameter: str = ""
+
+    @property
+    def keyword(self) -> str:
+        """Name of the function's parameter."""
+        return self.parameter or self.name.strip("-").replace("-", "_").lower()
+
+
+@dataclass(frozen=True)
+class Step:
+    """A question of the testing stage.
+
+    Attributes
+    ----------
+    title : str
+        Heading on the page.
+    function : str
+        ``module:function`` in `ntupleml.testing`, which takes a `Material` and the options, and gives the `Answer`. It
+        is imported when it is called.
+    verb : str
+        Of the command line; empty where there is none.
+    summary : str
+        What the verb does, in one sentence.
+    options : tuple of Option
+    targets : tuple of str
+        What a model must have learnt for this question to make sense.
+    on_page : bool
+        Whether the report shows it.
+    several_methods : bool
+        Whether one picture can show several methods.
+    sampled : bool
+        Whether it takes events in memory, of which there may be a sample.
+    """
+
+    title: str
+    function: str
+    verb: str = ""
+    summary: str = ""
+    options: tuple[Option, ...] = ()
+    targets: tuple[str, ...] = ("classes",)
+    on_page: bool = True
+    several_methods: bool = False
+    sampled: bool = True
+
+    def __call__(self, subject: Material | Preparation | TestedEvents, **options: Any) -> Answer:
+        """Answer the question.
+
+        Parameters
+        ----------
+        subject : Material, Preparation or TestedEvents
+            What `prepare` gives, or events that are there already.
+        **options
+            Those of the step.
+
+        Raises
+        ------
+        NtuplemlError
+            For everything wrong with files, events and options.
+        """
+        from ntupleml.testing.material import Material
+
+        module, name = self.function.split(":")
+        make = getattr(import_module(f"ntupleml.testing.{module}"), name)
+        material = subject if isinstance(subject, Material) else Material.of(subject)
+        answer: Answer = make(material, **options)
+        return answer
+
 
 def write_step(
-    preparation: Preparation,
-    names: Sequence[str],
-    make: Callable[[], Sequence[Picture]],
-    *,
-    overwrite: bool = False,
-) -> list[Path]:
-    """Make the pictures of a step and write them; all files or, if anything fails, none.
+    step: Step, preparation: Preparation, *, overwrite: bool = False, **options: Any
+) -> tuple[list[Path], Answer]:
+    """Answer the question of a step and write its files; all or, if anything fails, none.
 
     Parameters
     ----------
+    step : Step
     preparation : Preparation
-    names : sequence of str
-        Names of the pictures that will be made, so that existing files are noticed before anything is computed.
-    make : callable
-        Makes them.
     overwrite : bool, default: False
         Whether existing files may be replaced.
+    **options
+        Those of the step.
 
     Returns
     -------
-    list of Path
-        The files written.
+    list of Path, Answer
+        The files written, and what is in them.
 
     Raises
     ------
     NtuplemlError
-        If a file exists and must not be overwritten, or cannot be written, and whatever `make` raises.
+        If a file exists and must not be overwritten (before anything is computed), or cannot be written, and whatever
+        the step raises.
     """
-    from ntupleml.plots.pictures import refuse_existing_pictures, write_picture
+    from ntupleml.plots.pictures import write_picture
+    from ntupleml.testing.material import Material
 
-    refuse_existing_pictures(map(preparation.stem, names), overwrite=overwrite)
-    pictures = make()
-    if unexpected := {picture.name for picture in pictures} - set(names):
-        raise ValueError(f"pictures that were not announced: {unexpected}")
+    announced: set[Path] = set()
+
+    def announce(names: Iterable[str]) -> None:
+        paths = list(_files(preparation, names))
+        refuse_existing(paths, overwrite=overwrite)
+        announced.update(paths)
+
+    answer = step(Material(preparation, announce), **options)
     paths: list[Path] = []
     with all_or_none():
-        for picture in pictures:
+        for name, text in (answer.files or {}).items():
+            paths += _files(preparation, [name])
+            with replace_file(paths[-1], overwrite=overwrite) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        for picture in answer.pictures.values():
             stem = preparation.stem(picture.name)
             paths += write_picture(picture, stem, preparation.testing.plot, overwrite=overwrite)
-    log.info("%d files written to %s", len(paths), preparation.training.output_path)
-    return paths
+        if unexpected := set(paths) - announced:
+            raise ValueError(f"files that were not announced: {unexpected}")
+    for line in answer.remarks:
+        log.info("%s", line)
+    if len(paths) <= _FEW_FILES:
+        log.info("written: %s", ", ".join(map(str, paths)))
+    else:
+        log.info("%d files written to %s", len(paths), preparation.training.output_path)
+    return paths, answer
+
+
+def refuse_existing(paths: Iterable[Path], *, overwrite: bool) -> None:
+    """Check, before anything is computed, that nothing would be overwritten unasked.
+
+    Raises
+    ------
+    NtuplemlError
+        Naming the first file that is there.
+    """
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise NtuplemlError(f"{path}: exists already; give --overwrite to replace it")
+
+
+def _files(preparation: Preparation, names: Iterable[str]) -> Iterator[Path]:
+    """Files of pictures by their names, and of texts and numbers alone by names with endings."""
+    from ntupleml.plots.pictures import picture_paths
+    from ntupleml.plots.style import figure_paths
+
+    for name in names:
+        stem, _, ending = name.rpartition(".")
+        if ending in ("txt", "yaml"):
+            yield from figure_paths(preparation.stem(stem), [ending])
+        else:
+            yield from picture_paths(preparation.stem(name))

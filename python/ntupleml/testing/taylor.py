@@ -5,25 +5,30 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ntupleml.artifacts import load_keras_model, load_preprocessing
-from ntupleml.errors import NtuplemlError
-from ntupleml.metrics.taylor import derivative_sums, taylor_matrix, taylor_ranking, taylor_terms
+from ntupleml.errors import NtuplemlError, one_line
+from ntupleml.metrics import Measurement, Undefined
+from ntupleml.metrics.taylor import RankedTerm, derivative_sums, taylor_matrix, taylor_ranking, taylor_terms
 from ntupleml.plots.pictures import Picture, Table
+from ntupleml.plots.style import figure_paths
 from ntupleml.plots.taylor import draw_taylor_matrix, draw_taylor_ranking
 from ntupleml.preprocessing import fill_missing
 from ntupleml.scoring import append_condition
+from ntupleml.testing.steps import Answer, Group
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from ntupleml.artifacts import TrainedModel
     from ntupleml.metrics.taylor import DerivativeSums, TaylorMatrix, TaylorRanking
+    from ntupleml.testing.material import Material
     from ntupleml.testing.preparation import Preparation
     from ntupleml.testing.tested_events import TestedEvents
 
@@ -37,6 +42,7 @@ _TOLERANCE = 1e-4
 _MOST_ROWS = 30
 #: Distinguishes the random numbers of this sampling from those of other purposes.
 _SAMPLING_STREAM = 11
+_UNDEFINED = "undefined: "
 _ORDERS = {1: "first", 2: "second", 3: "third"}
 
 
@@ -222,32 +228,63 @@ def _difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
     return float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
 
 
-def taylor_names(preparation: Preparation) -> list[str]:
-    """Names of the pictures that `taylor_pictures` makes."""
-    classes = list(preparation.training.classes)
-    return [f"taylor_ranking_{name}" for name in [*classes, name_of_all(classes)]]
+def taylor_rankings(material: Material, *, order: int = 2, no_abs: bool = False) -> Answer:
+    """Ranking of inputs and pairs by the Taylor coefficients of a Keras network: for each class and for all together.
 
-
-def taylor_pictures(
-    preparation: Preparation,
-    events: TestedEvents,
-    *,
-    order: int = 2,
-    absolute: bool = True,
-    method: str | None = None,
-    most_events: int | None = None,
-) -> list[Picture]:
-    """Differentiate the networks on some of the events, and rank the terms of their Taylor polynomials.
-
-    Parameters and errors as for `taylor_sums`.
-
-    Returns
-    -------
-    list of Picture
-        One per class, and one of all classes together.
+    Parameters
+    ----------
+    material : Material
+    order : {1, 2, 3}
+        Highest order of the derivatives.
+    no_abs : bool, default: False
+        Average the derivatives themselves, not their modulus.
     """
-    sums = taylor_sums(preparation, events, order, absolute=absolute, method=method, most_events=most_events)
-    return ranking_pictures(sums, sums.rankings())
+    method = differentiable_method(material.preparation)
+    names = [name_of_all(material.classes), *material.classes]
+    tables = {f"taylor_{kind}_{name}.txt": (kind, name) for name in names for kind in ("ranking", "1D")}
+    pictures = [f"taylor_ranking_{name}" for name in (*names[1:], names[0])]
+    material.announce([*pictures, *tables, "taylor_ranking.yaml"])
+    sums = _sums(material, order, no_abs, method)
+    rankings = sums.rankings()
+    shown = tuple(ranking_pictures(sums, rankings))
+    of_all = rankings[names[0]]
+    return Answer(
+        "",
+        (Group(f"{method}: Taylor coefficients", (), (), shown, method),),
+        numbers=rankings,
+        remarks=(f"{_summary_of(material.preparation)}: leading terms: {leading_terms(of_all.terms)}",),
+        files={
+            **{
+                file: _as_columns(rankings[name] if kind == "ranking" else rankings[name].of_order(1))
+                for file, (kind, name) in tables.items()
+            },
+            "taylor_ranking.yaml": _as_yaml(of_all),
+        },
+    )
+
+
+def taylor_matrix_of_classes(material: Material, *, no_abs: bool = False, normalize: bool = False) -> Answer:
+    """Coefficients of first order by class and input, as a matrix; parameters as for `taylor_rankings`.
+
+    With `normalize` each row is divided by its sum.
+    """
+    method = differentiable_method(material.preparation)
+    material.announce(["taylor_1D"])
+    picture = taylor_matrix_picture(_sums(material, 1, no_abs, method), normalised=normalize)
+    return Answer("", (Group(method, (), (), (picture,), method),), numbers=picture.numbers)
+
+
+def _sums(material: Material, order: int, no_abs: bool, method: str) -> TaylorSums:
+    if material.for_page:
+        return taylor_sums(material.preparation, material.events, order, absolute=not no_abs, method=method)
+    most = material.preparation.asked_events or MOST_EVENTS[order]
+    events = material.at_most(most).events
+    return taylor_sums(material.preparation, events, order, absolute=not no_abs, method=method, most_events=most)
+
+
+def _summary_of(preparation: Preparation) -> Path:
+    """Where the ranking of all classes is written, which `read_taylor_ranking` reads."""
+    return figure_paths(preparation.stem("taylor_ranking"), ["yaml"])[0]
 
 
 def ranking_pictures(sums: TaylorSums, rankings: Mapping[str, TaylorRanking]) -> list[Picture]:
@@ -308,3 +345,79 @@ def _matrix_table(matrix: TaylorMatrix) -> Table:
     """A line per input, since there are more inputs than classes."""
     rows = tuple((name, *(row[index] for row in matrix.rows.values())) for index, name in enumerate(matrix.inputs))
     return Table(("input", *matrix.rows), rows)
+
+
+def _as_columns(ranking: TaylorRanking) -> str:
+    """Rank from 0, label and coefficient of each term, in columns as htt-ml has them."""
+    return "".join(f"{rank:<4} : {term.label:<60} : {_number(term)}\n" for rank, term in enumerate(ranking.terms))
+
+
+def _number(term: RankedTerm) -> str:
+    coefficient = term.coefficient
+    return f"{coefficient.value:g}" if isinstance(coefficient, Measurement) else str(coefficient)
+
+
+def _as_yaml(ranking: TaylorRanking) -> str:
+    """A list of variables and score, as htt-ml has it, with the uncertainty beside them."""
+    import yaml
+
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text: str = yaml.dump(ranking.to_list(), Dumper=dumper, default_flow_style=False, allow_unicode=True)
+    return text
+
+
+def read_taylor_ranking(path: str | Path) -> list[RankedTerm]:
+    """Read back ``fold{f}_keras_taylor_ranking.yaml``, ours or htt-ml's.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    list of RankedTerm
+        In rank order. In htt-ml's files, which have none, uncertainties are 0.
+
+    Raises
+    ------
+    NtuplemlError
+        If there is no such file, or it is something else.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - a safe one
+    except FileNotFoundError:
+        raise NtuplemlError(f"{path}: no such file; testing/keras_taylor_ranking.py writes it") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise NtuplemlError(f"{path}: not a Taylor ranking: {one_line(error)}") from None
+    if not isinstance(content, list):
+        raise NtuplemlError(f"{path}: not a Taylor ranking, which is a list of variables and scores")
+    return [_term(entry, f"{path}: entry {number}") for number, entry in enumerate(content)]
+
+
+def _term(entry: Any, where: str) -> RankedTerm:
+    variables = entry.get("variables") if isinstance(entry, dict) else None
+    if not isinstance(variables, list) or not variables or not all(isinstance(name, str) for name in variables):
+        raise NtuplemlError(f"{where}: not a term of a Taylor ranking: it has no list of variables")
+    score, uncertainty = entry.get("score"), entry.get("uncertainty", 0.0)
+    if isinstance(score, str) and score.startswith(_UNDEFINED):
+        return RankedTerm(tuple(variables), Undefined(score.removeprefix(_UNDEFINED)))
+    if not _is_number(score) or not _is_number(uncertainty):
+        raise NtuplemlError(f"{where}: not a term of a Taylor ranking: score or uncertainty is not a number")
+    return RankedTerm(tuple(variables), Measurement(float(score), float(uncertainty)))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def leading_terms(ranking: Sequence[RankedTerm], number: int = 3) -> str:
+    """The first terms of a ranking as a text, for the log."""
+    return "; ".join(
+        f"{term.label}: {value.value:.4g} ± {value.uncertainty:.2g}"
+        if isinstance(value := term.coefficient, Measurement)
+        else f"{term.label}: {value}"
+        for term in ranking[:number]
+    )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ntupleml.datasets.fold_trees import open_class_tree
 from ntupleml.datasets.splitting import uniform_by_entry
-from ntupleml.errors import NtuplemlError
+from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.metrics import Undefined
 from ntupleml.ntuples import columns_to_matrix, required_branches
 from ntupleml.ntuples.opening import files_kept_open, open_root_file, tree_paths
@@ -76,9 +76,30 @@ class TestedEvents:
         return len(self.truth)
 
     def values_of(self, variable: str) -> NDArray[np.float32]:
-        """Values of one variable, shape (n_events,)."""
+        """Values of one variable, shape (n_events,).
+
+        Raises
+        ------
+        NtuplemlError
+            If the events do not have it, naming the nearest.
+        """
+        if variable not in self.variables:
+            raise NtuplemlError(f"variable '{variable}' was not read{did_you_mean(variable, self.variables)}")
         column: NDArray[np.float32] = self.values[:, self.variables.index(variable)]
         return column
+
+    def scores_of(self, method: str | None) -> NDArray[np.float32]:
+        """Scores of a method, by default of the first one.
+
+        Raises
+        ------
+        NtuplemlError
+            If the events have no scores of it, naming the nearest.
+        """
+        method = method or next(iter(self.scores))
+        if method not in self.scores:
+            raise NtuplemlError(f"method '{method}' is not among those tested{did_you_mean(method, self.scores)}")
+        return self.scores[method]
 
     def chosen(self, events: NDArray[Any]) -> TestedEvents:
         """Some of the events, by a mask or their positions."""
@@ -128,8 +149,9 @@ class Reading:
     entries_per_chunk: int | None = None
 
 
-@dataclass(frozen=True)
-class _Part:
+class ScoredPart(NamedTuple):
+    """Some events of one class, and of one model."""
+
     scores: dict[str, NDArray[np.float32]]
     class_index: int
     weights: NDArray[np.float64]
@@ -218,6 +240,18 @@ def read_recorded_data(
     return _joined(parts, [name for name in methods if name not in failed], reading, {}, failed)
 
 
+def scored_parts(sample: HeldOutSample, sources: Sequence[ScoreSource], reading: Reading) -> Iterator[ScoredPart]:
+    """All events of one fold with their scores, class after class, a bounded number at a time.
+
+    Raises
+    ------
+    NtuplemlError
+        As `read_tested_events`.
+    """
+    for index, name in enumerate(reading.classes):
+        yield from _parts(sample, name, (0, index), sources, reading, 1.0, None)
+
+
 def _has_tree(sample: HeldOutSample, name: str) -> bool:
     with open_root_file(sample.path, sample.where) as file:
         return name in tree_paths(file)
@@ -262,7 +296,7 @@ def _parts(
     reading: Reading,
     share: float,
     failed: dict[str, str] | None,
-) -> Iterator[_Part]:
+) -> Iterator[ScoredPart]:
     """Scored events of one tree, chunk by chunk."""
     with open_class_tree(sample.path, name, sample.where) as ntuple:
         where = f"{sample.path}: tree '{name}'"
@@ -288,7 +322,7 @@ def _parts(
             matrix = columns_to_matrix(columns, [*reading.variables, *reading.spectators], where=where)
             inputs = matrix[:, : len(reading.variables)] if reading.spectators else matrix
             scores = _scores(sources, columns, inputs, chunk, where, failed)
-            yield _Part(scores, class_index, weights * factor, sample.model, matrix)
+            yield ScoredPart(scores, class_index, weights * factor, sample.model, matrix)
 
 
 def _active(sources: Sequence[ScoreSource], failed: Mapping[str, str] | None) -> list[ScoreSource]:
@@ -346,7 +380,7 @@ def _scores(
 
 
 def _joined(
-    parts: Sequence[_Part],
+    parts: Sequence[ScoredPart],
     methods: Sequence[str],
     reading: Reading,
     shares: Mapping[str, float],

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,32 +13,32 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Measurement, Undefined
 from ntupleml.plots.importance import draw_importance
 from ntupleml.plots.pictures import Picture, Table
-from ntupleml.reports.material import attempt
-from ntupleml.reports.page import Group, Section
+from ntupleml.testing.material import attempt
+from ntupleml.testing.permutation import permutation_importances
+from ntupleml.testing.steps import Answer, Group
+from ntupleml.testing.taylor import read_taylor_ranking, taylor_rankings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ntupleml.artifacts import TrainingRecord
     from ntupleml.plots.pictures import Cell
-    from ntupleml.reports.material import Material
-    from ntupleml.testing.tested_events import TestedEvents
+    from ntupleml.testing.material import Material
 
-log = logging.getLogger(__name__)
-
-#: Events of which a permutation importance is computed.
-_PERMUTED_EVENTS = 100_000
-#: Distinguishes the random numbers of this sampling from those of other purposes.
-_SAMPLING_STREAM = 13
 #: Terms of a Taylor ranking that are shown.
 _MOST_TERMS = 30
 
 
-def section(material: Material, taylor: bool, permutation: bool) -> Section:
+def rankings_of_inputs(
+    material: Material,
+    *,
+    taylor: bool = False,
+    permutation: bool = False,
+) -> Answer:
     """Rankings by all means that are there, or are asked for."""
     groups = [
         *_gains(material),
-        *(_computed_permutation(material) if permutation else _stored_permutation(material)),
+        *(permutation_importances(material).groups if permutation else _stored_permutation(material)),
         *(_computed_taylor(material) if taylor else _stored_taylor(material)),
     ]
     introduction = "Inputs that are correlated share what they are worth."
@@ -49,7 +48,7 @@ def section(material: Material, taylor: bool, permutation: bool) -> Section:
             "testing/permutation_importance.py nor testing/keras_taylor_ranking.py has run; give --permutation or "
             "--taylor to compute it here."
         )
-    return Section("ranking", "Ranking", introduction, tuple(groups))
+    return Answer(introduction, tuple(groups))
 
 
 def _gains(material: Material) -> list[Group]:
@@ -74,40 +73,13 @@ def gain_pictures(records: Sequence[TrainingRecord]) -> list[Picture]:
     rows: tuple[tuple[Cell, ...], ...] = tuple((name, mean[name], *shares[name]) for name in ranked)
     caption = f"{records[0].method}: share of each variable in the gain of all cuts, mean of {len(known)} models."
     numbers = {"gain": {name: mean[name] for name in ranked}}
-    return [Picture("gain", caption, partial(_draw_gain, mean), numbers, (Table(("Variable", "Mean", *models), rows),))]
+    table = Table(("Variable", "Mean", *models), rows)
+    return [Picture("gain", caption, partial(draw_importance, mean), numbers, (table,))]
 
 
-def _draw_gain(mean: dict[str, float], plot: Any) -> Any:
-    return draw_importance(mean, plot)
-
-
-def _computed_permutation(material: Material) -> list[Group]:
-    from ntupleml.testing.permutation import permutation_pictures
-
-    events = sample(material.events, _PERMUTED_EVENTS, material.seed)
-    groups = []
-    for method in material.methods:
-        title = f"{method}: permutation importance"
-        make = partial(permutation_pictures, events, material.preparation, method)
-        groups.append(_group(title, method, make))
-    return groups
-
-
-def _computed_taylor(material: Material) -> list[Group]:
-    from ntupleml.testing.taylor import differentiable_method, taylor_pictures
-
-    method = attempt(lambda: differentiable_method(material.preparation), "Taylor ranking")
-    if isinstance(method, Undefined):
-        return [Group("Taylor coefficients", (f"Not made: {method.reason}",))]
-    make = partial(taylor_pictures, material.preparation, material.events, method=method)
-    return [_group(f"{method}: Taylor coefficients", method, make)]
-
-
-def _group(title: str, method: str, make: Callable[[], list[Picture]]) -> Group:
-    made = attempt(make, title)
-    if isinstance(made, Undefined):
-        return Group(title, (f"Not made: {made.reason}",))
-    return Group(title, (), (), tuple(made), method)
+def _computed_taylor(material: Material) -> Sequence[Group]:
+    made = attempt(lambda: taylor_rankings(material).groups, "Taylor ranking")
+    return [Group("Taylor coefficients", (f"Not made: {made.reason}",))] if isinstance(made, Undefined) else made
 
 
 def _stem(material: Material, method: str, name: str) -> Path:
@@ -126,8 +98,6 @@ def _stored_permutation(material: Material) -> list[Group]:
 
 
 def _stored_taylor(material: Material) -> list[Group]:
-    from ntupleml.testing.taylor_files import read_taylor_ranking
-
     groups = []
     for method in material.methods:
         path = Path(f"{_stem(material, method, 'taylor_ranking')}.yaml")
@@ -175,21 +145,3 @@ def _cell(number: dict[str, float] | str) -> Cell:
     if isinstance(number, str):
         return Undefined(number.removeprefix("undefined: "))
     return Measurement(float(number["value"]), float(number["uncertainty"]))
-
-
-def sample(events: TestedEvents, most: int, seed: int) -> TestedEvents:
-    """About `most` events, as evenly from the classes as their numbers allow, and weighted up."""
-    numbers = np.bincount(events.truth, minlength=len(events.classes))
-    shares, left = np.ones(len(numbers)), most
-    for position, index in enumerate(np.argsort(numbers, kind="stable")):
-        room = max(left // (len(numbers) - position), 1)
-        shares[index] = min(1.0, room / numbers[index]) if numbers[index] else 1.0
-        left -= min(int(numbers[index]), room)
-    if (shares == 1).all():
-        return events
-    random = np.random.default_rng([seed, _SAMPLING_STREAM])
-    kept = np.flatnonzero(random.random(len(events)) < shares[events.truth])
-    chosen = events.chosen(kept)
-    taken = {name: float(share) for name, share in zip(events.classes, shares, strict=True) if share < 1}
-    sampled = {name: events.sampled.get(name, 1.0) * taken.get(name, 1.0) for name in {**events.sampled, **taken}}
-    return replace(chosen, weights=chosen.weights / shares[chosen.truth], sampled=sampled)

@@ -9,9 +9,10 @@ import numpy as np
 from ntupleml.metrics import Measurement, Undefined, effective_entries
 from ntupleml.plots.pictures import Table
 from ntupleml.reports.formatting import cell_text
-from ntupleml.reports.material import POOLED, attempt
-from ntupleml.reports.page import SIGNS, Group, Section
-from ntupleml.reports.sections import roc
+from ntupleml.reports.page import SIGNS, Section
+from ntupleml.testing.material import POOLED, attempt
+from ntupleml.testing.roc import roc_overview
+from ntupleml.testing.steps import Group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     from ntupleml.metrics import Verdict
     from ntupleml.metrics.class_rocs import RocSummary
     from ntupleml.plots.pictures import Cell
-    from ntupleml.reports.material import Material
+    from ntupleml.testing.material import Material
 
 
-def section(material: Material, verdicts: Sequence[tuple[str, Verdict]]) -> Section:
+def summary(material: Material, verdicts: Sequence[tuple[str, Verdict]]) -> Section:
     """AUC of all methods and folds, the verdicts of all sections, the events, and what is left out."""
     groups = [
         _first_picture(material),
@@ -61,7 +62,8 @@ def _area_of_all(material: Material, method: str) -> Measurement | Undefined:
 
 def _first_picture(material: Material) -> Group:
     """The ROC curves of all methods, or why there are none."""
-    picture = attempt(lambda: roc.first_picture(material), "ROC curves")
+    rocs = {method: material.rocs[method][POOLED] for method in material.methods}
+    picture = attempt(lambda: roc_overview(material.events, rocs), "ROC curves")
     if isinstance(picture, Undefined):
         return Group("", (f"ROC curves: not made: {picture.reason}",))
     return Group("", (), (), (picture,))

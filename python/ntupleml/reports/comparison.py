@@ -12,31 +12,30 @@ import numpy as np
 from ntupleml.metrics import Measurement, Undefined, auc_influences, roc_against_rest
 from ntupleml.plots.pictures import Picture, Table
 from ntupleml.plots.roc import draw_class_roc
-from ntupleml.reports.material import POOLED, attempt, gather
-from ntupleml.reports.page import Group, Section
-from ntupleml.reports.sections import calibration, efficiency, engines, scores
-from ntupleml.reports.sections.training import loss_pictures
+from ntupleml.testing.material import POOLED, Material, attempt
+from ntupleml.testing.registry import STEPS
+from ntupleml.testing.steps import Answer, Group
+from ntupleml.testing.training_curves import loss_pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from ntupleml.config import PlotConfig
     from ntupleml.metrics import Verdict
     from ntupleml.metrics.class_rocs import RocSummary
     from ntupleml.plots.pictures import Cell
-    from ntupleml.reports.material import Material
     from ntupleml.testing.preparation import Preparation
     from ntupleml.testing.tested_events import TestedEvents
 
 #: How the trainings are called on the page.
 FIRST, SECOND = "A", "B"
 _ABSENT = "not there"
+#: Steps whose verdicts of the second training are shown.
+_JUDGED = ("scores", "efficiency", "calibration", "engines")
 
 
-def section(material: Material, other: Preparation) -> Section:
+def two_trainings(material: Material, other: Preparation) -> Answer:
     """The second training beside the first one.
 
     Raises
@@ -44,7 +43,7 @@ def section(material: Material, other: Preparation) -> Section:
     NtuplemlError
         If the events of the second training cannot be read or scored.
     """
-    second = gather(other)
+    second = Material(other, for_page=True)
     same = same_events(material, second)
     groups = [
         Group(
@@ -60,7 +59,7 @@ def section(material: Material, other: Preparation) -> Section:
         f"{FIRST} is {material.preparation.training_path}, the training that the other sections show; {SECOND} is "
         f"{other.training_path}. Differences are {SECOND} − {FIRST}."
     )
-    return Section("comparison", "Two trainings", introduction, tuple(groups), tuple(_verdicts(second)))
+    return Answer(introduction, tuple(groups), tuple(_verdicts(second)))
 
 
 def same_events(first: Material, second: Material) -> bool:
@@ -198,13 +197,11 @@ def _roc_picture(name: str, first: Material, second: Material, pair: tuple[str, 
         for letter, some, method in ((FIRST, first, pair[0]), (SECOND, second, pair[1]))
     }
 
-    def draw(plot: PlotConfig) -> Figure:
-        return draw_class_roc(name, results, classes, plot)
-
     areas = {label: one if isinstance(one, Undefined) else one.auc for label, one in results.items()}
     numbers = {label: str(one) if isinstance(one, Undefined) else one.to_dict() for label, one in results.items()}
     stem = f"roc_{name}" if pair == _pairs(first, second)[0] else f"roc_{name}_{pair[0]}"
     caption = f"{_title(pair)}: ROC curves of {name} against the rest, of both trainings."
+    draw = partial(draw_class_roc, name, results, classes)
     return Picture(stem, caption, draw, numbers, (Table(("Training", "AUC"), tuple(areas.items())),))
 
 
@@ -250,11 +247,9 @@ def _losses(first: Material, second: Material) -> list[Group]:
 
 
 def _verdicts(second: Material) -> list[tuple[str, Verdict]]:
-    """What the second training's sections say of it; those of the first are where they belong."""
-    makers: tuple[Callable[[Material], Section], ...] = (
-        scores.section, efficiency.section, calibration.section, engines.section,
-    )  # fmt: skip
-    made = [attempt(partial(maker, second), "the second training") for maker in makers]
+    """What the second training's steps say of it; those of the first are where they belong."""
+    steps = [STEPS[name] for name in _JUDGED]
+    made = [attempt(partial(step, second), "the second training") for step in steps]
     return [
         (f"{SECOND}: {name}", verdict)
         for one in made

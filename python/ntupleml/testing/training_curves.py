@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ntupleml.plots.pictures import Picture, Table
 from ntupleml.plots.training import draw_loss
-from ntupleml.reports.page import Group, Section
+from ntupleml.testing.steps import Answer, Group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from matplotlib.figure import Figure
-
     from ntupleml.artifacts import TrainingRecord
-    from ntupleml.config import PlotConfig
     from ntupleml.plots.pictures import Cell
-    from ntupleml.reports.material import Material
+    from ntupleml.testing.material import Material
 
 _NETWORK = "keras"
 #: Rows of a table of losses; the files have all.
 _MOST_ROWS = 50
 
 
-def section(material: Material) -> Section:
+def training_curves(material: Material) -> Answer:
     """Losses of all models of all methods, and how the trainings ended."""
     groups = []
     rows: list[tuple[Cell, ...]] = []
@@ -36,7 +34,7 @@ def section(material: Material) -> Section:
             groups.append(Group(method, (), (), tuple(pictures), method))
     header = ("Method", "Model", "Engine", "Fitted on", "Validated with", "Steps", "Best", "Loss", "Validation loss")
     trainings = [Group("", (), (Table(header, tuple(rows)),))] if rows else []
-    return Section("training", "Training", _INTRODUCTION, (*trainings, *groups))
+    return Answer(_INTRODUCTION, (*trainings, *groups))
 
 
 _INTRODUCTION = (
@@ -58,9 +56,6 @@ def _picture(record: TrainingRecord, name: str) -> Picture:
     step = "epoch" if record.engine == _NETWORK else "round"
     history = record.history
 
-    def draw(plot: PlotConfig) -> Figure:
-        return draw_loss(history, record.best_epoch, plot, step)
-
     metrics = [one for one in history if len(history[one]) == len(history["loss"])]
     numbers: dict[str, Any] = {"best": record.best_epoch, "history": history}
     steps = len(history["loss"])
@@ -70,6 +65,7 @@ def _picture(record: TrainingRecord, name: str) -> Picture:
     best = f"; the best {step} is {record.best_epoch}" if record.best_epoch else ""
     caption = f"{record.method}: loss of model {record.fold} in {steps} {step}s{best}."
     title = f"Some of the {steps} {step}s" if every > 1 else ""
+    draw = partial(draw_loss, history, record.best_epoch, step=step)
     return Picture(name, caption, draw, numbers, (Table((step, *metrics), rows, title),))
 
 

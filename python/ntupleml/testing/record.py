@@ -11,20 +11,25 @@ from ntupleml import __version__
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Measurement
 from ntupleml.plots.pictures import Table
-from ntupleml.reports.page import Group, Section
+from ntupleml.testing.steps import Answer, Group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ntupleml.artifacts import TrainingRecord
     from ntupleml.plots.pictures import Cell
-    from ntupleml.reports.material import Material
+    from ntupleml.testing.material import Material
 
 #: Libraries of the testing stage whose versions are said.
 _LIBRARIES = ("numpy", "onnxruntime", "uproot", "matplotlib", "mplhep")
 
 
-def section(material: Material, command: str, created: str) -> Section:
+def record_of_models(
+    material: Material,
+    *,
+    command: str = "",
+    created: str = "",
+) -> Answer:
     """Configs, seeds, versions, input files, dates, and the command that made the page."""
     preparation = material.preparation
     records = {method: material.records(method) for method in material.methods}
@@ -42,7 +47,7 @@ def section(material: Material, command: str, created: str) -> Section:
         Group("Fold files that were tested", (), (_tested_table(material),)),
         Group("Versions at the training", (), (versions_table(records),)),
     ]
-    return Section("record", "Record", "What the models and this page were made of.", tuple(groups))
+    return Answer("What the models and this page were made of.", tuple(groups))
 
 
 def _page_table(material: Material, command: str, created: str) -> Table:

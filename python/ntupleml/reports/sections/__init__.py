@@ -1,1 +1,0 @@
-"""The sections of the report, a module each: from the events and the records to tables, pictures and verdicts."""
