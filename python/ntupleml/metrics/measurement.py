@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -46,17 +48,31 @@ class Verdict(NamedTuple):
     text: str
 
 
-def as_plain(result: Measurement | Undefined) -> dict[str, float] | str:
-    """A result as value and uncertainty, or as the text that says why there is none: for a YAML or JSON file.
+def as_plain(result: Any) -> Any:
+    """A result of any kind as plain numbers, texts, lists and dictionaries: for a YAML or JSON file.
+
+    What does not exist is the text that says why. A named tuple or dataclass is a dictionary of its fields without
+    those that are None; where a file has other names, its method `plain` gives the dictionary.
 
     Examples
     --------
-    >>> as_plain(Measurement(0.5, 0.1)), as_plain(Undefined("no events"))
-    ({'value': 0.5, 'uncertainty': 0.1}, 'undefined: no events')
+    >>> as_plain({"a": Measurement(0.5, 0.1), "b": [Undefined("no events"), np.arange(2)]})
+    {'a': {'value': 0.5, 'uncertainty': 0.1}, 'b': ['undefined: no events', [0, 1]]}
     """
     if isinstance(result, Undefined):
         return str(result)
-    return {"value": result.value, "uncertainty": result.uncertainty}
+    if isinstance(result, np.ndarray | np.generic):
+        return result.tolist()
+    if hasattr(result, "plain"):
+        return as_plain(result.plain())
+    if hasattr(result, "_asdict"):
+        result = {name: value for name, value in result._asdict().items() if value is not None}
+    elif is_dataclass(result):
+        named = {one.name: getattr(result, one.name) for one in fields(result)}
+        result = {name: value for name, value in named.items() if value is not None}
+    if isinstance(result, Mapping):
+        return {key: as_plain(value) for key, value in result.items()}
+    return [as_plain(value) for value in result] if isinstance(result, list | tuple) else result
 
 
 def no_sum_of_weights(weights: NDArray[Any], name: str = "") -> Undefined | None:

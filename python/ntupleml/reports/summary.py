@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 def summary(material: Material, verdicts: Sequence[tuple[str, Verdict]]) -> Section:
     """AUC of all methods and folds, the verdicts of all sections, the events, and what is left out."""
+    of_classes = material.target == "classes"
     groups = [
-        _first_picture(material),
-        Group("Area under the ROC curve", (_AREAS,), (auc_table(material),)),
+        *([_first_picture(material)] if of_classes else []),
+        *([Group("Area under the ROC curve", (_AREAS,), (auc_table(material),))] if of_classes else []),
         _at_a_glance(verdicts, material.methods),
         Group("Tested events", (_tested(material), *_sampling(material)), (events_table(material),)),
     ]
@@ -39,10 +40,13 @@ def summary(material: Material, verdicts: Sequence[tuple[str, Verdict]]) -> Sect
 
 def _in_one_sentence(material: Material, verdicts: Sequence[tuple[str, Verdict]]) -> str:
     """Which method is the best, how good it is, and whether anything has to be looked at."""
-    areas = {method: _area_of_all(material, method) for method in material.methods}
+    methods = material.methods if material.target == "classes" else []
+    areas = {method: _area_of_all(material, method) for method in methods}
     known = {method: area for method, area in areas.items() if isinstance(area, Measurement)}
     remarkable = sum(verdict.level == "attention" for _, verdict in verdicts)
     end = f"{remarkable} of {len(verdicts)} checks ask for a look" if remarkable else "no check asks for a look"
+    if not methods:
+        return f"{len(material.events):,} events are tested that the models never saw; {end}."
     if not known:
         return f"No area under a ROC curve could be computed for {len(material.events):,} events; {end}."
     best = max(known, key=lambda method: known[method].value)

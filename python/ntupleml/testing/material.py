@@ -86,7 +86,11 @@ class Material:
     @property
     def target(self) -> str:
         """What the models have learnt: classes, values or reconstruction."""
-        return "classes"
+        if self.found is not None:
+            return self.found.training.target_kind
+        if not self.events.outputs:
+            return "classes"
+        return "values" if len(self.events.target) else "reconstruction"
 
     @property
     def classes(self) -> list[str]:

@@ -29,6 +29,20 @@ STEPS: dict[str, Step] = {
         "Draw the scores of a method: training part against unseen events (overtraining), and stacked with recorded "
         "data.",
     ),
+    "regression": Step(
+        "Residuals",
+        "regression:residuals_of_values",
+        "regression",
+        "Say how well values are predicted: residuals, bias and resolution, overall and against the truth.",
+        targets=("values",),
+    ),
+    "reconstruction": Step(
+        "Reconstruction",
+        "regression:reconstruction_errors",
+        "reconstruction",
+        "Draw the reconstruction errors of a method: of each class, on folds that it never saw.",
+        targets=("reconstruction",),
+    ),
     "confusion": Step(
         "Confusion",
         "confusion:confusion_matrices",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -84,7 +84,7 @@ class Answer:
     verdicts: tuple[tuple[str, Verdict], ...] = ()
     numbers: Any = None
     remarks: tuple[str, ...] = ()
-    files: Mapping[str, str] | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def by_method(
@@ -220,6 +220,10 @@ class Step:
         module, name = self.function.split(":")
         make = getattr(import_module(f"ntupleml.testing.{module}"), name)
         material = subject if isinstance(subject, Material) else Material.of(subject)
+        if material.target not in self.targets:
+            where = "the events" if material.found is None else material.found.training_path
+            needed = " and ".join(self.targets)
+            raise NtuplemlError(f"{where}: the target is {material.target}, but '{self.title}' needs {needed}")
         answer: Answer = make(material, **options)
         return answer
 
@@ -262,7 +266,7 @@ def write_step(
     answer = step(Material(preparation, announce), **options)
     paths: list[Path] = []
     with all_or_none():
-        for name, text in (answer.files or {}).items():
+        for name, text in answer.files.items():
             paths += _files(preparation, [name])
             with replace_file(paths[-1], overwrite=overwrite) as temporary:
                 temporary.write_text(text, encoding="utf-8")

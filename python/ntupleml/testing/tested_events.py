@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -57,6 +57,10 @@ class TestedEvents:
         Share of the events of each class that are here, where it is less than 1; their weights are divided by it.
     left_out : dict of str to str
         Methods without scores, and why.
+    outputs : list of str
+        Names of the scores, by their columns; empty where these are the classes.
+    target : array of float32, shape (n_events, n_values)
+        Truth where values are learnt, by the columns of the scores; no values else.
     """
 
     __test__ = False  # the name begins with "Test", but pytest has nothing to collect here
@@ -70,6 +74,8 @@ class TestedEvents:
     values: NDArray[np.float32]
     sampled: dict[str, float]
     left_out: dict[str, str]
+    outputs: list[str] = field(default_factory=list)
+    target: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
     def __len__(self) -> int:
         """Number of events."""
@@ -113,6 +119,8 @@ class TestedEvents:
             self.values[events],
             self.sampled,
             self.left_out,
+            self.outputs,
+            self.target[events] if len(self.target) else self.target,
         )
 
     def of_model(self, model: int) -> TestedEvents:
@@ -136,6 +144,10 @@ class Reading:
     max_events : int
     seed : int
     entries_per_chunk : int or None
+    outputs : list of str
+        Names of the scores; empty where these are the classes.
+    values : list of str
+        Formulas of the target, where it is values.
     """
 
     classes: list[str]
@@ -147,6 +159,8 @@ class Reading:
     max_events: int
     seed: int
     entries_per_chunk: int | None = None
+    outputs: list[str] = field(default_factory=list)
+    values: list[str] = field(default_factory=list)
 
 
 class ScoredPart(NamedTuple):
@@ -157,6 +171,7 @@ class ScoredPart(NamedTuple):
     weights: NDArray[np.float64]
     model: int
     values: NDArray[np.float32]
+    target: NDArray[np.float32]
 
 
 @files_kept_open()
@@ -304,6 +319,7 @@ def _parts(
         weight_branch = reading.weight_branch if is_class or reading.weight_branch in ntuple.branches else None
         branches = required_branches(reading.variables, ntuple.branches, where)
         branches += required_branches(reading.spectators, ntuple.branches, f"{where}: spectators")
+        branches += required_branches(reading.values if is_class else [], ntuple.branches, f"{where}: target")
         branches += _branches_of_sources(sources, ntuple, failed)
         if weight_branch is not None:
             require_weight(ntuple, weight_branch, reading.weight_key)
@@ -322,7 +338,20 @@ def _parts(
             matrix = columns_to_matrix(columns, [*reading.variables, *reading.spectators], where=where)
             inputs = matrix[:, : len(reading.variables)] if reading.spectators else matrix
             scores = _scores(sources, columns, inputs, chunk, where, failed)
-            yield ScoredPart(scores, class_index, weights * factor, sample.model, matrix)
+            target = _target(columns, reading if is_class else None, len(kept), chunk, where)
+            yield ScoredPart(scores, class_index, weights * factor, sample.model, matrix, target)
+
+
+def _target(
+    columns: Mapping[str, Any], reading: Reading | None, number: int, chunk: Chunk, where: str
+) -> NDArray[np.float32]:
+    """Truth of the values that are learnt; none of recorded data, and of other targets."""
+    if reading is None or not reading.values:
+        return np.full((number, len(reading.values) if reading else 0), np.nan, np.float32)
+    target = columns_to_matrix(columns, reading.values, where=f"{where}: target")
+    for name, column in zip(reading.outputs, target.T, strict=True):
+        require_finite(column, f"the values of the target '{name}'", chunk, where)
+    return target
 
 
 def _active(sources: Sequence[ScoreSource], failed: Mapping[str, str] | None) -> list[ScoreSource]:
@@ -391,7 +420,7 @@ def _joined(
     total = sum(lengths)
     events = TestedEvents(
         list(reading.classes),
-        {name: np.empty((total, len(reading.classes)), np.float32) for name in methods},
+        {name: np.empty((total, len(reading.outputs or reading.classes)), np.float32) for name in methods},
         np.empty(total, np.int64),
         np.empty(total),
         np.empty(total, np.int64),
@@ -399,6 +428,8 @@ def _joined(
         np.empty((total, len(variables)), np.float32),
         {name: share for name, share in shares.items() if share < 1},
         dict(failed),
+        list(reading.outputs),
+        np.concatenate([part.target for part in parts]) if reading.values else np.empty((0, 0), np.float32),
     )
     start = 0
     for part, length in zip(parts, lengths, strict=True):
