@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ntupleml.metrics import Measurement, Undefined
+from ntupleml.metrics import Measurement, Undefined, as_plain
 from ntupleml.metrics.binned_efficiency import BinnedEfficiency, binned_efficiency, ratios
 from ntupleml.metrics.variable_bins import VariableBins, even_bins
 
@@ -69,7 +69,7 @@ def test_without_background_its_efficiency_is_undefined_and_the_rest_is_made() -
     # Two events pass the first cut: Beta(3, 1).
     assert str(result.cuts[0].background) == "undefined: no events"
     assert result.cuts[0].purity == Measurement(1.0, pytest.approx(np.sqrt(3 / 80)))
-    assert result.to_dict()["cuts"][0]["background"] == "undefined: no events"
+    assert as_plain(result)["cuts"][0]["background"] == "undefined: no events"
 
 
 def test_a_constant_score_passes_as_a_whole() -> None:

@@ -10,7 +10,7 @@ from scipy.stats import kstest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from ntupleml.metrics import Measurement, Undefined
+from ntupleml.metrics import Measurement, Undefined, as_plain
 from ntupleml.metrics.brier import brier_score, multiclass_brier_score
 from ntupleml.metrics.calibration import Agreement, Calibration, bin_edges, calibration, calibration_verdict
 
@@ -166,4 +166,4 @@ def test_a_constant_score_and_two_events_work() -> None:
     assert result.brier.value == 0.25
     assert result.error.value.value == 0
     assert isinstance(result.agreement, Undefined)
-    assert result.to_dict()["agreement"] == "undefined: too few effective events for one bin"
+    assert as_plain(result)["agreement"] == "undefined: too few effective events for one bin"

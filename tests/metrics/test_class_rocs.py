@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from ntupleml.metrics import Measurement, Undefined, performance, roc_against_rest, roc_of_pair
+from ntupleml.metrics import Measurement, Undefined, as_plain, performance, roc_against_rest, roc_of_pair
 from ntupleml.metrics.class_rocs import SIGNAL_EFFICIENCIES, ClassRocs, RocSummary, class_rocs
 
 CLASSES = ["a", "b", "c", "d"]
@@ -118,7 +118,7 @@ class TestBadInput:
         assert found.pairs["a"]["d"] == Undefined("no background events")
         assert found.average_auc == Undefined("class 'd': no signal events")
         assert isinstance(found.pairs["a"]["b"], RocSummary)
-        plain = found.to_dict()
+        plain = as_plain(found)
         assert plain["pairs"]["a"]["d"] == "undefined: no background events"
         assert "NaN" not in json.dumps(plain)
 

@@ -24,6 +24,7 @@ from ntupleml.metrics import (
     sums_of_weights,
     with_class_weights,
 )
+from ntupleml.metrics.measurement import as_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,7 +170,7 @@ def test_no_events_at_all() -> None:
 
 def test_plain_numbers() -> None:
     matrix = confusion_matrix(np.array([0, 0, 1]), np.array([0, 0, 1]), np.array([3.0, 4.0, -1.0]), 2)
-    assert matrix.to_dict() == {
+    assert as_plain(matrix) == {
         "entries": [[2, 0], [0, 1]],
         "sums_of_weights": [[7.0, 0.0], [0.0, -1.0]],
         "uncertainties": [[5.0, 0.0], [0.0, 1.0]],

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntupleml.metrics import add_histograms, histogram
+from ntupleml.metrics import add_histograms, as_plain, histogram
 
 
 @pytest.mark.parametrize("edges", [np.linspace(-1, 1, 21), np.array([-1.0, 0.0, 0.1, 0.5, 2.0])])
@@ -36,7 +36,7 @@ def test_nan_counts_nowhere_and_infinity_flows_over() -> None:
 
 def test_histograms_add_and_refuse_other_edges() -> None:
     first, second = histogram(np.array([0.5]), None, [0, 1]), histogram(np.array([0.2, 3.0]), None, [0, 1])
-    assert add_histograms(first, second).to_dict() == histogram(np.array([0.5, 0.2, 3.0]), None, [0, 1]).to_dict()
+    assert as_plain(add_histograms(first, second)) == as_plain(histogram(np.array([0.5, 0.2, 3.0]), None, [0, 1]))
     with pytest.raises(ValueError, match="different edges"):
         add_histograms(first, histogram(np.array([0.5]), None, [0, 2]))
 
@@ -49,4 +49,4 @@ def test_scores_of_exactly_one_leave_no_rounding_in_the_overflow(edges: np.ndarr
         found = histogram(np.ones(200, dtype=np.float32), weights, edges)
         assert found.overflow == (0.0, 0.0)
         assert found.sums[-1] == pytest.approx(weights.sum())
-        assert found.to_dict()["overflow"] == {"value": 0.0, "uncertainty": 0.0}
+        assert as_plain(found)["overflow"] == {"value": 0.0, "uncertainty": 0.0}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntupleml.metrics import Measurement, Undefined
+from ntupleml.metrics import Measurement, Undefined, as_plain
 from ntupleml.metrics.correlations import Correlations, CorrelationSums, correlations, difference
 
 
@@ -70,7 +70,7 @@ def test_what_is_undefined_says_why() -> None:
     assert of_events(values[:, :0], np.ones(0)).of(0, 2) == Undefined("no events that have both")
     with np.errstate(over="ignore"):
         assert of_events(values * 1e200, np.ones(5)).of(0, 2) == Undefined("the values are too large")
-    assert found.to_dict()["coefficients"][1][0] == "undefined: a variance is not positive"
+    assert as_plain(found)["coefficients"][1][0] == "undefined: a variance is not positive"
     assert [pair[:2] for pair in found.pairs()] == [("v0", "v2")]
 
 

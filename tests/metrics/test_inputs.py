@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ntupleml.metrics import Measurement, Undefined, separation_of_histograms
+from ntupleml.metrics import Measurement, Undefined, as_plain, separation_of_histograms
 from ntupleml.metrics.input_binning import Binning, choose_binning
 from ntupleml.metrics.input_sums import ClassSums
 from ntupleml.metrics.inputs import Fractions, InputSummary, input_summary
@@ -197,7 +197,7 @@ def test_undefined_numbers_say_why_and_the_rest_is_made(sample: Sample, reason: 
     assert isinstance(summary.correlations["good"].of(0, 1), Measurement)
     assert isinstance(summary.correlations["bad"].of(0, 1), Undefined)
     assert isinstance(summary.differences["good"].of(0, 1), Undefined)
-    text = str([one.to_dict() for by_class in summary.distributions.values() for one in by_class.values()])
+    text = str([as_plain(one) for by_class in summary.distributions.values() for one in by_class.values()])
     assert "nan," not in text
     assert "inf" not in text.replace("infinity", "")
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from ntupleml.metrics import Measurement, Undefined
+from ntupleml.metrics import Measurement, Undefined, as_plain
 from ntupleml.metrics.overtraining import Overtraining, ScoredSample, no_overtraining, overtraining
 from ntupleml.metrics.score_distributions import score_edges
 from ntupleml.metrics.two_samples import TwoSampleTest
@@ -230,7 +230,7 @@ def test_a_class_without_events_is_named_and_the_others_are_judged() -> None:
     assert found.models[0]["a"].shapes["rare"].kolmogorov_smirnov == Undefined("unseen events: no events")
     assert found.models[0]["a"].shapes["rare"].chi_square == Undefined("unseen events: no events with a weight")
     assert found.verdict.level in ("good", "attention")  # the class is missing among the others' background
-    assert found.to_dict()["models"][0]["rare"]["difference"] == "undefined: unseen events: no signal events"
+    assert as_plain(found)["models"][0]["rare"]["difference"] == "undefined: unseen events: no signal events"
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_without_a_training_part() -> None:
         "unknown",
         "Whether it is overtrained cannot be told: the fold files are not those of the training.",
     )
-    assert found.to_dict() == {
+    assert as_plain(found) == {
         "verdict": {"level": "unknown", "text": found.verdict.text},
         "average_difference": {},
         "models": {},

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.metrics import log_loss, roc_auc_score
 
-from ntupleml.metrics.measurement import Measurement, Undefined
+from ntupleml.metrics.measurement import Measurement, Undefined, as_plain
 from ntupleml.metrics.permutation import permutation_importance, shuffled_events
 
 if TYPE_CHECKING:
@@ -205,11 +205,11 @@ def test_what_does_not_exist_is_undefined(changes: dict[str, Any], area: str, lo
         assert isinstance(result.importances["x"].log_loss, Undefined)
         assert loss in result.importances["x"].log_loss.reason
     assert result.ranking() == ["x"]
-    assert result.to_dict()["permutation_importance"]["x"]["average_auc"] is not None
+    assert as_plain(result)["permutation_importance"]["x"]["average_auc"] is not None
 
 
 def test_plain_numbers() -> None:
-    content = linear_importance(4, 300, {"small": [2], "large": [0]}).to_dict()
+    content = as_plain(linear_importance(4, 300, {"small": [2], "large": [0]}))
     assert list(content["permutation_importance"]) == ["large", "small"]
     assert set(content["permutation_importance_signal"]["large"]) == {"value", "uncertainty"}
     assert content["entries"] == 300

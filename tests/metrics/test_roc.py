@@ -24,6 +24,7 @@ from ntupleml.metrics import (
     roc_curve,
     roc_of_pair,
 )
+from ntupleml.metrics.measurement import as_plain
 
 
 def sample(seed: int, number: int, shift: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -212,7 +213,7 @@ class TestNegativeWeights:
         curve = defined(roc_curve(scores, is_signal, weights))
         np.testing.assert_allclose(curve.background_efficiency, [0, 0, 0.25, 0.75, 0.5, 1, 1])
         assert curve.step_back == pytest.approx(0.25)
-        assert curve.to_dict()["step_back"] == pytest.approx(0.25)
+        assert as_plain(curve)["step_back"] == pytest.approx(0.25)
 
     def test_the_tightest_cut_that_reaches_an_efficiency_counts(self) -> None:
         scores = np.arange(8.0)[::-1]
@@ -303,7 +304,7 @@ class TestPerformance:
         assert found.classes["c"].auc == Undefined("no signal events")
         assert found.classes["c"].separation == Undefined("no signal events")
         assert found.average_auc == Undefined("class 'c': no signal events")
-        plain = found.to_dict()
+        plain = as_plain(found)
         assert plain["classes"]["c"]["efficiency"][0.01] == "undefined: no signal events"
         assert plain["classes"]["a"]["auc"]["value"] == found.classes["a"].auc.value
         json.dumps(plain)

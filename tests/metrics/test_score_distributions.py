@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ntupleml.metrics import Histogram, Measurement, Undefined, histogram
+from ntupleml.metrics import Histogram, Measurement, Undefined, as_plain, histogram
 from ntupleml.metrics.score_distributions import Density, density, score_edges, score_stack, sum_of_weights
 from ntupleml.metrics.two_samples import TwoSampleTest
 
@@ -23,7 +23,7 @@ def test_a_density_is_numpys() -> None:
     expected = np.histogram(values, edges, weights=weights, density=True)[0]
     np.testing.assert_allclose(found.values, expected, rtol=1e-12)
     assert found.values @ np.diff(edges) == pytest.approx(1)
-    assert found.to_dict()["edges"] == [0.0, 0.1, 0.4, 1.0]
+    assert as_plain(found)["edges"] == [0.0, 0.1, 0.4, 1.0]
 
 
 def test_what_is_outside_of_the_bins_counts_in_the_normalisation() -> None:
@@ -88,7 +88,7 @@ def test_data_over_the_sum_of_the_classes_by_hand() -> None:
     assert stack.band[0] == pytest.approx(2 / 8)
     # 17 / 8, with variances 17 and 9
     assert stack.normalisation == pytest.approx(Measurement(2.125, np.sqrt(17 + 2.125**2 * 9) / 8))
-    content = stack.to_dict()
+    content = as_plain(stack)
     assert content["data_over_simulation"][0]["value"] == 1.5
     assert content["data_over_simulation"][1] == "undefined: the sum of weights of the simulation is not positive"
     assert content["data"]["sums_of_weights"] == [12, 5]
@@ -119,8 +119,8 @@ def test_shapes_of_data_and_simulation_are_tested() -> None:
 
 def test_no_data_and_no_simulation() -> None:
     stack = score_stack(CLASSES, Undefined("no tree 'data' in fold0.root"))
-    assert stack.to_dict()["data"] == "undefined: no tree 'data' in fold0.root"
-    assert "normalisation" not in stack.to_dict()
+    assert as_plain(stack)["data"] == "undefined: no tree 'data' in fold0.root"
+    assert "normalisation" not in as_plain(stack)
     empty = {"a": histogram(np.zeros(0), None, EDGES)}
     stack = score_stack(empty, histogram(np.array([0.7]), None, EDGES))
     assert stack.normalisation == Undefined("simulation: no events with a weight")

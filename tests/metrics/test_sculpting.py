@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp, kstest
 
-from ntupleml.metrics import Measurement, Undefined
+from ntupleml.metrics import Measurement, Undefined, as_plain
 from ntupleml.metrics.sculpting import (
     ScoreSlices,
     Sculpting,
@@ -217,7 +217,7 @@ def test_missing_values_are_counted_and_left_out() -> None:
     sizes = [one.effective_entries for one in result.slices]
     assert sum(sizes) == pytest.approx(np.count_nonzero(known & background))
     assert not isinstance(result.distance_correlation, Undefined)
-    assert result.to_dict()["events_missing"] == result.missing
+    assert as_plain(result)["events_missing"] == result.missing
 
 
 def test_worst_first() -> None:

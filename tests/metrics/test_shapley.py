@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.metrics.measurement import Measurement, Undefined
+from ntupleml.metrics.measurement import Measurement, Undefined, as_plain
 from ntupleml.metrics.shapley import mean_absolute, shapley_importance, shapley_values
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def test_values_and_base_add_up_to_the_score(inputs: NDArray[np.float64]) -> Non
     assert result.largest_difference < 1e-12
     assert isinstance(result.importances["b"]["x"], Measurement)
     assert result.importances["b"]["y"] == Measurement(0.0, 0.0)
-    assert list(result.to_dict()["shap_importance_a"]) == result.ranking()
+    assert list(as_plain(result)["shap_importance_a"]) == result.ranking()
     again, _ = shapley_values(model, explained, np.arange(30, 80), 3, seed=2)
     np.testing.assert_array_equal(values, again)
 

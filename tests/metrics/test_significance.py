@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import floats, just, one_of
 
-from ntupleml.metrics import Measurement, Undefined
+from ntupleml.metrics import Measurement, Undefined, as_plain
 from ntupleml.metrics.significance import (
     Yields,
     approximate_median_significance,
@@ -153,4 +153,4 @@ def test_a_curve_as_plain_numbers_says_what_is_undefined() -> None:
     curve = significance_curve(yields, significance_formulas()["s_over_sqrt_b"])
     text = "undefined: no background"
     # ½² · 1 + (2 / (2 · 8))² · 1
-    assert curve.to_dict() == {"value": [text, 1.0], "uncertainty": [text, pytest.approx(math.sqrt(0.25 + 1 / 64))]}
+    assert as_plain(curve) == {"value": [text, 1.0], "uncertainty": [text, pytest.approx(math.sqrt(0.25 + 1 / 64))]}

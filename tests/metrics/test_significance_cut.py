@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from ntupleml.metrics import Measurement, Undefined
+from ntupleml.metrics import Measurement, Undefined, as_plain
 from ntupleml.metrics.significance_cut import CutPerformance, cut_performance
 
 SCORES = np.array([0.9, 0.7, 0.2, 0.8, 0.5, 0.1, 0.7])
@@ -46,7 +46,7 @@ def test_an_empty_selection_is_undefined_with_the_reason() -> None:
     assert found.purity == reason
     assert set(found.significances.values()) == {reason}
     assert found.signal == found.background == found.signal_efficiency == Measurement(0.0, 0.0)
-    assert found.to_dict()["purity"] == "undefined: no events have a score above 0.95"
+    assert as_plain(found)["purity"] == "undefined: no events have a score above 0.95"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from ntupleml.metrics import Measurement, Undefined
+from ntupleml.metrics import Measurement, Undefined, as_plain
 from ntupleml.metrics.significance import Yields, significance_curve, significance_formulas
 from ntupleml.metrics.significance_scan import BestCut, SignificanceScan, scan_significance
 
@@ -73,7 +73,7 @@ def test_the_best_cut_has_the_largest_significance_with_enough_background() -> N
             float(scan.yields.signal[index]), math.sqrt(float(scan.yields.signal_variance[index]))
         )
         assert best.interval[0] <= best.interval[1]
-        assert best.to_dict()["cut"]["interval"] == list(best.interval)
+        assert as_plain(best)["cut"]["interval"] == list(best.interval)
     assert not scan.enough_background.all()
 
 
@@ -153,7 +153,7 @@ def test_negative_weights_leave_gaps_that_say_why() -> None:
     is_signal = np.arange(205) < 100
     weights = np.where(np.arange(205) < 200, 1.0, -0.5)
     scan = defined(scan_significance(scores, is_signal, weights))
-    values = scan.to_dict()["s_over_sqrt_b"]["value"]
+    values = as_plain(scan)["s_over_sqrt_b"]["value"]
     negative = np.flatnonzero((scan.cuts >= 0.8) & (scan.cuts < 0.9))
     assert len(negative)
     assert {values[index] for index in negative} == {"undefined: sum of background weights is negative"}

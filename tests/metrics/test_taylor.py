@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ntupleml.metrics import Measurement, Undefined
+from ntupleml.metrics import Measurement, Undefined, as_plain
 from ntupleml.metrics.taylor import (
     derivative_sums,
     normalised_coefficients,
@@ -130,7 +130,7 @@ def test_ranking_falls_and_equal_values_rank_by_falling_label() -> None:
     derivatives[0, 0] = np.nan
     ranking = taylor_ranking(derivative_sums(derivatives, np.ones(5)), ["c", "a", "b"], 1)
     assert [term.label for term in ranking.terms] == ["b", "a", "c"]
-    content = ranking.to_dict()["ranking"]
+    content = as_plain(ranking)["ranking"]
     assert content[0] == {"variables": ["b"], "score": 3.0, "uncertainty": 0.0}
     assert content[2] == {"variables": ["c"], "score": "undefined: the derivative is NaN or infinite in 1 of 5 events"}
 
@@ -138,6 +138,6 @@ def test_ranking_falls_and_equal_values_rank_by_falling_label() -> None:
 def test_rows_of_a_normalised_matrix_sum_to_one() -> None:
     random = np.random.default_rng(8)
     sums = {name: derivative_sums(random.normal(size=(50, 3)), random.exponential(size=50)) for name in "ab"}
-    content = taylor_matrix(sums, ["x", "y", "z"], normalised=True).to_dict()
+    content = as_plain(taylor_matrix(sums, ["x", "y", "z"], normalised=True))
     for row in content.values():
         assert sum(entry["value"] for entry in row.values()) == pytest.approx(1, rel=1e-12)

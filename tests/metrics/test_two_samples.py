@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ntupleml.metrics import Histogram, Undefined, histogram
+from ntupleml.metrics import Histogram, Undefined, as_plain, histogram
 from ntupleml.metrics.two_samples import (
     TwoSampleTest,
     chi_square,
@@ -223,5 +223,5 @@ def test_p_values_are_corrected_for_their_number() -> None:
 
 
 def test_results_as_plain_numbers() -> None:
-    assert TwoSampleTest(0.1, 0.5).to_dict() == {"statistic": 0.1, "p_value": 0.5}
-    assert TwoSampleTest(7.0, 0.5, 8).to_dict() == {"statistic": 7.0, "p_value": 0.5, "degrees_of_freedom": 8}
+    assert as_plain(TwoSampleTest(0.1, 0.5)) == {"statistic": 0.1, "p_value": 0.5}
+    assert as_plain(TwoSampleTest(7.0, 0.5, 8)) == {"statistic": 7.0, "p_value": 0.5, "degrees_of_freedom": 8}

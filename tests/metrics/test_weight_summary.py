@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ntupleml.metrics import Undefined, no_sum_of_weights
-from ntupleml.metrics.measurement import no_normalisation
+from ntupleml.metrics.measurement import as_plain, no_normalisation
 from ntupleml.metrics.weight_summary import WeightSums
 
 
@@ -41,7 +41,7 @@ def test_nothing_gives_zeros(weights: list[float]) -> None:
     sums = WeightSums()
     sums.add(np.array(weights))
     found = sums.summary()
-    assert found.to_dict()["sum_of_weights"] == {"value": 0.0, "uncertainty": 0.0}
+    assert as_plain(found)["sum_of_weights"] == {"value": 0.0, "uncertainty": 0.0}
     assert (found.effective_events, found.largest_to_mean, found.largest_share, found.negative_weight) == (0, 0, 0, 0)
 
 

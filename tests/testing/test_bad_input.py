@@ -262,7 +262,7 @@ def _numbers(events: TestedEvents) -> list[Picture]:
     for index, name in enumerate(events.classes):
         for cut in (0.3, 2.0):
             found = cut_performance(events.scores[METHOD][:, index], events.truth == index, events.weights, cut)
-            numbers[f"{name} {cut}"] = str(found) if isinstance(found, Undefined) else found.to_dict()
+            numbers[f"{name} {cut}"] = as_plain(found)
     return [Picture("numbers", "Numbers.", lambda _: pytest.fail("nothing to draw"), numbers)]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.metrics.measurement import Measurement, Undefined, as_plain, no_sum_of_weights
+from ntupleml.metrics.measurement import Measurement, Undefined, no_sum_of_weights
 from ntupleml.metrics.variable_bins import sums_in_bins
 
 if TYPE_CHECKING:
@@ -45,15 +45,9 @@ class BinnedCut(NamedTuple):
     background_in_bins: tuple[Measurement | Undefined, ...]
     purity_in_bins: tuple[Measurement | Undefined, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        names = ("signal", "background", "purity")
-        return {
-            "wanted_signal_efficiency": self.wanted,
-            "threshold": self.threshold,
-            **{name: as_plain(getattr(self, name)) for name in names},
-            **{f"{name}_in_bins": [as_plain(one) for one in getattr(self, f"{name}_in_bins")] for name in names},
-        }
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
+        return {"wanted_signal_efficiency" if name == "wanted" else name: one for name, one in self._asdict().items()}
 
 
 class BinnedEfficiency(NamedTuple):
@@ -74,15 +68,10 @@ class BinnedEfficiency(NamedTuple):
     missing: int
     cuts: tuple[BinnedCut, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        return {
-            "edges": self.edges.tolist(),
-            "events_below": self.below,
-            "events_above": self.above,
-            "events_missing": self.missing,
-            "cuts": [cut.to_dict() for cut in self.cuts],
-        }
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
+        flow = {"events_below": self.below, "events_above": self.above, "events_missing": self.missing}
+        return {"edges": self.edges, **flow, "cuts": self.cuts}
 
 
 def ratios(

@@ -9,7 +9,7 @@ import numpy as np
 
 from ntupleml.metrics.binned_efficiency import ratios
 from ntupleml.metrics.brier import no_probabilities, weighted_mean
-from ntupleml.metrics.measurement import Measurement, Undefined, Verdict, as_plain, no_sum_of_weights
+from ntupleml.metrics.measurement import Measurement, Undefined, Verdict, no_sum_of_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,16 +45,6 @@ class ReliabilityCurve(NamedTuple):
     shares: tuple[Measurement | Undefined, ...]
     signal: NDArray[np.float64]
     background: NDArray[np.float64]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        return {
-            "edges": self.edges.tolist(),
-            "mean_scores": [str(one) if isinstance(one, Undefined) else one for one in self.mean_scores],
-            "shares": [as_plain(one) for one in self.shares],
-            "signal": self.signal.tolist(),
-            "background": self.background.tolist(),
-        }
 
 
 class Decomposition(NamedTuple):
@@ -130,16 +120,15 @@ class Calibration(NamedTuple):
     error: CalibrationError
     agreement: Agreement | Undefined
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        agreement = self.agreement
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
         return {
-            "brier_score": as_plain(self.brier),
-            "decomposition": self.decomposition._asdict(),
-            "expected_calibration_error": as_plain(self.error.value),
+            "brier_score": self.brier,
+            "decomposition": self.decomposition,
+            "expected_calibration_error": self.error.value,
             "expected_calibration_error_if_calibrated": self.error.expected,
-            "agreement": str(agreement) if isinstance(agreement, Undefined) else agreement._asdict(),
-            "curve": self.curve.to_dict(),
+            "agreement": self.agreement,
+            "curve": self.curve,
         }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.metrics.measurement import Measurement, Undefined, as_plain
+from ntupleml.metrics.measurement import Measurement, Undefined
 from ntupleml.metrics.roc import RocCurve, SortedEvents, curve_of_sorted, falling_order, influences_of_sorted
 
 if TYPE_CHECKING:
@@ -52,17 +52,17 @@ class RocSummary(NamedTuple):
     distinct_scores: int
     step_back: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file; what is undefined is a text with the reason."""
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
         return {
             "signal_entries": self.signal_entries,
             "background_entries": self.background_entries,
-            "auc": as_plain(self.auc),
-            "signal_efficiency_at_background_efficiency": _plain(self.efficiencies),
-            "rejection_at_signal_efficiency": _plain(self.rejections),
+            "auc": self.auc,
+            "signal_efficiency_at_background_efficiency": self.efficiencies,
+            "rejection_at_signal_efficiency": self.rejections,
             "distinct_scores": self.distinct_scores,
             "step_back": self.step_back,
-            "points": self.points.to_dict(),
+            "points": self.points,
         }
 
 
@@ -83,25 +83,6 @@ class ClassRocs(NamedTuple):
     against_rest: dict[str, RocSummary | Undefined]
     pairs: dict[str, dict[str, RocSummary | Undefined]]
     average_auc: Measurement | Undefined
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        return {
-            "average_auc": as_plain(self.average_auc),
-            "against_rest": {name: plain_roc(one) for name, one in self.against_rest.items()},
-            "pairs": {
-                name: {other: plain_roc(one) for other, one in others.items()} for name, others in self.pairs.items()
-            },
-        }
-
-
-def plain_roc(result: RocSummary | Undefined) -> dict[str, Any] | str:
-    """A summary as plain numbers, or the text that says why there is none."""
-    return str(result) if isinstance(result, Undefined) else result.to_dict()
-
-
-def _plain(numbers: Mapping[float, Measurement | Undefined]) -> dict[float, Any]:
-    return {level: as_plain(value) for level, value in numbers.items()}
 
 
 def class_rocs(

@@ -43,13 +43,9 @@ class ConfusionMatrix:
         """Matrix of the events of both."""
         return ConfusionMatrix(self.entries + other.entries, self.sums + other.sums, self.squares + other.squares)
 
-    def to_dict(self) -> dict[str, list[list[float]]]:
-        """As plain numbers, a list for each true class: for a YAML or JSON file."""
-        return {
-            "entries": self.entries.tolist(),
-            "sums_of_weights": self.sums.tolist(),
-            "uncertainties": np.sqrt(self.squares).tolist(),
-        }
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
+        return {"entries": self.entries, "sums_of_weights": self.sums, "uncertainties": np.sqrt(self.squares)}
 
 
 def predicted_class(scores: NDArray[Any]) -> NDArray[np.int64]:

@@ -57,8 +57,8 @@ class Correlations(NamedTuple):
             if not math.isnan(values[k])
         ]
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers and texts, for a YAML or JSON file."""
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
         return {
             "variables": list(self.variables),
             "coefficients": self._plain(self.coefficients),

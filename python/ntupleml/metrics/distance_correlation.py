@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.metrics.measurement import Measurement, Undefined, as_plain, effective_entries, no_sum_of_weights
+from ntupleml.metrics.measurement import Measurement, Undefined, effective_entries, no_sum_of_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,10 +34,6 @@ class DistanceCorrelation(NamedTuple):
     squared: Measurement
     p_value: float
     events: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        return {"squared": as_plain(self.squared), "p_value": self.p_value, "events": self.events}
 
 
 class WeightedSample(NamedTuple):

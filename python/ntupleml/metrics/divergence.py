@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.metrics.measurement import Measurement, Undefined, as_plain
+from ntupleml.metrics.measurement import Measurement, Undefined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +36,9 @@ class Divergence(NamedTuple):
     value: Measurement
     p_value: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        return {"divergence": as_plain(self.value), "p_value": self.p_value}
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
+        return {"divergence": self.value, "p_value": self.p_value}
 
 
 def no_total(sums: NDArray[np.float64], squares: NDArray[np.float64]) -> Undefined | None:

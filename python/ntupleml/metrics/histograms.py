@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ntupleml.metrics.measurement import Measurement
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -41,14 +43,14 @@ class Histogram(NamedTuple):
         roots: NDArray[np.float64] = np.sqrt(self.squares)
         return roots
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
+        flow = {"underflow": self.underflow, "overflow": self.overflow}
         return {
-            "edges": self.edges.tolist(),
-            "sums_of_weights": self.sums.tolist(),
-            "uncertainties": self.uncertainties.tolist(),
-            "underflow": {"value": self.underflow[0], "uncertainty": self.underflow[1] ** 0.5},
-            "overflow": {"value": self.overflow[0], "uncertainty": self.overflow[1] ** 0.5},
+            "edges": self.edges,
+            "sums_of_weights": self.sums,
+            "uncertainties": self.uncertainties,
+            **{name: Measurement(total, squares**0.5) for name, (total, squares) in flow.items()},
         }
 
 

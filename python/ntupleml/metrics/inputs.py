@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.metrics.correlations import Correlations, CorrelationSums, correlations, difference
-from ntupleml.metrics.measurement import Measurement, Undefined, as_plain, no_normalisation
+from ntupleml.metrics.measurement import Measurement, Undefined, no_normalisation
 from ntupleml.metrics.separation import separation_of_histograms
 
 if TYPE_CHECKING:
@@ -95,30 +95,26 @@ class Distribution(NamedTuple):
         """Number of events with NaN, infinite or default values."""
         return self.nan + self.plus_infinity + self.minus_infinity + sum(self.defaults.values())
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
         content: dict[str, Any] = {
             "events": self.events,
             "nan": self.nan,
             "plus_infinity": self.plus_infinity,
             "minus_infinity": self.minus_infinity,
-            "default_values": dict(self.defaults),
-            "mean": as_plain(self.mean),
-            "standard_deviation": as_plain(self.standard_deviation),
-            "minimum": _plain(self.minimum),
-            "maximum": _plain(self.maximum),
-            "separation": as_plain(self.separation),
-            "separation_by_chance": _plain(self.by_chance),
+            "default_values": self.defaults,
+            "mean": self.mean,
+            "standard_deviation": self.standard_deviation,
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+            "separation": self.separation,
+            "separation_by_chance": self.by_chance,
         }
         if self.spike is not None:
             content["commonest_value"] = {"value": self.spike[0], "events": self.spike[1]}
         if isinstance(self.histogram, Undefined):
-            return content | {"histogram": str(self.histogram)}
-        return content | {name: part for name, part in self.histogram.to_dict().items() if name != "edges"}
-
-
-def _plain(number: float | Undefined) -> float | str:
-    return str(number) if isinstance(number, Undefined) else number
+            return content | {"histogram": self.histogram}
+        return content | {name: part for name, part in self.histogram.plain().items() if name != "edges"}
 
 
 @dataclass(frozen=True, eq=False)

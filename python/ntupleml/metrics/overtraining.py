@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.metrics.histograms import histogram
-from ntupleml.metrics.measurement import Measurement, Undefined, Verdict, as_plain
+from ntupleml.metrics.measurement import Measurement, Undefined, Verdict
 from ntupleml.metrics.roc import RocCurve, roc_against_rest
 from ntupleml.metrics.two_samples import (
     TwoSampleTest,
@@ -60,12 +60,6 @@ class ShapeTests(NamedTuple):
     kolmogorov_smirnov: TwoSampleTest | Undefined
     chi_square: TwoSampleTest | Undefined
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        return {
-            name: str(test) if isinstance(test, Undefined) else test.to_dict() for name, test in self._asdict().items()
-        }
-
 
 class ClassOvertraining(NamedTuple):
     """Score of one class by one model, training part against unseen events.
@@ -85,14 +79,9 @@ class ClassOvertraining(NamedTuple):
     difference: Measurement | Undefined
     shapes: dict[str, ShapeTests]
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        return {
-            "training_auc": as_plain(self.training_auc),
-            "test_auc": as_plain(self.test_auc),
-            "difference": as_plain(self.difference),
-            "by_true_class": {name: tests.to_dict() for name, tests in self.shapes.items()},
-        }
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
+        return {"by_true_class" if name == "shapes" else name: one for name, one in self._asdict().items()}
 
 
 class Overtraining(NamedTuple):
@@ -111,16 +100,9 @@ class Overtraining(NamedTuple):
     average: dict[str, Measurement | Undefined]
     verdict: Verdict
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        return {
-            "verdict": {"level": self.verdict.level, "text": self.verdict.text},
-            "average_difference": {name: as_plain(value) for name, value in self.average.items()},
-            "models": {
-                model: {name: result.to_dict() for name, result in classes.items()}
-                for model, classes in self.models.items()
-            },
-        }
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
+        return {"verdict": self.verdict, "average_difference": self.average, "models": self.models}
 
     def p_values(self, score: str, true_class: str) -> tuple[float | Undefined, float | Undefined]:
         """K-S and χ² p-value of one score and true class, all models together (the smallest, corrected)."""

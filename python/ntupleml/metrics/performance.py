@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml.metrics.class_rocs import BACKGROUND_EFFICIENCIES, RocSummary, class_rocs
-from ntupleml.metrics.measurement import Measurement, Undefined, as_plain
+from ntupleml.metrics.measurement import Measurement, Undefined
 from ntupleml.metrics.separation import separation
 
 if TYPE_CHECKING:
@@ -43,15 +43,15 @@ class ClassPerformance(NamedTuple):
     points: RocPoints | Undefined
     step_back: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file; what is undefined is a text with the reason."""
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
         return {
             "entries": self.entries,
-            "auc": as_plain(self.auc),
-            "efficiency": {level: as_plain(value) for level, value in self.efficiencies.items()},
-            "separation": as_plain(self.separation),
+            "auc": self.auc,
+            "efficiency": self.efficiencies,
+            "separation": self.separation,
             "step_back": self.step_back,
-            "roc": str(self.points) if isinstance(self.points, Undefined) else self.points.to_dict(),
+            "roc": self.points,
         }
 
 
@@ -68,12 +68,9 @@ class Performance(NamedTuple):
     classes: dict[str, ClassPerformance]
     average_auc: Measurement | Undefined
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        return {
-            "average_auc": as_plain(self.average_auc),
-            "classes": {name: result.to_dict() for name, result in self.classes.items()},
-        }
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
+        return {"average_auc": self.average_auc, "classes": self.classes}
 
 
 def performance(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.metrics.measurement import Measurement, Undefined, as_plain, no_sum_of_weights
+from ntupleml.metrics.measurement import Measurement, Undefined, no_sum_of_weights
 from ntupleml.metrics.roc import RocCurve, SortedEvents, curve_of_sorted, falling_order, influences_of_sorted
 
 if TYPE_CHECKING:
@@ -41,14 +41,6 @@ class Quality(NamedTuple):
     average_auc: Measurement | Undefined
     log_loss: Measurement | Undefined
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        return {
-            "auc": {name: as_plain(value) for name, value in self.auc.items()},
-            "average_auc": as_plain(self.average_auc),
-            "log_loss": as_plain(self.log_loss),
-        }
-
 
 @dataclass(frozen=True)
 class PermutationImportance:
@@ -75,24 +67,19 @@ class PermutationImportance:
         """Variables, the most important first: by the average area; where that is undefined, by the log loss."""
         return sorted(self.importances, key=lambda name: -_worth(self.importances[name]))
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
+        ranked = {name: self.importances[name] for name in self.ranking()}
         return {
             "entries": self.entries,
             "repeats": self.repeats,
-            "reference": self.reference.to_dict(),
+            "reference": self.reference,
             "permutation_importance": {
-                name: {
-                    "average_auc": as_plain(self.importances[name].average_auc),
-                    "log_loss": as_plain(self.importances[name].log_loss),
-                }
-                for name in self.ranking()
+                name: {"average_auc": one.average_auc, "log_loss": one.log_loss} for name, one in ranked.items()
             },
             **{
-                f"permutation_importance_{one}": {
-                    name: as_plain(self.importances[name].auc[one]) for name in self.ranking()
-                }
-                for one in self.classes
+                f"permutation_importance_{label}": {name: one.auc[label] for name, one in ranked.items()}
+                for label in self.classes
             },
         }
 

@@ -146,13 +146,9 @@ class RocCurve:
         grid = signal_efficiencies_of_points(self.efficiencies_at(levels)[0])
         return RocPoints(grid, *self.background_efficiencies_at(grid))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Area and points of the curve as plain numbers, for a YAML or JSON file."""
-        return {
-            "auc": {"value": self.auc.value, "uncertainty": self.auc.uncertainty},
-            "step_back": self.step_back,
-            **self.points().to_dict(),
-        }
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
+        return {"auc": self.auc, "step_back": self.step_back, **self.points().plain()}
 
 
 def _rejection(background_efficiency: float, uncertainty: float) -> Measurement | Undefined:

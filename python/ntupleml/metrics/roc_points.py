@@ -100,12 +100,12 @@ class RocPoints(NamedTuple):
     background_efficiency: NDArray[np.float64]
     uncertainty: NDArray[np.float64]
 
-    def to_dict(self) -> dict[str, list[float]]:
-        """As plain numbers, for a YAML or JSON file."""
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
         return {
-            "signal_efficiency": self.signal_efficiency.tolist(),
-            "background_efficiency": self.background_efficiency.tolist(),
-            "background_efficiency_uncertainty": self.uncertainty.tolist(),
+            "signal_efficiency": self.signal_efficiency,
+            "background_efficiency": self.background_efficiency,
+            "background_efficiency_uncertainty": self.uncertainty,
         }
 
 

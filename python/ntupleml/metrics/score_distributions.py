@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.metrics.histograms import Histogram, add_histograms
-from ntupleml.metrics.measurement import Measurement, Undefined, as_plain
+from ntupleml.metrics.measurement import Measurement, Undefined
 from ntupleml.metrics.two_samples import TwoSampleTest, chi_square, no_total
 
 if TYPE_CHECKING:
@@ -35,10 +35,6 @@ class Density(NamedTuple):
     edges: NDArray[np.float64]
     values: NDArray[np.float64]
     uncertainties: NDArray[np.float64]
-
-    def to_dict(self) -> dict[str, list[float]]:
-        """As plain numbers, for a YAML or JSON file."""
-        return {name: array.tolist() for name, array in self._asdict().items()}
 
 
 class ScoreStack(NamedTuple):
@@ -76,26 +72,18 @@ class ScoreStack(NamedTuple):
     shape: TwoSampleTest | Undefined
     scale: float = 1.0
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file; ratios that do not exist are texts."""
-        simulation = {
-            "classes": {name: one.to_dict() for name, one in self.classes.items()},
-            "total": self.total.to_dict(),
-        }
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
+        simulation = {"classes": self.classes, "total": self.total, "data": self.data}
         if isinstance(self.data, Undefined):
-            return {**simulation, "data": str(self.data)}
-        undefined = str(Undefined("the sum of weights of the simulation is not positive"))
+            return simulation
+        undefined = Undefined("the sum of weights of the simulation is not positive")
+        ratios = zip(self.ratio.tolist(), self.ratio_uncertainties.tolist(), self.ratio_known, strict=True)
         return {
             **simulation,
-            "data": self.data.to_dict(),
-            "data_over_simulation": [
-                as_plain(Measurement(float(value), float(uncertainty))) if known else undefined
-                for value, uncertainty, known in zip(
-                    self.ratio, self.ratio_uncertainties, self.ratio_known, strict=True
-                )
-            ],
-            "normalisation": as_plain(self.normalisation),
-            "shape": str(self.shape) if isinstance(self.shape, Undefined) else self.shape.to_dict(),
+            "data_over_simulation": [Measurement(*pair) if known else undefined for *pair, known in ratios],
+            "normalisation": self.normalisation,
+            "shape": self.shape,
         }
 
 

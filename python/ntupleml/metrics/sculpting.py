@@ -80,15 +80,9 @@ class SliceShape(NamedTuple):
     kolmogorov_smirnov: TwoSampleTest | Undefined
     jensen_shannon: Divergence | Undefined
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        tests = {"kolmogorov_smirnov": self.kolmogorov_smirnov, "jensen_shannon": self.jensen_shannon}
-        return {
-            "scores": list(self.scores),
-            "shares_of_background": list(self.shares),
-            "effective_entries": self.effective_entries,
-            **{name: str(one) if isinstance(one, Undefined) else one.to_dict() for name, one in tests.items()},
-        }
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
+        return {"shares_of_background" if name == "shares" else name: one for name, one in self._asdict().items()}
 
 
 class Sculpting(NamedTuple):
@@ -108,14 +102,9 @@ class Sculpting(NamedTuple):
     distance_correlation: DistanceCorrelation | Undefined
     missing: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        correlation = self.distance_correlation
-        return {
-            "slices": [one.to_dict() for one in self.slices],
-            "distance_correlation": str(correlation) if isinstance(correlation, Undefined) else correlation.to_dict(),
-            "events_missing": self.missing,
-        }
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
+        return {"events_missing" if name == "missing" else name: one for name, one in self._asdict().items()}
 
 
 def score_slices(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.metrics.measurement import Measurement, Undefined, as_plain, no_sum_of_weights
+from ntupleml.metrics.measurement import Measurement, Undefined, no_sum_of_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,15 +50,15 @@ class ShapleyImportance:
                 sums[name] = sums.get(name, 0.0) + (value.value if isinstance(value, Measurement) else 0.0)
         return sorted(sums, key=lambda name: -sums[name])
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
         ranking = self.ranking()
         return {
             "entries": self.entries,
             "background": self.background,
             "largest_difference_from_score": self.largest_difference,
             **{
-                f"shap_importance_{one}": {name: as_plain(self.importances[one][name]) for name in ranking}
+                f"shap_importance_{one}": {name: self.importances[one][name] for name in ranking}
                 for one in self.classes
             },
         }

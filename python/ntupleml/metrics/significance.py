@@ -78,7 +78,7 @@ class SignificanceCurve(NamedTuple):
             return Undefined(REASONS[self.reasons[index]])
         return Measurement(float(self.values[index]), float(self.uncertainties[index]))
 
-    def to_dict(self) -> dict[str, list[float | str]]:
+    def plain(self) -> dict[str, list[float | str]]:
         """Lists of a one-dimensional curve, with the text of the reason in place of a value that does not exist."""
         texts = [str(Undefined(reason)) for reason in REASONS]
         results = {"value": self.values.tolist(), "uncertainty": self.uncertainties.tolist()}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.metrics.histograms import histogram
-from ntupleml.metrics.measurement import Measurement, Undefined, as_plain, no_sum_of_weights
+from ntupleml.metrics.measurement import Measurement, Undefined, no_sum_of_weights
 from ntupleml.metrics.significance import Yields, significance_curve, significance_formulas
 from ntupleml.metrics.significance_cut import no_usable_scores
 
@@ -63,19 +63,15 @@ class BinnedSignificance:
     curves: dict[str, SignificanceCurve]
     totals: dict[str, BinnedTotal]
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
         return {
             "bins_before_merging": self.wanted,
-            "edges": self.edges.tolist(),
+            "edges": self.edges,
             "signal": _with_uncertainty(self.yields.signal, self.yields.signal_variance),
             "background": _with_uncertainty(self.yields.background, self.yields.background_variance),
             **{
-                name: {
-                    "total": as_plain(total.significance),
-                    "bias_of_total": total.bias,
-                    "bins": self.curves[name].to_dict(),
-                }
+                name: {"total": total.significance, "bias_of_total": total.bias, "bins": self.curves[name]}
                 for name, total in self.totals.items()
             },
         }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntupleml.metrics.measurement import Measurement, Undefined, as_plain, no_sum_of_weights
+from ntupleml.metrics.measurement import Measurement, Undefined, no_sum_of_weights
 from ntupleml.metrics.significance import Yields, significance_curve, significance_formulas
 
 if TYPE_CHECKING:
@@ -57,14 +57,10 @@ class CutPerformance:
             **self.significances,
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        return {
-            "cut": self.cut,
-            "entries": {"signal": self.entries[0], "background": self.entries[1]},
-            **{name: as_plain(result) for name, result in self.numbers().items()},
-            "score_range": list(self.score_range),
-        }
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
+        entries = {"signal": self.entries[0], "background": self.entries[1]}
+        return {"cut": self.cut, "entries": entries, **self.numbers(), "score_range": self.score_range}
 
 
 def cut_performance(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.metrics.measurement import Measurement, Undefined, as_plain, no_sum_of_weights
+from ntupleml.metrics.measurement import Measurement, Undefined, no_sum_of_weights
 from ntupleml.metrics.significance import Yields, significance_curve, significance_formulas
 from ntupleml.metrics.significance_bins import SMALLEST_BACKGROUND
 from ntupleml.metrics.significance_cut import no_usable_scores, share
@@ -55,13 +55,10 @@ class BestCut(NamedTuple):
     signal_efficiency: Measurement
     background_efficiency: Measurement
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        results: dict[str, Any] = {
-            name: as_plain(result) for name, result in self._asdict().items() if isinstance(result, Measurement)
-        }
-        results["cut"]["interval"] = list(self.interval)
-        return results
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
+        results = {name: result for name, result in self._asdict().items() if name != "interval"}
+        return results | {"cut": {**self.cut._asdict(), "interval": self.interval}}
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,28 +96,21 @@ class SignificanceScan:
         enough: NDArray[np.bool_] = _enough_background(self.yields)
         return enough
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        signal = (self.yields.signal, np.sqrt(self.yields.signal_variance))
-        background = (self.yields.background, np.sqrt(self.yields.background_variance))
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
         pairs = {
-            "signal": signal,
-            "background": background,
+            "signal": (self.yields.signal, np.sqrt(self.yields.signal_variance)),
+            "background": (self.yields.background, np.sqrt(self.yields.background_variance)),
             "signal_efficiency": self.signal_efficiency,
             "background_efficiency": self.background_efficiency,
         }
         return {
             "b_reg": self.b_reg,
             "background_uncertainty": self.background_uncertainty,
-            "best": {
-                name: str(best) if isinstance(best, Undefined) else best.to_dict() for name, best in self.best.items()
-            },
-            "cuts": self.cuts.tolist(),
-            **{
-                name: {"value": value.tolist(), "uncertainty": uncertainty.tolist()}
-                for name, (value, uncertainty) in pairs.items()
-            },
-            **{name: curve.to_dict() for name, curve in self.curves.items()},
+            "best": self.best,
+            "cuts": self.cuts,
+            **{name: {"value": value, "uncertainty": uncertainty} for name, (value, uncertainty) in pairs.items()},
+            **self.curves,
         }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ntupleml.metrics.binned_efficiency import ratios
 from ntupleml.metrics.divergence import no_total
-from ntupleml.metrics.measurement import Measurement, Undefined, as_plain
+from ntupleml.metrics.measurement import Measurement, Undefined
 from ntupleml.metrics.variable_bins import Sums, sums_in_bins
 
 if TYPE_CHECKING:
@@ -44,17 +44,11 @@ class ShapeInSlices(NamedTuple):
     slices: tuple[tuple[Measurement | Undefined, ...], ...]
     ratios: tuple[tuple[Measurement | Undefined, ...], ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        return {
-            "edges": self.edges.tolist(),
-            "events_below": self.below,
-            "events_above": self.above,
-            "events_missing": self.missing,
-            "inclusive": [as_plain(one) for one in self.inclusive],
-            "slices": [[as_plain(one) for one in shape] for shape in self.slices],
-            "ratios": [[as_plain(one) for one in shape] for shape in self.ratios],
-        }
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
+        flow = {"events_below": self.below, "events_above": self.above, "events_missing": self.missing}
+        shapes = {"inclusive": self.inclusive, "slices": self.slices, "ratios": self.ratios}
+        return {"edges": self.edges, **flow, **shapes}
 
 
 def shape_in_slices(slices: ScoreSlices, bins: VariableBins, weights: NDArray[np.float64]) -> ShapeInSlices:

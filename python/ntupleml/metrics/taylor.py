@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.metrics.measurement import Measurement, Undefined, as_plain, no_normalisation
+from ntupleml.metrics.measurement import Measurement, Undefined, no_normalisation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -267,8 +267,8 @@ class TaylorRanking(NamedTuple):
         """
         return [_plain_term(term) for term in self.terms]
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
         return {"events": self.events, "ranking": self.to_list()}
 
 
@@ -320,12 +320,9 @@ class TaylorMatrix(NamedTuple):
     inputs: tuple[str, ...]
     normalised: bool
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        return {
-            name: {variable: as_plain(entry) for variable, entry in zip(self.inputs, row, strict=True)}
-            for name, row in self.rows.items()
-        }
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
+        return {name: dict(zip(self.inputs, row, strict=True)) for name, row in self.rows.items()}
 
 
 def taylor_matrix(sums: dict[str, DerivativeSums], inputs: Sequence[str], *, normalised: bool = False) -> TaylorMatrix:

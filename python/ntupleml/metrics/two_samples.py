@@ -43,13 +43,6 @@ class TwoSampleTest(NamedTuple):
     p_value: float
     degrees_of_freedom: int | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
-        numbers = {"statistic": self.statistic, "p_value": self.p_value}
-        if self.degrees_of_freedom is None:
-            return numbers
-        return {**numbers, "degrees_of_freedom": self.degrees_of_freedom}
-
 
 def kolmogorov_smirnov(
     first: NDArray[Any], first_weights: NDArray[Any] | None, second: NDArray[Any], second_weights: NDArray[Any] | None

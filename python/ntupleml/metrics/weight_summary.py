@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.metrics.measurement import Measurement, as_plain
+from ntupleml.metrics.measurement import Measurement
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,12 +46,12 @@ class WeightSummary(NamedTuple):
     largest_to_mean: float
     largest_share: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
         return {
             "events": self.events,
             "events_with_bad_weights": self.bad,
-            "sum_of_weights": as_plain(self.total),
+            "sum_of_weights": self.total,
             "negative_share_of_events": self.negative_events,
             "negative_share_of_weight": self.negative_weight,
             "effective_events": self.effective_events,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.metrics import Measurement, Undefined, auc_influences, roc_against_rest
+from ntupleml.metrics import Measurement, Undefined, as_plain, auc_influences, roc_against_rest
 from ntupleml.plots.pictures import Picture, Table
 from ntupleml.plots.roc import draw_class_roc
 from ntupleml.testing.material import POOLED, Material, attempt
@@ -198,7 +198,7 @@ def _roc_picture(name: str, first: Material, second: Material, pair: tuple[str, 
     }
 
     areas = {label: one if isinstance(one, Undefined) else one.auc for label, one in results.items()}
-    numbers = {label: str(one) if isinstance(one, Undefined) else one.to_dict() for label, one in results.items()}
+    numbers = {label: as_plain(one) for label, one in results.items()}
     stem = f"roc_{name}" if pair == _pairs(first, second)[0] else f"roc_{name}_{pair[0]}"
     caption = f"{_title(pair)}: ROC curves of {name} against the rest, of both trainings."
     draw = partial(draw_class_roc, name, results, classes)

@@ -48,20 +48,14 @@ class CalibrationSummary:
     brier: dict[str, Measurement | Undefined]
     verdict: Verdict
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for a YAML or JSON file."""
+    def plain(self) -> dict[str, Any]:
+        """As a file has it."""
         return {
             "method": self.method,
             "verdict": self.verdict.level,
             "text": self.verdict.text,
-            "multiclass_brier_score": {mixture: as_plain(one) for mixture, one in self.brier.items()},
-            "classes": {
-                name: {
-                    mixture: str(one) if isinstance(one, Undefined) else one.to_dict()
-                    for mixture, one in by_mixture.items()
-                }
-                for name, by_mixture in self.classes.items()
-            },
+            "multiclass_brier_score": self.brier,
+            "classes": self.classes,
         }
 
 
@@ -166,7 +160,7 @@ def calibration_pictures(events: TestedEvents, summary: CalibrationSummary) -> l
             "the dashed line scores are probabilities. Below, the sums of weights. ECE is the expected calibration "
             f"error. Of {len(events)} tested events{sampled}.",
             partial(draw_calibration, summary.classes),
-            {"events": len(events), **summary.to_dict()},
+            {"events": len(events), **as_plain(summary)},
             _tables(summary),
         )
     ]

@@ -10,7 +10,7 @@ from ntupleml.artifacts import TMVA_JOB
 from ntupleml.atomic import all_or_none, replace_file
 from ntupleml.config import TestingConfig
 from ntupleml.folds import chosen_models, held_out_fold
-from ntupleml.metrics import BACKGROUND_EFFICIENCIES, Measurement, Performance, Undefined, performance
+from ntupleml.metrics import BACKGROUND_EFFICIENCIES, Measurement, Performance, Undefined, as_plain, performance
 from ntupleml.plots import FORMATS, figure_paths
 from ntupleml.plots.pictures import write_numbers
 from ntupleml.plots.roc import save_roc_curves
@@ -260,10 +260,8 @@ def comparison_content(comparison: Comparison) -> dict[str, Any]:
         "methods": {
             name: {
                 "engine": result.engine,
-                "test": result.test.to_dict(),
-                "training": str(result.training)
-                if isinstance(result.training, Undefined)
-                else result.training.to_dict(),
+                "test": as_plain(result.test),
+                "training": as_plain(result.training),
             }
             for name, result in comparison.results.items()
         },

@@ -12,7 +12,7 @@ from ntupleml.atomic import all_or_none
 from ntupleml.config import TestingConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import chosen_models, scoring_model
-from ntupleml.metrics import Undefined
+from ntupleml.metrics import Undefined, as_plain
 from ntupleml.plots.correlations import draw_all_correlations, draw_correlations, draw_differences
 from ntupleml.plots.inputs import draw_distributions, draw_separation_ranking, draw_several_distributions
 from ntupleml.plots.pictures import Picture, Table, picture_paths, together, write_picture
@@ -242,10 +242,10 @@ def _ranking_picture(name: str, summary: InputSummary) -> Picture:
         {
             "classes": summary.classes,
             "variables": {
-                variable: {label: one.to_dict()["separation"] for label, one in by_class.items()}
+                variable: {label: as_plain(one)["separation"] for label, one in by_class.items()}
                 for variable, by_class in summary.distributions.items()
             },
-            "weights": {label: one.to_dict() for label, one in summary.weights.items()},
+            "weights": {label: as_plain(one) for label, one in summary.weights.items()},
             "findings": findings,
         },
         tuple(tables),
@@ -340,7 +340,7 @@ def _variable_picture(name: str, variable: str, summary: InputSummary) -> Pictur
         "integer": binning.is_integer,
         "default_values": list(binning.defaults),
         "edges": "undefined: all values are missing" if binning.edges is None else binning.edges.tolist(),
-        "classes": {label: one.to_dict() for label, one in by_class.items()},
+        "classes": {label: as_plain(one) for label, one in by_class.items()},
     }
     return Picture(
         name,
@@ -369,7 +369,7 @@ def _correlation_picture(name: str, class_name: str, summary: InputSummary) -> P
         name,
         f"Weighted correlation coefficients in class {class_name}, over the events that have both values.",
         partial(draw_correlations, found, class_name),
-        found.to_dict(),
+        as_plain(found),
         (_pairs_table(found, "correlation"),),
     )
 
@@ -380,7 +380,7 @@ def _difference_picture(name: str, class_name: str, summary: InputSummary) -> Pi
         name,
         f"Differences of the correlation coefficients in class {class_name} from those in the other classes together.",
         partial(draw_differences, found, class_name),
-        found.to_dict(),
+        as_plain(found),
         (_pairs_table(found, "difference"),),
     )
 

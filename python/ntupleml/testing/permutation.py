@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.metrics.measurement import Measurement, Undefined
+from ntupleml.metrics.measurement import Measurement, Undefined, as_plain
 from ntupleml.metrics.permutation import PermutationImportance, permutation_importance
 from ntupleml.plots.permutation import draw_permutation_importance
 from ntupleml.plots.pictures import Picture, Table
@@ -137,7 +137,7 @@ def importance_picture(
         "seed": preparation.testing.seed,
         "sampled": events.sampled,
         "groups": variable_groups(groups, inputs.variables),
-        **result.to_dict(),
+        **as_plain(result),
     }
     sampled = " (a random sample)" if events.sampled else ""
     caption = (

@@ -210,7 +210,7 @@ def prepare_wanted(
             testing.seed,
             entries_per_chunk,
             [] if training.target is None else training.outputs,
-            list((training.target and training.target.values) or {}) and list(training.target.values.values()),
+            list(training.target.values.values()) if training.target and training.target.values else [],
         ),
         loaded.left_out,
         tolerant,

@@ -19,6 +19,8 @@ from ntupleml.testing.steps import Answer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from ntupleml.metrics.regression import Regression
     from ntupleml.plots.pictures import Cell
     from ntupleml.testing.material import Material
@@ -138,10 +140,8 @@ def reconstruction_errors(material: Material) -> Answer:
         }
         edges = score_edges([errors])
         shown = {name: density(histogram(errors[rows], events.weights[rows], edges)) for name, rows in chosen.items()}
-        quantiles = {name: np.quantile(errors[rows], _SHARES) if len(rows) else [] for name, rows in chosen.items()}
         rows_of_table = tuple(
-            (name, *_cells(one)[:3], *(map(float, quantiles[name]) if len(quantiles[name]) else ["–"] * len(_SHARES)))
-            for name, one in found[method].items()
+            (name, *_cells(one)[:3], *_quantiles(errors[chosen[name]])) for name, one in found[method].items()
         )
         header = ("Class", "Events", "Mean", "Standard deviation", *(f"{share:.0%} are below" for share in _SHARES))
         picture = Picture(
@@ -154,3 +154,7 @@ def reconstruction_errors(material: Material) -> Answer:
         )
         pictures[method] = [picture]
     return Answer.by_method(pictures, _RECONSTRUCTION, numbers=found, only_first_open=True)
+
+
+def _quantiles(errors: NDArray[np.float64]) -> list[Cell]:
+    return [float(one) for one in np.quantile(errors, _SHARES)] if len(errors) else ["–"] * len(_SHARES)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ntupleml.metrics import Measurement, Undefined, as_plain
-from ntupleml.metrics.class_rocs import SIGNAL_EFFICIENCIES, ClassRocs, plain_roc
+from ntupleml.metrics.class_rocs import SIGNAL_EFFICIENCIES, ClassRocs
 from ntupleml.plots.pictures import Picture, Table, together
 from ntupleml.plots.roc import draw_all_class_rocs, draw_all_pair_rocs, draw_class_roc, draw_pair_rocs
 from ntupleml.testing.material import POOLED
@@ -139,7 +139,7 @@ def _rest_picture(
             "signal": signal,
             "background": [name for name in classes if name != signal],
             "average_auc": {method: as_plain(one.average_auc) for method, one in rocs.items()},
-            "methods": {method: plain_roc(one) for method, one in results.items()},
+            "methods": {method: as_plain(one) for method, one in results.items()},
         },
         tuple(tables),
     )
@@ -157,7 +157,7 @@ def _pairs_picture(
         {
             "signal": signal,
             "against": {
-                other: {method: plain_roc(one) for method, one in methods.items()} for other, methods in others.items()
+                other: {method: as_plain(one) for method, one in methods.items()} for other, methods in others.items()
             },
         },
         (Table(("Against", "Method", *_NUMBERS), rows),),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntupleml.metrics import Undefined, histogram
+from ntupleml.metrics import Undefined, as_plain, histogram
 from ntupleml.metrics.overtraining import ALLOWED_AUC, Overtraining, ScoredSample, no_overtraining
 from ntupleml.metrics.overtraining import overtraining as compare_samples
 from ntupleml.metrics.score_distributions import density, score_edges, score_stack, sum_of_weights
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ntupleml.metrics import Histogram, Measurement
     from ntupleml.metrics.overtraining import ClassOvertraining
-    from ntupleml.metrics.score_distributions import Density, ScoreStack
+    from ntupleml.metrics.score_distributions import ScoreStack
     from ntupleml.plots.pictures import Cell
     from ntupleml.testing.material import Material
     from ntupleml.testing.tested_events import TestedEvents
@@ -207,21 +207,17 @@ def _distributions(
         partial(draw_all_score_distributions, {name: samples}),
         {
             "score": name,
-            "unseen": {true_class: _plain(one) for true_class, one in samples.test.items()},
-            "training_part": {true_class: _plain(one) for true_class, one in samples.training.items()},
+            "unseen": as_plain(samples.test),
+            "training_part": as_plain(samples.training),
             "overtraining": _numbers_of_class(name, result),
         },
         (_table_of_events(unseen, fitted), *tables),
     )
 
 
-def _plain(one: Density | Undefined) -> dict[str, Any] | str:
-    return str(one) if isinstance(one, Undefined) else one.to_dict()
-
-
 def _numbers_of_class(name: str, result: Overtraining) -> dict[str, Any]:
     """The verdict on all classes, and the numbers of this one."""
-    numbers = result.to_dict()
+    numbers = as_plain(result)
     if not result.models:
         return {"verdict": numbers["verdict"]}
     return {
@@ -298,7 +294,7 @@ def _stack(name: str, stack: ScoreStack) -> Picture:
         f"Sums of weights of all true classes in bins of the score of '{name}', unseen events, with the statistical "
         f"uncertainty of the sum; {points}.",
         partial(draw_all_score_stacks, {name: stack}),
-        {"score": name, **stack.to_dict()},
+        {"score": name, **as_plain(stack)},
         _tables_of_stack(stack),
     )
 

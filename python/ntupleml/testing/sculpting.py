@@ -12,7 +12,7 @@ import numpy as np
 
 from ntupleml.metrics.binned_efficiency import binned_efficiency
 from ntupleml.metrics.distance_correlation import LARGEST_SAMPLE
-from ntupleml.metrics.measurement import Undefined, Verdict
+from ntupleml.metrics.measurement import Undefined, Verdict, as_plain
 from ntupleml.metrics.sculpting import Sculpting, score_slices, sculpting, sculpting_verdict, sliced_score, worst_first
 from ntupleml.metrics.slice_shapes import shape_in_slices
 from ntupleml.metrics.two_samples import TwoSampleTest
@@ -308,7 +308,7 @@ def _overview(events: TestedEvents, method: str, rows: Sequence[SculptingRow]) -
     for row in rows:
         content: dict[str, Any] = {"verdict": row.verdict.level, "text": row.verdict.text}
         numbers["variables"].setdefault(row.variable, {})[row.class_name] = content
-        content["result"] = str(row.result) if isinstance(row.result, Undefined) else row.result.to_dict()
+        content["result"] = as_plain(row.result)
     header = ("Variable", "Score of", "Largest K-S distance", "p-value", "Squared distance correlation", "Verdict")
     return Picture(
         _OVERVIEW,
@@ -354,7 +354,7 @@ def _efficiency_picture(
     result = bins if isinstance(bins, Undefined) else binned_efficiency(scores, is_signal, events.weights, bins)
     numbers: dict[str, Any] = {"class": row.class_name, "variable": row.variable, "method": method}
     numbers["events"] = len(events)
-    numbers["efficiency"] = str(result) if isinstance(result, Undefined) else result.to_dict()
+    numbers["efficiency"] = as_plain(result)
     rows: tuple[tuple[Cell, ...], ...] = ((str(result),),)
     header: tuple[str, ...] = ("Result",)
     if not isinstance(result, Undefined):
@@ -388,8 +388,8 @@ def _shape_picture(
         shape = shape_in_slices(slices, bins, events.weights)
     numbers: dict[str, Any] = {"class": row.class_name, "variable": row.variable, "method": method}
     numbers |= {"events": len(events), "verdict": row.verdict.level, "text": row.verdict.text}
-    numbers["sculpting"] = str(row.result) if isinstance(row.result, Undefined) else row.result.to_dict()
-    numbers["shape"] = str(shape) if isinstance(shape, Undefined) else shape.to_dict()
+    numbers["sculpting"] = as_plain(row.result)
+    numbers["shape"] = as_plain(shape)
     return Picture(
         f"shape_{name}",
         f"Shape of the background of {row.class_name} in {row.variable}, in slices of the score of {row.class_name} by "

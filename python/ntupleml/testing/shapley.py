@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntupleml.metrics.measurement import as_plain
 from ntupleml.metrics.shapley import ShapleyImportance, shapley_importance, shapley_values
 from ntupleml.plots.pictures import Picture, Table
 from ntupleml.plots.shapley import draw_shapley_importance
@@ -141,7 +142,7 @@ def _picture(result: ShapleyImportance, inputs: MethodInputs, preparation: Prepa
         "method": inputs.method,
         "models": list(preparation.models),
         "seed": preparation.testing.seed,
-        **result.to_dict(),
+        **as_plain(result),
     }
     caption = (
         f"Mean absolute Shapley values of the inputs of {inputs.method}: by how much each moves the score of an event "

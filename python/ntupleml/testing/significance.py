@@ -6,7 +6,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ntupleml.metrics.measurement import Undefined
+from ntupleml.metrics.measurement import Undefined, as_plain
 from ntupleml.metrics.significance_bins import SMALLEST_BACKGROUND, BinnedSignificance, binned_significance
 from ntupleml.metrics.significance_scan import SignificanceScan, scan_significance
 from ntupleml.plots.pictures import Picture, Table, together
@@ -102,8 +102,8 @@ def _picture(
 ) -> Picture:
     numbers: dict[str, Any] = {"class": name, "method": method, "events": len(events)}
     numbers["smallest_number_of_effective_background_events"] = SMALLEST_BACKGROUND
-    numbers["scan"] = str(scan) if isinstance(scan, Undefined) else scan.to_dict()
-    numbers["binned"] = str(binned) if isinstance(binned, Undefined) else binned.to_dict()
+    numbers["scan"] = as_plain(scan)
+    numbers["binned"] = as_plain(binned)
     return Picture(
         f"significance_{name}",
         _caption(name, method, events, binned),

@@ -121,7 +121,7 @@ def performance_of_cut(
         content["performance"] = str(result)
         remarks: list[str] = []
     else:
-        content |= result.to_dict()
+        content |= as_plain(result)
         remarks = _lines(target_class, result)
     picture = Picture(f"performance_{target_class}", "", None, content)
     return Answer("", (Group("", pictures=(picture,)),), numbers=result, remarks=tuple(remarks))

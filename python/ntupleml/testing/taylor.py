@@ -12,7 +12,7 @@ import numpy as np
 
 from ntupleml.artifacts import load_keras_model, load_preprocessing
 from ntupleml.errors import NtuplemlError, one_line
-from ntupleml.metrics import Measurement, Undefined
+from ntupleml.metrics import Measurement, Undefined, as_plain
 from ntupleml.metrics.taylor import RankedTerm, derivative_sums, taylor_matrix, taylor_ranking, taylor_terms
 from ntupleml.plots.pictures import Picture, Table
 from ntupleml.plots.style import figure_paths
@@ -305,7 +305,7 @@ def _ranking_picture(name: str, is_all: bool, ranking: TaylorRanking, sums: Tayl
     )
     title = "" if len(ranking.terms) <= _MOST_ROWS else f"The first {_MOST_ROWS} of {len(ranking.terms)} terms"
     draw = partial(_draw_ranking, ranking, whose)
-    numbers = {"class": name, **_description(sums), **ranking.to_dict()}
+    numbers = {"class": name, **_description(sums), **as_plain(ranking)}
     return Picture(f"taylor_ranking_{name}", caption, draw, numbers, (Table(header, rows, title),))
 
 
@@ -337,7 +337,7 @@ def taylor_matrix_picture(sums: TaylorSums, *, normalised: bool = False) -> Pict
     modulus = "modulus of the " if sums.absolute else ""
     shares = ", as shares of each row" if normalised else ""
     caption = f"Mean {modulus}first derivatives of the score of the true class by the preprocessed inputs{shares}."
-    numbers = {"coefficients": matrix.to_dict(), "normalised": normalised, **_description(sums)}
+    numbers = {"coefficients": as_plain(matrix), "normalised": normalised, **_description(sums)}
     return Picture("taylor_1D", caption, partial(draw_taylor_matrix, matrix), numbers, (_matrix_table(matrix),))
 
 
