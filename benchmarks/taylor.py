@@ -18,7 +18,7 @@ import numpy as np
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from ntupleml.metrics.taylor import derivative_sums
-from ntupleml.models import build_model
+from ntupleml.models import build_model, matrix
 from ntupleml.models.networks import Network
 from ntupleml.tensorflow_import import import_tensorflow
 from ntupleml.testing.gradients import score_derivatives
@@ -107,7 +107,7 @@ def main() -> int:
     kept = True
     print(f"{'network':22}{'order':>6}{'events/s':>12}{'loop':>8}{'ratio':>8}{'no predict':>12}{'ratio':>8}")
     for num_inputs in (10, 30):
-        model = build_model(NETWORK, num_inputs, NUM_CLASSES, seed=1)
+        model = build_model(NETWORK, matrix(num_inputs), NUM_CLASSES, seed=1)
         few = draw(LOOP, num_inputs)
         peers = [rate(loop(model, few, predict=predict), LOOP, 1) for predict in (True, False)]
         for order, number in EVENTS.items():

@@ -64,7 +64,7 @@ def measure(case: Case, epochs: int, seeds: int) -> None:
     """Print the ratios of a case, and the losses after training."""
     import tensorflow as tf
 
-    from ntupleml.models import Network, build_model
+    from ntupleml.models import Network, build_model, matrix
     from ntupleml.training.batches import shuffled
     from ntupleml.training.compiled_epoch import Block, EpochRunner
 
@@ -76,7 +76,7 @@ def measure(case: Case, epochs: int, seeds: int) -> None:
     test = make_sample(case, 1)
     for seed in range(seeds):
         sample = make_sample(case, 2 + seed)
-        compiled, plain = (build_model(network, case.layers[0], case.layers[-1], seed) for _ in range(2))
+        compiled, plain = (build_model(network, matrix(case.layers[0]), case.layers[-1], seed) for _ in range(2))
         plain.compile(plain.optimizer, plain.loss, weighted_metrics=["categorical_accuracy"])  # all as Keras has it
         runner = EpochRunner(compiled, case.batch_size)
         tensors = tf.constant(sample.inputs), tf.constant(sample.targets)

@@ -364,9 +364,11 @@ def test_an_input_that_is_no_matrix_is_refused(tmp_path: Path) -> None:
     import keras
 
     path = tmp_path / "image.keras"
-    keras.Sequential([keras.Input((3, 4)), keras.layers.Dense(2)]).save(path)
-    with pytest.raises(NtuplemlError, match="one matrix, events × variables, is needed"):
-        load_keras_model(path)
+    keras.Sequential([keras.Input((3, 4)), keras.layers.Flatten(), keras.layers.Dense(2)]).save(path)
+    network = read_keras_file(path).network
+    assert list(network.inputs.values()) == [(3, 4)]
+    with pytest.raises(NtuplemlError, match=r"image\.keras: it takes .* one matrix, events × variables, is needed"):
+        _ = network.num_inputs
 
 
 @pytest.mark.parametrize("name", ["model.h5", "model.keras", "model.hdf5"])

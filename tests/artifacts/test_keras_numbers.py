@@ -168,7 +168,7 @@ def nested(depth: int) -> Config:
 
 
 STRUCTURES: dict[str, tuple[Callable[[], Config], str]] = {
-    "doubling widths": (lambda: doubling(40), "computes more than 100,000 numbers per event"),
+    "doubling widths": (lambda: doubling(40), "computes more than 1,000,000 numbers per event"),
     "calls of calls": (lambda: calls_of_calls(18), "has more than 3,000 layers and calls of them"),
     "networks in networks": (lambda: nested(100), "is a network in networks, deeper than 20"),
     "many layers": (
@@ -213,7 +213,7 @@ STRUCTURES: dict[str, tuple[Callable[[], Config], str]] = {
     ),
     "two inputs": (
         lambda: _changed(functional(linear("x", "in")), input_layers=[["in", 0, 0], ["in", 0, 0]]),
-        "the network has 2 inputs; one matrix",
+        "has the same input twice",
     ),
     "no such input": (
         lambda: _changed(functional(linear("x", "in")), input_layers=["x", 0, 0]),

@@ -8,7 +8,7 @@ import pytest
 
 from ntupleml.config import ModelConfig
 from ntupleml.errors import NtuplemlError
-from ntupleml.models import ACTIVATIONS, LOSSES, OPTIMIZERS, ZOO, build_model, network_of
+from ntupleml.models import ACTIVATIONS, LOSSES, OPTIMIZERS, ZOO, build_model, matrix, network_of
 
 # name: hidden, activation, l2 of hidden layers, dropout, loss, optimiser, as htt-ml's keras_models.py has them
 TABLE: dict[str, tuple[tuple[int, ...], str, float, float, str, str]] = {
@@ -36,7 +36,7 @@ def test_the_zoo_has_exactly_these_networks() -> None:
 def test_network_of_the_zoo(name: str) -> None:
     """Widths, activations, regularisation, dropout, loss and optimiser, read back from the Keras model."""
     hidden, activation, l2, dropout, loss, optimizer = TABLE[name]
-    model = build_model(network_of(ModelConfig(name=name)), 5, 3, seed=1)
+    model = build_model(network_of(ModelConfig(name=name)), matrix(5), 3, seed=1)
     *dense, scores = layers_of(model, "Dense")
     assert tuple(layer.units for layer in dense) == hidden
     assert {layer.activation.__name__ for layer in dense} == {activation}
@@ -50,12 +50,12 @@ def test_network_of_the_zoo(name: str) -> None:
 
 
 def test_details_of_the_zoo() -> None:
-    dropout_tanh = build_model(ZOO["smhtt_dropout_tanh"], 5, 3, seed=1)
+    dropout_tanh = build_model(ZOO["smhtt_dropout_tanh"], matrix(5), 3, seed=1)
     assert float(dropout_tanh.optimizer.learning_rate) == pytest.approx(1e-4)
     assert float(layers_of(dropout_tanh, "Dense")[-1].kernel_regularizer.l2) == pytest.approx(1e-5)
     initialisers = [type(layer.kernel_initializer).__name__ for layer in layers_of(dropout_tanh, "Dense")]
     assert initialisers == ["GlorotNormal", "GlorotNormal", "GlorotUniform"]
-    dropout = build_model(ZOO["smhtt_dropout"], 5, 3, seed=1)
+    dropout = build_model(ZOO["smhtt_dropout"], matrix(5), 3, seed=1)
     assert type(dropout.layers[0].kernel_initializer).__name__ == "GlorotUniform"
 
 
@@ -70,7 +70,7 @@ def test_network_of_the_config() -> None:
         optimizer="rmsprop",
         learning_rate=0.01,
     )
-    model = build_model(network_of(config), 4, 2, seed=1)
+    model = build_model(network_of(config), matrix(4), 2, seed=1)
     kinds = [type(layer).__name__ for layer in model.layers]
     assert kinds == ["Dense", "BatchNormalization", "Activation", "Dropout"] * 2 + ["Dense"]
     assert type(model.loss).__name__ == "CategoricalFocalCrossentropy"
@@ -81,7 +81,7 @@ def test_network_of_the_config() -> None:
 
 def test_the_seed_decides_the_first_weights() -> None:
     network = ZOO["smhtt_tt"]
-    first, again, other = (build_model(network, 3, 2, seed).get_weights() for seed in (5, 5, 6))
+    first, again, other = (build_model(network, matrix(3), 2, seed).get_weights() for seed in (5, 5, 6))
     assert all((one == two).all() for one, two in zip(first, again, strict=True))
     assert not (first[0] == other[0]).all()
     assert not (first[2] == first[4]).all()  # two layers of the same shape

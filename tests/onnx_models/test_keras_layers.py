@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from ntupleml.artifacts import file_of_model, load_keras_model, read_keras_file
-from ntupleml.artifacts.keras_layers import LAYERS, OPERATION
+from ntupleml.artifacts.keras_layers import LAYERS, OPERATION, OWN
 from ntupleml.artifacts.keras_options import ACTIVATIONS as READ_ACTIVATIONS
 from ntupleml.errors import NtuplemlError
+from ntupleml.events.groups import Image, InputGroup, Objects
 from ntupleml.models import ACTIVATIONS
 from ntupleml.onnx_models.keras_activations import ACTIVATIONS as ACTIVATION_NODES
 from ntupleml.onnx_models.keras_layers import NODES
@@ -76,12 +77,12 @@ def functional(build: Callable[[Any], Any]) -> Any:
     return with_random_weights(model)
 
 
-def with_random_weights(model: Any) -> Any:
+def with_random_weights(model: Any, largest: float = 1.5) -> Any:
     """Weights off their first values; all positive, since variances are among them."""
     random = np.random.default_rng(5)
     model.set_weights(
         [
-            random.uniform(0.2, 1.5, one.shape) * (random.choice([-1, 1], one.shape) if one.ndim == 2 else 1)
+            random.uniform(0.2, largest, one.shape) * (random.choice([-1, 1], one.shape) if one.ndim > 1 else 1)
             for one in model.get_weights()
         ]
     )
@@ -186,10 +187,111 @@ def test_arithmetic_and_operations() -> None:
     compare(functional(build))
 
 
+#: Layers that need more than a matrix; our own are in the tests of encoders.
+STRUCTURED_LAYERS = {
+    *("AveragePooling1D", "AveragePooling2D", "Conv1D", "Conv2D", "Flatten", "GRU", "GlobalAveragePooling1D"),
+    *("GlobalAveragePooling2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "LSTM", "MaxPooling1D", "MaxPooling2D"),
+    "Reshape",
+}
+FLAT = ("Flatten", {})
+#: Networks of objects or images: shape of the input, and layers with their settings.
+STRUCTURED: dict[str, tuple[tuple[int, ...], list[tuple[str, dict[str, Any]]]]] = {
+    "valid": ((7, 3), [("Conv1D", {"filters": 4, "kernel_size": 3, "activation": "relu"}), FLAT]),
+    "same, even": ((7, 3), [("Conv1D", {"filters": 4, "kernel_size": 4, "padding": "same"}), FLAT]),
+    "strides": ((7, 3), [("Conv1D", {"filters": 4, "kernel_size": 4, "padding": "same", "strides": 3}), FLAT]),
+    "dilation": (
+        (9, 3),
+        [
+            ("Conv1D", {"filters": 4, "kernel_size": 2, "dilation_rate": 3, "padding": "same"}),
+            ("Conv1D", {"filters": 2, "kernel_size": 3, "dilation_rate": 2, "use_bias": False}),
+            FLAT,
+        ],
+    ),
+    "pooling of steps": (
+        (9, 3),
+        [
+            ("MaxPooling1D", {"pool_size": 2, "padding": "same"}),
+            ("AveragePooling1D", {"pool_size": 3, "strides": 1, "padding": "same"}),
+            FLAT,
+        ],
+    ),
+    "image": (
+        (8, 7, 2),
+        [
+            ("Conv2D", {"filters": 4, "kernel_size": (3, 2), "padding": "same", "activation": "softmax"}),
+            ("BatchNormalization", {}),
+            ("MaxPooling2D", {"pool_size": (2, 3)}),
+            ("LayerNormalization", {}),
+            ("Dense", {"units": 3, "activation": "gelu"}),
+            ("Conv2D", {"filters": 2, "kernel_size": 2, "strides": (1, 2), "use_bias": False}),
+            ("Dropout", {"rate": 0.2}),
+            ("Rescaling", {"scale": [1.0, 2.0], "offset": 1.0}),
+            FLAT,
+        ],
+    ),
+    "averages of pixels": (
+        (9, 8, 2),
+        [
+            ("AveragePooling2D", {"pool_size": 3, "strides": 2, "padding": "same"}),
+            ("AveragePooling2D", {"pool_size": 2}),
+            ("UnitNormalization", {}),
+            FLAT,
+        ],
+    ),
+    "all pixels": ((4, 5, 3), [("Softmax", {}), ("GlobalAveragePooling2D", {})]),
+    "largest pixel": ((4, 5, 3), [("GlobalMaxPooling2D", {})]),
+    "all steps": ((6, 3), [("GlobalAveragePooling1D", {})]),
+    "largest step": ((6, 3), [("GlobalMaxPooling1D", {})]),
+    "reshaped": ((6, 2), [("Reshape", {"target_shape": (3, -1)}), ("LSTM", {"units": 3, "use_bias": False})]),
+    "lstm": (
+        (6, 2),
+        [
+            ("LSTM", {"units": 4, "return_sequences": True, "dropout": 0.1, "recurrent_activation": "relu"}),
+            ("LSTM", {"units": 3, "activation": "sigmoid"}),
+        ],
+    ),
+    "gru": (
+        (6, 2),
+        [("GRU", {"units": 4, "return_sequences": True}), ("GRU", {"units": 3, "reset_after": False})],
+    ),
+    "gru without bias": ((6, 2), [("GRU", {"units": 4, "use_bias": False, "activation": "relu"})]),
+}
+
+
+def structured(name: str) -> Any:
+    import keras
+
+    shape, layers = STRUCTURED[name]
+    value = inputs = keras.Input(shape, name="x")
+    for kind, settings in layers:
+        value = getattr(keras.layers, kind)(**settings)(value)
+    return with_random_weights(keras.Model(inputs, value), largest=0.8)
+
+
+@pytest.mark.parametrize("name", STRUCTURED)
+def test_layers_on_objects_and_images(name: str) -> None:
+    model, shape = structured(name), STRUCTURED[name][0]
+    file = file_of_model(model)
+    assert file.network.num_outputs == model.output_shape[1]
+    group = InputGroup("x", tuple("abc"[: shape[-1]]), objects=Objects(shape[0]) if len(shape) == 2 else None)
+    group = group if len(shape) == 2 else group._replace(image=Image())
+    scalers = {"x": fit_scaler("identity", np.ones((2, shape[-1])))}
+    graph = keras_to_onnx(file, scalers, [group], [f"class_{number}" for number in range(model.output_shape[1])])
+    rows = np.random.default_rng(8).normal(size=(50, *shape)).astype(np.float32)
+    lengths = {"x_length": np.full(50, shape[0])} if len(shape) == 2 else {}
+    session = new_session(graph.SerializeToString())
+    expected = model.predict(rows, verbose=0)
+    np.testing.assert_allclose(session.run(None, {"x": rows, **lengths})[0], expected, rtol=1e-4, atol=1e-5)
+    none = {name: values[:0] for name, values in {"x": rows, **lengths}.items()}
+    assert session.run(None, none)[0].shape == (0, model.output_shape[1])
+    np.testing.assert_array_equal(load_keras_model(file).predict(rows, verbose=0), expected)
+
+
 def test_every_layer_that_is_read_is_written_and_tested() -> None:
     assert set(LAYERS) == set(NODES)
+    assert {layer[0] for _, layers in STRUCTURED.values() for layer in layers} >= STRUCTURED_LAYERS
     joining = {"Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"}
-    layers = {kind for kind in LAYERS if not kind.startswith(OPERATION)}
+    layers = {kind for kind in LAYERS if not kind.startswith((OPERATION, OWN))} - STRUCTURED_LAYERS
     assert {kind for kind, _ in LAYER_TESTS.values()} | joining == layers
 
 

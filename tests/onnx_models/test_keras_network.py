@@ -240,14 +240,14 @@ def test_the_graph_describes_itself(rows: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"variables": VARIABLES[:3]}, "takes 4 inputs per event, but there are 3"),
+        ({"inputs": VARIABLES[:3]}, "takes 4 inputs per event, but there are 3"),
         ({"conditions": ["2016"]}, "but there are 5"),
-        ({"classes": ["a", "b"]}, "gives 3 outputs per event, but there are 2 classes"),
-        ({"scaler": fit_scaler("identity", np.ones((2, 5)))}, "fitted to 5 variables, but there are 4"),
+        ({"outputs": ["a", "b"]}, "gives 3 outputs per event, but there are 2 classes"),
+        ({"scalers": fit_scaler("identity", np.ones((2, 5)))}, "fitted to 5 variables, but there are 4"),
     ],
 )
 def test_names_that_do_not_fit_are_refused(changes: dict[str, Any], message: str, rows: np.ndarray) -> None:
-    arguments = {"scaler": fit_scaler("identity", rows), "variables": VARIABLES, "classes": ["a", "b", "c"], **changes}
+    arguments = {"scalers": fit_scaler("identity", rows), "inputs": VARIABLES, "outputs": ["a", "b", "c"], **changes}
     with pytest.raises(NtuplemlError, match=message):
         keras_to_onnx(file_of_model(network("softmax")), **arguments)
 

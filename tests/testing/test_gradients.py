@@ -9,7 +9,7 @@ import pytest
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics.taylor import derivative_sums, taylor_ranking, taylor_terms
-from ntupleml.models import build_model
+from ntupleml.models import build_model, matrix
 from ntupleml.models.networks import Network
 from ntupleml.models.registries import ACTIVATIONS
 from ntupleml.testing.gradients import score_derivatives
@@ -175,7 +175,7 @@ def test_relu_leaves_the_curvature_of_the_softmax() -> None:
 
 
 def test_batches_do_not_change_results() -> None:
-    model = build_model(Network((8, 8), "tanh", batch_norm=True, dropout=0.3), 4, 3, seed=1)
+    model = build_model(Network((8, 8), "tanh", batch_norm=True, dropout=0.3), matrix(4), 3, seed=1)
     inputs = np.random.default_rng(6).normal(size=(101, 4)).astype("f4")
     classes = np.arange(101) % 3
     whole = _derivatives(model, inputs, classes, 2)
@@ -212,7 +212,7 @@ def test_toys_of_the_paper(scenario: str) -> None:
         return np.concatenate(parts).astype("f4"), np.repeat([0, 1], number)
 
     inputs, truth = draw(10_000)
-    model = build_model(Network((30,), "tanh", learning_rate=0.01), 2, 2, seed=1)
+    model = build_model(Network((30,), "tanh", learning_rate=0.01), matrix(2), 2, seed=1)
     model.fit(inputs, np.eye(2)[truth], batch_size=250, epochs=6, verbose=0)
     inputs, truth = draw(5000)
     sums = derivative_sums(_derivatives(model, inputs, truth, 2), np.ones(len(truth)))

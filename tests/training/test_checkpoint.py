@@ -11,7 +11,7 @@ import pytest
 
 from ntupleml.config import TrainingConfig
 from ntupleml.errors import NtuplemlError
-from ntupleml.models import Network, build_model
+from ntupleml.models import Network, build_model, matrix
 from ntupleml.training.checkpoint import Progress, load_checkpoint, save_checkpoint, training_identity
 from ntupleml.training.schedule import Schedule
 
@@ -34,7 +34,7 @@ def identity(**changes: Any) -> dict[str, Any]:
 
 
 def trained(seed: int) -> Any:
-    model = build_model(NETWORK, 2, 2, seed)
+    model = build_model(NETWORK, matrix(2), 2, seed)
     inputs = np.random.default_rng(1).normal(size=(20, 2)).astype(np.float32)
     model.fit(inputs, np.eye(2, dtype=np.float32)[(inputs[:, 0] > 0).astype(int)], verbose=0)
     return model
@@ -43,7 +43,7 @@ def trained(seed: int) -> Any:
 def test_everything_comes_back(tmp_path: Path) -> None:
     """After loading, another epoch gives the same weights: optimiser and dropout states are there."""
     path = tmp_path / "c.npz"
-    first, second = trained(1), build_model(NETWORK, 2, 2, 2)
+    first, second = trained(1), build_model(NETWORK, matrix(2), 2, 2)
     progress = Progress(3, {"loss": [3.0, 2.0, 1.0]}, Schedule(1.0, 3, 0, 1.0, 0), first.get_weights())
     save_checkpoint(path, first, progress, identity())
     second.optimizer.build(second.trainable_variables)
@@ -112,7 +112,7 @@ def test_a_pickle_inside_is_not_read(tmp_path: Path) -> None:
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "c.npz", trained(1), Progress(), identity())
-    other = build_model(Network(hidden=(6,), activation="relu", dropout=0.5, batch_norm=True), 2, 2, 1)
+    other = build_model(Network(hidden=(6,), activation="relu", dropout=0.5, batch_norm=True), matrix(2), 2, 1)
     other.optimizer.build(other.trainable_variables)
     with pytest.raises(NtuplemlError, match="weights of another network"):
         load_checkpoint(tmp_path / "c.npz", other, identity())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from ntupleml.models import LOSSES, OPTIMIZERS, Network, build_model
+from ntupleml.models import OPTIMIZERS, TARGET_LOSSES, Network, build_model, matrix
 from ntupleml.training.compiled_epoch import Block, EpochRunner
 
 if TYPE_CHECKING:
@@ -55,13 +55,16 @@ def orders(epochs: int = 3) -> list[NDArray[np.int32]]:
         {},
         {"l2": 1e-2, "output_l2": 1e-2, "squared_error_metric": True},
         {"batch_norm": True, "optimizer": "sgd"},
-        *({"loss": loss, "optimizer": optimizer} for loss, optimizer in zip(LOSSES, cycle(OPTIMIZERS), strict=False)),
+        *(
+            {"loss": loss, "optimizer": optimizer}
+            for loss, optimizer in zip(TARGET_LOSSES["classes"], cycle(OPTIMIZERS), strict=False)
+        ),
     ],
 )
 def test_epochs_are_those_of_keras(options: dict[str, Any]) -> None:
     """Same weights and metrics as `fit`; 230 events in batches of 50 have a smaller last batch, some weigh < 0."""
     network = Network(hidden=(8, 6), activation="tanh", **options)
-    ours, theirs = build_model(network, 3, 3, seed=2), build_model(network, 3, 3, seed=2)
+    ours, theirs = build_model(network, matrix(3), 3, seed=2), build_model(network, matrix(3), 3, seed=2)
     metrics, expected = run_compiled(ours, orders()), fit(theirs, orders())
     for found, wanted in zip(metrics, expected, strict=True):
         assert found == pytest.approx(wanted, rel=1e-4, abs=1e-6)
@@ -71,7 +74,9 @@ def test_epochs_are_those_of_keras(options: dict[str, Any]) -> None:
 
 def test_validation_is_that_of_keras() -> None:
     inputs, targets, weights = events()
-    model = build_model(Network(hidden=(8,), activation="relu", l2=1e-2, batch_norm=True, dropout=0.5), 3, 3, seed=2)
+    model = build_model(
+        Network(hidden=(8,), activation="relu", l2=1e-2, batch_norm=True, dropout=0.5), matrix(3), 3, seed=2
+    )
     expected = model.evaluate(inputs, targets, sample_weight=weights, batch_size=64, return_dict=True, verbose=0)
     order = np.arange(EVENTS, dtype=np.int32)
     runner = EpochRunner(model, BATCH)
@@ -87,7 +92,7 @@ def test_dropout_differs_from_batch_to_batch_and_is_reproducible() -> None:
     batch = np.arange(BATCH, dtype=np.int32)
 
     def losses(*batches: NDArray[np.int32]) -> list[float]:
-        runner = EpochRunner(build_model(network, 3, 3, seed=2), BATCH)
+        runner = EpochRunner(build_model(network, matrix(3), 3, seed=2), BATCH)
         return [runner.train([Block(inputs, targets, order, weights[order])])["loss"] for order in batches]
 
     first, second = losses(batch, batch)

@@ -21,7 +21,7 @@ from ntupleml.artifacts import load_keras_model, model_files, read_record
 from ntupleml.datasets.loading import class_trees, fold_files
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import chosen_models
-from ntupleml.models import ACTIVATIONS, build_model, network_of
+from ntupleml.models import ACTIVATIONS, build_model, matrix, network_of
 from ntupleml.training import TrainingOptions, epochs, train_keras
 from ntupleml.training.checkpoint import checkpoint_path
 from ntupleml.training.compiled_epoch import EpochRunner
@@ -238,7 +238,7 @@ def test_best_or_last_weights(make_config: Make) -> None:
         data = MemoryData(
             config, class_trees(config, fold_files(config, 0, False)), 0, balanced=False, randomized=False
         )
-        saved = build_model(network_of(config.model), 3, 2, seed=1)
+        saved = build_model(network_of(config.model), matrix(3), 2, seed=1)
         saved.set_weights(weights_of(config))
         loss = EpochRunner(saved, 64).evaluate(data.validation_blocks())["loss"]
         assert loss == pytest.approx(losses[best] if save_best_only else losses[-1], rel=1e-5)

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ntupleml.artifacts import keras_options as options
-from ntupleml.artifacts.keras_layers import COMMON, LAYERS, OPERATION, unread_setting
+from ntupleml.artifacts.keras_layers import COMMON, LAYERS, OPERATION, OWN, size_of, unread_setting
 from ntupleml.artifacts.keras_network import KerasLayer, KerasNetwork, LayerCall
 from ntupleml.errors import NtuplemlError, one_line
 
@@ -33,7 +33,7 @@ _ITEM_KEYS = {"module", "class_name", "config", "registered_name", "name", "inbo
 _LEFT_OUT = {"build_config", "compile_config", "shared_object_id"}
 #: Bounds of what a description may ask for beside the weights, which are all in the file: layers with their calls,
 #: networks in networks, and numbers that are computed per event.
-_MOST_LAYERS, _DEEPEST, _MOST_VALUES = 3_000, 20, 100_000
+_MOST_LAYERS, _DEEPEST, _MOST_VALUES = 3_000, 20, 1_000_000
 
 
 def read_network_config(config: Any, where: str) -> KerasNetwork:
@@ -55,15 +55,17 @@ def read_network_config(config: Any, where: str) -> KerasNetwork:
         raise NtuplemlError(f"{where}: does not describe a Keras network")
     network = KerasNetwork(where, _without(config, _LEFT_OUT))
     reader = _Reader(network)
-    shapes = reader.input_shapes(network.config, ())
-    if len(shapes) != 1:
-        raise NtuplemlError(f"{where}: the network has {len(shapes)} inputs; one matrix, events × variables, is needed")
-    network.shapes += shapes
-    reader.num_values += shapes[0][0]
-    outputs = reader.read_model(network.config, (), "", [0])
+    inputs = reader.inputs(network.config, ())
+    network.input_names = tuple(name for name, _ in inputs)
+    for _, shape in inputs:
+        reader.append(shape, ())
+    outputs = reader.read_model(network.config, (), "", list(range(len(inputs))))
     if len(outputs) != 1:
         raise NtuplemlError(f"{where}: the network has {len(outputs)} outputs; one is needed")
     (network.output,) = outputs
+    shape = network.shapes[network.output]
+    if len(shape) != 1 or shape[0] is None:
+        raise NtuplemlError(f"{where}: the network's output has the shape {shape}; a row of scores is needed")
     network.config = _without(network.config, set(), "_initializer")
     return network
 
@@ -144,7 +146,7 @@ class _Reader:
             self.refuse(
                 names, f"is '{shown}', which is not among the plain layers that are read; with it a file could run code"
             )
-        if item.get("registered_name") not in (None, kind):
+        if item.get("registered_name") not in (None, kind) and not _kind(item).startswith(OWN):
             self.refuse(
                 names, f"'{shown}' is registered as '{one_line(item['registered_name'], 100)}', a custom object"
             )
@@ -153,19 +155,19 @@ class _Reader:
         if item.get("name", config["name"]) != config["name"] or item.keys() - _ITEM_KEYS:
             self.refuse(names, f"'{shown}' has two names, or unknown keys; damaged")
 
-    def input_shapes(self, item: dict[str, Any], names: tuple[str, ...]) -> list[Shape]:
-        """Shapes of a network's inputs."""
+    def inputs(self, item: dict[str, Any], names: tuple[str, ...]) -> list[tuple[str, Shape]]:
+        """Names and shapes of a network's inputs."""
         layers = self.layers_of(item, names)
         if _model_class(item) == "Sequential":
             shape = item["config"].get("build_input_shape")
             if layers[0]["class_name"] == "InputLayer":
                 shape = self.batch_shape(layers[0], names)
-            return [self.matrix(shape)]
+            return [(_name(layers[0]), self.shape(shape))]
         by_name = {_name(layer): layer for layer in layers}
-        return [
-            self.matrix(self.batch_shape(by_name.get(name), names))
-            for name, _, _ in self.places(item["config"].get("input_layers"), names)
-        ]
+        starts = [name for name, _, _ in self.places(item["config"].get("input_layers"), names)]
+        if len(set(starts)) < len(starts):
+            self.refuse(names, "has the same input twice")
+        return [(name, self.shape(self.batch_shape(by_name.get(name), names))) for name in starts]
 
     def batch_shape(self, layer: dict[str, Any] | None, names: tuple[str, ...]) -> Any:
         if layer is None or layer["class_name"] != "InputLayer":
@@ -180,19 +182,26 @@ class _Reader:
             self.refuse((*names, config["name"]), "is an input of another kind than a plain matrix")
         return config.get("batch_shape") or config.get("batch_input_shape")  # the latter before Keras 3
 
-    def matrix(self, shape: Any) -> Shape:
+    def shape(self, shape: Any) -> Shape:
         """Shape of one event; a number of events, from a network built on data, is taken out of the description."""
-        if not isinstance(shape, list) or len(shape) != 2 or not options.is_whole(shape[1]):
+        if not isinstance(shape, list) or not 2 <= len(shape) <= options.MOST_AXES + 1:
             raise NtuplemlError(
-                f"{self.network.where}: its input has the shape {one_line(shape, 100)}; one matrix, events × "
-                "variables, is needed"
+                f"{self.network.where}: its input has the shape {one_line(shape, 100)}, which is not read"
+            )
+        if not all(size is None or options.is_whole(size) for size in shape[1:]) or None in shape[2:]:
+            raise NtuplemlError(
+                f"{self.network.where}: its input has the shape {one_line(shape, 100)}; sizes are needed"
             )
         shape[0] = None
-        return (shape[1],)
+        return tuple(shape[1:])
 
     def places(self, value: Any, names: tuple[str, ...]) -> list[tuple[str, int, int]]:
         """Where inputs or outputs of a functional network are: name of the layer, number of its call, and 0."""
         places = [value] if isinstance(value, list) and value and isinstance(value[0], str) else value
+        if isinstance(places, dict):  # inputs by their names
+            if any(isinstance(place, list) and place[:1] != [key] for key, place in places.items()):
+                self.refuse(names, "has inputs by other names than their own")
+            places = list(places.values())
         if not isinstance(places, list) or not places:
             self.refuse(names, "has no list of inputs and outputs")
         for place in places:
@@ -298,26 +307,30 @@ class _Reader:
         """Append a number that an operation takes."""
         network = self.network
         network.constants[len(network.shapes)] = number
-        network.shapes.append((1,))
+        network.shapes.append(())
         return len(network.shapes) - 1
 
     def call(self, item: dict[str, Any], names: tuple[str, ...], group: str, inputs: list[int]) -> list[int]:
         """Append a call of a layer or network."""
         if _model_class(item) is not None:
-            shapes = self.input_shapes(item, names)
+            shapes = [shape for _, shape in self.inputs(item, names)]
             if [self.network.shapes[number] for number in inputs] != shapes:
                 self.refuse(names, "gets inputs of another shape than it is described with")
             return self.read_model(item, names, group, inputs)
         layer, output = self.layer(item, names, group, inputs)
         if self.weights.setdefault(names, layer.weights) != layer.weights:
             self.refuse(names, "is used for inputs of different shapes")
-        network = self.network
-        network.shapes.append(output)
-        self.num_values += output[0]
+        number = self.append(output, names)
+        self.network.calls.append(LayerCall(layer, tuple(inputs), number))
+        return [number]
+
+    def append(self, shape: Shape, names: tuple[str, ...]) -> int:
+        """Append a value of a shape and return its number."""
+        self.num_values += size_of(shape)
         if self.num_values > _MOST_VALUES:
             self.refuse(names, f"with it the network computes more than {_MOST_VALUES:,} numbers per event")
-        network.calls.append(LayerCall(layer, tuple(inputs), len(network.shapes) - 1))
-        return [len(network.shapes) - 1]
+        self.network.shapes.append(shape)
+        return len(self.network.shapes) - 1
 
     def layer(
         self, item: dict[str, Any], names: tuple[str, ...], group: str, inputs: list[int]
@@ -337,7 +350,7 @@ class _Reader:
             self.refuse(names, f"its setting {error} is missing ({kind})")
         except ValueError as error:
             self.refuse(names, f"{error} ({kind})")
-        return KerasLayer(kind, names, group, settings, shapes.weights), shapes.output
+        return KerasLayer(kind, names, group, settings, shapes.weights, shapes.part), shapes.output
 
 
 class _Node(NamedTuple):
@@ -357,6 +370,8 @@ def _kind(item: dict[str, Any]) -> str:
     name, module = item.get("class_name"), item.get("module")
     if not isinstance(name, str) or not name.isidentifier() or not isinstance(module, str):
         return ""
+    if item.get("registered_name") == OWN + name:
+        return OWN + name
     return _LAYER_MODULES[module] + name if module in _LAYER_MODULES else ""
 
 
@@ -378,7 +393,7 @@ def _weight_groups(item: dict[str, Any], layers: list[dict[str, Any]], group: st
         if is_left_out or _kind(layer).startswith(OPERATION):
             groups.append("")
             continue
-        stem = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind).lower()
+        stem = re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", kind)).lower()
         number = counts.get(stem, 0)
         counts[stem] = number + 1
         groups.append(f"{group}layers/{stem}_{number}/" if number else f"{group}layers/{stem}/")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml.artifacts.keras_config import read_network_config
+from ntupleml.artifacts.keras_layers import OWN
 from ntupleml.artifacts.keras_weights import read_weights
 from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.tensorflow_import import import_tensorflow
@@ -117,6 +118,8 @@ def load_keras_model(source: str | Path | KerasFile) -> Any:
     import keras
     import numpy as np
 
+    if any(layer.kind.startswith(OWN) for layer in network.layers):
+        import ntupleml.models.layers  # noqa: F401  (makes Keras know them)
     try:
         model = keras.saving.deserialize_keras_object(copy.deepcopy(network.config), safe_mode=True)
         for layer in network.layers:
@@ -124,8 +127,13 @@ def load_keras_model(source: str | Path | KerasFile) -> Any:
                 part = model
                 for name in layer.names:
                     part = part.get_layer(name)
+                part = getattr(part, layer.part) if layer.part else part
                 part.load_own_variables({str(number): one for number, one in enumerate(file.weights[layer.names])})
-        model(np.zeros((1, network.num_inputs), dtype=np.float32))
+        events = [np.zeros((1, *(size or 1 for size in shape)), np.float32) for shape in network.inputs.values()]
+        named = isinstance(network.config["config"].get("input_layers"), dict)
+        model(
+            dict(zip(network.input_names, events, strict=True)) if named else events[0] if len(events) == 1 else events
+        )
     except Exception as error:  # Keras raises whatever its layers raise for a wrong description
         raise NtuplemlError(f"{network.where}: Keras cannot load it: {one_line(error)}") from error
     return model

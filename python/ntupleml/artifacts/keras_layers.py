@@ -1,38 +1,43 @@
 """The layers of Keras that are read from files: what each may be told, what comes out of it, which weights it has.
 
 A layer is one function for its shapes and one line in `LAYERS`; its ONNX form is another function with its line, in
-`onnx_models.keras_layers`. Shapes are those of one event: a matrix of events × 4 has the shape (4,).
+`onnx_models.keras_layers`. Shapes are those of one event: a matrix of events × 4 has the shape (4,). None stands for a
+number of objects that differs from event to event.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml.artifacts import keras_options as options
 from ntupleml.artifacts.keras_options import (
     constraint,
     initializer,
+    is_axis,
     is_flag,
-    is_last_axis,
+    is_sizes,
     number,
     optional,
     regularizer,
+    sizes_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from ntupleml.artifacts.keras_options import Check
 
-    Shape = tuple[int, ...]
+    Shape = tuple[int | None, ...]
     Settings = Mapping[str, Any]
 
 
 class Shapes(NamedTuple):
-    """Shape of what a layer gives, and those of its weights in their order in the file."""
+    """Shape of what a layer gives, those of its weights in their order in the file, and the part that has them."""
 
     output: Shape
     weights: tuple[Shape, ...] = ()
+    part: str = ""
 
 
 class LayerKind(NamedTuple):
@@ -59,6 +64,8 @@ COMMON: dict[str, Check] = {
 }
 #: Beginning of the keys of operations, which functional networks have from arithmetic such as `x - 2 * y`.
 OPERATION = "keras.ops."
+#: Beginning of the keys of our own layers, `ntupleml.models.layers`.
+OWN = "ntupleml>"
 #: Layers that may stand where an activation belongs: without weights, of one input.
 ACTIVATION_LAYERS = ("ELU", "LeakyReLU", "ReLU", "Softmax")
 
@@ -82,25 +89,63 @@ def unread_setting(kind: str, settings: Settings) -> str | None:
     return None
 
 
-def _one(inputs: list[Shape]) -> Shape:
-    if len(inputs) != 1 or len(inputs[0]) != 1:
-        raise ValueError(
-            f"it gets {len(inputs)} inputs" if len(inputs) != 1 else f"its input has the shape {inputs[0]}"
-        )
+def size_of(shape: Shape) -> int:
+    """How many numbers a value has per event; per object where their number differs."""
+    return math.prod(one or 1 for one in shape)
+
+
+def _one(inputs: list[Shape], rank: int | None = None) -> Shape:
+    if len(inputs) != 1:
+        raise ValueError(f"it gets {len(inputs)} inputs")
+    if not inputs[0] or (rank is not None and len(inputs[0]) != rank):
+        raise ValueError(f"its input has the shape {inputs[0]}")
     return inputs[0]
+
+
+def _wide(shape: Shape) -> int:
+    """Numbers along the last axis."""
+    if not shape or shape[-1] is None:
+        raise ValueError(f"its input has the shape {shape}, without an end")
+    return shape[-1]
 
 
 def _same(_settings: Settings, inputs: list[Shape]) -> Shapes:
     return Shapes(_one(inputs))
 
 
+def _activation(settings: Settings, inputs: list[Shape]) -> Shapes:
+    return Shapes(_activated(settings, _one(inputs)))
+
+
+def _activated(settings: Settings, shape: Shape) -> Shape:
+    """Shape of values after the activation of a layer, which may be a layer that has an axis."""
+    activation = settings.get("activation")
+    if isinstance(activation, dict):
+        _last_axis(activation["config"], shape)
+    return shape
+
+
+def _last_axis(settings: Settings, shape: Shape) -> None:
+    """Refuse another axis than the last."""
+    axis = settings.get("axis", -1)
+    if axis not in (-1, len(shape), [-1], [len(shape)]):
+        raise ValueError(f"it works along axis {axis} of {len(shape) + 1}; the last is read")
+
+
+def _along_last_axis(settings: Settings, inputs: list[Shape]) -> Shapes:
+    shape = _one(inputs)
+    _last_axis(settings, shape)
+    return Shapes(shape)
+
+
+def _biased(settings: Settings, kernel: Shape, units: int) -> tuple[Shape, ...]:
+    return (kernel, (units,)) if settings.get("use_bias", True) else (kernel,)
+
+
 def _dense(settings: Settings, inputs: list[Shape]) -> Shapes:
-    (width,) = _one(inputs)
+    shape = _one(inputs)
     units = settings["units"]
-    weights: tuple[Shape, ...] = ((width, units),)
-    if settings.get("use_bias", True):
-        weights = (*weights, (units,))
-    return Shapes((units,), weights)
+    return Shapes(_activated(settings, (*shape[:-1], units)), _biased(settings, (_wide(shape), units), units))
 
 
 def _num_affine(settings: Settings) -> int:
@@ -108,29 +153,31 @@ def _num_affine(settings: Settings) -> int:
     return sum(bool(settings.get(key, True)) for key in ("scale", "center"))
 
 
-def _batch_normalization(settings: Settings, inputs: list[Shape]) -> Shapes:
-    shape = _one(inputs)
-    return Shapes(shape, (shape,) * (_num_affine(settings) + 2))
+def _normalized(further: int) -> Callable[[Settings, list[Shape]], Shapes]:
+    def shapes(settings: Settings, inputs: list[Shape]) -> Shapes:
+        shape = _one(inputs)
+        _last_axis(settings, shape)
+        return Shapes(shape, ((_wide(shape),),) * (_num_affine(settings) + further))
 
-
-def _layer_normalization(settings: Settings, inputs: list[Shape]) -> Shapes:
-    shape = _one(inputs)
-    return Shapes(shape, (shape,) * _num_affine(settings))
+    return shapes
 
 
 def _normalization(settings: Settings, inputs: list[Shape]) -> Shapes:
-    shape = _one(inputs)
-    _check_lengths(settings, ("mean", "variance"), *shape)
+    shape = _one(inputs, rank=1)
+    _check_lengths(settings, ("mean", "variance"), _wide(shape))
     given = [settings.get(key) is not None for key in ("mean", "variance")]
     if given[0] != given[1]:
         raise ValueError("it has only one of mean and variance")
-    kept = shape if settings.get("axis", -1) not in (None, []) else ()
+    kept: Shape = ()
+    if settings.get("axis", -1) not in (None, []):
+        _last_axis(settings, shape)
+        kept = shape
     return Shapes(shape, () if all(given) else (kept, kept, ()))
 
 
 def _rescaling(settings: Settings, inputs: list[Shape]) -> Shapes:
     shape = _one(inputs)
-    _check_lengths(settings, ("scale", "offset"), *shape)
+    _check_lengths(settings, ("scale", "offset"), _wide(shape))
     return Shapes(shape)
 
 
@@ -144,11 +191,19 @@ def _check_lengths(settings: Settings, keys: tuple[str, ...], width: int) -> Non
 
 
 def _merged(_settings: Settings, inputs: list[Shape]) -> Shapes:
-    """Shape of values that are joined element by element; a single number goes with each."""
-    width = max(shape[0] for shape in inputs)
-    if any(len(shape) != 1 or shape[0] not in (1, width) for shape in inputs):
-        raise ValueError(f"its inputs have {', '.join(str(shape[0]) for shape in inputs)} values")
-    return Shapes((width,))
+    """Shape of values that are joined element by element; single numbers go with all along their axis."""
+    shapes = [shape for shape in inputs if shape]  # the others are constants
+    axes = list(zip(*shapes, strict=False))
+    joined = tuple(next((size for size in sizes if size != 1), 1) for sizes in axes)
+    if len({len(shape) for shape in shapes}) != 1 or any(
+        size not in (1, wanted) for sizes, wanted in zip(axes, joined, strict=True) for size in sizes
+    ):
+        raise ValueError(f"its inputs have {', '.join(_shown(shape) for shape in inputs)} values")
+    return Shapes(joined)
+
+
+def _shown(shape: Shape) -> str:
+    return " × ".join("any" if size is None else str(size) for size in shape) or "1"
 
 
 def _paired(settings: Settings, inputs: list[Shape]) -> Shapes:
@@ -157,12 +212,130 @@ def _paired(settings: Settings, inputs: list[Shape]) -> Shapes:
     return _merged(settings, inputs)
 
 
-def _concatenated(_settings: Settings, inputs: list[Shape]) -> Shapes:
-    return Shapes((sum(shape[0] for shape in inputs),))
+def _concatenated(settings: Settings, inputs: list[Shape]) -> Shapes:
+    _last_axis(settings, inputs[0])
+    if len({shape[:-1] for shape in inputs}) != 1 or not all(inputs):
+        raise ValueError(f"its inputs have {', '.join(_shown(shape) for shape in inputs)} values")
+    return Shapes((*inputs[0][:-1], sum(_wide(shape) for shape in inputs)))
+
+
+def _flattened(_settings: Settings, inputs: list[Shape]) -> Shapes:
+    shape = _one(inputs)
+    if None in shape:
+        raise ValueError("it gets any number of objects; it needs a fixed one")
+    return Shapes((size_of(shape),))
+
+
+def _reshaped(settings: Settings, inputs: list[Shape]) -> Shapes:
+    """A target may leave one size open: that which follows from the others, or the number of objects at its place."""
+    shape, target = _one(inputs), list(settings["target_shape"])
+    fixed = math.prod(size for size in target if size != -1)
+    if None in shape:
+        place = shape.index(None)
+        if shape.count(None) > 1 or target.count(-1) != 1 or target.index(-1) != place or size_of(shape) != fixed:
+            raise ValueError(f"it makes {target} of {_shown(shape)} values")
+        return Shapes(tuple(None if size == -1 else size for size in target))
+    size = size_of(shape)
+    if target.count(-1) > 1 or size % fixed or (-1 not in target and size != fixed):
+        raise ValueError(f"it makes {target} of {_shown(shape)} values")
+    return Shapes(tuple(size // fixed if one == -1 else one for one in target))
+
+
+def _windows(shape: Shape, spans: Sequence[int], strides: Sequence[int], padding: str) -> Shape:
+    """How often windows of some spans fit along the axes of a value."""
+    found: list[int | None] = []
+    for size, span, stride in zip(shape, spans, strides, strict=True):
+        if size is None:
+            if padding != "same" or stride != 1:
+                raise ValueError('it changes the number of objects; padding "same" without strides is read')
+            found.append(None)
+            continue
+        if span > size and padding != "same":
+            raise ValueError(f"it looks at {span} of {size} values")
+        found.append(-(-size // stride) if padding == "same" else (size - span) // stride + 1)
+    return tuple(found)
+
+
+def _convolution(axes: int) -> Callable[[Settings, list[Shape]], Shapes]:
+    def shapes(settings: Settings, inputs: list[Shape]) -> Shapes:
+        shape = _one(inputs, rank=axes + 1)
+        kernel, strides, dilation = (
+            sizes_of(settings.get(key, 1), axes) for key in ("kernel_size", "strides", "dilation_rate")
+        )
+        filters = settings["filters"]
+        if max(strides) > 1 and max(dilation) > 1:
+            raise ValueError("it has strides and a dilation; one of them is read")
+        spans = [(size - 1) * step + 1 for size, step in zip(kernel, dilation, strict=True)]
+        output = _windows(shape[:-1], spans, strides, settings.get("padding", "valid"))
+        return Shapes(
+            _activated(settings, (*output, filters)), _biased(settings, (*kernel, _wide(shape), filters), filters)
+        )
+
+    return shapes
+
+
+def _pooling(axes: int) -> Callable[[Settings, list[Shape]], Shapes]:
+    def shapes(settings: Settings, inputs: list[Shape]) -> Shapes:
+        shape = _one(inputs, rank=axes + 1)
+        pool = sizes_of(settings.get("pool_size", 2), axes)
+        strides = sizes_of(settings.get("strides") or settings.get("pool_size", 2), axes)
+        if any(size is not None and span > size for size, span in zip(shape, pool, strict=False)):
+            raise ValueError(f"it looks at {_shown(pool)} of {_shown(shape[:-1])} values")
+        return Shapes((*_windows(shape[:-1], pool, strides, settings.get("padding", "valid")), _wide(shape)))
+
+    return shapes
+
+
+def _over_all(axes: int) -> Callable[[Settings, list[Shape]], Shapes]:
+    def shapes(_settings: Settings, inputs: list[Shape]) -> Shapes:
+        shape = _one(inputs, rank=axes + 1)
+        if None in shape:
+            raise ValueError("it takes padding for objects; MaskedPooling does not")
+        return Shapes((_wide(shape),))
+
+    return shapes
+
+
+def _recurrent(gates: int) -> Callable[[Settings, list[Shape]], Shapes]:
+    def shapes(settings: Settings, inputs: list[Shape]) -> Shapes:
+        shape, units = _one(inputs, rank=2), settings["units"]
+        sequences = bool(settings.get("return_sequences"))
+        if shape[0] is None and not sequences:
+            raise ValueError("it takes padding for objects; return_sequences and MaskedPooling do not")
+        weights: tuple[Shape, ...] = ((_wide(shape), gates * units), (units, gates * units))
+        if settings.get("use_bias", True):
+            twice = gates == _GRU_GATES and settings.get("reset_after", True)
+            weights = (*weights, (2, gates * units) if twice else (gates * units,))
+        return Shapes((shape[0], units) if sequences else (units,), weights, part="cell")
+
+    return shapes
+
+
+_LSTM_GATES, _GRU_GATES = 4, 3
+
+
+def _of_objects(inputs: list[Shape]) -> tuple[int | None, int]:
+    """Number and width of objects that come with a mask."""
+    if len(inputs) != 2 or len(inputs[0]) != 2 or inputs[1] != inputs[0][:1]:
+        raise ValueError(
+            f"it gets {', '.join(_shown(shape) for shape in inputs)} values; objects and a mask are needed"
+        )
+    return inputs[0][0], _wide(inputs[0])
+
+
+def _masked_pooling(settings: Settings, inputs: list[Shape]) -> Shapes:
+    return Shapes((len(settings["modes"]) * _of_objects(inputs)[1],))
+
+
+def _self_attention(settings: Settings, inputs: list[Shape]) -> Shapes:
+    length, width = _of_objects(inputs)
+    if width % (3 * settings["heads"]):
+        raise ValueError(f"its {settings['heads']} heads do not divide {width} queries, keys and values")
+    return Shapes((length, width // 3))
 
 
 _AFFINE: dict[str, Check] = {
-    "axis": is_last_axis,
+    "axis": is_axis,
     "epsilon": number(0, 1),
     "center": is_flag,
     "scale": is_flag,
@@ -173,15 +346,60 @@ _AFFINE: dict[str, Check] = {
     "beta_constraint": constraint,
     "gamma_constraint": constraint,
 }
+_WEIGHTED: dict[str, Check] = {
+    "use_bias": is_flag,
+    "kernel_initializer": initializer,
+    "bias_initializer": initializer,
+    "kernel_regularizer": regularizer,
+    "bias_regularizer": regularizer,
+    "kernel_constraint": constraint,
+    "bias_constraint": constraint,
+}
+_CHANNELS_LAST = options.among("channels_last", None)
+_CONVOLUTION: dict[str, Check] = {
+    **_WEIGHTED,
+    "filters": options.is_whole,
+    "kernel_size": is_sizes,
+    "strides": is_sizes,
+    "dilation_rate": is_sizes,
+    "padding": options.among("valid", "same"),
+    "data_format": _CHANNELS_LAST,
+    "groups": options.among(1),
+    "activation": is_activation,
+}
+_POOLING: dict[str, Check] = {
+    "pool_size": is_sizes,
+    "strides": optional(is_sizes),
+    "padding": options.among("valid", "same"),
+    "data_format": _CHANNELS_LAST,
+}
+_GLOBAL_POOLING: dict[str, Check] = {"data_format": _CHANNELS_LAST, "keepdims": options.is_unset}
+_RECURRENT: dict[str, Check] = {
+    **_WEIGHTED,
+    "units": options.is_whole,
+    "activation": options.among(*options.GATE_ACTIVATIONS),
+    "recurrent_activation": options.among(*options.GATE_ACTIVATIONS),
+    "recurrent_initializer": initializer,
+    "recurrent_regularizer": regularizer,
+    "recurrent_constraint": constraint,
+    "unit_forget_bias": is_flag,
+    "dropout": number(0, 1),
+    "recurrent_dropout": number(0, 1),
+    "seed": options.is_seed,
+    "return_sequences": is_flag,
+    "reset_after": is_flag,
+}
 _RANDOM: dict[str, Check] = {"rate": number(0, 1), "seed": options.is_seed}
 
 #: Class of a layer: settings and shapes. What is not here is refused.
 LAYERS: dict[str, LayerKind] = {
-    "Activation": LayerKind({"activation": is_activation}, _same),
+    "Activation": LayerKind({"activation": is_activation}, _activation),
     "ActivityRegularization": LayerKind({"l1": number(0), "l2": number(0)}, _same),
     "Add": LayerKind({}, _merged),
     "AlphaDropout": LayerKind(_RANDOM, _same),
     "Average": LayerKind({}, _merged),
+    "AveragePooling1D": LayerKind(_POOLING, _pooling(1)),
+    "AveragePooling2D": LayerKind(_POOLING, _pooling(2)),
     "BatchNormalization": LayerKind(
         {
             **_AFFINE,
@@ -191,35 +409,33 @@ LAYERS: dict[str, LayerKind] = {
             "moving_variance_initializer": initializer,
             "renorm_momentum": optional(number(0, 1)),
         },
-        _batch_normalization,
+        _normalized(2),
     ),
-    "Concatenate": LayerKind({"axis": is_last_axis}, _concatenated),
-    "Dense": LayerKind(
-        {
-            "units": options.is_whole,
-            "activation": is_activation,
-            "use_bias": is_flag,
-            "kernel_initializer": initializer,
-            "bias_initializer": initializer,
-            "kernel_regularizer": regularizer,
-            "bias_regularizer": regularizer,
-            "kernel_constraint": constraint,
-            "bias_constraint": constraint,
-        },
-        _dense,
-    ),
+    "Concatenate": LayerKind({"axis": is_axis}, _concatenated),
+    "Conv1D": LayerKind(_CONVOLUTION, _convolution(1)),
+    "Conv2D": LayerKind(_CONVOLUTION, _convolution(2)),
+    "Dense": LayerKind({"units": options.is_whole, "activation": is_activation, **_WEIGHTED}, _dense),
     "Dropout": LayerKind(_RANDOM, _same),
     "ELU": LayerKind({"alpha": number()}, _same),
+    "Flatten": LayerKind({"data_format": _CHANNELS_LAST}, _flattened),
+    "GRU": LayerKind(_RECURRENT, _recurrent(_GRU_GATES)),
     "GaussianDropout": LayerKind(_RANDOM, _same),
     "GaussianNoise": LayerKind({"stddev": number(0), "seed": options.is_seed}, _same),
-    "LayerNormalization": LayerKind(_AFFINE, _layer_normalization),
+    "GlobalAveragePooling1D": LayerKind(_GLOBAL_POOLING, _over_all(1)),
+    "GlobalAveragePooling2D": LayerKind(_GLOBAL_POOLING, _over_all(2)),
+    "GlobalMaxPooling1D": LayerKind(_GLOBAL_POOLING, _over_all(1)),
+    "GlobalMaxPooling2D": LayerKind(_GLOBAL_POOLING, _over_all(2)),
+    "LSTM": LayerKind(_RECURRENT, _recurrent(_LSTM_GATES)),
+    "LayerNormalization": LayerKind(_AFFINE, _normalized(0)),
     "LeakyReLU": LayerKind({"negative_slope": number()}, _same),
+    "MaxPooling1D": LayerKind(_POOLING, _pooling(1)),
+    "MaxPooling2D": LayerKind(_POOLING, _pooling(2)),
     "Maximum": LayerKind({}, _merged),
     "Minimum": LayerKind({}, _merged),
     "Multiply": LayerKind({}, _merged),
     "Normalization": LayerKind(
         {
-            "axis": lambda value: value in (None, []) or is_last_axis(value),
+            "axis": lambda value: value in (None, []) or is_axis(value),
             "invert": is_flag,
             "mean": optional(options.is_numbers),
             "variance": optional(options.is_numbers),
@@ -231,12 +447,13 @@ LAYERS: dict[str, LayerKind] = {
         _same,
     ),
     "Rescaling": LayerKind({"scale": options.is_numbers, "offset": options.is_numbers}, _rescaling),
-    "Softmax": LayerKind({"axis": is_last_axis}, _same),
+    "Reshape": LayerKind({"target_shape": options.is_target_shape}, _reshaped),
+    "Softmax": LayerKind({"axis": is_axis}, _along_last_axis),
     "Subtract": LayerKind({}, _paired),
-    "UnitNormalization": LayerKind({"axis": is_last_axis}, _same),
+    "UnitNormalization": LayerKind({"axis": is_axis}, _along_last_axis),
     "keras.ops.Absolute": LayerKind({}, _same),
     "keras.ops.Add": LayerKind({}, _paired),
-    "keras.ops.Concatenate": LayerKind({"axis": is_last_axis}, _concatenated),
+    "keras.ops.Concatenate": LayerKind({"axis": is_axis}, _concatenated),
     "keras.ops.Divide": LayerKind({}, _paired),
     "keras.ops.Maximum": LayerKind({}, _paired),
     "keras.ops.Minimum": LayerKind({}, _paired),
@@ -244,4 +461,6 @@ LAYERS: dict[str, LayerKind] = {
     "keras.ops.Negative": LayerKind({}, _same),
     "keras.ops.Subtract": LayerKind({}, _paired),
     "keras.ops.TrueDivide": LayerKind({}, _paired),
+    "ntupleml>MaskedPooling": LayerKind({"modes": options.is_modes}, _masked_pooling),
+    "ntupleml>SelfAttention": LayerKind({"heads": options.is_whole}, _self_attention),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ntupleml.errors import one_line
+from ntupleml.errors import NtuplemlError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,8 @@ class KerasLayer:
         As in the file.
     weights : tuple of shapes
         In their order in the file.
+    part : str
+        Part of the layer that has them; the layer itself where it is empty.
     """
 
     kind: str
@@ -36,6 +38,7 @@ class KerasLayer:
     group: str
     settings: Mapping[str, Any]
     weights: tuple[Shape, ...]
+    part: str = ""
 
     @property
     def title(self) -> str:
@@ -53,7 +56,7 @@ class LayerCall(NamedTuple):
 
 @dataclass
 class KerasNetwork:
-    """A network as plain data: values, numbered from 0, the input, and calls of layers that make one from others.
+    """A network as plain data: values, numbered from 0, inputs first, and calls of layers that make one from others.
 
     Attributes
     ----------
@@ -61,6 +64,8 @@ class KerasNetwork:
         The file, for messages.
     config : dict
         What Keras builds the same network from.
+    input_names : tuple of str
+        Of the first values.
     shapes : list of shapes
         Of each value, for one event.
     calls : list of LayerCall
@@ -73,6 +78,7 @@ class KerasNetwork:
 
     where: str
     config: dict[str, Any]
+    input_names: tuple[str, ...] = ()
     shapes: list[Shape] = field(default_factory=list)
     calls: list[LayerCall] = field(default_factory=list)
     constants: dict[int, float] = field(default_factory=dict)
@@ -84,11 +90,29 @@ class KerasNetwork:
         return list({call.layer.names: call.layer for call in self.calls}.values())
 
     @property
+    def inputs(self) -> dict[str, Shape]:
+        """Shapes of the inputs for one event, by their names."""
+        return dict(zip(self.input_names, self.shapes, strict=False))
+
+    @property
     def num_inputs(self) -> int:
-        """Number of inputs per event."""
+        """Number of inputs per event of a network that takes a matrix.
+
+        Raises
+        ------
+        NtuplemlError
+            If it takes something else.
+        """
+        if len(self.input_names) != 1 or len(self.shapes[0]) != 1 or self.shapes[0][0] is None:
+            inputs = ", ".join(f"'{one_line(name, 50)}' of shape {shape}" for name, shape in self.inputs.items())
+            raise NtuplemlError(
+                f"{self.where}: it takes {one_line(inputs, 200)}; one matrix, events × variables, is needed"
+            )
         return self.shapes[0][0]
 
     @property
     def num_outputs(self) -> int:
         """Number of outputs per event."""
-        return self.shapes[self.output][0]
+        (width,) = self.shapes[self.output]
+        assert width is not None
+        return width

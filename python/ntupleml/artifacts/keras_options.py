@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _LARGEST_FLOAT32 = 3.4028234663852886e38
 _LONGEST_NAME = 1000
+#: Axes of a value beside that of the events, and pixels that a layer looks at together along one.
+MOST_AXES, _LARGEST_WINDOW = 3, 10_000
 _ACTIVATION_NAMES = (
     "celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear log_sigmoid "
     "log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign sparse_plus sparse_sigmoid "
@@ -28,6 +30,10 @@ _SCHEDULES = "CosineDecay CosineDecayRestarts ExponentialDecay InverseTimeDecay 
 #: Activations by the names that files have, Keras' aliases included. Two are missing: the layers of Keras do not know
 #: that `glu` halves the number of values, and its `sparsemax` is not that of its paper.
 ACTIVATIONS = frozenset(_ACTIVATION_NAMES.split())
+#: Those of recurrent layers.
+GATE_ACTIVATIONS = ("tanh", "sigmoid", "relu")
+#: What can be taken over the objects of an event.
+POOLS = ("sum", "mean", "max", "last")
 
 
 def number(low: float = -_LARGEST_FLOAT32, high: float = _LARGEST_FLOAT32) -> Check:
@@ -60,9 +66,40 @@ def is_unset(value: Any) -> bool:
     return value is None or value is False
 
 
-def is_last_axis(value: Any) -> bool:
-    """Whether a value is the axis of the variables, or a list of it."""
-    return value in (-1, 1, [-1], [1]) and not isinstance(value, bool)
+def is_axis(value: Any) -> bool:
+    """Whether a value is an axis, or a list of one; which, a layer says by its input."""
+    if isinstance(value, list) and len(value) == 1:
+        (value,) = value
+    return isinstance(value, int) and not isinstance(value, bool) and -1 <= value <= MOST_AXES and value != 0
+
+
+def is_sizes(value: Any) -> bool:
+    """Whether a value is a size, or one along each of a few axes."""
+    sizes = value if isinstance(value, list) else [value]
+    return 1 <= len(sizes) <= MOST_AXES and all(is_whole(size) and size <= _LARGEST_WINDOW for size in sizes)
+
+
+def sizes_of(value: Any, axes: int) -> tuple[int, ...]:
+    """The sizes along a number of axes of a value for which `is_sizes` holds."""
+    sizes = tuple(value) if isinstance(value, list) else (value,) * axes
+    if len(sizes) != axes:
+        raise ValueError(f"it has {len(sizes)} sizes for {axes} axes")
+    return sizes
+
+
+def is_target_shape(value: Any) -> bool:
+    """Whether a value is a shape, in which one size may be open."""
+    return isinstance(value, list) and 1 <= len(value) <= MOST_AXES and all(is_whole(one) or one == -1 for one in value)
+
+
+def is_modes(value: Any) -> bool:
+    """Whether a value says what is taken over objects."""
+    return isinstance(value, list) and 1 <= len(value) <= len(POOLS) and all(one in POOLS for one in value)
+
+
+def among(*values: Any) -> Check:
+    """One of a few values."""
+    return lambda value: not isinstance(value, bool | float) and value in values
 
 
 def is_seed(value: Any) -> bool:

@@ -58,7 +58,7 @@ def read_weights(data: bytes, layers: Sequence[KerasLayer], where: str) -> Weigh
 
 
 def _weights_of(file: h5py.File, layer: KerasLayer, where: str) -> list[NDArray[Any]]:
-    place = f"{layer.group}vars"
+    place = f"{layer.group}{layer.part}/vars" if layer.part else f"{layer.group}vars"
     if "_layer_checkpoint_dependencies" in file:  # before Keras 3
         place = place.replace("layers/", "_layer_checkpoint_dependencies/")
     group = file.get(place, {})

@@ -154,8 +154,7 @@ def load_config(source: ConfigSource, schema: type[SchemaType]) -> SchemaType:
     try:
         config = schema.model_validate(content)
     except ValidationError as error:
-        first = min(error.errors(), key=_telling)
-        raise NtuplemlError(f"{where}: {_in_one_line(first, schema)}") from error
+        raise NtuplemlError(f"{where}: {first_problem(error, schema)}") from error
     vars(config)["where"] = where
     return config
 
@@ -171,6 +170,20 @@ def _as_in_yaml(value: Any) -> Any:
     return value.item() if hasattr(value, "dtype") and hasattr(value, "item") and value.ndim == 0 else value
 
 
+def first_problem(error: ValidationError, schema: type[BaseModel], within: str = "") -> str:
+    """The most telling thing that is wrong with a block, in one line that begins with its key.
+
+    Parameters
+    ----------
+    error : ValidationError
+    schema : type
+        Of the block.
+    within : str
+        Where the block is.
+    """
+    return _in_one_line(min(error.errors(), key=_telling), schema, within)
+
+
 def _telling(error: ErrorDetails) -> int:
     """Rank of an error: a misspelt key explains a missing one, and a list was not meant to be one of a few words."""
     if error["type"] == "extra_forbidden":
@@ -178,30 +191,30 @@ def _telling(error: ErrorDetails) -> int:
     return 2 if error["type"] == "literal_error" and isinstance(error["input"], list) else 1
 
 
-def _in_one_line(error: ErrorDetails, schema: type[BaseModel]) -> str:
+def _in_one_line(error: ErrorDetails, schema: type[BaseModel], within: str) -> str:
     location = error["loc"]
     if error["type"] == "extra_forbidden":
         *parents, key = location
         known = _keys_at(schema, parents)
-        return f"{_path(parents)}unknown key '{key}'{did_you_mean(str(key), known)}"
+        return f"{_path(parents, within)}unknown key '{key}'{did_you_mean(str(key), known)}"
     if error["type"] == "missing":
         *parents, key = location
-        return f"{_path(parents)}key '{key}' is missing"
+        return f"{_path(parents, within)}key '{key}' is missing"
     text = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if error["type"] == "value_error":
-        return f"{_path(location)}{text}"
+        return f"{_path(location, within)}{text}"
     found = error["input"]
     if error["type"] in ("too_short", "string_too_short"):
         number = error["ctx"]["min_length"]
         least = "1 is" if number == 1 else f"{number} are"
-        return f"{_path(location)}holds {len(found) or 'nothing'}, but at least {least} needed"
+        return f"{_path(location, within)}holds {len(found) or 'nothing'}, but at least {least} needed"
     shown = _kind(found) if isinstance(found, dict | list) else repr(found)
-    return f"{_path(location)}found {shown}, but {text} is needed"
+    return f"{_path(location, within)}found {shown}, but {text} is needed"
 
 
-def _path(location: tuple[int | str, ...] | list[int | str]) -> str:
+def _path(location: tuple[int | str, ...] | list[int | str], within: str) -> str:
     """Key in dotted form, e.g. `processes.signal.files[0]: `; pydantic's names of union members are left out."""
-    text = ""
+    text = within
     for part in location:
         if isinstance(part, int):
             text += f"[{part}]"

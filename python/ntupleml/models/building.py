@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ntupleml.models.registries import ACTIVATIONS, LOSSES, OPTIMIZERS
+from ntupleml.errors import NtuplemlError
+from ntupleml.models.encoders import encoder_of
+from ntupleml.models.networks import GroupShape
+from ntupleml.models.parts import Parts, chained
+from ntupleml.models.registries import LOSSES, OPTIMIZERS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ntupleml.models.networks import Network
 
 
-def build_model(network: Network, num_inputs: int, num_outputs: int, seed: int) -> Any:
+def matrix(num_inputs: int) -> dict[str, GroupShape]:
+    """Shapes of inputs that are one group of numbers, `variables`."""
+    return {"variables": GroupShape("numbers", (num_inputs,))}
+
+
+def build_model(network: Network, shapes: Mapping[str, GroupShape], num_outputs: int, seed: int) -> Any:
     """Compiled Keras model of a network.
 
     Parameters
     ----------
     network : Network
-    num_inputs, num_outputs : int
-        Number of inputs (variables, and one per condition), and of classes.
+    shapes : mapping of str to GroupShape
+        Groups of inputs by their names. Conditions are further numbers of their group.
+    num_outputs : int
+        Number of classes, of values, or of numbers that are reconstructed.
     seed : int
         Seed of the first weights and of dropout: the same seed gives the same model, whatever else happened in the
         process.
@@ -27,24 +38,21 @@ def build_model(network: Network, num_inputs: int, num_outputs: int, seed: int) 
     Returns
     -------
     keras.Model
-        With named layers, the metric `accuracy` (weighted, as the loss), and no weight updated yet.
-    """
-    import keras
+        With named layers, for classes the metric `accuracy` (weighted, as the loss), and no weight updated yet. One
+        group of numbers without an encoder gives a sequential model of a matrix. Else its inputs are a dict: each
+        group under its name, and for objects ``{name}_mask``, rows × length, 1 where an object is.
 
-    layers: list[Any] = [keras.Input((num_inputs,), name="inputs")]
-    seeds = iter(np.random.SeedSequence(seed).generate_state(2 * len(network.hidden) + 1).tolist())
-    for number, width in enumerate(network.hidden, start=1):
-        layers += _hidden_layer(network, number, width, next(seeds), next(seeds))
-    layers.append(
-        keras.layers.Dense(
-            num_outputs,
-            activation="softmax",
-            kernel_initializer=_initializer(network.output_initializer, next(seeds)),
-            kernel_regularizer=_l2(network.output_l2),
-            name="scores",
-        )
+    Raises
+    ------
+    NtuplemlError
+        If an encoder does not fit its group.
+    """
+    parts = Parts(network, seed)
+    model = (
+        _sequential(shapes, num_outputs, parts)
+        if _is_matrix(network, shapes)
+        else _functional(shapes, num_outputs, parts)
     )
-    model = keras.Sequential(layers, name="classifier")
     options = {} if network.learning_rate is None else {"learning_rate": network.learning_rate}
     model.compile(
         optimizer=OPTIMIZERS[network.optimizer](**options),
@@ -55,48 +63,54 @@ def build_model(network: Network, num_inputs: int, num_outputs: int, seed: int) 
     return model
 
 
-def _hidden_layer(network: Network, number: int, width: int, kernel_seed: int, dropout_seed: int) -> list[Any]:
-    """Dense layer, then (if asked) normalisation before the activation, then dropout."""
+def _is_matrix(network: Network, shapes: Mapping[str, GroupShape]) -> bool:
+    return not network.encoders and [shape.kind for shape in shapes.values()] == ["numbers"]
+
+
+def _sequential(shapes: Mapping[str, GroupShape], num_outputs: int, parts: Parts) -> Any:
     import keras
 
-    activation = ACTIVATIONS[network.activation]
-    layers = [
-        keras.layers.Dense(
-            width,
-            activation=None if network.batch_norm else activation,
-            kernel_initializer=_initializer(network.hidden_initializer, kernel_seed),
-            kernel_regularizer=_l2(network.l2),
-            name=f"hidden_{number}",
-        )
-    ]
-    if network.batch_norm:
-        layers.append(keras.layers.BatchNormalization(name=f"normalisation_{number}"))
-        layers.append(keras.layers.Activation(activation, name=f"activation_{number}"))
-    if network.dropout > 0:
-        layers.append(keras.layers.Dropout(network.dropout, seed=dropout_seed, name=f"dropout_{number}"))
-    return layers
+    (group,) = shapes.values()
+    layers: list[Any] = [keras.Input(group.shape, name="inputs")]
+    for number, width in enumerate(parts.network.hidden, start=1):
+        layers += parts.hidden(number, width)
+    return keras.Sequential([*layers, parts.output(num_outputs)], name="classifier")
 
 
-def _initializer(name: str, seed: int) -> Any:
+def _functional(shapes: Mapping[str, GroupShape], num_outputs: int, parts: Parts) -> Any:
     import keras
 
-    builders = {
-        "glorot_normal": keras.initializers.GlorotNormal,
-        "glorot_uniform": keras.initializers.GlorotUniform,
-    }
-    return builders[name](seed=seed)
+    inputs: dict[str, Any] = {}
+    encoded = []
+    for name, group in shapes.items():
+        inputs[name] = keras.Input(group.shape, name=name)
+        mask = None
+        if group.kind == "objects":
+            mask = inputs[f"{name}_mask"] = keras.Input(group.shape[:1], name=f"{name}_mask")
+        encoded.append(_encoded(name, group, inputs[name], mask, parts))
+    parts.end_groups()
+    value = encoded[0] if len(encoded) == 1 else keras.layers.Concatenate(name="joined")(encoded)
+    for number, width in enumerate(parts.network.hidden, start=1):
+        value = chained(value, parts.hidden(number, width))
+    return keras.Model(inputs, parts.output(num_outputs)(value), name="network")
 
 
-def _l2(factor: float) -> Any:
-    import keras
-
-    return keras.regularizers.L2(factor) if factor > 0 else None
+def _encoded(name: str, group: GroupShape, values: Any, mask: Any, parts: Parts) -> Any:
+    """A group through its encoder."""
+    where = f"model.encoders.{name}"
+    encoder = encoder_of(parts.network.encoders.get(name, {}), group.kind, where)
+    if encoder.needs_length and None in group.shape:
+        raise NtuplemlError(f"{where}: this encoder takes a fixed number of objects; give inputs.{name}.length")
+    parts.begin_group(name, encoder.activation)
+    return encoder.encode(values, mask, parts)
 
 
 def _metrics(network: Network) -> list[Any]:
     import keras
 
-    metrics: list[Any] = [keras.metrics.CategoricalAccuracy(name="accuracy")]
+    metrics: list[Any] = []
+    if network.output == "softmax":
+        metrics.append(keras.metrics.CategoricalAccuracy(name="accuracy"))
     if network.squared_error_metric:
         metrics.append(keras.metrics.MeanSquaredError(name="mean_squared_error"))
     return metrics

@@ -32,7 +32,17 @@ ACTIVATIONS: dict[str, str] = {
     "tanh": "tanh",
 }
 
-#: Losses by name: each value, called, gives the loss of one training. Targets are one-hot, outputs are softmax.
+
+def _masked_loss() -> Any:
+    from ntupleml.models.reconstruction import MaskedSquaredError
+
+    return MaskedSquaredError()
+
+
+#: Loss of networks that give their inputs back.
+MASKED = "masked_mean_squared_error"
+#: Losses by name: each value, called, gives the loss of one training. For classes, targets are one-hot and outputs
+#: softmax.
 LOSSES: dict[str, Callable[[], Any]] = {
     "binary_crossentropy": lambda: _keras().losses.BinaryCrossentropy(),
     "categorical_crossentropy": lambda: _keras().losses.CategoricalCrossentropy(),
@@ -41,10 +51,17 @@ LOSSES: dict[str, Callable[[], Any]] = {
     "huber": lambda: _keras().losses.Huber(),
     "kl_divergence": lambda: _keras().losses.KLDivergence(),
     "log_cosh": lambda: _keras().losses.LogCosh(),
+    MASKED: _masked_loss,
     "mean_absolute_error": lambda: _keras().losses.MeanAbsoluteError(),
     "mean_squared_error": lambda: _keras().losses.MeanSquaredError(),
 }
 
+#: Losses for each target, the one that is taken unasked first.
+TARGET_LOSSES: dict[str, tuple[str, ...]] = {
+    "classes": ("categorical_crossentropy", *sorted(LOSSES.keys() - {MASKED, "categorical_crossentropy"})),
+    "values": ("mean_squared_error", "huber", "log_cosh", "mean_absolute_error"),
+    "reconstruction": (MASKED,),
+}
 #: Optimisers by name: each value, called with keyword arguments (`learning_rate`), gives a new optimiser.
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "adadelta": lambda **options: _keras().optimizers.Adadelta(**options),

@@ -24,10 +24,21 @@ ML_DOMAIN, ML_OPSET = "ai.onnx.ml", 3
 
 
 class GraphInput(NamedTuple):
-    """An input of a graph: names of its columns, and whether it is a sequence of such rows per event."""
+    """An input of a graph.
+
+    Attributes
+    ----------
+    names : sequence of str
+        Of its columns, or of what its image is made of.
+    sequence : bool
+        Whether it has any number of such rows per event.
+    image : tuple of int
+        Shape of the image of one event; none for rows.
+    """
 
     names: Sequence[str]
     sequence: bool = False
+    image: Sequence[int] = ()
 
 
 def contract_model(
@@ -53,7 +64,7 @@ def contract_model(
         Its nodes read values of the names of `inputs` (for a sequence also `{name}_length`, int64) and give values
         of the names of `outputs`.
     inputs : mapping of str to GraphInput
-        Shape (events, columns), for a sequence (events, steps, columns).
+        Shape (events, columns), for a sequence (events, steps, columns), for an image (events, η, φ, channels).
     outputs : mapping of str to sequence of str
         Names of the columns of each output, shape (events, columns).
     step_outputs : collection of str
@@ -74,7 +85,8 @@ def contract_model(
     declared = []
     for name, value in inputs.items():
         middle = [f"{name}_steps"] if value.sequence else []
-        declared.append(helper.make_tensor_value_info(name, number, ["events", *middle, len(value.names)]))
+        shape: list[str | int] = [*value.image] if value.image else [*middle, len(value.names)]
+        declared.append(helper.make_tensor_value_info(name, number, ["events", *shape]))
         if value.sequence:
             declared.append(helper.make_tensor_value_info(f"{name}_length", TensorProto.INT64, ["events"]))
     given = []

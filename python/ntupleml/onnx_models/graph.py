@@ -30,14 +30,17 @@ class GraphBuilder:
         In order of computation.
     constants : list of onnx.TensorProto
         The graph's initializers.
+    prefix : str
+        Beginning of all names, so that they never meet those of inputs and outputs.
     """
 
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: list[onnx.TensorProto] = field(default_factory=list)
+    prefix: str = ""
 
     def add(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
         """Append a node and return the name of its output."""
-        name = output or f"{operator.lower()}_{len(self.nodes)}"
+        name = output or f"{self.prefix}{operator.lower()}_{len(self.nodes)}"
         self.nodes.append(
             helper.make_node(operator, list(inputs), [name], name=f"node_{len(self.nodes)}", **attributes)
         )
@@ -45,14 +48,14 @@ class GraphBuilder:
 
     def split(self, value: str, sizes: Sequence[int]) -> list[str]:
         """Append the division of a value's columns into parts of given sizes, and return their names."""
-        names = [f"split_{len(self.nodes)}_{number}" for number in range(len(sizes))]
+        names = [f"{self.prefix}split_{len(self.nodes)}_{number}" for number in range(len(sizes))]
         inputs = [value, self.constant(sizes, np.int64)]
         self.nodes.append(helper.make_node("Split", inputs, names, name=f"node_{len(self.nodes)}", axis=1))
         return names
 
     def constant(self, values: Any, dtype: type[np.generic] = np.float64) -> str:
         """Append a constant array or number and return its name."""
-        name = f"constant_{len(self.constants)}"
+        name = f"{self.prefix}constant_{len(self.constants)}"
         array: NDArray[Any] = np.asarray(values, dtype=dtype)
         self.constants.append(numpy_helper.from_array(array, name))
         return name

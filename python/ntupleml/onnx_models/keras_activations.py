@@ -25,7 +25,7 @@ def activation_nodes(graph: GraphBuilder, value: str, activation: Any) -> str:
     ----------
     graph : GraphBuilder
     value : str
-        Events × numbers, float32.
+        Float32; softmax works along its last axis.
     activation : str, dict or None
         As in a Keras file: a key of `ACTIVATIONS`, or a layer that is one.
 
@@ -115,7 +115,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "leaky_relu": _operator("LeakyRelu", alpha=0.2),
     "linear": lambda _graph, value: value,
     "log_sigmoid": _log_sigmoid,
-    "log_softmax": _operator("LogSoftmax", axis=1),
+    "log_softmax": _operator("LogSoftmax", axis=-1),
     "mish": _mish,
     "relu": _operator("Relu"),
     "relu6": lambda graph, value: clip_nodes(graph, value, 0, 6),
@@ -123,7 +123,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "sigmoid": _operator("Sigmoid"),
     "silu": _silu,
     "soft_shrink": _operator("Shrink", bias=0.5, lambd=0.5),
-    "softmax": _operator("Softmax", axis=1),
+    "softmax": _operator("Softmax", axis=-1),
     "softplus": _operator("Softplus"),
     "softsign": _operator("Softsign"),
     "sparse_plus": _sparse_plus,
@@ -160,5 +160,5 @@ ACTIVATION_LAYERS: dict[str, Callable[[GraphBuilder, str, Mapping[str, Any]], st
         "LeakyRelu", value, alpha=float(settings.get("negative_slope", 0.3))
     ),
     "ReLU": _relu_layer,
-    "Softmax": lambda graph, value, _settings: graph.add("Softmax", value, axis=1),
+    "Softmax": lambda graph, value, _settings: graph.add("Softmax", value, axis=-1),
 }

@@ -5,11 +5,14 @@ A layer is one function and one line in `NODES`; its settings and shapes are in 
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.artifacts.keras_options import numbers_of
+from ntupleml.artifacts.keras_layers import size_of
+from ntupleml.artifacts.keras_options import numbers_of, sizes_of
 from ntupleml.onnx_models.keras_activations import ACTIVATION_LAYERS, activation_nodes
 
 if TYPE_CHECKING:
@@ -17,10 +20,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ntupleml.artifacts.keras_layers import Shape
     from ntupleml.onnx_models.graph import GraphBuilder
 
 #: Least standard deviation that Keras' `Normalization` divides by, and largest factor of its `UnitNormalization`.
 _LEAST_WIDTH, _LARGEST_FACTOR = 1e-7, 1e12
+#: How well a query fits an empty slot, as in `models.layers`.
+_NOTHING = -1e9
 
 
 class LayerParts(NamedTuple):
@@ -31,13 +37,24 @@ class LayerParts(NamedTuple):
     settings : mapping
         As in the file, all checked.
     weights : sequence of arrays
-    width : int
-        Numbers per event that it gets.
+    shape : tuple of int
+        Of its first input for one event; None where the number of objects is open.
     """
 
     settings: Mapping[str, Any]
     weights: Sequence[NDArray[Any]]
-    width: int
+    shape: Shape
+
+    @property
+    def last_axis(self) -> int:
+        """Of the input, counting that of the events."""
+        return len(self.shape)
+
+    @property
+    def width(self) -> int:
+        """Numbers along the last axis."""
+        assert self.shape[-1] is not None
+        return self.shape[-1]
 
 
 def layer_nodes(graph: GraphBuilder, kind: str, values: Sequence[str], parts: LayerParts) -> str:
@@ -49,7 +66,7 @@ def layer_nodes(graph: GraphBuilder, kind: str, values: Sequence[str], parts: La
     kind : str
         Class of the layer, a key of `NODES`.
     values : sequence of str
-        Its inputs, each events × numbers, float32.
+        Its inputs, float32.
     parts : LayerParts
 
     Returns
@@ -66,7 +83,11 @@ def _constant(graph: GraphBuilder, values: Any) -> str:
 
 def _dense(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
     kernel, *bias = (_constant(graph, weights) for weights in parts.weights)
-    result = graph.add("Gemm", values[0], kernel, *bias)
+    if parts.last_axis == 1:
+        result = graph.add("Gemm", values[0], kernel, *bias)
+    else:
+        result = graph.add("MatMul", values[0], kernel)
+        result = graph.add("Add", result, *bias) if bias else result
     return activation_nodes(graph, result, parts.settings.get("activation"))
 
 
@@ -99,16 +120,16 @@ def _batch_normalization(graph: GraphBuilder, values: Sequence[str], parts: Laye
     return graph.add("Add", graph.add("Mul", values[0], _constant(graph, factor)), _constant(graph, summand))
 
 
-def _sum(graph: GraphBuilder, value: str) -> str:
-    """Sum over the numbers of an event."""
-    return graph.add("ReduceSum", value, graph.constant([1], np.int64), keepdims=1)
+def _sum(graph: GraphBuilder, value: str, axis: int, keepdims: int = 1) -> str:
+    """Sum along an axis."""
+    return graph.add("ReduceSum", value, graph.constant([axis], np.int64), keepdims=keepdims)
 
 
 def _layer_normalization(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
     scale, centre, _ = _centred_and_scaled(parts)
     width = _constant(graph, parts.width)
-    centred = graph.add("Sub", values[0], graph.add("Div", _sum(graph, values[0]), width))
-    variance = graph.add("Div", _sum(graph, graph.add("Mul", centred, centred)), width)
+    centred = graph.add("Sub", values[0], graph.add("Div", _sum(graph, values[0], parts.last_axis), width))
+    variance = graph.add("Div", _sum(graph, graph.add("Mul", centred, centred), parts.last_axis), width)
     variance = graph.add("Add", variance, _constant(graph, parts.settings.get("epsilon", 1e-3)))
     result = graph.add("Div", centred, graph.add("Sqrt", variance))
     if scale is not None:
@@ -116,8 +137,8 @@ def _layer_normalization(graph: GraphBuilder, values: Sequence[str], parts: Laye
     return result if centre is None else graph.add("Add", result, _constant(graph, centre))
 
 
-def _unit_normalization(graph: GraphBuilder, values: Sequence[str], _parts: LayerParts) -> str:
-    norm = graph.add("Sqrt", _sum(graph, graph.add("Mul", values[0], values[0])))
+def _unit_normalization(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
+    norm = graph.add("Sqrt", _sum(graph, graph.add("Mul", values[0], values[0]), parts.last_axis))
     factor = graph.add("Min", graph.add("Reciprocal", norm), _constant(graph, _LARGEST_FACTOR))
     return graph.add("Mul", values[0], factor)
 
@@ -147,8 +168,177 @@ def _multiply(graph: GraphBuilder, values: Sequence[str], _parts: LayerParts) ->
     return result
 
 
-def _merged(operator: str, **attributes: Any) -> LayerNodes:
-    return lambda graph, values, _parts: graph.add(operator, *values, **attributes)
+def _merged(operator: str) -> LayerNodes:
+    return lambda graph, values, _parts: graph.add(operator, *values)
+
+
+def _concatenated(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
+    return graph.add("Concat", *values, axis=parts.last_axis)
+
+
+def _reshaped(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
+    """A size that is open stays that of the value at the same place: 0 for ONNX, as are the events."""
+    shape = parts.shape
+    sizes = parts.settings.get("target_shape", [size_of(shape)])
+    open_size = 0 if None in shape else size_of(shape) // math.prod(size for size in sizes if size != -1)
+    target = [0, *(open_size if size == -1 else size for size in sizes)]
+    return graph.add("Reshape", values[0], graph.constant(target, np.int64))
+
+
+def _channels_first(graph: GraphBuilder, value: str, axes: int) -> str:
+    return graph.add("Transpose", value, perm=[0, axes + 1, *range(1, axes + 1)])
+
+
+def _channels_last(graph: GraphBuilder, value: str, axes: int) -> str:
+    return graph.add("Transpose", value, perm=[0, *range(2, axes + 2), 1])
+
+
+def _window(settings: Mapping[str, Any], spans: Sequence[int], strides: Sequence[int]) -> dict[str, Any]:
+    """Attributes of a window's padding, as TensorFlow pads: as much in front as behind, or one less."""
+    if settings.get("padding", "valid") != "same":
+        return {}
+    if max(strides) > 1:
+        return {"auto_pad": "SAME_UPPER"}
+    return {"pads": [*((span - 1) // 2 for span in spans), *(span // 2 for span in spans)]}
+
+
+def _convolution(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
+    settings, axes = parts.settings, parts.last_axis - 1
+    kernel, *bias = parts.weights
+    strides, dilation = (sizes_of(settings.get(key, 1), axes) for key in ("strides", "dilation_rate"))
+    spans = [(size - 1) * step + 1 for size, step in zip(kernel.shape[:axes], dilation, strict=True)]
+    result = graph.add(
+        "Conv",
+        _channels_first(graph, values[0], axes),
+        _constant(graph, np.moveaxis(kernel, (-1, -2), (0, 1))),
+        *(_constant(graph, one) for one in bias),
+        strides=strides,
+        dilations=dilation,
+        **_window(settings, spans, strides),
+    )
+    return activation_nodes(graph, _channels_last(graph, result, axes), settings.get("activation"))
+
+
+def _pooling(operator: str) -> LayerNodes:
+    def nodes(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
+        settings, axes = parts.settings, parts.last_axis - 1
+        pool = sizes_of(settings.get("pool_size", 2), axes)
+        strides = sizes_of(settings.get("strides") or settings.get("pool_size", 2), axes)
+        first = _channels_first(graph, values[0], axes)
+        window = _window(settings, pool, strides)
+        return _channels_last(graph, graph.add(operator, first, kernel_shape=pool, strides=strides, **window), axes)
+
+    return nodes
+
+
+def _over_all(operator: str) -> LayerNodes:
+    def nodes(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
+        # as attributes: operator sets before 18 have the axes there
+        return graph.add(operator, values[0], axes=list(range(1, parts.last_axis)), keepdims=0)
+
+    return nodes
+
+
+def _recurrent(graph: GraphBuilder, values: Sequence[str], parts: LayerParts, kind: str) -> str:
+    """ONNX's own recurrent layers, which take steps × events × numbers and, in ONNX Runtime, at least one event."""
+    settings = parts.settings
+    kernel, recurrent, *bias = parts.weights
+    order, gates = _GATES[kind], [settings.get(key, default) for key, default in _GATE_ACTIVATIONS]
+    names = [gate.capitalize() for gate in gates]
+    units = recurrent.shape[0]
+    rows = graph.add("Shape", values[0], start=0, end=1)
+    lacking = graph.add("Max", graph.add("Sub", graph.constant([1], np.int64), rows), graph.constant([0], np.int64))
+    pads = graph.add("Concat", graph.constant([0] * 3, np.int64), lacking, graph.constant([0] * 2, np.int64), axis=0)
+    steps = graph.add("Transpose", graph.add("Pad", values[0], pads), perm=[1, 0, 2])
+    attributes: dict[str, Any] = {"hidden_size": units, "activations": [*names, names[1]]}
+    if kind == "GRU":
+        attributes = {
+            "hidden_size": units,
+            "activations": names,
+            "linear_before_reset": int(settings.get("reset_after", True)),
+        }
+    weights = [_constant(graph, _in_order(one, order)[np.newaxis]) for one in (kernel.T, recurrent.T)]
+    biases = [_constant(graph, _both_biases(one, order)) for one in bias]
+    result = graph.add(kind, steps, *weights, *biases, **attributes)
+    result = graph.add("Squeeze", result, graph.constant([1], np.int64))
+    result = graph.add("Transpose", result, perm=[1, 0, 2])
+    zero = graph.constant([0], np.int64)
+    result = graph.add("Slice", result, zero, rows, zero)
+    if settings.get("return_sequences"):
+        return result
+    return graph.add("Gather", result, graph.constant(-1, np.int64), axis=1)
+
+
+#: Place in Keras' weights of each gate, in ONNX's order.
+_GATES = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2)}
+_GATE_ACTIVATIONS = (("recurrent_activation", "sigmoid"), ("activation", "tanh"))
+
+
+def _in_order(weights: NDArray[Any], order: Sequence[int]) -> NDArray[Any]:
+    """Weights of gates, one after the other along the first axis, in another order."""
+    gates = np.split(weights, len(order))
+    return np.concatenate([gates[place] for place in order])
+
+
+def _both_biases(bias: NDArray[Any], order: Sequence[int]) -> NDArray[Any]:
+    """Biases of the inputs and of the recurrence; most layers have only the first."""
+    both = bias if bias.ndim == 2 else np.stack([bias, np.zeros_like(bias)])
+    return np.concatenate([_in_order(one, order) for one in both])[np.newaxis]
+
+
+def _filled(graph: GraphBuilder, mask: str, axis: int) -> str:
+    """Where objects are: bool, with one more axis."""
+    present = graph.add("Greater", mask, _constant(graph, 0.5))
+    return graph.add("Unsqueeze", present, graph.constant([axis], np.int64))
+
+
+def _masked_pooling(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
+    found = [_POOLS[mode](graph, *values) for mode in parts.settings["modes"]]
+    return found[0] if len(found) == 1 else graph.add("Concat", *found, axis=1)
+
+
+def _pool_sum(graph: GraphBuilder, value: str, mask: str) -> str:
+    weights = graph.add("Unsqueeze", mask, graph.constant([1], np.int64))
+    return graph.add("Squeeze", graph.add("MatMul", weights, value), graph.constant([1], np.int64))
+
+
+def _pool_mean(graph: GraphBuilder, value: str, mask: str) -> str:
+    number = graph.add("Max", _sum(graph, mask, 1), _constant(graph, 1))
+    return graph.add("Div", _pool_sum(graph, value, mask), number)
+
+
+def _pool_max(graph: GraphBuilder, value: str, mask: str) -> str:
+    present = graph.add("Where", _filled(graph, mask, 2), value, _constant(graph, -np.inf))
+    largest = graph.add("ReduceMax", present, axes=[1], keepdims=0)
+    is_empty = graph.add("Less", _sum(graph, mask, 1), _constant(graph, 0.5))
+    return graph.add("Where", is_empty, _constant(graph, 0), largest)
+
+
+def _pool_last(graph: GraphBuilder, value: str, mask: str) -> str:
+    number = graph.cast(_sum(graph, mask, 1), np.int64)
+    one, zero = graph.constant(1, np.int64), graph.constant(0, np.int64)
+    place = graph.add("Max", graph.add("Sub", number, one), zero)
+    last = graph.add("GatherND", value, place, batch_dims=1)
+    return graph.add("Where", graph.add("Less", number, one), _constant(graph, 0), last)
+
+
+_POOLS = {"sum": _pool_sum, "mean": _pool_mean, "max": _pool_max, "last": _pool_last}
+
+
+def _self_attention(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
+    """Softmax of q·k / √d times the values, for each head; events × heads × objects × d inside."""
+    heads = parts.settings["heads"]
+    size = parts.width // (3 * heads)
+    joined = graph.add("Reshape", values[0], graph.constant([0, 0, 3 * heads, size], np.int64))
+    joined = graph.add("Transpose", joined, perm=[0, 2, 1, 3])
+    queries, keys, attended = graph.split(joined, [heads] * 3)
+    queries = graph.add("Mul", queries, _constant(graph, 1 / math.sqrt(size)))
+    fit = graph.add("MatMul", queries, graph.add("Transpose", keys, perm=[0, 1, 3, 2]))
+    seen = graph.add("Unsqueeze", _filled(graph, values[1], 1), graph.constant([1], np.int64))
+    fit = graph.add("Where", seen, fit, _constant(graph, _NOTHING))
+    result = graph.add("MatMul", graph.add("Softmax", fit, axis=-1), attended)
+    result = graph.add("Transpose", result, perm=[0, 2, 1, 3])
+    return graph.add("Reshape", result, graph.constant([0, 0, heads * size], np.int64))
 
 
 if TYPE_CHECKING:
@@ -161,27 +351,41 @@ NODES: dict[str, LayerNodes] = {
     "Add": _merged("Sum"),
     "AlphaDropout": _unchanged,
     "Average": _merged("Mean"),
+    "AveragePooling1D": _pooling("AveragePool"),
+    "AveragePooling2D": _pooling("AveragePool"),
     "BatchNormalization": _batch_normalization,
-    "Concatenate": _merged("Concat", axis=1),
+    "Concatenate": _concatenated,
+    "Conv1D": _convolution,
+    "Conv2D": _convolution,
     "Dense": _dense,
     "Dropout": _unchanged,
     "ELU": _activation_layer("ELU"),
+    "Flatten": _reshaped,
+    "GRU": partial(_recurrent, kind="GRU"),
     "GaussianDropout": _unchanged,
     "GaussianNoise": _unchanged,
+    "GlobalAveragePooling1D": _over_all("ReduceMean"),
+    "GlobalAveragePooling2D": _over_all("ReduceMean"),
+    "GlobalMaxPooling1D": _over_all("ReduceMax"),
+    "GlobalMaxPooling2D": _over_all("ReduceMax"),
+    "LSTM": partial(_recurrent, kind="LSTM"),
     "LayerNormalization": _layer_normalization,
     "LeakyReLU": _activation_layer("LeakyReLU"),
+    "MaxPooling1D": _pooling("MaxPool"),
+    "MaxPooling2D": _pooling("MaxPool"),
     "Maximum": _merged("Max"),
     "Minimum": _merged("Min"),
     "Multiply": _multiply,
     "Normalization": _normalization,
     "ReLU": _activation_layer("ReLU"),
     "Rescaling": _rescaling,
+    "Reshape": _reshaped,
     "Softmax": _activation_layer("Softmax"),
     "Subtract": _merged("Sub"),
     "UnitNormalization": _unit_normalization,
     "keras.ops.Absolute": _merged("Abs"),
     "keras.ops.Add": _merged("Add"),
-    "keras.ops.Concatenate": _merged("Concat", axis=1),
+    "keras.ops.Concatenate": _concatenated,
     "keras.ops.Divide": _merged("Div"),
     "keras.ops.Maximum": _merged("Max"),
     "keras.ops.Minimum": _merged("Min"),
@@ -189,4 +393,6 @@ NODES: dict[str, LayerNodes] = {
     "keras.ops.Negative": _merged("Neg"),
     "keras.ops.Subtract": _merged("Sub"),
     "keras.ops.TrueDivide": _merged("Div"),
+    "ntupleml>MaskedPooling": _masked_pooling,
+    "ntupleml>SelfAttention": _self_attention,
 }

@@ -20,18 +20,11 @@ class LwtnnGraph(GraphBuilder):
 
     Attributes
     ----------
-    prefix : str
     known : dict
         Names of the constants so far, by type, shape and content.
     """
 
-    prefix: str = ""
     known: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)
-
-    def add(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        """Append a node and return the name of its output."""
-        name = output or f"{self.prefix}{operator.lower()}_{len(self.nodes)}"
-        return super().add(operator, *inputs, output=name, **attributes)
 
     def constant(self, values: Any, dtype: type[np.generic] = np.float64) -> str:
         """Append a constant array or number, unless it is there already, and return its name."""

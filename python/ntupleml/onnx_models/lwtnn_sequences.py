@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ntupleml.lwtnn.network import Activation, Convolution, SequenceLayer
+    from ntupleml.onnx_models.graph import GraphBuilder
     from ntupleml.onnx_models.lwtnn_graph import LwtnnGraph
 
 #: End of a slice that goes to the end.
@@ -41,17 +42,17 @@ class SequenceValue(NamedTuple):
     length: str
 
 
-def sequence_input(graph: LwtnnGraph, steps: str, length: str) -> SequenceValue:
-    """A sequence as it enters: lengths cut to what is there, and one empty step put where there is none at all."""
+def sequence_input(graph: GraphBuilder, steps: str, length: str, least: int = 1) -> SequenceValue:
+    """A sequence as it enters: lengths cut to what is there, and empty steps put where there are fewer than some."""
     num_steps = graph.add("Shape", steps, start=1, end=2)
-    lacking = graph.add("Sub", graph.constant([1], np.int64), num_steps)
+    lacking = graph.add("Sub", graph.constant([least], np.int64), num_steps)
     lacking = graph.add("Max", lacking, graph.constant([0], np.int64))
     nothing = graph.constant([0] * 4, np.int64)
     pads = graph.add("Concat", nothing, lacking, graph.constant([0], np.int64), axis=0)
     return SequenceValue(graph.add("Pad", steps, pads), graph.add("Min", length, num_steps))
 
 
-def _counts(graph: LwtnnGraph, value: SequenceValue) -> str:
+def counts(graph: GraphBuilder, value: SequenceValue) -> str:
     """Whether a step counts: bool, events × steps × 1."""
     zero, one = graph.constant(0, np.int64), graph.constant(1, np.int64)
     position = graph.add("Range", zero, _num_steps(graph, value), one)
@@ -62,7 +63,7 @@ def _counts(graph: LwtnnGraph, value: SequenceValue) -> str:
 
 def _without_rest(graph: LwtnnGraph, value: SequenceValue, rest: float = 0.0) -> str:
     """The steps, with a number in all that do not count."""
-    return graph.add("Where", _counts(graph, value), value.steps, graph.constant(rest))
+    return graph.add("Where", counts(graph, value), value.steps, graph.constant(rest))
 
 
 def sum_nodes(graph: LwtnnGraph, value: SequenceValue) -> str:
@@ -175,7 +176,7 @@ def _recurrent(graph: LwtnnGraph, value: SequenceValue, layer: Recurrent) -> str
     return graph.add("Transpose", results[-1], perm=[1, 0, 2])
 
 
-def _num_steps(graph: LwtnnGraph, value: SequenceValue) -> str:
+def _num_steps(graph: GraphBuilder, value: SequenceValue) -> str:
     return graph.add("Squeeze", graph.add("Shape", value.steps, start=1, end=2))
 
 

@@ -50,7 +50,7 @@ def pykeras_nodes(
             f"{pykeras.file}: a network of {found_inputs} inputs and {found_outputs} outputs, but the method has "
             f"{num_inputs} variables and {pykeras.num_outputs} outputs; it belongs to another weights file"
         )
-    outputs = network_nodes(graph, graph.cast(value, np.float32), file)
+    outputs = network_nodes(graph, [graph.cast(value, np.float32)], file)
     if found_outputs > pykeras.num_outputs:
         outputs = graph.add("Gather", outputs, graph.constant([0], np.int64), axis=1)
     return graph.cast(outputs, dtype)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ntupleml.artifacts import KERAS, OnnxCheck, file_of_model, read_keras_file, record_hash
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError, one_line
-from ntupleml.models import build_model, network_of
+from ntupleml.models import build_model, matrix, network_of
 from ntupleml.tensorflow_import import import_tensorflow
 from ntupleml.training.checkpoint import Progress, checkpoint_path, load_checkpoint, training_identity
 from ntupleml.training.data import MemoryData, condition_names
@@ -151,7 +151,7 @@ def _first_model(job: Job, data: TrainingData) -> tuple[Any, dict[str, Any]]:
     num_inputs, num_outputs = len(config.variables) + len(condition_names(data.trees)), len(config.classes)
     if job.options.initial_model is not None:
         return load_initial_model(job.options.initial_model, network, num_inputs, num_outputs)
-    model = build_model(network, num_inputs, num_outputs, config.seed)
+    model = build_model(network, matrix(num_inputs), num_outputs, config.seed)
     return model, {**asdict(network), "hidden": list(network.hidden)}
 
 

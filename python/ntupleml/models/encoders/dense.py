@@ -1,0 +1,34 @@
+"""Dense layers on all numbers of a group at once."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ntupleml.models.encoders.encoder import Encoder, Width
+from ntupleml.models.parts import Parts, chained
+
+
+class Dense(Encoder):
+    """Dense layers; objects and images are flattened. Of objects they also see which slots are filled.
+
+    Attributes
+    ----------
+    hidden : list of int
+        Widths of the layers; none: the numbers as they are.
+    """
+
+    kinds: ClassVar = ("numbers", "objects", "image")
+    needs_length: ClassVar = True
+    hidden: list[Width] = []
+
+    def encode(self, values: Any, mask: Any, parts: Parts) -> Any:
+        """Flat numbers through the layers."""
+        import keras
+
+        if len(values.shape) > 2:
+            values = keras.layers.Flatten(name=f"{parts.prefix}flat")(values)
+        if mask is not None:
+            values = keras.layers.Concatenate(name=f"{parts.prefix}with_mask")([values, mask])
+        for number, width in enumerate(self.hidden, start=1):
+            values = chained(values, parts.hidden(number, width))
+        return values

@@ -1,0 +1,202 @@
+"""Every encoder from plain data to ONNX: built, trained, saved, read safely, exported, at any number of objects."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from ntupleml.artifacts import load_keras_model, read_keras_file
+from ntupleml.events.groups import Image, InputGroup, Objects
+from ntupleml.models import ENCODERS, GroupShape, Network, build_model
+from ntupleml.onnx_models.keras_network import Values, keras_to_onnx
+from ntupleml.onnx_models.sessions import new_session
+from ntupleml.preprocessing import fit_scaler
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import onnx
+    from numpy.typing import NDArray
+
+    Batch = dict[str, NDArray[Any]]
+
+LONGEST = 6
+LENGTHS = np.array([0, 1, 3, LONGEST, 2, 0, 5, LONGEST])
+OBJECTS, FIXED = GroupShape("objects", (None, 4)), GroupShape("objects", (LONGEST, 4))
+IMAGE = GroupShape("image", (7, 6, 2))
+#: Group and settings of its encoder, by what is special.
+CASES: dict[str, tuple[GroupShape, dict[str, Any]]] = {
+    "convolution": (IMAGE, {"filters": [3, 2], "kernel": 3, "pool": 2, "hidden": [5]}),
+    "convolution, even kernel": (IMAGE, {"filters": [3], "kernel": 2, "pool": 1, "hidden": []}),
+    "deep_set": (OBJECTS, {"hidden": [8, 5], "pool": ["sum", "mean", "max"]}),
+    "deep_set, tanh": (OBJECTS, {"hidden": [5], "pool": ["max"], "activation": "tanh"}),
+    "dense": (FIXED, {"hidden": [6]}),
+    "dense, image": (IMAGE, {"hidden": [5, 4]}),
+    "recurrent": (OBJECTS, {"units": 5}),
+    "recurrent, gru": (OBJECTS, {"cell": "gru", "units": 5, "filters": [4]}),
+    "recurrent, convolution": (OBJECTS, {"filters": [4, 3], "kernel": 3, "units": 5}),
+    "transformer": (OBJECTS, {"layers": 2, "width": 8, "heads": 2}),
+    "transformer, norm after": (OBJECTS, {"layers": 1, "width": 6, "heads": 3, "hidden": 5, "norm": "post"}),
+}
+NUMBERS = GroupShape("numbers", (3,))
+
+
+def shapes_of(case: str) -> dict[str, GroupShape]:
+    return {"event": NUMBERS, "jets": CASES[case][0]}
+
+
+def build(case: str, seed: int = 3, num_outputs: int = 3, **options: Any) -> Any:
+    settings = {"type": case.partition(",")[0], **CASES[case][1]}
+    network = Network(hidden=(6,), activation="relu", encoders={"jets": settings}, **options)
+    return build_model(network, shapes_of(case), num_outputs, seed)
+
+
+def groups_of(case: str) -> list[InputGroup]:
+    group = CASES[case][0]
+    objects = Objects(group.shape[0]) if group.kind == "objects" else None
+    image = Image() if group.kind == "image" else None
+    names = tuple("abcd"[: group.shape[-1]])
+    return [InputGroup("event", ("x", "y", "z")), InputGroup("jets", names, objects=objects, image=image)]
+
+
+def raw_batch(case: str, lengths: NDArray[np.int64], steps: int = LONGEST) -> Batch:
+    """Raw inputs; each event depends on its place alone, and what is beyond its objects is no zero."""
+    batch: Batch = {"event": np.random.default_rng(1).normal(5, 2, (len(lengths), 3)).astype(np.float32)}
+    group = CASES[case][0]
+    if group.kind == "image":
+        size = (len(lengths), *group.shape)
+        return {**batch, "jets": np.random.default_rng(2).exponential(2, size).astype(np.float32)}
+    jets = np.random.default_rng(2).normal(3, 2, (max(len(lengths), 1), LONGEST + 3, 4)).astype(np.float32)
+    return {**batch, "jets": jets[: len(lengths), :steps], "jets_length": lengths.astype(np.int64)}
+
+
+def scalers_of(case: str) -> dict[str, Any]:
+    batch = raw_batch(case, LENGTHS)
+    jets = batch["jets"][mask_of(batch) > 0] if "jets_length" in batch else batch["jets"].reshape(-1, 2)
+    return {"event": fit_scaler("standard_scaler", batch["event"]), "jets": fit_scaler("robust_scaler", jets)}
+
+
+def mask_of(batch: Batch) -> NDArray[np.float32]:
+    steps = np.arange(batch["jets"].shape[1])
+    return (steps < batch["jets_length"][:, np.newaxis]).astype(np.float32)
+
+
+def scaled(case: str, batch: Batch) -> Batch:
+    """What the network gets: scaled by scikit-learn, zero where no object is."""
+    scalers = scalers_of(case)
+    result = {"event": scalers["event"].transform(batch["event"]).astype(np.float32)}
+    jets = batch["jets"]
+    flat = scalers["jets"].transform(jets.reshape(-1, jets.shape[-1]).astype(np.float64))
+    result["jets"] = flat.reshape(jets.shape).astype(np.float32)
+    if "jets_length" in batch:
+        result["jets_mask"] = mask_of(batch)
+        result["jets"] *= result["jets_mask"][..., np.newaxis]
+    return result
+
+
+def with_random_weights(model: Any) -> Any:
+    random = np.random.default_rng(5)
+    model.set_weights(
+        [
+            random.uniform(0.3, 0.9, one.shape) * random.choice([-1, 1], one.shape) ** (one.ndim > 1)
+            for one in model.get_weights()
+        ]
+    )
+    return model
+
+
+def export(case: str, path: Path, **options: Any) -> onnx.ModelProto:
+    outputs = options.pop("outputs", ["one", "two", "three"])
+    return keras_to_onnx(read_keras_file(path), scalers_of(case), groups_of(case), outputs, **options)
+
+
+def run(graph: onnx.ModelProto, batch: Batch) -> NDArray[np.float32]:
+    (scores,) = new_session(graph.SerializeToString()).run(["scores"], batch)
+    return np.asarray(scores)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("case", CASES)
+def test_from_plain_data_to_onnx(case: str, batch_norm: bool, tmp_path: Path) -> None:
+    """The ONNX file gets raw events of any number of objects and gives what Keras gives for scaled, padded ones."""
+    model = with_random_weights(build(case, batch_norm=batch_norm, dropout=0.2))
+    model.save(tmp_path / "network.keras")
+    graph = export(case, tmp_path / "network.keras")
+    batch = raw_batch(case, LENGTHS)
+    expected = np.asarray(model(scaled(case, batch), training=False))
+    np.testing.assert_allclose(run(graph, batch), expected, atol=1e-5)
+    read = load_keras_model(tmp_path / "network.keras")
+    np.testing.assert_array_equal(read(scaled(case, batch)), expected)
+    assert run(graph, {name: values[:0] for name, values in batch.items()}).shape == (0, 3)
+    if CASES[case][0].kind == "image":
+        return
+    for steps in (0, 1, 2, 4, LONGEST + 2):
+        cut = raw_batch(case, np.minimum(LENGTHS, steps), steps)
+        padded = raw_batch(case, np.minimum(LENGTHS, steps))
+        np.testing.assert_allclose(run(graph, cut), model(scaled(case, padded), training=False), atol=1e-5)
+        empty = {name: values[:0] for name, values in cut.items()}
+        assert run(graph, empty).shape == (0, 3)
+
+
+def test_every_encoder_is_tested() -> None:
+    assert {case.partition(",")[0] for case in CASES} == set(ENCODERS)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_seed_decides_all_first_weights(case: str) -> None:
+    first, again, other = (build(case, seed).get_weights() for seed in (7, 7, 8))
+    for one, two, three in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(one, two)
+        assert set(np.unique(one)) <= {0, 1} or not (one == three).all()  # biases begin at 0 or 1
+
+
+@pytest.mark.parametrize("case", ["deep_set", "transformer"])
+def test_the_order_of_objects_does_not_count(case: str) -> None:
+    model, batch = with_random_weights(build(case)), scaled(case, raw_batch(case, np.full(4, LONGEST)))
+    turned = {**batch, "jets": batch["jets"][:, ::-1]}
+    np.testing.assert_allclose(model(batch), model(turned), atol=1e-5)
+
+
+def test_values_get_their_units_back(tmp_path: Path) -> None:
+    model = with_random_weights(build("deep_set", num_outputs=2, output="linear", loss="huber"))
+    model.save(tmp_path / "network.keras")
+    values = Values(mean=[10.0, -3.0], scale=[5.0, 0.1])
+    graph = export("deep_set", tmp_path / "network.keras", outputs=["met_x", "met_y"], values=values)
+    batch = raw_batch("deep_set", LENGTHS)
+    expected = np.asarray(model(scaled("deep_set", batch))) * [5.0, 0.1] + [10.0, -3.0]
+    np.testing.assert_allclose(run(graph, batch), expected, rtol=1e-5)
+    description = json.loads(new_session(graph.SerializeToString()).get_modelmeta().custom_metadata_map["ntupleml"])
+    assert (description["target"], description["sequences"], description["images"]) == ("values", ["jets"], [])
+    assert description["variables"] == {"event": ["x", "y", "z"], "jets": ["a", "b", "c", "d"]}
+
+
+@pytest.mark.parametrize("groups", [["event"], ["jets"], ["event", "jets"]])
+def test_the_reconstruction_error_counts_what_is_there(groups: list[str], tmp_path: Path) -> None:
+    sizes = {"event": 3, "jets": 4 * LONGEST}
+    model = build(
+        "dense", num_outputs=sum(sizes[name] for name in groups), output="linear", loss="masked_mean_squared_error"
+    )
+    with_random_weights(model).save(tmp_path / "network.keras")
+    graph = export("dense", tmp_path / "network.keras", outputs=["reconstruction_error"], reconstructed=groups)
+    batch = raw_batch("dense", LENGTHS)
+    inputs = scaled("dense", batch)
+    given = np.asarray(model(inputs))
+    expected = []
+    for row, length in enumerate(LENGTHS):
+        event, jets = inputs["event"][row], inputs["jets"][row, :length].ravel()
+        found_event, found_jets = given[row, :3], given[row, -4 * LONGEST :][: 4 * length]
+        squares = [(event - found_event) ** 2] if "event" in groups else []
+        squares += [(jets - found_jets) ** 2] if "jets" in groups else []
+        squares = np.concatenate(squares)
+        expected.append([squares.mean() if len(squares) else 0.0])
+    np.testing.assert_allclose(run(graph, batch), expected, rtol=1e-5)
+    from ntupleml.models.reconstruction import MaskedSquaredError, reconstruction_target
+
+    target = reconstruction_target(inputs, groups)
+    np.testing.assert_allclose(MaskedSquaredError(reduction=None)(target, given), np.ravel(expected), rtol=1e-5)
+    weights = np.linspace(-1, 2, len(LENGTHS)).astype(np.float32)
+    weighted = MaskedSquaredError()(target, given, sample_weight=weights)
+    np.testing.assert_allclose(weighted, (np.ravel(expected) * weights).sum() / len(weights), rtol=1e-5)
