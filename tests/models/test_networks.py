@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from ntupleml.config import ModelConfig
+from ntupleml.config import ModelConfig, TrainingConfig
+from ntupleml.config.inputs import NumbersConfig
 from ntupleml.errors import NtuplemlError
-from ntupleml.models import ACTIVATIONS, LOSSES, OPTIMIZERS, ZOO, build_model, matrix, network_of
+from ntupleml.models import ACTIVATIONS, LOSSES, OPTIMIZERS, ZOO, GroupShape, build_model, matrix, network_of
 
 # name: hidden, activation, l2 of hidden layers, dropout, loss, optimiser, as htt-ml's keras_models.py has them
 TABLE: dict[str, tuple[tuple[int, ...], str, float, float, str, str]] = {
@@ -103,6 +104,93 @@ def test_misspelt_names(model: dict[str, Any], message: str) -> None:
     with pytest.raises(NtuplemlError) as error:
         network_of(ModelConfig(**model), "t.yaml: model")
     assert str(error.value).startswith(message)
+
+
+GROUPS: dict[str, Any] = {
+    "event": {"numbers": ["met"]},
+    "jets": {"objects": ["Jet_pt", "Jet_eta"]},
+    "calo": {"image": ["cells"]},
+}
+
+
+def config_with(model: dict[str, Any], **more: Any) -> TrainingConfig:
+    common = {"datasets": ["a.root", "b.root"], "output_path": "out", "classes": ["a", "b"], "inputs": GROUPS}
+    return TrainingConfig.model_validate({**common, "model": model, **more})
+
+
+def test_groups_get_encoders_and_all_their_settings() -> None:
+    config = config_with({"hidden": [5], "encoders": {"jets": {"hidden": [7], "pool": ["sum"]}}})
+    network = network_of(config.model, groups=config.groups)
+    assert set(network.encoders) == {"jets", "calo"}
+    assert network.encoders["jets"] == {"type": "deep_set", "activation": None, "hidden": [7], "pool": ["sum"]}
+    assert network.encoders["calo"]["type"] == "convolution"
+    model = build_model(
+        network,
+        {
+            "event": GroupShape("numbers", (1,)),
+            "jets": GroupShape("objects", (None, 2)),
+            "calo": GroupShape("image", (6, 4, 1)),
+        },
+        2,
+        seed=1,
+    )
+    assert set(model.input) == {"event", "jets", "jets_mask", "calo"}
+    assert model.output_shape == (None, 2)
+
+
+@pytest.mark.parametrize(
+    ("target", "loss", "expected", "output"),
+    [
+        ("classes", None, "categorical_crossentropy", "softmax"),
+        ("values", None, "mean_squared_error", "linear"),
+        ("values", "huber", "huber", "linear"),
+        ("reconstruction", None, "masked_mean_squared_error", "linear"),
+    ],
+)
+def test_the_target_decides_loss_and_output(target: Any, loss: str | None, expected: str, output: str) -> None:
+    config = ModelConfig.model_validate({"hidden": [5], **({"loss": loss} if loss else {})})
+    network = network_of(config, target=target)
+    assert (network.loss, network.output) == (expected, output)
+    assert network_of(ModelConfig(name="smhtt_dropout_tanh"), target="values").loss == "mean_squared_error"
+
+
+@pytest.mark.parametrize(
+    ("encoders", "message"),
+    [
+        ({"jets": {"type": "deepset"}}, ".encoders.jets.type: no encoder 'deepset'; nearest: 'deep_set'"),
+        ({"jets": {"hiden": [3]}}, ".encoders.jets: unknown key 'hiden'; nearest: 'hidden'"),
+        ({"jets": {"hidden": [3, 0]}}, ".encoders.jets.hidden[1]: found 0, but greater than or equal to 1 is needed"),
+        ({"jets": {"hidden": "3"}}, ".encoders.jets.hidden: found '3', but a valid list is needed"),
+        ({"jets": {"pool": ["maximum"]}}, ".encoders.jets.pool[0]: found 'maximum', but 'sum', 'mean' or 'max' is"),
+        ({"jets": {"activation": "rellu"}}, ".encoders.jets.activation: no activation 'rellu'; nearest: 'relu'"),
+        ({"jets": {"type": "transformer", "width": 10, "heads": 4}}, ".encoders.jets: heads: 4 heads do not divide"),
+        ({"jets": {"type": "convolution"}}, ".encoders.jets.type: 'convolution' is for image, but the group is of the"),
+        ({"event": {"type": "recurrent"}}, ".encoders.event.type: 'recurrent' is for objects, but the group is of the"),
+    ],
+)
+def test_settings_of_encoders_that_do_not_fit(encoders: dict[str, Any], message: str) -> None:
+    config = config_with({"hidden": [5], "encoders": encoders})
+    with pytest.raises(NtuplemlError) as error:
+        network_of(config.model, "t.yaml: model", config.groups)
+    assert str(error.value).startswith(f"t.yaml: model{message}")
+    assert "\n" not in str(error.value)
+
+
+def test_names_and_losses_that_do_not_fit() -> None:
+    with pytest.raises(NtuplemlError, match=r"inputs\.jets_mask: the model has something else of this name"):
+        network_of(
+            ModelConfig(hidden=[3]),
+            groups={**config_with({"hidden": [3]}).groups, "jets_mask": NumbersConfig(numbers="x")},
+        )
+    with pytest.raises(
+        NtuplemlError, match=r"model\.loss: 'binary_crossentropy' is no loss where the target is values"
+    ):
+        network_of(ModelConfig(hidden=[3], loss="binary_crossentropy"), target="values")
+    network = network_of(
+        ModelConfig(encoders={"jets": {"type": "dense"}}), groups={"jets": config_with({}).groups["jets"]}
+    )
+    with pytest.raises(NtuplemlError, match=r"takes a fixed number of objects; give inputs\.jets\.length"):
+        build_model(network, {"jets": GroupShape("objects", (None, 2))}, 2, seed=1)
 
 
 def test_everything_in_the_registries_exists_in_keras() -> None:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from ntupleml.artifacts import load_keras_model, read_keras_file
+from ntupleml.artifacts.record import TargetRecord
 from ntupleml.events.groups import Image, InputGroup, Objects
 from ntupleml.models import ENCODERS, GroupShape, Network, build_model
-from ntupleml.onnx_models.keras_network import Values, keras_to_onnx
+from ntupleml.onnx_models.comparison import check_against_keras
+from ntupleml.onnx_models.keras_network import keras_to_onnx
 from ntupleml.onnx_models.sessions import new_session
 from ntupleml.preprocessing import fit_scaler
 
@@ -163,11 +165,12 @@ def test_the_order_of_objects_does_not_count(case: str) -> None:
 def test_values_get_their_units_back(tmp_path: Path) -> None:
     model = with_random_weights(build("deep_set", num_outputs=2, output="linear", loss="huber"))
     model.save(tmp_path / "network.keras")
-    values = Values(mean=[10.0, -3.0], scale=[5.0, 0.1])
-    graph = export("deep_set", tmp_path / "network.keras", outputs=["met_x", "met_y"], values=values)
+    target = TargetRecord(kind="values", values={"met_x": "x", "met_y": "y"}, mean=[10.0, -3.0], scale=[5.0, 0.1])
+    graph = export("deep_set", tmp_path / "network.keras", outputs=["met_x", "met_y"], target=target)
     batch = raw_batch("deep_set", LENGTHS)
     expected = np.asarray(model(scaled("deep_set", batch))) * [5.0, 0.1] + [10.0, -3.0]
     np.testing.assert_allclose(run(graph, batch), expected, rtol=1e-5)
+    assert check_against_keras(graph, model, scalers_of("deep_set"), batch, target=target) < 1e-4
     description = json.loads(new_session(graph.SerializeToString()).get_modelmeta().custom_metadata_map["ntupleml"])
     assert (description["target"], description["sequences"], description["images"]) == ("values", ["jets"], [])
     assert description["variables"] == {"event": ["x", "y", "z"], "jets": ["a", "b", "c", "d"]}
@@ -180,7 +183,8 @@ def test_the_reconstruction_error_counts_what_is_there(groups: list[str], tmp_pa
         "dense", num_outputs=sum(sizes[name] for name in groups), output="linear", loss="masked_mean_squared_error"
     )
     with_random_weights(model).save(tmp_path / "network.keras")
-    graph = export("dense", tmp_path / "network.keras", outputs=["reconstruction_error"], reconstructed=groups)
+    target = TargetRecord(kind="reconstruction", groups=groups)
+    graph = export("dense", tmp_path / "network.keras", outputs=["reconstruction_error"], target=target)
     batch = raw_batch("dense", LENGTHS)
     inputs = scaled("dense", batch)
     given = np.asarray(model(inputs))
@@ -193,10 +197,11 @@ def test_the_reconstruction_error_counts_what_is_there(groups: list[str], tmp_pa
         squares = np.concatenate(squares)
         expected.append([squares.mean() if len(squares) else 0.0])
     np.testing.assert_allclose(run(graph, batch), expected, rtol=1e-5)
+    assert check_against_keras(graph, model, scalers_of("dense"), batch, target=target) < 1e-4
     from ntupleml.models.reconstruction import MaskedSquaredError, reconstruction_target
 
-    target = reconstruction_target(inputs, groups)
-    np.testing.assert_allclose(MaskedSquaredError(reduction=None)(target, given), np.ravel(expected), rtol=1e-5)
+    wanted = reconstruction_target(inputs, groups)
+    np.testing.assert_allclose(MaskedSquaredError(reduction=None)(wanted, given), np.ravel(expected), rtol=1e-5)
     weights = np.linspace(-1, 2, len(LENGTHS)).astype(np.float32)
-    weighted = MaskedSquaredError()(target, given, sample_weight=weights)
+    weighted = MaskedSquaredError()(wanted, given, sample_weight=weights)
     np.testing.assert_allclose(weighted, (np.ravel(expected) * weights).sum() / len(weights), rtol=1e-5)

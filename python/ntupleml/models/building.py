@@ -39,8 +39,9 @@ def build_model(network: Network, shapes: Mapping[str, GroupShape], num_outputs:
     -------
     keras.Model
         With named layers, for classes the metric `accuracy` (weighted, as the loss), and no weight updated yet. One
-        group of numbers without an encoder gives a sequential model of a matrix. Else its inputs are a dict: each
-        group under its name, and for objects ``{name}_mask``, rows × length, 1 where an object is.
+        group of numbers without an encoder gives a sequential model of a matrix. Else its inputs are a dict (where
+        they are several): each group under its name, and for objects ``{name}_mask``, rows × length, 1 where an object
+        is.
 
     Raises
     ------
@@ -92,7 +93,8 @@ def _functional(shapes: Mapping[str, GroupShape], num_outputs: int, parts: Parts
     value = encoded[0] if len(encoded) == 1 else keras.layers.Concatenate(name="joined")(encoded)
     for number, width in enumerate(parts.network.hidden, start=1):
         value = chained(value, parts.hidden(number, width))
-    return keras.Model(inputs, parts.output(num_outputs)(value), name="network")
+    taken = inputs if len(inputs) > 1 else next(iter(inputs.values()))
+    return keras.Model(taken, parts.output(num_outputs)(value), name="network")
 
 
 def _encoded(name: str, group: GroupShape, values: Any, mask: Any, parts: Parts) -> Any:

@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntupleml.artifacts.record import TargetRecord
 from ntupleml.errors import NtuplemlError
+from ntupleml.onnx_models.contract import INPUT
 from ntupleml.onnx_models.sessions import new_session
+from ntupleml.preprocessing.groups import as_argument, network_inputs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx
     from numpy.typing import NDArray
 
@@ -24,10 +29,11 @@ _BATCH_SIZE = 10_000
 def check_against_keras(
     onnx_model: onnx.ModelProto,
     model: Any,
-    scaler: Any,
-    rows: NDArray[np.float32],
+    scalers: Any,
+    batch: NDArray[np.float32] | Mapping[str, NDArray[Any]],
     *,
     missing: float | None = None,
+    target: TargetRecord | None = None,
 ) -> float:
     """Largest absolute difference of any score between an ONNX graph and its source; usually below 1e-6.
 
@@ -35,34 +41,41 @@ def check_against_keras(
     ----------
     onnx_model : onnx.ModelProto
         What `keras_to_onnx` returned.
-    rows : array of float32, shape (n_events, n_variables + n_conditions)
-        Raw inputs of real events, conditions last.
+    scalers : mapping of str to scikit-learn scaler, or a scaler
+        By the names of the groups; one where the batch is a matrix.
+    batch : mapping of str to array, or array of float32, shape (n_events, n_variables + n_conditions)
+        Raw inputs of real events, as the graph takes them; conditions last.
     missing : float, optional
         Value that replaces NaN and infinite variables.
+    target : TargetRecord, optional
+        What the network learnt, by default classes.
 
     Raises
     ------
     NtuplemlError
         If the difference is above 1e-4 of the largest score, or either gives a score that is not finite.
     """
-    rows = np.ascontiguousarray(rows, dtype=np.float32)
+    if isinstance(batch, np.ndarray):
+        batch, scalers = {INPUT: batch}, {INPUT: scalers}
+    arrays = {name: np.ascontiguousarray(values) for name, values in batch.items()}
+    number = len(next(iter(arrays.values())))
     session = new_session(onnx_model.SerializeToString())
     difference = 0.0
     largest = 0.0
-    for start in range(0, len(rows), _BATCH_SIZE):
-        batch = rows[start : start + _BATCH_SIZE]
-        expected = keras_scores(model, scaler, batch, missing=missing)
-        (found,) = session.run(None, {"variables": batch})
+    for start in range(0, number, _BATCH_SIZE):
+        part = {name: values[start : start + _BATCH_SIZE] for name, values in arrays.items()}
+        expected = _expected(model, scalers, part, missing, target or TargetRecord())
+        (found,) = session.run(None, part)
         if not (np.isfinite(expected).all() and np.isfinite(found).all()):
             raise NtuplemlError("a score of the trained network is not finite; the training has diverged")
         difference = max(difference, float(np.abs(found - expected).max()))
         largest = max(largest, float(np.abs(expected).max()))
     if difference > TOLERANCE * largest:
         raise NtuplemlError(
-            f"the ONNX graph differs from the Keras network by up to {difference:.2g} on {len(rows)} events; more than "
+            f"the ONNX graph differs from the Keras network by up to {difference:.2g} on {number} events; more than "
             f"{TOLERANCE:g} of the largest score means that this network cannot be converted; please report it"
         )
-    log.info("ONNX and Keras agree within %.2g on %d events", difference, len(rows))
+    log.info("ONNX and Keras agree within %.2g on %d events", difference, number)
     return difference
 
 
@@ -79,10 +92,25 @@ def keras_scores(
     -------
     array of float32, shape (n_events, n_classes)
     """
-    num_variables = scaler.n_features_in_
-    raw = rows[:, :num_variables].astype(np.float64)
-    if missing is not None:
-        raw[~np.isfinite(raw)] = np.float32(missing)
-    prepared = np.concatenate([scaler.transform(raw).astype(np.float32), rows[:, num_variables:]], axis=1)
-    scores = np.asarray(model(prepared, training=False), dtype=np.float32)
+    return _expected(model, {INPUT: scaler}, {INPUT: rows}, missing, TargetRecord())
+
+
+def _expected(
+    model: Any,
+    scalers: Mapping[str, Any],
+    batch: Mapping[str, NDArray[Any]],
+    missing: float | None,
+    target: TargetRecord,
+) -> NDArray[np.float32]:
+    """Scores of a batch."""
+    inputs = network_inputs(batch, scalers, missing)
+    scores = np.asarray(model(as_argument(inputs), training=False), dtype=np.float32)
+    if target.kind == "values":
+        mean, scale = (np.asarray(numbers, np.float32) for numbers in (target.mean, target.scale))
+        return np.asarray(scores * scale + mean)
+    if target.kind == "reconstruction":
+        from ntupleml.models.reconstruction import MaskedSquaredError, reconstruction_target
+
+        wanted = reconstruction_target(inputs, target.groups)
+        return np.asarray(MaskedSquaredError(reduction=None)(wanted, scores))[:, np.newaxis]
     return np.concatenate([1 - scores, scores], axis=1) if scores.shape[1] == 1 else scores

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ntupleml.artifacts.keras_layers import size_of
+from ntupleml.artifacts.record import TargetRecord
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import InputGroup
 from ntupleml.onnx_models.contract import INPUT, OUTPUT, GraphInput, contract_model
@@ -28,21 +29,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Values(NamedTuple):
-    """Mean and standard deviation of values that a network was trained on in these units; undone in the graph."""
-
-    mean: Sequence[float]
-    scale: Sequence[float]
-
-
 def keras_to_onnx(
     file: KerasFile,
     scalers: Any,
     inputs: Sequence[InputGroup] | Sequence[str],
     outputs: Sequence[str],
     *,
-    values: Values | None = None,
-    reconstructed: Sequence[str] = (),
+    target: TargetRecord | None = None,
     missing: float | None = None,
     conditions: Sequence[str] = (),
     record_hash: str = "",
@@ -61,11 +54,9 @@ def keras_to_onnx(
     outputs : sequence of str
         Names of the scores. A network with one output p, a probability, is one for two classes: the scores are
         (1 − p, p), so p is that of the second class.
-    values : Values, optional
-        Where the network gives values, not classes: what undoes their units.
-    reconstructed : sequence of str
-        Groups that the network gives back, where it does: the score is the mean squared error per event, over what
-        is there, in the scaled units.
+    target : TargetRecord, optional
+        What the network learnt, by default classes. Values get their units back. Of groups that it gives back, the
+        score is the mean squared error per event, over what is there, in the scaled units.
     missing : float, optional
         Value that replaces NaN and infinite variables before they are scaled, where the inputs are names.
     conditions : sequence of str
@@ -93,19 +84,19 @@ def keras_to_onnx(
         inputs, scalers = [InputGroup(INPUT, tuple(map(str, inputs)), missing=missing)], {INPUT: scalers}
     groups = [group for group in inputs if isinstance(group, InputGroup)]
     _check_inputs(file.network, groups, scalers, conditions)
-    is_classes = values is None and not reconstructed
-    _check_outputs(file.network, outputs, groups, reconstructed, is_classes=is_classes)
+    target = target or TargetRecord()
+    _check_outputs(file.network, outputs, groups, target)
     graph = GraphBuilder(prefix="" if _is_matrix(groups) else "network/")
     prepared = _prepared(graph, file.network, groups, scalers, conditions)
     # a network of one matrix may call it as it likes
     taken = list(prepared.values()) if _is_matrix(groups) else [prepared[name] for name in file.network.input_names]
     given = network_nodes(graph, taken, file)
-    if reconstructed:
+    if target.kind == "reconstruction":
         shapes = dict(zip(prepared, file.network.shapes, strict=False)) if _is_matrix(groups) else file.network.inputs
-        _reconstruction_error(graph, given, prepared, reconstructed, shapes)
-    elif values is not None:
-        scaled = graph.add("Mul", given, graph.constant(values.scale, np.float32))
-        graph.add("Add", scaled, graph.constant(values.mean, np.float32), output=OUTPUT)
+        _reconstruction_error(graph, given, prepared, target.groups, shapes)
+    elif target.kind == "values":
+        scaled = graph.add("Mul", given, graph.constant(target.scale, np.float32))
+        graph.add("Add", scaled, graph.constant(target.mean, np.float32), output=OUTPUT)
     else:
         _scores(graph, given, file.network.num_outputs)
     result = contract_model(
@@ -120,7 +111,7 @@ def keras_to_onnx(
             "missing": groups[0].missing,
             "record_hash": record_hash,
             **_structure(groups),
-            **({} if is_classes else {"target": "reconstruction" if reconstructed else "values"}),
+            **({} if target.kind == "classes" else {"target": target.kind}),
         },
         doc="Scores of a Keras network from the raw variables; the preprocessing is inside.",
     )
@@ -179,22 +170,16 @@ def _mask_names(group: InputGroup, network: KerasNetwork) -> list[str]:
 
 
 def _check_outputs(
-    network: KerasNetwork,
-    outputs: Sequence[str],
-    groups: Sequence[InputGroup],
-    reconstructed: Sequence[str],
-    *,
-    is_classes: bool,
+    network: KerasNetwork, outputs: Sequence[str], groups: Sequence[InputGroup], target: TargetRecord
 ) -> None:
-    found = network.num_outputs
-    if reconstructed:
-        shapes = [network.shapes[0]] if _is_matrix(groups) else [network.inputs[name] for name in reconstructed]
+    found, wanted = network.num_outputs, len(outputs)
+    if target.kind == "reconstruction":
+        shapes = [network.shapes[0]] if _is_matrix(groups) else [network.inputs[name] for name in target.groups]
         wanted = sum(size_of(shape) for shape in shapes)
         if found != wanted or any(None in shape for shape in shapes):
             raise NtuplemlError(f"{network.where}: gives back {found} numbers per event, but there are {wanted}")
-    elif found != len(outputs) and not (is_classes and found == 1 and len(outputs) == 2):
-        what = "classes" if is_classes else "values"
-        raise NtuplemlError(f"{network.where}: gives {found} outputs per event, but there are {len(outputs)} {what}")
+    elif found != wanted and not (target.kind == "classes" and (found, wanted) == (1, 2)):
+        raise NtuplemlError(f"{network.where}: gives {found} outputs per event, but there are {wanted} {target.kind}")
 
 
 def _graph_input(group: InputGroup, network: KerasNetwork, conditions: Sequence[str]) -> GraphInput:
