@@ -16,6 +16,7 @@ from ntupleml.onnx_models.comparison import check_against_keras
 from ntupleml.onnx_models.keras_network import keras_to_onnx
 from ntupleml.onnx_models.sessions import new_session
 from ntupleml.preprocessing import fit_scaler
+from ntupleml.training.compiled_epoch import Block, EpochRunner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,6 +154,34 @@ def test_the_seed_decides_all_first_weights(case: str) -> None:
     for one, two, three in zip(first, again, other, strict=True):
         np.testing.assert_array_equal(one, two)
         assert set(np.unique(one)) <= {0, 1} or not (one == three).all()  # biases begin at 0 or 1
+
+
+@pytest.mark.parametrize("case", ["convolution", "deep_set", "recurrent, convolution", "transformer, norm after"])
+def test_epochs_are_those_of_keras(case: str) -> None:
+    """Compiled with XLA or without, as the layers say; the same seed gives the same bits."""
+    lengths = np.resize(LENGTHS, 70)
+    inputs = scaled(case, raw_batch(case, lengths))
+    random = np.random.default_rng(4)
+    targets = np.eye(3, dtype=np.float32)[random.integers(0, 3, len(lengths))]
+    weights = random.uniform(-0.2, 1.5, len(lengths)).astype(np.float32)
+    orders = [random.permutation(len(lengths)).astype(np.int32) for _ in range(2)]
+    ours, again, theirs = (build(case, batch_norm=True, optimizer="sgd") for _ in range(3))
+    runners = EpochRunner(ours, 16), EpochRunner(again, 16)
+    for order in orders:
+        found, same = (runner.train([Block(inputs, targets, order, weights[order])]) for runner in runners)
+        chosen = {name: values[order] for name, values in inputs.items()}
+        fitted = theirs.fit(
+            chosen, targets[order], sample_weight=weights[order], batch_size=16, shuffle=False, verbose=0
+        )
+        assert found == same
+        assert found == pytest.approx({name: values[0] for name, values in fitted.history.items()}, rel=1e-4)
+    for one, two, three in zip(ours.get_weights(), again.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_allclose(one, three, rtol=1e-3, atol=2e-5)
+    block = Block(inputs, targets, np.arange(len(lengths), dtype=np.int32), weights)
+    expected = theirs.evaluate(inputs, targets, sample_weight=weights, return_dict=True, verbose=0, batch_size=70)
+    assert runners[0].evaluate([block]) == pytest.approx(expected, rel=1e-3)
+    assert runners[0].compiled == ("graph" if case.startswith(("convolution", "recurrent")) else "xla")
 
 
 @pytest.mark.parametrize("case", ["deep_set", "transformer"])

@@ -1,7 +1,8 @@
-"""One XLA program per epoch: all batches of an epoch in a compiled loop, forward, backward and update inside.
+"""One program per epoch: all batches of an epoch in a compiled loop, forward, backward and update inside.
 
 A plain `fit` returns to Python after every batch, which for the small networks of an analysis takes longer than the
-batch itself.
+batch itself. XLA compiles the program where it makes it faster still; which layers these are is known, so the same
+network is always compiled in the same way and the same seed gives the same bits.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ class Block(NamedTuple):
 
     Attributes
     ----------
-    inputs : array or tensor of float32, shape (n_events, n_inputs)
-    targets : array or tensor of float32, shape (n_events, n_classes)
-        One-hot.
+    inputs : array or tensor of float32, shape (n_events, n_inputs), or dict of them
+        What the network takes; several inputs by their names.
+    targets : array or tensor of float32, shape (n_events, n_targets)
+        One-hot for classes.
     order : array of int32, shape (n_used,)
         Which events, batch after batch; repetitions are allowed.
     weights : array of float32, shape (n_used,)
@@ -52,16 +54,17 @@ class EpochRunner:
 
     Attributes
     ----------
-    compiled : bool
-        Whether epochs run as XLA programs; False after a program could not be compiled.
+    compiled : str
+        How epochs are compiled: ``"xla"``, or ``"graph"`` (without XLA) for networks of `is_slow_in_xla`; nothing after
+        a program could not be compiled.
     """
 
     def __init__(self, model: Any, batch_size: int) -> None:
-        self.compiled = True
+        self.compiled = "graph" if is_slow_in_xla(model) else "xla"
         self._model = model
         self._batch_size = batch_size
-        self._train = _program(model.train_step, batch_size)
-        self._test = _program(model.test_step, EVALUATION_BATCH)
+        self._train = _program(model.train_step, batch_size, self.compiled)
+        self._test = _program(model.test_step, EVALUATION_BATCH, self.compiled)
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
 
@@ -95,7 +98,7 @@ class EpochRunner:
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, tf.errors.NotFoundError) as error:
             if "XLA" not in str(error) and "compil" not in str(error):
                 raise
-            self.compiled = False
+            self.compiled = ""
             reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
             log.warning("XLA cannot compile this network or loss, so it is trained by plain Keras: %s", reason[:200])
             return False
@@ -103,7 +106,7 @@ class EpochRunner:
 
     def _fit(self, block: Block) -> dict[str, float]:
         history = self._model.fit(
-            np.asarray(block.inputs)[block.order],
+            _some(block.inputs, block.order),
             np.asarray(block.targets)[block.order],
             sample_weight=block.weights,
             batch_size=self._batch_size,
@@ -114,7 +117,7 @@ class EpochRunner:
 
     def _plain_evaluate(self, block: Block) -> dict[str, float]:
         metrics: dict[str, Any] = self._model.evaluate(
-            np.asarray(block.inputs)[block.order],
+            _some(block.inputs, block.order),
             np.asarray(block.targets)[block.order],
             sample_weight=block.weights,
             batch_size=EVALUATION_BATCH,
@@ -122,6 +125,30 @@ class EpochRunner:
             verbose=0,
         )
         return {name: float(value) for name, value in metrics.items()}
+
+
+def is_slow_in_xla(model: Any) -> bool:
+    """Whether a network has layers whose whole epochs XLA makes slower on processors.
+
+    These are recurrent ones and those that look at neighbours: convolutions and pooling. A convolution that sees one
+    pixel is none of them, as it is a dense layer.
+    """
+    import keras
+
+    def is_slow(layer: Any) -> bool:
+        if hasattr(layer, "layers"):
+            return any(map(is_slow, layer.layers))
+        window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None) or (1,)
+        return isinstance(layer, keras.layers.RNN) or max(window) > 1
+
+    return is_slow(model)
+
+
+def _some(inputs: Any, order: NDArray[np.int32]) -> Any:
+    """Some events of inputs."""
+    if isinstance(inputs, dict):
+        return {name: _some(values, order) for name, values in inputs.items()}
+    return np.asarray(inputs)[order]
 
 
 class _Averages:
@@ -140,7 +167,7 @@ class _Averages:
         return {name: total / self._events for name, total in self._sums.items()}
 
 
-def _program(step: Callable[[tuple[Any, Any, Any]], Any], batch_size: int) -> Callable[..., None]:
+def _program(step: Callable[[tuple[Any, Any, Any]], Any], batch_size: int, how: str) -> Callable[..., None]:
     """Compiled function of a block that runs a step of Keras on batch after batch.
 
     Blocks of a new shape (another number of events) are compiled when they first come.
@@ -151,7 +178,8 @@ def _program(step: Callable[[tuple[Any, Any, Any]], Any], batch_size: int) -> Ca
         full_batches, rest = divmod(int(order.shape[0]), batch_size)
 
         def batch(chosen: Any, batch_weights: Any) -> None:
-            step((tf.gather(inputs, chosen), tf.gather(targets, chosen), batch_weights))
+            events = tf.nest.map_structure(lambda values: tf.gather(values, chosen), inputs)
+            step((events, tf.gather(targets, chosen), batch_weights))
 
         if full_batches:
             covered = full_batches * batch_size
@@ -166,12 +194,12 @@ def _program(step: Callable[[tuple[Any, Any, Any]], Any], batch_size: int) -> Ca
         if rest:
             batch(order[full_batches * batch_size :], weights[full_batches * batch_size :])
 
-    compiled = tf.function(run, jit_compile=True, autograph=False)
+    compiled = tf.function(run, jit_compile=how == "xla", autograph=False)
     by_shape: dict[Any, Any] = {}
 
     def program(*block: Any) -> None:
-        tensors = [tf.convert_to_tensor(values) for values in block]
-        shapes = tuple(tuple(tensor.shape) for tensor in tensors)
+        tensors = tf.nest.map_structure(tf.convert_to_tensor, block)
+        shapes = tuple(tuple(tensor.shape) for tensor in tf.nest.flatten(tensors))
         if shapes not in by_shape:
             by_shape[shapes] = compiled.get_concrete_function(*tensors)
         by_shape[shapes](*tensors)
