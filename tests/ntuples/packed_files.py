@@ -90,6 +90,7 @@ void write_packed(const char *path) {
     for (int j = 0; j < 3; j++) mixed.a[j] = k + j;
     mixed.b = -k; mixed.c = k % 2; packed = {k * 1.f, k, k * 1.7}; lists.n = k % 5;
     for (int j = 0; j < 5; j++) lists.v[j] = j;
+    for (int j = 0; j < 60; j++) matrix[j] = k + j;
     leaves.Fill();
   }
   leaves.Write();

@@ -30,7 +30,7 @@ OTHERS = {
         "hits.f_vector": "vector<Float16_t>",
         "hits.reference": "TRef[]",
     },
-    "leaves": {"lists": "m/I:v[m]/F", "matrices.a": "float32[15][2]", "matrices.b": "float32[15][2]"},
+    "leaves": {"lists": "m/I:v[m]/F"},
     "whole": {"hit": "Hit", "hits": "TClonesArray"},
 }
 

@@ -43,7 +43,8 @@ VECTORS: dict[str, list[list[float]]] = {
     "vi8": [[9007199254740993 + k] * (k % 2) for k in range(250)],
     "vflag": [[k % 2 == 1] * (k % 3) for k in range(250)],
 }
-OTHERS = {"text", "matrix", "nested", "word", "p4"}
+MATRIX = np.tile(np.arange(6, dtype="f4").reshape(2, 3), (250, 1, 1))
+OTHERS = {"text", "nested", "word", "p4"}
 
 
 def read(ntuple: Ntuple, names: list[str], entries_per_chunk: int | None = None) -> dict[str, Any]:
@@ -63,11 +64,12 @@ def test_values(root_written: Path, file: str, entries_per_chunk: int | None) ->
         names = [name for name in ntuple.main_branches if ntuple.branches[name].kind != "other"]
         columns = read(ntuple, names, entries_per_chunk)
     for name, column in columns.items():
-        if name in SCALARS:
+        if name in SCALARS or name == "matrix":
+            expected_array = SCALARS.get(name, MATRIX)
             assert isinstance(column, np.ndarray)
-            assert column.dtype == SCALARS[name].dtype
+            assert column.dtype == expected_array.dtype
             assert column.dtype.isnative
-            np.testing.assert_array_equal(column, SCALARS[name])
+            np.testing.assert_array_equal(column, expected_array)
         else:
             expected = VECTORS[name]
             assert column.ndim == 2
@@ -84,7 +86,9 @@ def test_kinds_of_a_ttree(root_written: Path) -> None:
         assert ntuple.num_entries == 250
         assert ntuple.branches["fixed"].length == 3
         assert ntuple.branches["variable"].length is None
-    assert kinds == dict.fromkeys(SCALARS, "scalar") | dict.fromkeys(VECTORS, "vector") | dict.fromkeys(OTHERS, "other")
+        assert ntuple.branches["matrix"].shape == (2, 3)
+    expected = dict.fromkeys(SCALARS, "scalar") | dict.fromkeys(VECTORS, "vector") | dict.fromkeys(OTHERS, "other")
+    assert kinds == expected | {"matrix": "array"}
 
 
 def test_kinds_of_an_rntuple(root_written: Path) -> None:

@@ -33,6 +33,14 @@ for entry in tree:
     columns["fixed"].append(list(entry.fixed))
     columns["jets"].append(list(entry.jets))
     columns["pair.x"].append(tree.GetLeaf("pair.x").GetValue())
+columns["image"] = []
+for row in range(2):
+    for column in range(3):
+        tree.Draw(f"image[{row}][{column}]", "", "goff")
+        columns["image"].append([tree.GetV1()[entry] for entry in range(3)])
+columns["image"] = [list(values) for values in zip(*columns["image"])]
+assert tree.GetLeaf("image").GetTitle() == "image[2][3]", tree.GetLeaf("image").GetTitle()
+assert ROOT.RDataFrame(tree).Sum("image").GetValue() == sum(map(sum, columns["image"]))
 print(json.dumps([tree.GetEntries(), file.Get("empty").GetEntries(), columns]))
 """
 
@@ -47,6 +55,7 @@ def test_root_reads_what_was_written(tmp_path: Path) -> None:
         "fixed": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]],
         "jets": [[1.5], [], [2.5, 3.5]],
         "pair.x": [7.0, 8.0, 9.0],
+        "image": [[10.0 * entry + pixel for pixel in range(6)] for entry in range(3)],
     }
     types = {
         "i8": "i8",
@@ -56,6 +65,7 @@ def test_root_reads_what_was_written(tmp_path: Path) -> None:
         "fixed": fixed_type,
         "jets": "vector of f4",
         "pair.x": "f8",
+        "image": np.dtype(("f4", (2, 3))),
     }
     with new_tree_file(tmp_path / "new" / "a.root") as file:
         file.tree("empty", {"x": "f4", "v": "vector of i4"})
@@ -64,6 +74,7 @@ def test_root_reads_what_was_written(tmp_path: Path) -> None:
             name: ak.Array(values) if isinstance(values[0], list) else np.array(values, dtype=types[name])
             for name, values in columns.items()
         }
+        arrays["image"] = np.array(columns["image"]).reshape(3, 2, 3)
         for rows in (slice(0, 2), slice(2, 3)):
             tree.extend({name: array[rows] for name, array in arrays.items()})
             tree.flush()

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from ntupleml.ntuples.inspection import BranchContent, TreeContent
+    from ntupleml.ntuples.inspection import BranchContent
+    from ntupleml.ntuples.sources import TreeContent
 
 log = logging.getLogger("ntupleml.dataset")
 
@@ -110,8 +111,10 @@ def _validate_inputs(arguments: argparse.Namespace) -> int:
 
 
 def _inspection_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="ROOT file")
-    parser.add_argument("tree", nargs="?", metavar="TREE", help="tree in it, with its folders (default: all trees)")
+    parser.add_argument("file", type=Path, metavar="FILE", help="ROOT, HDF5 or Parquet file")
+    parser.add_argument(
+        "tree", nargs="?", metavar="TREE", help="tree in it, with its folders, or group of HDF5 (default: all)"
+    )
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
@@ -194,7 +197,7 @@ COMMANDS = {
         "Build the fold files that classifiers are trained and tested on.", _dataset, _dataset_arguments
     ),
     "inspect": Command(
-        "Show what a ROOT file holds: trees, branches, types, entries, ranges and NaN counts.",
+        "Show what a ROOT, HDF5 or Parquet file holds: trees, branches, types, entries, ranges and NaN counts.",
         _inspect,
         _inspection_arguments,
     ),

@@ -12,7 +12,7 @@ import numpy as np
 from ntupleml.datasets.records import WeightSums
 from ntupleml.datasets.selection import select
 from ntupleml.errors import NtuplemlError
-from ntupleml.ntuples import TreeFile, UnreadableBranchError, open_ntuple
+from ntupleml.ntuples import TreeFile, UnreadableBranchError, open_ntuple, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Sequence
@@ -114,7 +114,7 @@ def copy_events(
         _way_round_unreadable(config.branches, needed),
         open_ntuple(file.path, file.tree_path, file.friends, f"processes.{process.name}") as ntuple,
     ):
-        for chunk in ntuple.chunks(names):
+        for chunk in rows_of(ntuple, config.rows).chunks(names):
             selected = select(chunk, process, file, config.event_branch, config.num_folds)
             for tree, fold_sums, (numbers, rows, weights) in zip(trees, sums, selected, strict=True):
                 bad_weights.look(chunk, rows, weights)
@@ -145,7 +145,7 @@ def _way_round_unreadable(branches: str | Sequence[str], needed: Container[str])
 
 def _rows_of(chunk: Chunk, name: str, rows: NDArray[np.intp]) -> NDArray[np.generic]:
     column = chunk.columns[name]
-    taken: NDArray[np.generic] = column.take(rows) if isinstance(column, np.ndarray) else column[rows]
+    taken: NDArray[np.generic] = column.take(rows, axis=0) if isinstance(column, np.ndarray) else column[rows]
     return taken
 
 
@@ -159,6 +159,6 @@ class _BadWeights:
     def look(self, chunk: Chunk, rows: NDArray[np.intp], weights: NDArray[np.float32]) -> None:
         bad = np.flatnonzero(~np.isfinite(weights))
         if len(bad):
-            entry = chunk.start + int(rows[bad[0]])
+            entry = int(chunk.entries[rows[bad[0]]])
             self.first_entry = entry if self.first_entry is None else min(entry, self.first_entry)
             self.number += len(bad)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.expressions import parse
-from ntupleml.ntuples import FriendFile, friend_files, open_ntuple
+from ntupleml.ntuples import FriendFile, friend_files, open_ntuple, rows_of
 from ntupleml.ntuples.input_files import expand_inputs
 from ntupleml.ntuples.remote import is_remote, joined
 
@@ -139,8 +139,9 @@ def _survey_file(
             "base_path"
         )
     tree_path = config.tree_of(name)
-    friends = friend_files(config.friend_paths, file, tree_path, where)
-    with open_ntuple(path, tree_path, friends, where) as ntuple:
+    friends = friend_files(config.friend_paths, file, tree_path, where, config.base_path)
+    with open_ntuple(path, tree_path, friends, where) as events:
+        ntuple = rows_of(events, config.rows)
         for formula in formulas:
             _check_formula(formula, ntuple)
         ntuple.require(sorted(cut.branches | weight.branches), where)
@@ -169,8 +170,7 @@ def _require_event_branch(ntuple: Ntuple, name: str) -> None:
     ntuple.require([name], "event_branch")
     if ntuple.branches[name].kind != "scalar":
         raise NtuplemlError(
-            f"event_branch: branch '{name}' in tree '{ntuple.tree_path}' of {ntuple.path} has several values per "
-            "event; one integer is needed"
+            f"event_branch: branch '{name}' in {ntuple.where} has several values per event; one integer is needed"
         )
 
 
@@ -193,8 +193,9 @@ def _copied_branches(
         wanted = _resolved(_needed(config, ntuple, used_in_class), sources, ntuple)
     else:
         wanted = _matching(config.branches, sources, ntuple)
-    if config.event_branch is not None and config.branches != "all":
-        wanted |= _resolved([config.event_branch], sources, ntuple)
+    always = [config.event_branch, config.rows and f"{config.rows.objects}_index"]
+    if config.branches != "all":
+        wanted |= _resolved([name for name in always if name], sources, ntuple)
     copied = {}
     for output, source in sources.items():
         branch = ntuple.branches[source]
@@ -266,8 +267,7 @@ def _matching(patterns: Iterable[str], sources: Mapping[str, str], ntuple: Ntupl
         ]
         if not matches:
             raise NtuplemlError(
-                f"branches[{index}]: '{pattern}' matches no branch in tree '{ntuple.tree_path}' of "
-                f"{ntuple.path}{did_you_mean(pattern, sources)}"
+                f"branches[{index}]: '{pattern}' matches no branch in {ntuple.where}{did_you_mean(pattern, sources)}"
             )
         wanted.update(matches)
     return wanted
@@ -275,11 +275,7 @@ def _matching(patterns: Iterable[str], sources: Mapping[str, str], ntuple: Ntupl
 
 def _type_of(branch: Branch) -> np.dtype[Any] | str:
     assert branch.dtype is not None
-    if branch.kind == "scalar":
-        return branch.dtype
-    if branch.length is not None:
-        return np.dtype((branch.dtype, (branch.length,)))
-    return f"vector of {branch.dtype.name}"
+    return f"vector of {branch.dtype.name}" if None in branch.shape else np.dtype((branch.dtype, branch.shape))
 
 
 def _check_same_branches(class_name: str, processes: list[Process]) -> None:

@@ -88,6 +88,11 @@ class FoldRecord(_Part):
     #: Versions of the libraries.
     versions: dict[str, str]
 
+    @property
+    def rows(self) -> dict[str, Any]:
+        """The config's block on rows that are objects; {} where rows are events."""
+        return self.config.get("rows") or {}
+
 
 @dataclass(frozen=True)
 class DatasetSummary:

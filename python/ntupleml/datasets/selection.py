@@ -57,9 +57,9 @@ def select(chunk: Chunk, process: Process, file: InputFile, event_branch: str | 
         If event numbers have lost their parity, a friend's differ from the file's, or the weight has several
         values per event.
     """
-    number = chunk.stop - chunk.start
+    number = chunk.num_rows
     if event_branch is None:
-        events = np.arange(chunk.start, chunk.stop)
+        events = chunk.entries
     else:
         events = event_numbers(chunk.columns[event_branch], f"branch '{event_branch}' of {file.path}")
         _check_friends(chunk, file, event_branch, events)
@@ -82,6 +82,6 @@ def _check_friends(chunk: Chunk, file: InputFile, event_branch: str, events: NDA
         if len(different):
             row = int(different[0])
             raise NtuplemlError(
-                f"{file.path}: entry {chunk.start + row} has {event_branch} {events[row]}, but {own[row]} in the "
+                f"{file.path}: entry {chunk.entries[row]} has {event_branch} {events[row]}, but {own[row]} in the "
                 f"friend '{name.split('.')[0]}'; the friend was made from another file, make it anew"
             )

@@ -1,9 +1,10 @@
-"""Reading columns in bounded chunks, with friends, and writing trees: the only room that opens ROOT files."""
+"""Reading columns in bounded chunks, with friends, and writing trees: the only room that opens files of events."""
 
 from ntupleml.ntuples.appending import append_branches
 from ntupleml.ntuples.branches import Branch
 from ntupleml.ntuples.friends import FriendFile, friend_files
 from ntupleml.ntuples.reading import Chunk, Ntuple, open_ntuple
+from ntupleml.ntuples.rows import ObjectsOfEvents, rows_of
 from ntupleml.ntuples.sources import UnreadableBranchError
 from ntupleml.ntuples.tree_files import Tree, TreeFile, new_tree_file
 from ntupleml.ntuples.variables import columns_to_matrix, required_branches
@@ -13,6 +14,7 @@ __all__ = [
     "Chunk",
     "FriendFile",
     "Ntuple",
+    "ObjectsOfEvents",
     "Tree",
     "TreeFile",
     "UnreadableBranchError",
@@ -22,4 +24,5 @@ __all__ = [
     "new_tree_file",
     "open_ntuple",
     "required_branches",
+    "rows_of",
 ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.branch_types import add_to_checksum, no_checksum, plain_arrays
 from ntupleml.ntuples.edited_copy import edited_copy
+from ntupleml.ntuples.formats import format_of
 from ntupleml.ntuples.layout import Key, Layout, read_layout, require_room
 from ntupleml.ntuples.opening import find_tree, is_rntuple, open_root_file
 from ntupleml.ntuples.root_process import run_with_root
@@ -133,6 +134,12 @@ def require_appendable(path: str | Path, tree_path: str, names: Sequence[str], o
             f"{path}: tree '{tree_path}': branches are added to the newest cycle; give the tree without ';…'"
         )
     require_branch_names(names)
+    kind = format_of(path)
+    if kind is not None:
+        raise NtuplemlError(
+            f"{path}: branches are added to ROOT files only, and this is of the kind {kind.name}; write a friend tree "
+            "(--friend, or keras_application_friend.py)"
+        )
     with open_root_file(path) as file:
         tree = find_tree(file, path, tree_path)
         if is_rntuple(tree):

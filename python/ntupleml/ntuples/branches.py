@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -13,7 +14,9 @@ from ntupleml.ntuples.packed_numbers import UnreadableLeavesError, leaf_interpre
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Kind = Literal["scalar", "vector", "other"]
+Kind = Literal["scalar", "vector", "array", "other"]
+#: Lengths of the lists in lists of numbers of one event, the outermost first; None where they differ between events.
+Shape = tuple[int | None, ...]
 
 _NUMBER_KINDS = "biuf"
 #: Numbers in a list whose length is not known before it is read: a guess for the size of chunks.
@@ -26,20 +29,19 @@ _NO_NUMBERS = ("char", "std::byte")
 
 @dataclass(frozen=True)
 class Branch:
-    """A branch (TTree) or field (RNTuple) of numbers, of lists of numbers, or of something else.
+    """A column of numbers, of lists of numbers, of arrays of one shape, or of something else.
 
     Attributes
     ----------
     name : str
         Name as ROOT's formulas have it: that of the branch, or `branch.leaf` for a branch of several leaves.
     type_name : str
-        Type in C++, for messages and tables.
-    kind : {'scalar', 'vector', 'other'}
-        One number per event, a list of numbers per event, or what this package cannot use (strings, objects).
+        Type in C++ or NumPy, for messages and tables.
     dtype : numpy.dtype or None
-        Type of the numbers in native byte order; None for `other`.
-    length : int or None
-        Length of each event's list where all are of one length (a C array such as `x[3]`).
+        Type of the numbers in native byte order; None for what this package cannot use (strings, objects).
+    shape : tuple of int or None
+        Of each event: `()` for a number, `(3,)` for a C array `x[3]`, `(None,)` for a list of any length, `(50, 64)`
+        for an array of two dimensions.
     bytes_per_entry : float
         Uncompressed size, roughly.
     problem : str or None
@@ -48,11 +50,46 @@ class Branch:
 
     name: str
     type_name: str
-    kind: Kind
     dtype: np.dtype[Any] | None
-    length: int | None = None
+    shape: Shape = ()
     bytes_per_entry: float = 8.0
     problem: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """Number, list of numbers, or array of two dimensions or more per event, or what cannot be used."""
+        if self.dtype is None:
+            return "other"
+        return "scalar" if not self.shape else "vector" if len(self.shape) == 1 else "array"
+
+    @property
+    def length(self) -> int | None:
+        """Length of each event's list where all are of one length (a C array such as `x[3]`)."""
+        return self.shape[0] if len(self.shape) == 1 else None
+
+
+def number_branch(
+    name: str, type_name: str, dtype: np.dtype[Any], shape: Shape, bytes_per_entry: float | None = None
+) -> Branch:
+    """Branch of numbers of a type and a shape, or of kind `other` where they are no numbers, or of no use here.
+
+    Examples
+    --------
+    >>> number_branch("x", "float", np.dtype(">f4"), (50, 64)).kind
+    'array'
+    >>> number_branch("x", "float", np.dtype("f4"), (None, 3)).kind
+    'other'
+    """
+    if "[" in name:
+        return unreadable_branch(name, type_name, "no formula and no branch of a ROOT file can be called so; rename it")
+    is_number = dtype.kind in _NUMBER_KINDS and dtype.names is None
+    if not is_number or 0 in shape or (None in shape and len(shape) > 1):
+        return Branch(name, type_name, None, (), 0.0)
+    if dtype.kind == "f" and dtype.itemsize not in (4, 8):
+        dtype = np.dtype("f4" if dtype.itemsize < 4 else "f8")
+    if bytes_per_entry is None:
+        bytes_per_entry = dtype.itemsize * math.prod(length or _NUMBERS_PER_LIST for length in shape)
+    return Branch(name, type_name, np.dtype(dtype.newbyteorder("=").str), shape, bytes_per_entry)
 
 
 class TreeBranch(NamedTuple):
@@ -92,13 +129,15 @@ def tree_branches(tree: Any) -> Iterator[TreeBranch]:
         except MemoryError:
             raise
         except UnreadableLeavesError as error:
-            found = [TreeBranch(_unreadable(name, _type_of_class(branch), str(error)), path, None)]
+            found = [TreeBranch(unreadable_branch(name, _type_of_class(branch), str(error)), path, None)]
         except Exception as error:  # what uproot does not know makes it raise nearly anything
             problem = f"uproot cannot decode it ({one_line(error, 100)})"
-            found = [TreeBranch(_unreadable(name, _type_of_class(branch), problem), path, None)]
+            found = [TreeBranch(unreadable_branch(name, _type_of_class(branch), problem), path, None)]
         if branch.num_entries != tree.num_entries:
             problem = f"it has {branch.num_entries} entries, but the tree has {tree.num_entries}"
-            found = [one._replace(branch=_unreadable(one.branch.name, one.branch.type_name, problem)) for one in found]
+            found = [
+                one._replace(branch=unreadable_branch(one.branch.name, one.branch.type_name, problem)) for one in found
+            ]
         yield from found
 
 
@@ -112,17 +151,34 @@ def _leaves(name: str, path: str, branch: Any) -> Iterator[TreeBranch]:
     size = branch.uncompressed_bytes / max(1, branch.num_entries)
     struct = _struct_of_numbers(interpretation)
     if struct is None:
-        kind, dtype, length = _kind_in_tree(interpretation)
         type_name = str(interpretation.typename)
         if "unknown" in type_name:
             type_name = _type_of_class(branch)
-        yield TreeBranch(Branch(name, type_name, kind, dtype, length, size), path, interpretation)
+        numbers = _numbers_in_tree(interpretation)
+        found = number_branch(name, type_name, *numbers, size) if numbers else Branch(name, type_name, None, (), size)
+        yield TreeBranch(found, path, interpretation)
         return
     for leaf in struct.names or ():
-        kind, dtype, length = _kind_of_dtype(struct[leaf])
-        type_name = str(struct[leaf].base) + "".join(f"[{length}]" for length in struct[leaf].shape)
-        found = Branch(f"{name.removesuffix('.')}.{leaf}", type_name, kind, dtype, length, size)
+        dtype = struct[leaf]
+        found = number_branch(
+            f"{name.removesuffix('.')}.{leaf}",
+            type_with_shape(str(dtype.base), dtype.shape),
+            dtype.base,
+            dtype.shape,
+            size,
+        )
         yield TreeBranch(found, path, interpretation, leaf)
+
+
+def type_with_shape(type_name: str, shape: Shape) -> str:
+    """Name of the type of arrays.
+
+    Examples
+    --------
+    >>> type_with_shape("float32", (None, 3))
+    'float32[][3]'
+    """
+    return type_name + "".join(f"[{length or ''}]" for length in shape)
 
 
 def _type_of_class(branch: Any) -> str:
@@ -134,8 +190,9 @@ def _type_of_class(branch: Any) -> str:
     return str(described or branch.member("fClassName", none_if_missing=True) or branch.title)
 
 
-def _unreadable(name: str, type_name: str, problem: str) -> Branch:
-    return Branch(name, type_name, "other", None, None, 0.0, problem)
+def unreadable_branch(name: str, type_name: str, problem: str) -> Branch:
+    """Branch that cannot be read, for a reason that is known already."""
+    return Branch(name, type_name, None, (), 0.0, problem)
 
 
 def ntuple_fields(ntuple: Any) -> Iterator[NtupleField]:
@@ -164,13 +221,13 @@ def ntuple_fields(ntuple: Any) -> Iterator[NtupleField]:
         if inner:
             continue
         around = _lists_around(field)
-        type_name = (field.typename or "a record without fields") + "".join(f"[{size or ''}]" for size in around)
+        type_name = type_with_shape(field.typename or "a record without fields", tuple(around))
         try:
             branch = _branch_of_field(name, type_name, around, ntuple.field_form(field.field_id, []), field.typename)
         except MemoryError:
             raise
         except Exception as error:  # as above
-            branch = _unreadable(name, type_name, f"uproot cannot decode it ({one_line(error, 100)})")
+            branch = unreadable_branch(name, type_name, f"uproot cannot decode it ({one_line(error, 100)})")
         yield NtupleField(branch, field)
 
 
@@ -200,18 +257,16 @@ def _branch_of_field(name: str, type_name: str, around: list[int | None], form: 
     """Branch of a field without fields: a number, a list of numbers, or something else."""
     from awkward.forms import ListOffsetForm, NumpyForm, RegularForm
 
-    lengths = list(around)
+    shape = list(around)
     while isinstance(form, ListOffsetForm | RegularForm) and not form.parameters:
-        lengths.append(form.size if isinstance(form, RegularForm) else None)
+        shape.append(form.size if isinstance(form, RegularForm) else None)
         form = form.content
-    if not isinstance(form, NumpyForm) or len(lengths) > 1 or declared in _NO_NUMBERS:
-        return Branch(name, type_name, "other", None, None, 0.0)
+    if not isinstance(form, NumpyForm) or declared in _NO_NUMBERS:
+        return Branch(name, type_name, None, (), 0.0)
     dtype = np.dtype(form.primitive)
     if dtype.kind == "f":  # the file may hold fewer bits than there are in memory
         dtype = np.dtype("f8" if "double" in declared else "f4")
-    if not lengths:
-        return Branch(name, type_name, "scalar", dtype, None, dtype.itemsize)
-    return Branch(name, type_name, "vector", dtype, lengths[0], dtype.itemsize * (lengths[0] or _NUMBERS_PER_LIST))
+    return number_branch(name, type_name, dtype, tuple(shape))
 
 
 def _struct_of_numbers(interpretation: Any) -> np.dtype[Any] | None:
@@ -225,22 +280,15 @@ def _struct_of_numbers(interpretation: Any) -> np.dtype[Any] | None:
     return dtype if dtype.names is not None else None
 
 
-def _kind_in_tree(interpretation: Any) -> tuple[Kind, np.dtype[Any] | None, int | None]:
+def _numbers_in_tree(interpretation: Any) -> tuple[np.dtype[Any], Shape] | None:
+    """Type and shape of the numbers that a branch holds; None for other things."""
     from uproot.interpretation.jagged import AsJagged
     from uproot.interpretation.numerical import Numerical
 
     if isinstance(interpretation, AsJagged):
-        kind, dtype, _ = _kind_in_tree(interpretation.content)
-        return ("vector", dtype, None) if kind == "scalar" else ("other", None, None)
+        inner = _numbers_in_tree(interpretation.content)
+        return None if inner is None else (inner[0], (None, *inner[1]))
     if isinstance(interpretation, Numerical):
-        return _kind_of_dtype(np.dtype(interpretation.to_dtype))
-    return "other", None, None
-
-
-def _kind_of_dtype(dtype: np.dtype[Any]) -> tuple[Kind, np.dtype[Any] | None, int | None]:
-    """Numbers, lists of a fixed length, or neither (records, arrays of several dimensions)."""
-    base, shape = dtype.base, dtype.shape
-    if base.names is not None or base.kind not in _NUMBER_KINDS or len(shape) > 1:
-        return "other", None, None
-    native = base.newbyteorder("=")
-    return ("vector", native, shape[0]) if shape else ("scalar", native, None)
+        dtype = np.dtype(interpretation.to_dtype)
+        return dtype.base, dtype.shape
+    return None

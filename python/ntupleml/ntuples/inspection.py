@@ -1,4 +1,4 @@
-"""What is in a ROOT file: its trees, and the range of each branch."""
+"""What is in a file: its trees, groups or its one table, and the range of each branch."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntupleml.errors import NtuplemlError
-from ntupleml.ntuples.opening import find_tree, is_rntuple, open_root_file, tree_paths
+from ntupleml.ntuples.formats import open_tables
 from ntupleml.ntuples.reading import open_ntuple
 from ntupleml.ntuples.root_opinion import verdict
-from ntupleml.ntuples.sources import UnreadableBranchError, as_numpy
+from ntupleml.ntuples.sources import TreeContent, UnreadableBranchError, as_numpy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,17 +23,6 @@ if TYPE_CHECKING:
 
 #: Branches that are read at a time: wide trees stay within the memory without shrinking the chunks.
 _BRANCHES_AT_A_TIME = 100
-
-
-@dataclass(frozen=True)
-class TreeContent:
-    """A tree of a file: path, kind ("TTree" or "RNTuple"), entries, number of branches; or why it cannot be read."""
-
-    tree_path: str
-    kind: str
-    num_entries: int = 0
-    num_branches: int = 0
-    problem: str | None = None
 
 
 @dataclass
@@ -72,25 +60,15 @@ class BranchContent:
 
 
 def list_trees(path: str | Path) -> list[TreeContent]:
-    """Trees of a ROOT file, those in folders included.
+    """Tables of a ROOT, HDF5 or Parquet file, those in folders included.
 
     Raises
     ------
     NtuplemlError
         If the file cannot be read.
     """
-    with open_root_file(path) as file:
-        return [_tree_content(file, path, tree_path) for tree_path in tree_paths(file)]
-
-
-def _tree_content(file: Any, path: str | Path, tree_path: str) -> TreeContent:
-    try:
-        tree = find_tree(file, path, tree_path)
-    except NtuplemlError as error:  # of one tree; the others can be read
-        return TreeContent(tree_path, "–", problem=str(error))
-    if is_rntuple(tree):
-        return TreeContent(tree_path, "RNTuple", int(tree.num_entries), len(tree.fields))
-    return TreeContent(tree_path, "TTree", int(tree.num_entries), len(tree.branches))
+    with open_tables(path) as file:
+        return file.tables()
 
 
 def inspect_tree(path: str | Path, tree_path: str) -> list[BranchContent]:
@@ -137,8 +115,8 @@ def _look_at(ntuple: Ntuple, names: list[str], contents: dict[str, BranchContent
                 _widen(contents[name], as_numpy(chunk.columns[name]))
     except UnreadableBranchError as error:
         if error.reason not in verdicts:  # ROOT is asked once about what is wrong with many branches
-            verdicts[error.reason] = verdict(error.place)
-        contents[error.branch].refuse(f"{error.reason}; {verdicts[error.reason]}")
+            verdicts[error.reason] = "" if error.place is None else f"; {verdict(error.place)}"
+        contents[error.branch].refuse(f"{error.reason}{verdicts[error.reason]}")
         others = [name for name in names if name != error.branch]
         for name in others:
             contents[name] = BranchContent(contents[name].branch)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.expressions.syntax import ENTRY
-from ntupleml.ntuples.opening import find_tree, is_rntuple, open_root_file
-from ntupleml.ntuples.sources import Column, Source, UnreadableBranchError, open_source
+from ntupleml.ntuples.formats import open_tables
+from ntupleml.ntuples.sources import Column, Source, TableKind, UnreadableBranchError
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from ntupleml.ntuples.branches import Branch
     from ntupleml.ntuples.friends import FriendFile
+    from ntupleml.ntuples.rows import ObjectsOfEvents
 
 #: Entries of a chunk unless told otherwise; wide trees get fewer.
 ENTRIES_PER_CHUNK = 100_000
@@ -36,28 +39,44 @@ class Chunk(NamedTuple):
     start, stop : int
         First entry, and one past the last.
     columns : dict
-        By the names that were asked for: a numpy array of shape (stop − start,), or an awkward array for a vector
-        branch, of regular type where all its lists are of one length (`x[3]`).
+        By the names that were asked for: a numpy array of shape (n_rows,), or (n_rows, a, b, …) for a branch of arrays
+        of two dimensions or more, or an awkward array for a vector branch, of regular type where all its lists are of
+        one length (`x[3]`).
     """
 
     start: int
     stop: int
     columns: dict[str, Column]
 
+    @property
+    def objects(self) -> ObjectsOfEvents | None:
+        """Which objects of which events the rows are; None where each entry is a row."""
+        return None
+
+    @property
+    def num_rows(self) -> int:
+        """Number of values in each column."""
+        return self.stop - self.start if self.objects is None else len(self.objects.kept)
+
+    @property
+    def entries(self) -> NDArray[np.int64]:
+        """Entry that each row is from, shape (n_rows,)."""
+        return np.arange(self.start, self.stop) if self.objects is None else self.start + self.objects.events
+
 
 @dataclass(frozen=True)
 class Ntuple:
-    """A tree (TTree or RNTuple) of a ROOT file, together with its friends. Made by `open_ntuple`.
+    """A table (TTree, RNTuple, group of HDF5, Parquet file), together with its friends. Made by `open_ntuple`.
 
     Attributes
     ----------
     path, tree_path : str
     num_entries : int
     uuid : str
-        Of the ROOT file.
+        Of the file, as ROOT made it; of an HDF5 or Parquet file, a number of this form made from its bytes.
     size : int
-        Of the ROOT file, in bytes, as its header says.
-    kind : {'TTree', 'RNTuple'}
+        Of the file, in bytes.
+    kind : {'TTree', 'RNTuple', 'HDF5', 'Parquet'}
     branches : dict of Branch
         Branches of the tree, then those of its friends: by their own name where no other tree has it, else as
         `friend_branch`, which is what fold files call them; and always as `friend.branch`. Names stand in the order
@@ -68,6 +87,10 @@ class Ntuple:
         For each friend branch, by `friend.branch`: name of the friend, name of the branch in it.
     duplicates : frozenset of str
         Branches that the tree itself holds more than once, which cannot be read.
+    addresses : dict of (Source, str)
+        For each of `branches`, where it is read from, and its name there.
+    where : str
+        Table and file, for messages.
     """
 
     path: str
@@ -75,13 +98,13 @@ class Ntuple:
     num_entries: int
     uuid: str
     size: int
-    kind: Literal["TTree", "RNTuple"]
+    kind: TableKind
     branches: dict[str, Branch]
     main_branches: tuple[str, ...]
     friend_branches: dict[str, tuple[str, str]]
     duplicates: frozenset[str]
-    _addresses: dict[str, tuple[Source, str]]
-    _where: str
+    addresses: dict[str, tuple[Source, str]]
+    where: str
 
     def require(self, names: Iterable[str], where: str = "") -> None:
         """Check that branches are there, once each, and hold numbers.
@@ -102,8 +125,8 @@ class Ntuple:
             if name == ENTRY:
                 continue
             if name not in self.branches:
-                raise NtuplemlError(f"{start}no branch '{name}' in {self._where}{did_you_mean(name, self.branches)}")
-            source, own_name = self._addresses[name]
+                raise NtuplemlError(f"{start}no branch '{name}' in {self.where}{did_you_mean(name, self.branches)}")
+            source, own_name = self.addresses[name]
             if own_name in source.duplicates:
                 tree = source.where.removeprefix(start)
                 raise NtuplemlError(
@@ -111,18 +134,18 @@ class Ntuple:
                 )
             branch = self.branches[name]
             if branch.problem is not None:
-                raise NtuplemlError(f"{start}branch '{name}' of {self._where} cannot be read: {branch.problem}")
+                raise NtuplemlError(f"{start}branch '{name}' of {self.where} cannot be read: {branch.problem}")
             if branch.kind == "other":
                 raise NtuplemlError(
-                    f"{start}branch '{name}' of {self._where} is of type {branch.type_name}, which holds neither "
+                    f"{start}branch '{name}' of {self.where} is of type {branch.type_name}, which holds neither "
                     "numbers nor lists of numbers"
                 )
 
     def listed_name(self, name: str) -> str:
         """Name of a branch in `main_branches`, or in `friend_branches` where it is a friend's."""
-        source, own_name = self._addresses[name]
+        source, own_name = self.addresses[name]
         listed = (full for full, (_, own) in self.friend_branches.items() if own == own_name)
-        return next((full for full in listed if self._addresses[full][0] is source), own_name)
+        return next((full for full in listed if self.addresses[full][0] is source), own_name)
 
     def copies_in_friends(self, name: str) -> list[str]:
         """Branches of friends that are called like one of the tree's own, one number per event, as `friend.branch`."""
@@ -159,7 +182,7 @@ class Ntuple:
         step = entries_per_chunk or self._chunk_size(names)
         by_source: dict[int, list[str]] = {}
         for name in names:
-            by_source.setdefault(id(self._addresses[name][0]), []).append(name)
+            by_source.setdefault(id(self.addresses[name][0]), []).append(name)
         readers = [self._renamed(some, step) for some in by_source.values()]
         bounds = ((start, min(start + step, self.num_entries)) for start in range(0, self.num_entries, step))
         rows = zip(bounds, *readers, strict=True) if readers else ((bound,) for bound in bounds)
@@ -169,8 +192,8 @@ class Ntuple:
             yield Chunk(start, stop, {name: columns[name] for name in wanted})
 
     def _renamed(self, names: Sequence[str], step: int) -> Iterator[dict[str, Any]]:
-        source = self._addresses[names[0]][0]
-        own_names = {name: self._addresses[name][1] for name in names}
+        source = self.addresses[names[0]][0]
+        own_names = {name: self.addresses[name][1] for name in names}
         for columns in source.chunks(list(dict.fromkeys(own_names.values())), step):
             yield {name: columns[own_name] for name, own_name in own_names.items()}
 
@@ -183,14 +206,15 @@ class Ntuple:
 def open_ntuple(
     path: str | Path, tree_path: str, friends: Sequence[FriendFile] = (), where: str = ""
 ) -> Iterator[Ntuple]:
-    """Open a tree of a ROOT file and its friends.
+    """Open a table of a file and its friends.
 
     Parameters
     ----------
     path : str or Path
-        ROOT file.
+        ROOT, HDF5 or Parquet file: its content tells which.
     tree_path : str
-        Tree in it (TTree or RNTuple), with its folders, e.g. `mt_nominal/ntuple`.
+        Tree in it (TTree or RNTuple), with its folders, e.g. `mt_nominal/ntuple`; of an HDF5 file the group that holds
+        the datasets (empty for the root); of a Parquet file, which is one table, anything.
     friends : sequence of FriendFile, optional
         Trees with more branches for the same entries.
     where : str, optional
@@ -203,7 +227,7 @@ def open_ntuple(
     Raises
     ------
     NtuplemlError
-        If a file is missing, truncated, damaged or not a ROOT file, has no such tree (the message names the
+        If a file is missing, truncated, damaged or of no kind that is known, has no such tree (the message names the
         nearest), or a friend has another number of entries.
 
     Examples
@@ -221,10 +245,8 @@ def open_ntuple(
     2 3 [2.]
     """
     with ExitStack() as stack:
-        file = stack.enter_context(open_root_file(path, where))
-        tree = find_tree(file, path, tree_path, where)
-        label = f"tree '{tree_path}' of {path}"
-        main = open_source(tree, f"{where}: {label}" if where else label)
+        file = stack.enter_context(open_tables(path, where))
+        main = file.source(tree_path, where)
         branches = dict(main.branches)
         addresses = {name: (main, name) for name in branches}
         friend_branches: dict[str, tuple[str, str]] = {}
@@ -253,15 +275,15 @@ def open_ntuple(
             path=str(path),
             tree_path=tree_path,
             num_entries=main.num_entries,
-            uuid=str(file.file.uuid),
-            size=int(file.file.fEND),
-            kind="RNTuple" if is_rntuple(tree) else "TTree",
+            uuid=file.uuid,
+            size=file.size,
+            kind=main.kind,
             branches=branches,
             main_branches=tuple(main.branches),
             friend_branches=friend_branches,
             duplicates=frozenset(main.duplicates),
-            _addresses=addresses,
-            _where=label,
+            addresses=addresses,
+            where=main.label,
         )
         try:
             yield ntuple
@@ -281,9 +303,8 @@ def _short_names(names: Sequence[str], taken: Container[str]) -> dict[str, str]:
 
 def _open_friend(stack: ExitStack, friend: FriendFile, main: Source, where: str) -> Source:
     label = f"friend '{friend.name}'"
-    file = stack.enter_context(open_root_file(friend.path, f"{where}: {label}" if where else label))
-    tree = find_tree(file, friend.path, friend.tree_path, where)
-    source = open_source(tree, f"tree '{friend.tree_path}' of {friend.path}")
+    file = stack.enter_context(open_tables(friend.path, f"{where}: {label}" if where else label))
+    source = file.source(friend.tree_path, where)
     if source.num_entries != main.num_entries:
         raise NtuplemlError(
             f"{main.where}: has {main.num_entries} entries, but its friend {friend.path} has {source.num_entries}; "

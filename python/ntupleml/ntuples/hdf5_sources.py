@@ -1,0 +1,238 @@
+"""HDF5 files: the datasets of one group, all of the same first dimension, are the columns of a table."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.ntuples.branches import Branch, number_branch, type_with_shape, unreadable_branch
+from ntupleml.ntuples.opening import one_line
+from ntupleml.ntuples.sources import TreeContent, UnreadableBranchError, file_identity, lists_of, plain_column
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ntupleml.ntuples.sources import Column, Source, TableFile, TableKind
+
+#: Part of a chunk of a file that is kept unpacked is at least this, in bytes: HDF5's own default.
+_CACHE_BYTES = 1_048_576
+_DAMAGED = "the file is damaged or incomplete; copy or make it anew"
+
+
+class _Place(NamedTuple):
+    """A column: its branch, the dataset that holds it, and the fields of it where that is compound."""
+
+    branch: Branch
+    dataset: str
+    fields: tuple[str, ...] = ()
+
+
+@contextmanager
+def open_hdf5_tables(path: Path, where: str = "") -> Iterator[TableFile]:
+    """Open an HDF5 file.
+
+    Raises
+    ------
+    NtuplemlError
+        If it is truncated or damaged.
+    """
+    import h5py
+
+    with suppress(ImportError):  # filters that HDF5 does not bring itself, where they are installed
+        import hdf5plugin  # type: ignore[import-not-found,unused-ignore] # noqa: F401
+    start = f"{where}: " if where else ""
+    try:
+        file = h5py.File(path, "r", locking="best-effort")
+    except OSError as error:
+        raise NtuplemlError(f"{start}{path}: cannot be read: {one_line(error)}; {_DAMAGED}") from error
+    with file:
+        yield _HDF5File(file, path)
+
+
+class _HDF5File:
+    def __init__(self, file: Any, path: Path) -> None:
+        self.uuid, self.size = file_identity(path)
+        self._file = file
+        self._path = path
+
+    def tables(self) -> list[TreeContent]:
+        contents = []
+        for name in self._groups():
+            try:
+                source = self.source(name)
+            except NtuplemlError as error:  # of one group; the others can be read
+                contents.append(TreeContent(name, "–", problem=str(error)))
+            else:
+                contents.append(TreeContent(name, "HDF5", source.num_entries, len(source.branches)))
+        return contents
+
+    def _groups(self) -> list[str]:
+        """Paths of the groups that hold datasets, that of the root being a slash."""
+        import h5py
+
+        names: list[str] = []
+        self._file.visititems(
+            lambda name, item: names.append(name.rpartition("/")[0] or "/") if isinstance(item, h5py.Dataset) else None
+        )
+        return list(dict.fromkeys(names))
+
+    def source(self, tree_path: str, where: str = "") -> Source:
+        import h5py
+
+        start = f"{where}: " if where else ""
+        name = tree_path.strip("/") or "/"
+        try:
+            group = self._file.get(name)
+            if isinstance(group, h5py.Dataset):
+                holder = group.name.rpartition("/")[0] or "/"
+                raise NtuplemlError(
+                    f"{start}{self._path}: '{tree_path}' is a dataset; give the group that holds it, '{holder}'"
+                )
+            if group is None:
+                raise NtuplemlError(
+                    f"{start}{self._path}: no group '{tree_path}'{did_you_mean(tree_path, self._groups())}"
+                )
+            label = f"group '{name}' of {self._path}"
+            return _HDF5Source(group, label, f"{start}{label}")
+        except (OSError, RuntimeError, KeyError) as error:
+            raise NtuplemlError(
+                f"{start}{self._path}: group '{tree_path}' cannot be read: {one_line(error)}; {_DAMAGED}"
+            ) from error
+
+
+class _HDF5Source:
+    kind: TableKind = "HDF5"
+
+    def __init__(self, group: Any, label: str, where: str) -> None:
+        self.label, self.where = label, where
+        self.duplicates: set[str] = set()
+        self._group = group
+        self._places: dict[str, _Place] = {}
+        lengths: dict[str, int] = {}
+        for name in group:
+            for place in _columns_of(group, name, lengths):
+                if place.branch.name in self._places:
+                    self.duplicates.add(place.branch.name)
+                else:
+                    self._places[place.branch.name] = place
+        if not lengths:
+            others = "groups: " + ", ".join(f"'{name}'" for name in list(group)[:6]) if len(group) else "nothing"
+            raise NtuplemlError(f"{where}: holds no datasets of one number or more per entry, but {others}")
+        self.num_entries = _one_length(lengths, where)
+        self.branches = {name: place.branch for name, place in self._places.items()}
+
+    def chunks(self, names: Sequence[str], step: int) -> Iterator[dict[str, Column]]:
+        by_dataset: dict[str, list[_Place]] = {}
+        for name in names:
+            by_dataset.setdefault(self._places[name].dataset, []).append(self._places[name])
+        datasets = {name: _with_cache(self._group, name) for name in by_dataset}
+        for start in range(0, self.num_entries, step):
+            columns: dict[str, Column] = {}
+            for dataset, places in by_dataset.items():
+                try:
+                    columns |= _read(datasets[dataset], places, start, min(start + step, self.num_entries))
+                except (OSError, RuntimeError, ValueError) as error:
+                    name = places[0].branch.name
+                    reason = f"{one_line(error)}; {_advice(error)}"
+                    raise UnreadableBranchError.found(self.where, name, reason, start) from error
+            yield columns
+
+
+def _columns_of(group: Any, name: str, lengths: dict[str, int]) -> Iterator[_Place]:
+    """Columns of one member of a group; the lengths of datasets are noted."""
+    import h5py
+
+    try:
+        item = group[name]
+    except (KeyError, OSError, RuntimeError) as error:
+        yield _Place(unreadable_branch(name, "link", f"HDF5 cannot follow it ({one_line(error)})"), name)
+        return
+    if not isinstance(item, h5py.Dataset) or item.shape is None or item.ndim == 0:
+        return
+    lengths[name] = len(item)
+    for fields, dtype, shape in _fields(item.dtype, item.shape[1:]):
+        yield _Place(_branch(".".join((name, *fields)), dtype, shape), name, fields)
+
+
+def _one_length(lengths: dict[str, int], where: str) -> int:
+    name, length = next(iter(lengths.items()))
+    for other, its_length in lengths.items():
+        if its_length != length:
+            raise NtuplemlError(
+                f"{where}: dataset '{name}' has {length} entries, but '{other}' has {its_length}; the datasets of a "
+                "group are the columns of one table, so put those of other lengths in a group of their own"
+            )
+    return length
+
+
+def _fields(
+    dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> Iterator[tuple[tuple[str, ...], np.dtype[Any], tuple[int, ...]]]:
+    """Fields of a compound type, those of fields included, with type and shape; a plain type is one without a name."""
+    if dtype.names is not None:
+        for name in dtype.names:
+            for fields, inner, inner_shape in _fields(dtype[name], shape):
+                yield (name, *fields), inner, inner_shape
+    elif dtype.subdtype is not None:
+        yield from _fields(dtype.subdtype[0], (*shape, *dtype.subdtype[1]))
+    else:
+        yield (), dtype, shape
+
+
+def _branch(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Branch:
+    import h5py
+
+    if h5py.check_string_dtype(dtype) is not None:
+        return Branch(name, type_with_shape("text", shape), None, (), 0.0)
+    item = h5py.check_vlen_dtype(dtype)
+    if item is not None:
+        return number_branch(name, type_with_shape(str(item), (*shape, None)), np.dtype(item), (*shape, None))
+    return number_branch(name, type_with_shape(str(dtype), shape), dtype, shape)
+
+
+def _with_cache(group: Any, name: str) -> Any:
+    """A dataset that keeps the chunks of the file which a read ends in, so that the next one need not unpack them."""
+    import h5py
+
+    dataset = group[name]
+    if dataset.chunks is None:
+        return dataset
+    # one row of chunks: all that lie beside each other for the same entries
+    row = dataset.chunks[0] * int(np.prod(dataset.shape[1:], dtype=np.int64)) * dataset.dtype.itemsize
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_chunk_cache(521, max(2 * row, _CACHE_BYTES), 1.0)
+    return h5py.Dataset(h5py.h5d.open(group.id, name.encode(), access))
+
+
+def _read(dataset: Any, places: Sequence[_Place], start: int, stop: int) -> dict[str, Column]:
+    """Some columns of a dataset; of a compound one, the fields that they need."""
+    if dataset.dtype.names is None:
+        values = dataset[start:stop]
+    else:
+        values = dataset.fields(list(dict.fromkeys(place.fields[0] for place in places)))[start:stop]
+    columns = {}
+    for place in places:
+        numbers = values
+        for field in place.fields:
+            numbers = numbers[field]
+        branch = place.branch
+        columns[branch.name] = _lists(numbers, branch) if branch.shape == (None,) else plain_column(numbers, branch)
+    return columns
+
+
+def _lists(rows: NDArray[Any], branch: Branch) -> Column:
+    """Column of lists of any length, each of which h5py gives as an array."""
+    counts = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+    return lists_of(np.concatenate([np.empty(0, branch.dtype), *rows], dtype=branch.dtype), counts)
+
+
+def _advice(error: Exception) -> str:
+    if "filter" in str(error).lower() and "plugin" in str(error).lower():
+        return "pip install hdf5plugin brings the filters that HDF5 itself lacks"
+    return _DAMAGED
