@@ -23,28 +23,18 @@ Size = Annotated[Name, AfterValidator(_size)]
 
 
 class ClusterConfig(Schema):
-    """Schema of the block `cluster:`.
+    """Schema of the block `cluster:`."""
 
-    Attributes
-    ----------
-    jobs : int
-        Jobs that `--htcondor` asks for, each one worker; `--workers` on the command line goes first.
-    cores : int
-        Cores per job. A worker computes one file at a time on one core.
-    memory, disk : str
-        Per job, e.g. `2 GB`.
-    log_directory : str, optional
-        Folder for the logs of the jobs; on a file system that the batch system can write to.
-    job_extra : dict of str to str
-        More lines for the submit file, e.g. `+JobFlavour: '"longlunch"'`.
-    retries : int
-        How often a file is tried again after an error that is not one of the input, e.g. of the network.
-    """
-
+    #: Jobs that `--htcondor` asks for, each one worker; `--workers` on the command line goes first.
     jobs: int = Field(default=10, ge=1)
+    #: Cores per job. A worker computes one file at a time on one core.
     cores: int = Field(default=1, ge=1)
+    #: Per job, e.g. `2 GB`.
     memory: Size = "2 GB"
     disk: Size = "4 GB"
+    #: Folder for the logs of the jobs; on a file system that the batch system can write to.
     log_directory: FilePath | None = None
+    #: More lines for the submit file, e.g. `+JobFlavour: '"longlunch"'`.
     job_extra: dict[Name, str] = {}
+    #: How often a file is tried again after an error that is not one of the input, e.g. of the network.
     retries: int = Field(default=1, ge=0)

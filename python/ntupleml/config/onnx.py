@@ -10,36 +10,24 @@ from ntupleml.config.schema import ClassName, Name, Names, Schema, TextKeys, dis
 
 
 class OnnxInputConfig(Schema):
-    """One input of the graph.
+    """One input of the graph."""
 
-    Attributes
-    ----------
-    variables : list of str
-        Branches or formulas, in order. A text or a list in place of the block is this key.
-    length : int, optional
-        For vectors of objects (jets, tracks): number of objects that the array has; fewer are padded, more are cut
-        away. Left out for an array whose length may vary: as many as the event that has most.
-    padding : float
-        What stands where there is no object.
-    sort : str, optional
-        Variable by which the objects are sorted, the largest first; else they keep the order of the ntuple.
-    ascending : bool
-        Sort the smallest first.
-    transposed : bool
-        The array is events × variables × objects, not events × objects × variables.
-    lengths : str, optional
-        Another input of the graph, which takes the number of objects of each event.
-    mask : str, optional
-        Another input of the graph, which takes 1 where there is an object and 0 where there is none: events × objects.
-    """
-
+    #: Branches or formulas, in order. A text or a list in place of the block is this key.
     variables: Names
+    #: For vectors of objects (jets, tracks): number of objects that the array has; fewer are padded, more are cut away.
+    #: Left out for an array whose length may vary: as many as the event that has most.
     length: int | None = Field(default=None, ge=1, le=100_000)
+    #: What stands where there is no object.
     padding: float = 0.0
+    #: Variable by which the objects are sorted, the largest first; else they keep the order of the ntuple.
     sort: Name | None = None
+    #: Sort the smallest first.
     ascending: bool = False
+    #: The array is events × variables × objects, not events × objects × variables.
     transposed: bool = False
+    #: Another input of the graph, which takes the number of objects of each event.
     lengths: Name | None = None
+    #: Another input of the graph, which takes 1 where there is an object and 0 where there is none: events × objects.
     mask: Name | None = None
 
 
@@ -51,29 +39,20 @@ def _as_block(value: Any) -> Any:
 
 
 class OnnxConfig(Schema):
-    """How an ONNX classifier is applied; what ntupleml wrote itself needs none of this.
+    """How an ONNX classifier is applied; what ntupleml wrote itself needs none of this."""
 
-    Attributes
-    ----------
-    inputs : dict of OnnxInputConfig, optional
-        By the graph's names of its inputs.
-    output : str or int, optional
-        Name or position of the output that has the scores, where there are several.
-    classes : list of str, optional
-        Names of the scores, in the order of the output's columns; by default those of the training config.
-    apply : {"softmax", "sigmoid"}, optional
-        What is done to the output, where it is not a probability yet.
-    missing : {"refused", "passed"} or float
-        Inputs that are NaN or infinite: an error, given to the model as they are, or replaced by a value.
-    event : str, optional
-        Input of the graph that takes the event number.
-    """
-
+    #: By the graph's names of its inputs.
     inputs: Annotated[dict[Name, Annotated[OnnxInputConfig, BeforeValidator(_as_block)]], TextKeys] | None = None
+    #: Name or position of the output that has the scores, where there are several.
     output: Name | Annotated[int, Field(ge=0)] | None = None
+    #: Names of the scores, in the order of the output's columns; by default those of the training config.
     classes: Annotated[list[ClassName], Field(min_length=1)] | None = None
+    #: {"softmax", "sigmoid"}, optional. What is done to the output, where it is not a probability yet.
     apply: Literal["softmax", "sigmoid"] | None = None
+    #: {"refused", "passed"} or float. Inputs that are NaN or infinite: an error, given to the model as they are, or
+    #: replaced by a value.
     missing: Literal["refused", "passed"] | float = "refused"
+    #: Input of the graph that takes the event number.
     event: Name | None = None
 
     @model_validator(mode="after")

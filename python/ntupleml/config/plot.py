@@ -10,26 +10,17 @@ from ntupleml.config.schema import Schema
 
 
 class PlotConfig(Schema):
-    """Style and labels of figures.
+    """Style and labels of figures."""
 
-    Attributes
-    ----------
-    style : {'plain', 'CMS', 'ATLAS', 'LHCb', 'ALICE', 'DUNE'}
-        Look of an experiment, from mplhep; `plain` is htt-ml's.
-    label : str
-        Text after the experiment's name, e.g. "Simulation Preliminary".
-    lumi : float, optional
-        Integrated luminosity in fb⁻¹.
-    com : float, optional
-        Centre-of-mass energy in TeV.
-    class_labels : dict
-        Text to show for a class instead of its name; matplotlib's mathtext works.
-    """
-
+    #: Look of an experiment, from mplhep; `plain` is htt-ml's.
     style: Literal["plain", "CMS", "ATLAS", "LHCb", "ALICE", "DUNE"] = "plain"
+    #: Text after the experiment's name, e.g. "Simulation Preliminary".
     label: str = ""
+    #: Integrated luminosity in fb⁻¹.
     lumi: float | None = Field(default=None, gt=0)
+    #: Centre-of-mass energy in TeV.
     com: float | None = Field(default=None, gt=0)
+    #: Text to show for a class instead of its name; matplotlib's mathtext works.
     class_labels: dict[str, str] = {}
 
     @field_validator("label")
@@ -51,7 +42,6 @@ def check_formulas(text: str, name: str = "") -> None:
 
     Parameters
     ----------
-    text : str
     name : str
         Put in front of the message.
 

@@ -231,10 +231,6 @@ def _jagged(name: str, column: Any) -> Vector:
 def content_and_counts(column: Any) -> tuple[Array, NDArray[np.int64]]:
     """Numbers of lists one after the other, and how many each list has.
 
-    Parameters
-    ----------
-    column : awkward array of lists of numbers
-
     Raises
     ------
     TypeError, ValueError

@@ -53,48 +53,30 @@ class Key(NamedTuple):
 
 
 class Folder(NamedTuple):
-    """A folder of the file.
-
-    Attributes
-    ----------
-    path : str
-    header : Range
-        Its own record, without name and title.
-    key_list : Range
-    is_short : bool
-        Whether its record is shorter than ROOT's, which would write over what follows (as in files of go-hep's groot).
-    """
+    """A folder of the file."""
 
     path: str
+    #: Its own record, without name and title.
     header: Range
     key_list: Range
+    #: Whether its record is shorter than ROOT's, which would write over what follows (as in files of go-hep's groot).
     is_short: bool
 
 
 class Layout(NamedTuple):
-    """Tables of a ROOT file.
+    """Tables of a ROOT file."""
 
-    Attributes
-    ----------
-    end : int
-        Where the file ends according to its header.
-    header : Range
-        The file's header.
-    free : list of Range
-        Gaps that hold nothing, and the list of them.
-    streamer_info : Range
-        The description of the classes.
-    folders : list of Folder
-        The path of the top folder is empty.
-    keys : list of Key
-        All objects in all folders, every cycle.
-    """
-
+    #: Where the file ends according to its header.
     end: int
+    #: The file's header.
     header: Range
+    #: Gaps that hold nothing, and the list of them.
     free: list[Range]
+    #: The description of the classes.
     streamer_info: Range
+    #: The path of the top folder is empty.
     folders: list[Folder]
+    #: All objects in all folders, every cycle.
     keys: list[Key]
 
 

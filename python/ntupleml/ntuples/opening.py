@@ -134,7 +134,6 @@ def find_tree(file: Any, path: str | Path, tree_path: str, where: str = "") -> A
 
     Parameters
     ----------
-    file : uproot.ReadOnlyDirectory
     path : str or Path
         Its path, for the message.
     tree_path : str

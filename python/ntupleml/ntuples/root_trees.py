@@ -60,17 +60,11 @@ _LZ4, _ZSTD, _ZLIB = 400, 500, 100
 
 
 class Extension(NamedTuple):
-    """What was done to a tree.
+    """What was done to a tree."""
 
-    Attributes
-    ----------
-    description : list of str
-        How ROOT saw the old branches that stay, see `described_tree`.
-    freed : list of Range
-        Where the baskets of replaced branches were.
-    """
-
+    #: How ROOT saw the old branches that stay, see `described_tree`.
     description: list[str]
+    #: Where the baskets of replaced branches were.
     freed: list[Range]
 
 
@@ -138,10 +132,6 @@ def extend_tree(
     where : str
         Beginning of the message.
 
-    Returns
-    -------
-    Extension
-
     Raises
     ------
     NtuplemlError
@@ -172,7 +162,6 @@ def described_tree(path: Path, key: Key, all_keys: Sequence[Key], but: Container
 
     Parameters
     ----------
-    path : Path
     key : Key
         The tree.
     all_keys : sequence of Key

@@ -108,7 +108,6 @@ class TreeFile:
         branch_types : mapping
             Type of each branch: a numpy type of numbers or bools, with a shape of one dimension for lists of one
             length (`np.dtype(("f4", (3,)))`), or `"vector of f4"` for lists of any length.
-        title : str, optional
 
         Raises
         ------

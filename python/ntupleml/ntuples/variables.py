@@ -28,7 +28,6 @@ def required_branches(variables: Sequence[str], available: Collection[str], wher
 
     Parameters
     ----------
-    variables : sequence of str
     available : collection of str
         Branches there are.
     where : str
@@ -105,7 +104,6 @@ def as_matrix(
 
     Parameters
     ----------
-    numbers : sequence of array
     constants : sequence of float
         Values of further columns.
     order : array of int64, shape (length,), optional
@@ -133,7 +131,6 @@ def variable_values(
         Branch or formula.
     columns : mapping of str to array
         Branches that it needs.
-    num_events : int
     where : str
         File and tree, for messages.
     vectors : bool, default: False

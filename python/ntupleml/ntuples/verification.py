@@ -135,10 +135,8 @@ def checksum_of_branch(branch: Any, branch_type: DTypeLike | str, entries: int, 
 
     Parameters
     ----------
-    branch : uproot TBranch
     branch_type : numpy type or str
         As `ntupleml.ntuples.branch_types` has them.
-    entries : int
     where : str
         Beginning of the message.
 

@@ -21,7 +21,6 @@ def scaler_nodes(graph: GraphBuilder, variables: str, scaler: Any) -> str:
 
     Parameters
     ----------
-    graph : GraphBuilder
     variables : str
         Name of the raw variables, float32, events × variables.
     scaler : scikit-learn scaler

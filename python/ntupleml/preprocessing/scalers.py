@@ -40,8 +40,6 @@ def fit_scaler(
         Event weights. None: all events count the same, and the result is what scikit-learn's own ``fit`` gives.
     seed : int
         Seed of the quantile transformer, which looks at a random 10,000 of the events where there are more.
-    where : str
-        Config and key, for messages.
 
     Returns
     -------
