@@ -35,12 +35,6 @@ def group_comparisons(operands: Sequence[Node], operators: Sequence[Operator]) -
         What is compared.
     operators : sequence of (str, int)
         The comparisons between them with their columns, one fewer than operands.
-
-    Raises
-    ------
-    FormulaError
-        Where TFormula takes part of the row for something else: '<' and '>' for the brackets of a template, the
-        second '<=' for '<', or a '<' after '<<' for nothing.
     """
     if len(operators) > LARGEST_COMPARISON:
         raise FormulaError(operators[0][1], f"more than {LARGEST_COMPARISON} comparisons in a row")

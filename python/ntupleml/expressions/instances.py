@@ -179,13 +179,7 @@ class Columns:
         self._flat: dict[str, Array | Vector] = {}
 
     def __getitem__(self, name: str) -> Array | Vector:
-        """The column: an array with one value per event, or a Vector.
-
-        Raises
-        ------
-        NtuplemlError
-            If there is no such column, or it does not hold numbers or one vector of numbers per event.
-        """
+        """The column: an array with one value per event, or a Vector."""
         if name not in self._flat:
             if name not in self._columns:
                 raise NtuplemlError(f"no branch '{name}'{did_you_mean(name, self._columns)}")

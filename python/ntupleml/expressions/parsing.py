@@ -40,11 +40,6 @@ def parse_tree(text: str, where: str) -> Node:
         The formula.
     where : str
         File and key it comes from, to begin a message with.
-
-    Raises
-    ------
-    NtuplemlError
-        With the column (from 1) of the mistake, if the text is not a formula.
     """
     try:
         tree = _parse(text)

@@ -65,11 +65,6 @@ def roles_of_branches(trees: Sequence[tuple[str, str]]) -> Roles:
     ----------
     trees : sequence of (str, str)
         File and tree of each process.
-
-    Raises
-    ------
-    NtuplemlError
-        If a file or a tree cannot be read.
     """
     common = _common_branches(trees)
     with open_ntuple(*trees[0]) as ntuple:

@@ -95,11 +95,6 @@ def forest_of_adaboost(estimator: Any) -> Forest:
     Σ w · leaf / Σ w, from −1 to 1, where the leaf is +1 if most of its training weight is of the first class, the
     signal, and −1 otherwise (TMVA's ``UseYesNoLeaf``), and w the weight of the tree, ln((1 − error) / error), as a
     float32 number, as TMVA reads it. That orders events as ``decision_function`` does, but is not ``predict_proba``.
-
-    Raises
-    ------
-    NtuplemlError
-        If there are not two classes.
     """
     if len(estimator.classes_) != 2:
         raise NtuplemlError(

@@ -56,11 +56,6 @@ def activation_of(layer: Any, function: Any, width: int, rank: int = 2) -> Activ
         Number of values per event or step.
     rank : int
         2 for rows, 3 for sequences.
-
-    Raises
-    ------
-    NtuplemlError
-        If lwtnn has no exact form of it.
     """
     import keras
 
@@ -163,13 +158,7 @@ class Converted(NamedTuple):
 
 
 def convert_row_layer(layer: Any, width: int, rank: int) -> Converted | None:
-    """A layer that works on rows, of the width and rank of `activation_of`; None if it is none of those known here.
-
-    Raises
-    ------
-    NtuplemlError
-        If the layer is known, but cannot be exported with these parameters.
-    """
+    """A layer that works on rows, of the width and rank of `activation_of`; None if it is none of those known here."""
     name = type(layer).__name__
     if name in NOTHING:
         return Converted([], width)

@@ -152,11 +152,6 @@ def shaped_layer(flat: FlatLayer, num_inputs: int, used_by: str, *, sequence: bo
         Node or form that uses the layer so, for messages.
     sequence : bool
         Whether it turns a sequence into another, or a vector.
-
-    Raises
-    ------
-    NtuplemlError
-        If it is a layer of the other sort, or its sizes do not fit the number of inputs or each other.
     """
     shapes = _ON_SEQUENCES if sequence else _ON_ROWS
     if flat.architecture in shapes:

@@ -43,12 +43,6 @@ def edited_copy(path: str | Path, output_path: Path | None = None, *, overwrite:
     ------
     Path
         The copy, readable and writable.
-
-    Raises
-    ------
-    NtuplemlError
-        If the file or its folder may not be written to, the disk is full, or another program changed the file
-        meanwhile.
     """
     target = Path(path).resolve()
     if output_path is not None:

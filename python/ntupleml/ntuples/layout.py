@@ -96,13 +96,7 @@ class _OverwrittenError(ValueError):
 
 
 def require_room(layout: Layout, tree_path: str, where: str) -> None:
-    """Check that a program which writes folders as ROOT does can write those of a tree.
-
-    Raises
-    ------
-    NtuplemlError
-        If it would write over what follows one of them.
-    """
+    """Check that a program which writes folders as ROOT does can write those of a tree."""
     short = [folder.path for folder in layout.folders if folder.is_short]
     if any(not path or tree_path.startswith(f"{path}/") for path in short):
         raise NtuplemlError(
@@ -113,13 +107,7 @@ def require_room(layout: Layout, tree_path: str, where: str) -> None:
 
 
 def require_objects(path: Path, layout: Layout, where: str) -> None:
-    """Check that a record with the right head begins wherever the lists of a file say that there is an object.
-
-    Raises
-    ------
-    NtuplemlError
-        For the first one of which that is not so.
-    """
+    """Check that a record with the right head begins wherever the lists of a file say that there is an object."""
     with path.open("rb") as file:
         for key in layout.keys:
             if not _begins_at(file, key):
@@ -138,13 +126,7 @@ def _begins_at(file: BinaryIO, key: Key) -> bool:
 
 
 def read_layout(path: str | Path) -> Layout:
-    """Read the tables of a ROOT file.
-
-    Raises
-    ------
-    NtuplemlError
-        If the tables are incomplete, as in a file that was not closed, or name records that are not there.
-    """
+    """Read the tables of a ROOT file."""
     try:
         with Path(path).open("rb") as file:
             return _read_layout(file)

@@ -69,13 +69,7 @@ class Extension(NamedTuple):
 
 
 def warm_up() -> None:
-    """Start ROOT and let it load what a tree needs, so that forks of this process have it.
-
-    Raises
-    ------
-    NtuplemlError
-        If ROOT is not installed.
-    """
+    """Start ROOT and let it load what a tree needs, so that forks of this process have it."""
     root = import_root()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "warm_up.root"
@@ -131,12 +125,6 @@ def extend_tree(
         `ntupleml.ntuples.branch_types.plain_arrays` gives them.
     where : str
         Beginning of the message.
-
-    Raises
-    ------
-    NtuplemlError
-        If ROOT cannot read or write the file, or a branch that is to be replaced holds something else per event than
-        the new one: a list, an object.
     """
     root = import_root()
     with root_errors(where), name_for_root(path) as name:
@@ -175,11 +163,6 @@ def described_tree(path: Path, key: Key, all_keys: Sequence[Key], but: Container
     -------
     list of str
         To be compared with that of `extend_tree`.
-
-    Raises
-    ------
-    NtuplemlError
-        If ROOT has to repair the file, lacks an object, or cannot read the tree.
     """
     root = import_root()
     with root_errors(where), name_for_root(path) as name:

@@ -45,11 +45,6 @@ def require_rest_unchanged(
         Old headers of the tree that are not needed any more.
     freed : sequence of Range
         Other parts of the old file that hold nothing any more.
-
-    Raises
-    ------
-    NtuplemlError
-        If anything else differs.
     """
     layout, layout_of_copy = read_layout(old), _layout_of_copy(new, where)
     changed = [layout.header, layout.streamer_info, *layout.free, *freed]
@@ -139,11 +134,6 @@ def checksum_of_branch(branch: Any, branch_type: DTypeLike | str, entries: int, 
         As `ntupleml.ntuples.branch_types` has them.
     where : str
         Beginning of the message.
-
-    Raises
-    ------
-    NtuplemlError
-        If the branch cannot be read.
     """
     if branch.num_entries != entries:
         return None

@@ -41,11 +41,6 @@ def layer_nodes(
     -------
     str
         Name of what the layer gives.
-
-    Raises
-    ------
-    NtuplemlError
-        If a number of the layer is beyond single precision, where that is asked for.
     """
     if isinstance(layer, Dense):
         return activation_nodes(graph, _dense(graph, value, layer, dtype, sequence), layer.activation, dtype)

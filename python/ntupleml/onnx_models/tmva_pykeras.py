@@ -36,12 +36,6 @@ def pykeras_nodes(
     -------
     str
         Name of the outputs, (events, n_outputs), of type `dtype`.
-
-    Raises
-    ------
-    NtuplemlError
-        If the Keras file is not safe to load (`ntupleml.artifacts.read_keras_file`) or its network has other
-        numbers of inputs or outputs.
     """
     file = read_keras_file(pykeras.file)
     found_inputs, found_outputs = file.network.num_inputs, file.network.num_outputs
