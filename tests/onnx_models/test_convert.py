@@ -235,8 +235,8 @@ def test_lwtnn_is_told_from_xgboost_by_its_content(tmp_path: Path) -> None:
 def test_a_keras_network_is_converted_with_its_preprocessing(tmp_path: Path) -> None:
     from sklearn.preprocessing import StandardScaler
 
+    from ntupleml.imports import import_tensorflow
     from ntupleml.preprocessing import write_preprocessing
-    from ntupleml.tensorflow_import import import_tensorflow
 
     import_tensorflow()
     import keras

@@ -9,8 +9,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ntupleml.imports import import_root, name_for_root
 from ntupleml.ntuples.remote import is_remote
-from ntupleml.root import import_root, name_for_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

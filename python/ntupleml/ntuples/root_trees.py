@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.imports import import_root, name_for_root
 from ntupleml.ntuples.branch_types import number_type, vector_item
 from ntupleml.ntuples.layout import Key, Range, read_layout
 from ntupleml.ntuples.marks import MARK_NAME
 from ntupleml.ntuples.root_code import compiled, root_errors
-from ntupleml.root import import_root, name_for_root
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence

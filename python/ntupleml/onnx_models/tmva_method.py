@@ -16,7 +16,7 @@ from ntupleml.tmva.method import Boosted, Likelihood, LinearDiscriminant, Mlp
 from ntupleml.tmva.networks import PyKeras
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import onnx
 
@@ -95,23 +95,22 @@ def tmva_to_onnx(
     )
 
 
+#: What appends a method, by the type of its content.
+_NODES: dict[type, Callable[..., str]] = {
+    Forest: forest_nodes,
+    Likelihood: likelihood_nodes,
+    Mlp: mlp_nodes,
+    LinearDiscriminant: discriminant_nodes,
+    Boosted: boost_nodes,
+}
+
+
 def _body(graph: GraphBuilder, value: str, method: TmvaMethod, dtype: type[np.generic]) -> str:
-    body = method.body
-    if isinstance(body, Forest):
-        return forest_nodes(graph, value, body, dtype)
-    if isinstance(body, Likelihood):
-        return likelihood_nodes(graph, value, body, dtype)
-    if isinstance(body, Mlp):
-        return mlp_nodes(graph, value, body, dtype)
-    if isinstance(body, LinearDiscriminant):
-        return discriminant_nodes(graph, value, body, dtype)
-    if isinstance(body, Boosted):
-        return boost_nodes(graph, value, body, dtype)
-    if isinstance(body, PyKeras):
+    if isinstance(method.body, PyKeras):
         from ntupleml.onnx_models.tmva_pykeras import pykeras_nodes
 
-        return pykeras_nodes(graph, value, body, len(method.variables), dtype)
-    raise TypeError(f"{method.path}: no ONNX form of {type(body).__name__}")
+        return pykeras_nodes(graph, value, method.body, len(method.variables), dtype)
+    return _NODES[type(method.body)](graph, value, method.body, dtype)
 
 
 def _checked(graph: GraphBuilder, value: str, method: TmvaMethod, dtype: type[np.generic]) -> str:

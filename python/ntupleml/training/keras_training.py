@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ntupleml.artifacts import KERAS, OnnxCheck, file_of_model, read_keras_file, record_hash
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError, one_line
+from ntupleml.imports import import_tensorflow
 from ntupleml.models import build_model, matrix, network_of
-from ntupleml.tensorflow_import import import_tensorflow
 from ntupleml.training.checkpoint import Progress, checkpoint_path, load_checkpoint, training_identity
 from ntupleml.training.data import MemoryData, condition_names
 from ntupleml.training.initial_model import load_initial_model
@@ -219,7 +219,7 @@ class _FittedNetwork(Fitted):
         )
 
     def check(self, graph: onnx.ModelProto) -> OnnxCheck:
-        from ntupleml.onnx_models.comparison import check_against_keras
+        from ntupleml.onnx_models.sessions import check_against_keras
 
         rows = self._data.check_rows
         difference = check_against_keras(graph, self._model, self._data.scaler, rows, missing=self._missing)
