@@ -121,10 +121,11 @@ def test_the_model_itself_is_not_overwritten(weights: Path) -> None:
     ("name", "content", "reason"),
     [
         (
-            "x.txt",
+            "x.dat",
             b"",
-            "not a kind of model that is converted; the names of those end in .xml, .json, .ubj, .npz, .keras",
+            "not a kind of model that is converted; the names of those end in .xml, .json, .ubj, .npz, .txt, .keras",
         ),
+        ("x.txt", b"", "not a model of LightGBM, whose first line is 'tree'"),
         ("x.h5", b"\x89HDF\r\n\x1a\n", "a Keras model in HDF5, which is not read"),
         ("x.onnx", b"", "is an ONNX file already"),
         ("x.json", b"{", "not JSON, or cut off or damaged"),

@@ -24,18 +24,8 @@ def aggregate(
 ) -> Array:
     """Value per event of an aggregate; 0 where an event has no instances.
 
-    Parameters
-    ----------
-    function : str
-        Its name.
-    found : Instances
-        The instances of its arguments.
-    values : array, shape (n_instances,) or ()
-        Values of its first argument.
-    absent : array of bool or None
-        Where the first argument has no value; the result takes that for NaN.
-    condition : array of bool, shape (n_instances,), or None
-        The instances that count, for MaxIf$ and MinIf$.
+    `found` are the instances of its arguments, `values` those of the first one, NaN where `absent`; `condition` tells
+    which instances count, for MaxIf$ and MinIf$.
     """
     if function == "Length$":
         return found.number_in_event()

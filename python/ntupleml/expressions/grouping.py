@@ -26,15 +26,10 @@ Operator: TypeAlias = tuple[str, int]
 def group_comparisons(operands: Sequence[Node], operators: Sequence[Operator]) -> Node:
     """Comparisons in a row, grouped as TFormula does.
 
-    It splits at the first '<', else at the first '>', '<=', '>=', '==', '!=', wherever they stand; as its search
-    takes the '<' of '<=' for one, a '<' before the first '<=' loses its rank.
-
-    Parameters
-    ----------
-    operands : sequence of nodes
-        What is compared.
-    operators : sequence of (str, int)
-        The comparisons between them with their columns, one fewer than operands.
+    It splits at the first '<', else at the first '>', '<=', '>=', '==', '!=', wherever they stand; as its search takes
+    the '<' of '<=' for one, a '<' before the first '<=' loses its rank. Refused where TFormula takes part of the row
+    for something else: '<' and '>' for the brackets of a template, the second '<=' for '<', a '<' after '<<' for
+    nothing.
     """
     if len(operators) > LARGEST_COMPARISON:
         raise FormulaError(operators[0][1], f"more than {LARGEST_COMPARISON} comparisons in a row")

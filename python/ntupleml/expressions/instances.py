@@ -120,26 +120,15 @@ class Use(NamedTuple):
 
 
 def instances(num_events: int, formulas: Sequence[Sequence[Use]]) -> Instances:
-    """The instances of formulas that run together.
-
-    Parameters
-    ----------
-    num_events : int
-        Number of events.
-    formulas : sequence of sequences of Use
-        For each formula, the vector branches in it, in the order of its text.
-
-    Raises
-    ------
-    NtuplemlError
-        For an array of fixed length whose index is a vector, where no other vector makes the formula run over it.
+    """The instances of formulas that run together; each is given by its vector branches, in the order of its text.
 
     Notes
     -----
     TTreeFormulaManager takes the smaller of two sizes, but takes a size of one for "none yet", so that an event with
     sizes 1 and 3 has three instances if they come in this order. Sizes that are known by type come first. Then those
     that differ between events are looked at, only in formulas that have a vector branch; there, an index replaces what
-    is known by type even where that is smaller.
+    is known by type even where that is smaller. An array of fixed length whose index is a vector is refused where no
+    other vector makes the formula run over it.
     """
     uses = [use for formula in formulas for use in formula]
     known = 1

@@ -32,15 +32,7 @@ LARGEST_INDEX = 2**31 - 1
 
 
 def parse_tree(text: str, where: str) -> Node:
-    """Parse a formula.
-
-    Parameters
-    ----------
-    text : str
-        The formula.
-    where : str
-        File and key it comes from, to begin a message with.
-    """
+    """Parse a formula; messages begin with its file and key."""
     try:
         tree = _parse(text)
     except FormulaError as error:

@@ -48,15 +48,7 @@ class Activation(NamedTuple):
 
 
 def activation_of(layer: Any, function: Any, width: int, rank: int = 2) -> Activation:
-    """An activation that a layer has: a function of `keras.activations`, or a layer that applies one.
-
-    Parameters
-    ----------
-    width : int
-        Number of values per event or step.
-    rank : int
-        2 for rows, 3 for sequences.
-    """
+    """An activation that a layer has: a function of `keras.activations`, or a layer; rank 3 for sequences."""
     import keras
 
     if function is None:

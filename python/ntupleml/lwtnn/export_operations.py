@@ -23,13 +23,7 @@ _OPERATIONS = ("Add", "Subtract", "Concatenate", "Maximum", "Minimum")
 
 
 def constant_layers(operation: Any, arguments: tuple[Any, ...], value: Value) -> list[LayerEntry] | None:
-    """Layers of an operation (`keras.ops`) on one value and constants; None if it is another one.
-
-    Parameters
-    ----------
-    arguments : tuple
-        What it is called with: the value of the model, and the constants, in their order.
-    """
+    """Layers of an operation (`keras.ops`) on one value of the model and constants; None if it is another one."""
     import keras
 
     name = type(operation).__name__

@@ -1,4 +1,9 @@
-"""Writing an ONNX graph node by node."""
+"""Writing an ONNX graph node by node.
+
+A function `…_nodes` appends what it is called after: it takes names of values and returns the name of the result.
+Values are of the type `dtype` (float32 or float64) where it has that argument, and events × columns unless it says
+otherwise.
+"""
 
 from __future__ import annotations
 

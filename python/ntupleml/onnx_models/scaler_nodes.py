@@ -17,19 +17,9 @@ if TYPE_CHECKING:
 
 
 def scaler_nodes(graph: GraphBuilder, variables: str, scaler: Any) -> str:
-    """Append a fitted scaler to a graph.
+    """Append a fitted scaler of scikit-learn, from float32 to float32; the input itself where it changes nothing.
 
-    Parameters
-    ----------
-    variables : str
-        Name of the raw variables, float32, events × variables.
-    scaler : scikit-learn scaler
-        `StandardScaler`, `RobustScaler`, `MinMaxScaler` or `QuantileTransformer`.
-
-    Returns
-    -------
-    str
-        Name of the scaled variables, float32; the input itself where the scaler changes nothing.
+    `StandardScaler`, `RobustScaler`, `MinMaxScaler` and `QuantileTransformer` have a form.
     """
     kind = type(scaler).__name__
     if kind == "StandardScaler":

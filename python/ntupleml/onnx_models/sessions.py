@@ -27,13 +27,7 @@ _BATCH_SIZE = 10_000
 
 
 def new_session(content: bytes | str, threads: int = 1) -> Any:
-    """Session of ONNX Runtime for a graph; what it raises for a damaged one has no common class.
-
-    Parameters
-    ----------
-    content : bytes or str
-        The ONNX file, or its path.
-    """
+    """Session of ONNX Runtime for a file or its path; what it raises for a damaged one has no common class."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

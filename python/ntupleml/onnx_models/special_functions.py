@@ -75,18 +75,7 @@ def error_function_nodes(graph: GraphBuilder, value: str) -> str:
 
 
 def normal_quantile_nodes(graph: GraphBuilder, fraction: str) -> str:
-    """Append the quantile function of the normal distribution.
-
-    Parameters
-    ----------
-    fraction : str
-        Name of the fractions, float64, from 1e-11 to 1 − 1e-11.
-
-    Returns
-    -------
-    str
-        Name of the quantiles, float64.
-    """
+    """Append the quantile function of the normal distribution, for float64 from 1e-11 to 1 − 1e-11."""
     one = graph.constant(1.0)
     centred = graph.add("Sub", fraction, graph.constant(0.5))
     square = graph.add("Sub", graph.constant(0.425**2), graph.add("Mul", centred, centred))
@@ -116,18 +105,7 @@ def _polynomial(graph: GraphBuilder, value: str, coefficients: tuple[float, ...]
 
 
 def quantile_nodes(graph: GraphBuilder, values: str, scaler: Any) -> str:
-    """Append a fitted `sklearn.preprocessing.QuantileTransformer` to a graph.
-
-    Parameters
-    ----------
-    values : str
-        Name of the variables, float64, events × variables.
-
-    Returns
-    -------
-    str
-        Name of the transformed variables, float64.
-    """
+    """Append a fitted `sklearn.preprocessing.QuantileTransformer`, in float64."""
     quantiles = np.asarray(scaler.quantiles_, dtype=np.float64)
     lower, upper = graph.constant(quantiles[0]), graph.constant(quantiles[-1])
     inside = graph.add("Min", graph.add("Max", values, lower), upper)

@@ -1,8 +1,7 @@
 """The methods of TMVA as ONNX operators: perceptrons, linear discriminants, boosted or not, and likelihoods.
 
-They compute in double precision as TMVA does, also between float32 inputs and outputs: a response near zero is a sum
-of terms that cancel. Each function takes the name of its values, events × inputs, and returns that of its answers,
-events × outputs, both of `dtype`, which is float32 or float64.
+They compute in double precision as TMVA does, also between float32 inputs and outputs: a response near zero is a sum of
+terms that cancel.
 """
 
 from __future__ import annotations

@@ -20,22 +20,8 @@ def pykeras_nodes(
 ) -> str:
     """Append a Keras network, which computes in float32 as in TMVA.
 
-    Parameters
-    ----------
-    graph : GraphBuilder
-    value : str
-        Transformed variables, (events, n_inputs), of type `dtype`.
-    pykeras : PyKeras
-        Network and number of outputs. With one output of the method and several of the network (classification), it
-        is the first, as in MethodPyKeras: the probability of the signal.
-    num_inputs : int
-    dtype : type
-        float32 or float64.
-
-    Returns
-    -------
-    str
-        Name of the outputs, (events, n_outputs), of type `dtype`.
+    With one output of the method and several of the network (classification), it is the first, as in MethodPyKeras: the
+    probability of the signal.
     """
     file = read_keras_file(pykeras.file)
     found_inputs, found_outputs = file.network.num_inputs, file.network.num_outputs

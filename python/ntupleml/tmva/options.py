@@ -106,13 +106,7 @@ _LOWER_CASE = {"AdaBoostR2Loss", "NegWeightTreatment", "SeparationType", "PruneM
 
 
 def bdt_option_values(given: Mapping[str, str]) -> list[tuple[str, str, bool]]:
-    """Name, value and whether it was set, of each option that TMVA writes to a weights file.
-
-    Parameters
-    ----------
-    given : mapping of str to str
-        Options that were set, by TMVA's names.
-    """
+    """Name, value and whether it was set, of each option that TMVA writes to a weights file."""
 
     def written(option: Option, value: str) -> str:
         if option.kind == "number":
