@@ -18,9 +18,8 @@ from ntupleml.artifacts import file_of_model
 from ntupleml.errors import NtuplemlError
 from ntupleml.onnx_models.graph import IR_VERSION, OPSET, GraphBuilder
 from ntupleml.onnx_models.keras_network import keras_to_onnx
-from ntupleml.onnx_models.scaler_nodes import scaler_nodes
+from ntupleml.onnx_models.scaler_nodes import normal_quantile_nodes, quantile_nodes, scaler_nodes
 from ntupleml.onnx_models.sessions import check_against_keras, keras_scores
-from ntupleml.onnx_models.special_functions import normal_quantile_nodes, quantile_nodes
 from ntupleml.preprocessing import SCALERS, fit_scaler
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ntupleml.config.cluster import ClusterConfig
-from ntupleml.config.onnx import OnnxConfig
+from ntupleml.config.blocks import ClusterConfig, OnnxConfig
 from ntupleml.config.schema import FilePath, FilePaths, Formula, Name, Names, Schema
 
 #: Largest number that a branch of 32 bits holds.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ntupleml.config.cluster import ClusterConfig
+from ntupleml.config.blocks import ClusterConfig
 from ntupleml.config.inputs import RowsConfig  # noqa: TC001  # pydantic evaluates it
 from ntupleml.config.schema import (
     BranchName,

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from ntupleml.config.blocks import PlotConfig
 from ntupleml.config.inputs import GroupConfig, InputsConfig, NumbersConfig, Preprocessing, TargetConfig
-from ntupleml.config.plot import PlotConfig
 from ntupleml.config.schema import ClassNames, FilePath, FilePaths, MethodName, Name, Names, Schema, TextKeys
 from ntupleml.errors import did_you_mean
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ntupleml.onnx_models.special_functions import error_function_nodes, normal_quantile_nodes
+from ntupleml.onnx_models.scaler_nodes import error_function_nodes, normal_quantile_nodes
 from ntupleml.onnx_models.tmva_histograms import interpolation_nodes, inverse_nodes
 from ntupleml.tmva.method import Cumulative, Linear, Normalize
 from ntupleml.tmva.pdf import SMALLEST
