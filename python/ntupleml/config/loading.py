@@ -169,7 +169,6 @@ def first_problem(error: ValidationError, schema: type[BaseModel], within: str =
 
     Parameters
     ----------
-    error : ValidationError
     schema : type
         Of the block.
     within : str

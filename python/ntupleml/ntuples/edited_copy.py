@@ -32,12 +32,8 @@ def edited_copy(path: str | Path, output_path: Path | None = None, *, overwrite:
 
     Parameters
     ----------
-    path : path
-        An existing file.
     output_path : Path, optional
         Where the copy goes instead: the file itself stays as it is. The folder is made if need be.
-    overwrite : bool, default: False
-        Whether a file in that place may be replaced.
 
     Yields
     ------

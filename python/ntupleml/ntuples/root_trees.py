@@ -110,8 +110,6 @@ def extend_tree(
 
     Parameters
     ----------
-    path : Path
-        The file.
     key : Key
         The tree: its newest cycle.
     other_trees : sequence of Key
@@ -123,8 +121,6 @@ def extend_tree(
     chunks : iterable of mappings
         Values of all new branches for consecutive entries, from the first entry to the last, as
         `ntupleml.ntuples.branch_types.plain_arrays` gives them.
-    where : str
-        Beginning of the message.
     """
     root = import_root()
     with root_errors(where), name_for_root(path) as name:
@@ -156,8 +152,6 @@ def described_tree(path: Path, key: Key, all_keys: Sequence[Key], but: Container
         What ROOT has to find in the file.
     but : container of str
         New branches, which are left out.
-    where : str
-        Beginning of the message.
 
     Returns
     -------

@@ -174,12 +174,6 @@ def new_tree_file(path: str | Path, overwrite: bool = False) -> Iterator[TreeFil
     ----------
     path : str or Path
         The file; its folder is made if need be.
-    overwrite : bool, default: False
-        Whether an existing file may be replaced.
-
-    Yields
-    ------
-    TreeFile
 
     Raises
     ------

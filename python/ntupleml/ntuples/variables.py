@@ -30,8 +30,6 @@ def required_branches(variables: Sequence[str], available: Collection[str], wher
     ----------
     available : collection of str
         Branches there are.
-    where : str
-        File and tree, for messages.
 
     Returns
     -------
@@ -69,8 +67,6 @@ def columns_to_matrix(
         vectors (awkward arrays) where a formula uses them.
     variables : sequence of str
         Branches or formulas, in the order of the matrix.
-    where : str
-        File and tree, for messages.
 
     Returns
     -------
@@ -131,8 +127,6 @@ def variable_values(
         Branch or formula.
     columns : mapping of str to array
         Branches that it needs.
-    where : str
-        File and tree, for messages.
     vectors : bool, default: False
         Whether it may have several values per event.
 

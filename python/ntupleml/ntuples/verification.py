@@ -39,8 +39,6 @@ def require_rest_unchanged(
         The file and its copy.
     tree_path : str
         The tree that was written.
-    where : str
-        Beginning of the message.
     replaced : sequence of Key
         Old headers of the tree that are not needed any more.
     freed : sequence of Range
@@ -132,8 +130,6 @@ def checksum_of_branch(branch: Any, branch_type: DTypeLike | str, entries: int, 
     ----------
     branch_type : numpy type or str
         As `ntupleml.ntuples.branch_types` has them.
-    where : str
-        Beginning of the message.
     """
     if branch.num_entries != entries:
         return None

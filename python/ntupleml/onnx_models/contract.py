@@ -24,20 +24,13 @@ ML_DOMAIN, ML_OPSET = "ai.onnx.ml", 3
 
 
 class GraphInput(NamedTuple):
-    """An input of a graph.
+    """An input of a graph."""
 
-    Attributes
-    ----------
-    names : sequence of str
-        Of its columns, or of what its image is made of.
-    sequence : bool
-        Whether it has any number of such rows per event.
-    image : tuple of int
-        Shape of the image of one event; none for rows.
-    """
-
+    #: Of its columns, or of what its image is made of.
     names: Sequence[str]
+    #: Whether it has any number of such rows per event.
     sequence: bool = False
+    #: Shape of the image of one event; none for rows.
     image: Sequence[int] = ()
 
 
@@ -75,7 +68,6 @@ def contract_model(
         What the model was made from, e.g. ``"keras"``, ``"tmva"``, ``"forest"``, ``"lwtnn"``.
     dtype : type
         float32 or float64, of inputs and outputs.
-    opset, ir_version, ml_opset : int
     description : mapping, optional
         More for the metadata property: ``conditions``, ``missing``, ``record_hash``, …
     doc : str

@@ -27,17 +27,11 @@ _END = np.iinfo(np.int64).max
 
 
 class SequenceValue(NamedTuple):
-    """Names of the values of a sequence in a graph; always in double precision, with at least one step.
+    """Names of the values of a sequence in a graph; always in double precision, with at least one step."""
 
-    Attributes
-    ----------
-    steps : str
-        Events × steps × width; anything beyond an event's length.
-    length : str
-        Number of steps of each event that count, int64, shape (events,).
-    """
-
+    #: Events × steps × width; anything beyond an event's length.
     steps: str
+    #: Number of steps of each event that count, int64, shape (events,).
     length: str
 
 

@@ -21,8 +21,6 @@ def with_opset(model: onnx.ModelProto, opset: int, where: str = "model") -> onnx
     ----------
     opset : int
         From 13 to 23.
-    where : str
-        What the graph is made from, for messages.
 
     Returns
     -------
