@@ -13,7 +13,7 @@ TMVA_JOB = "TMVAMulticlass"
 class Method(NamedTuple):
     """A way to train a classifier, by the name that the training config gives it."""
 
-    #: {"keras", "boosted_trees", "tmva"}. The config's block: `model`, `boosted_trees` or `tmva: methods`.
+    #: The config's block: `model`, `boosted_trees` or `tmva: methods`.
     kind: Literal["keras", "boosted_trees", "tmva"]
     #: Part of the names of its files.
     name: str

@@ -31,8 +31,7 @@ class ApplicationConfig(Schema):
     condition: Name | None = None
     #: Formula; events that fail it are not scored and get `default_score`. By default all events are scored.
     selection: Formula | None = None
-    #: {"refused", "default"}. What becomes of events with an input that is NaN, infinite or not there: an error, or
-    #: they get `default_score`.
+    #: What becomes of events with an input that is NaN, infinite or not there: an error, or they get `default_score`.
     missing_inputs: Literal["refused", "default"] = "refused"
     #: Score of events that are not scored, for every class; `max_index` is −1 for them. Goes with `selection` or
     #: `missing_inputs: default`.

@@ -134,10 +134,9 @@ class OnnxConfig(Schema):
     output: Name | Annotated[int, Field(ge=0)] | None = None
     #: Names of the scores, in the order of the output's columns; by default those of the training config.
     classes: Annotated[list[ClassName], Field(min_length=1)] | None = None
-    #: {"softmax", "sigmoid"}, optional. What is done to the output, where it is not a probability yet.
+    #: What is done to the output, where it is not a probability yet.
     apply: Literal["softmax", "sigmoid"] | None = None
-    #: {"refused", "passed"} or float. Inputs that are NaN or infinite: an error, given to the model as they are, or
-    #: replaced by a value.
+    #: Inputs that are NaN or infinite: an error, given to the model as they are, or replaced by a value.
     missing: Literal["refused", "passed"] | float = "refused"
     #: Input of the graph that takes the event number.
     event: Name | None = None

@@ -137,8 +137,7 @@ class BoostedTreesConfig(Schema):
 
     #: Part of the names of its files.
     name: MethodName
-    #: {"xgboost", "hist_gradient_boosting", "lightgbm"}. XGBoost, scikit-learn's histogram-based gradient boosting, or
-    #: LightGBM.
+    #: XGBoost, scikit-learn's histogram-based gradient boosting, or LightGBM.
     type: Literal["xgboost", "hist_gradient_boosting", "lightgbm"] = "xgboost"
     #: Largest number of boosting rounds; each makes one tree per class, or one for two classes.
     rounds: int = Field(default=500, ge=1)
