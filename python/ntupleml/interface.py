@@ -234,7 +234,13 @@ def _columns(columns: Any, variables: list[str], where: str) -> dict[str, Any]:
 
 
 def _array(values: Any, where: str) -> Any:
-    """A column as a numpy array, or as it is where it is one of awkward; NaN where a value is missing."""
+    """A column as a numpy array, or as it is where it is one of awkward; NaN where a value is missing.
+
+    Raises
+    ------
+    NtuplemlError
+        If it is a single value, or lists of several lengths that are no awkward array.
+    """
     if hasattr(values, "layout"):
         import awkward as ak
 

@@ -25,6 +25,7 @@ def create_datasets(config: ConfigSource, *, overwrite: bool = False, workers: i
 
     Parameters
     ----------
+    config : path, dictionary or DatasetConfig
     overwrite : bool, default: False
         Whether fold files that exist are replaced.
     workers : int, optional
@@ -75,6 +76,7 @@ def train(
 
     Parameters
     ----------
+    config : path, dictionary or TrainingConfig
     fold : int or "all"
         Model f is trained on all folds but (f + 1) mod k.
     method : str, default: "keras"
@@ -117,15 +119,23 @@ def train(
 
 
 class Events(NamedTuple):
-    """Events of fold files, class after class, as a training reads them."""
+    """Events of fold files, class after class, as a training reads them.
 
-    #: Shape (n_events, n_variables). By the name of the input of the model, not scaled.
+    Attributes
+    ----------
+    inputs : dict of str to array of float32, shape (n_events, n_variables)
+        By the name of the input of the model, not scaled.
+    truth : array of int64, shape (n_events,)
+        Index of the class among those of the config.
+    weights : array of float64, shape (n_events,)
+        Event weights, without class weights.
+    folds : array of int64, shape (n_events,)
+        Fold of each event. Model f is trained on all folds but (f + 1) mod k.
+    """
+
     inputs: dict[str, NDArray[np.float32]]
-    #: Shape (n_events,). Index of the class among those of the config.
     truth: NDArray[np.int64]
-    #: Shape (n_events,). Event weights, without class weights.
     weights: NDArray[np.float64]
-    #: Shape (n_events,). Fold of each event. Model f is trained on all folds but (f + 1) mod k.
     folds: NDArray[np.int64]
 
 
@@ -134,6 +144,7 @@ def read_events(config: ConfigSource, fold: int | None = None, *, condition: str
 
     Parameters
     ----------
+    config : path, dictionary or TrainingConfig
     fold : int, optional
         Only the events that this model is trained on; by default those of all folds.
     condition : str, optional

@@ -11,13 +11,19 @@ from ntupleml.config.schema import FilePaths, MethodName, Name, Names, Schema, T
 
 
 class ExternalModelConfig(Schema):
-    """A model of another program or in another form, tested beside the methods of the training config."""
+    """A model of another program or in another form, tested beside the methods of the training config.
 
-    #: ONNX files, or networks in lwtnn's JSON formats: element i is model i, which is tested on the fold that model i
-    #: never saw; a single one is tested on all folds.
+    Attributes
+    ----------
+    files : list of str
+        ONNX files, or networks in lwtnn's JSON formats: element i is model i, which is tested on the fold that model i
+        never saw; a single one is tested on all folds.
+    onnx : OnnxConfig
+        How the inputs of an ONNX file are filled, which output has the scores, and which classes they are of. For
+        lwtnn files only `output`, `classes` and `apply` have a meaning.
+    """
+
     files: FilePaths
-    #: How the inputs of an ONNX file are filled, which output has the scores, and which classes they are of. For lwtnn
-    #: files only `output`, `classes` and `apply` have a meaning.
     onnx: OnnxConfig = OnnxConfig()
 
 
@@ -26,56 +32,85 @@ _SEVERAL = ("all", "methods")
 
 
 class SignificanceConfig(Schema):
-    """How significances are computed."""
+    """How significances are computed.
 
-    #: Regularisation of the approximate median significance, added to the background.
+    Attributes
+    ----------
+    b_reg : float
+        Regularisation of the approximate median significance, added to the background.
+    background_uncertainty : float
+        Relative systematic uncertainty of the background in the Asimov significance.
+    bins : int
+        Number of bins of the score in which the binned significance is summed up.
+    """
+
     b_reg: float = Field(default=10.0, ge=0)
-    #: Relative systematic uncertainty of the background in the Asimov significance.
     background_uncertainty: float = Field(default=0.0, ge=0)
-    #: Number of bins of the score in which the binned significance is summed up.
     bins: int = Field(default=20, ge=1, le=10_000)
 
 
 class OvertrainingConfig(Schema):
-    """When overtraining calls attention."""
+    """When overtraining calls attention.
 
-    #: By how much the area under the ROC curve of a class may be smaller on held-out events than on those of the
-    #: training.
+    Attributes
+    ----------
+    auc_difference : float
+        By how much the area under the ROC curve of a class may be smaller on held-out events than on those of the
+        training.
+    """
+
     auc_difference: float = Field(default=0.02, ge=0, lt=1)
 
 
 class TestingConfig(Schema):
-    """Schema of the testing config."""
+    """Schema of the testing config.
+
+    Attributes
+    ----------
+    model, preprocessing : list of str, optional
+        Files of each fold's model, in the order of the folds, relative to the training's `output_path`; by default
+        those that the training wrote.
+    method : str, optional
+        Name of the training config's method that is tested: of `boosted_trees` or `tmva: methods`, or `keras`; or of
+        an external model. By default what the script is for.
+    external : dict of ExternalModelConfig
+        Models of other programs, by the names that they get here.
+    weight_branch : str, optional
+        Branch of event weights; by default the training's `event_weights`.
+    class_weights : bool
+        Multiply the event weights with the class weights of the training.
+    spectators : list of str
+        Variables (branches of the fold files, or formulas of them) beside the inputs, against which efficiency,
+        purity and the shape of the background are shown, e.g. a mass or the pile-up.
+    data_class : str
+        Tree of recorded data in the fold files, which is drawn as points where it is there.
+    max_events : int
+        Largest number of events that are held in memory; of more, a random sample is taken, as evenly from the
+        classes as their numbers allow, and weighted up.
+    seed : int
+        Of everything random in the testing stage.
+    significance : SignificanceConfig
+    overtraining : OvertrainingConfig
+    plot : PlotConfig
+    output_prefix : str
+        Key of htt-ml that nothing reads.
+    """
 
     __test__ = False  # the name begins with "Test", but pytest has nothing to collect here
 
-    #: Files of each fold's model, in the order of the folds, relative to the training's `output_path`; by default those
-    #: that the training wrote.
     model: FilePaths | None = None
     preprocessing: FilePaths | None = None
-    #: Name of the training config's method that is tested: of `boosted_trees` or `tmva: methods`, or `keras`; or of an
-    #: external model. By default what the script is for.
     method: Name | None = None
-    #: Models of other programs, by the names that they get here.
     external: Annotated[dict[MethodName, ExternalModelConfig], TextKeys] = {}
-    #: Branch of event weights; by default the training's `event_weights`.
     weight_branch: Name | None = None
-    #: Multiply the event weights with the class weights of the training.
     class_weights: bool = False
-    #: Variables (branches of the fold files, or formulas of them) beside the inputs, against which efficiency, purity
-    #: and the shape of the background are shown, e.g. a mass or the pile-up.
     spectators: Names = []
-    #: Tree of recorded data in the fold files, which is drawn as points where it is there.
     data_class: Name = "data"
-    #: Largest number of events that are held in memory; of more, a random sample is taken, as evenly from the classes
-    #: as their numbers allow, and weighted up.
     max_events: int = Field(default=2_000_000, ge=1)
-    #: Of everything random in the testing stage.
     seed: int = Field(default=1234, ge=0, lt=2**32)
     significance: SignificanceConfig = SignificanceConfig()
     overtraining: OvertrainingConfig = OvertrainingConfig()
     plot: PlotConfig = PlotConfig()
-    #: Key of htt-ml that nothing reads.
     output_prefix: str = ""
 
     @model_validator(mode="after")

@@ -44,7 +44,6 @@ def contract_model(
     kind: str,
     dtype: type[np.generic] = np.float32,
     opset: int = OPSET,
-    ir_version: int = IR_VERSION,
     ml_opset: int = ML_OPSET,
     description: Mapping[str, Any] | None = None,
     doc: str = "",
@@ -93,7 +92,7 @@ def contract_model(
     model = helper.make_model(
         helper.make_graph(graph.nodes, "ntupleml", declared, given, initializer=graph.constants),
         opset_imports=domains,
-        ir_version=ir_version,
+        ir_version=IR_VERSION,
         producer_name="ntupleml",
         producer_version=__version__,
         doc_string=doc,
