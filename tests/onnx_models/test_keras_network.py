@@ -267,3 +267,12 @@ def test_a_network_that_has_diverged_is_refused(rows: np.ndarray) -> None:
     model.set_weights([weight * np.nan for weight in model.get_weights()])
     with pytest.raises(NtuplemlError, match="not finite; the training has diverged"):
         check_against_keras(graph, model, scaler, rows)
+
+
+def test_equal_constants_are_kept_once_also_by_loops() -> None:
+    """Numbers that differ in type, shape or sign of zero stay apart."""
+    graph = GraphBuilder(prefix="a/")
+    names = [graph.constant(1.0), graph.constant([1.0]), graph.constant(1.0, np.float32), graph.constant(0.0)]
+    assert len({*names, graph.constant(-0.0), graph.body().constant(2.0)}) == len(graph.constants) == 6
+    assert [graph.constant(1), graph.body().constant(np.float64(1))] == [names[0], names[0]]
+    assert len(graph.constants) == 6
