@@ -172,4 +172,4 @@ def read_events(config: ConfigSource, fold: int | None = None, *, condition: str
     trees.sort(key=lambda tree: tree.class_index)
     events = load_events(training, trees)
     truth, of_fold = np.array([(tree.class_index, tree.file.fold) for tree in trees])[events.trees].T
-    return Events({"variables": events.inputs}, truth, events.weights, of_fold)
+    return Events(events.inputs.batch(), truth, events.weights, of_fold)

@@ -44,13 +44,19 @@ def load(config: TrainingConfig) -> Any:
     return load_events(config, class_trees(config, fold_files(config, 0, conditional=False)))
 
 
+def matrix(config: TrainingConfig) -> NDArray[Any]:
+    found: NDArray[Any] = load(config).inputs.batch()["variables"]
+    return found
+
+
 def test_columns_are_those_of_the_variables_in_order(tmp_path: Path) -> None:
     write(tmp_path / "fold0.root", bkg=values(2, 10.0), sig=values(3))
     events = load(config(tmp_path, variables=["n", "x"]))
-    np.testing.assert_array_equal(events.inputs, [[0, 0], [1, 1], [2, 2], [0, 10], [1, 11]])
+    inputs = events.inputs.batch()["variables"]
+    np.testing.assert_array_equal(inputs, [[0, 0], [1, 1], [2, 2], [0, 10], [1, 11]])
     np.testing.assert_array_equal(events.weights, [-1, 0, 1, -1, 1])
     np.testing.assert_array_equal(events.trees, [0, 0, 0, 1, 1])
-    assert events.inputs.dtype == np.float32
+    assert inputs.dtype == np.float32
 
 
 def test_without_event_weights_each_event_counts_one(tmp_path: Path) -> None:
@@ -62,13 +68,12 @@ def test_friends_in_the_same_file(tmp_path: Path) -> None:
     """Trees whose names begin with `{class}_friend`, as htt-ml reads them."""
     friends = {f"{name}_friend0": {"z": np.array([7.0, 8.0])} for name in ("sig", "bkg")}
     write(tmp_path / "fold0.root", sig=values(2), bkg=values(2), **friends)
-    events = load(config(tmp_path, variables=["x", "z"]))
-    np.testing.assert_array_equal(events.inputs, [[0, 7], [1, 8], [0, 7], [1, 8]])
+    np.testing.assert_array_equal(matrix(config(tmp_path, variables=["x", "z"])), [[0, 7], [1, 8], [0, 7], [1, 8]])
 
 
 def test_formula_as_a_variable(tmp_path: Path) -> None:
     write(tmp_path / "fold0.root", sig=values(2), bkg=values(2))
-    np.testing.assert_array_equal(load(config(tmp_path, variables=["x+2*n"])).inputs[:, 0], [0, 3, 0, 3])
+    np.testing.assert_array_equal(matrix(config(tmp_path, variables=["x+2*n"]))[:, 0], [0, 3, 0, 3])
 
 
 @pytest.mark.parametrize("others", [[], ["n"]])
@@ -76,11 +81,11 @@ def test_variables_that_need_no_branch(tmp_path: Path, monkeypatch: pytest.Monke
     """The entry number counts through the chunks; a constant has as many values as there are events."""
     monkeypatch.setattr(reading, "ENTRIES_PER_CHUNK", 2)
     write(tmp_path / "fold0.root", sig=values(3), bkg=values(5))
-    events = load(config(tmp_path, event_weights=None, variables=["Entry$%3", "2**-1", "Entry$", *others]))
+    inputs = matrix(config(tmp_path, event_weights=None, variables=["Entry$%3", "2**-1", "Entry$", *others]))
     entries = [0, 1, 2, 0, 1, 2, 3, 4]
-    np.testing.assert_array_equal(events.inputs[:, 0], [0, 1, 2, 0, 1, 2, 0, 1])
-    np.testing.assert_array_equal(events.inputs[:, 1], 8 * [0.5])
-    np.testing.assert_array_equal(events.inputs[:, 2:], np.transpose([entries] * (1 + len(others))))
+    np.testing.assert_array_equal(inputs[:, 0], [0, 1, 2, 0, 1, 2, 0, 1])
+    np.testing.assert_array_equal(inputs[:, 1], 8 * [0.5])
+    np.testing.assert_array_equal(inputs[:, 2:], np.transpose([entries] * (1 + len(others))))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -90,8 +95,8 @@ def test_missing_inputs_are_refused_or_replaced(tmp_path: Path, bad: float) -> N
     write(tmp_path / "fold0.root", sig=values(4), bkg=columns)
     with pytest.raises(NtuplemlError, match=r"class 'bkg': NaN or infinite input: branch 'x' in 2 of 4 events"):
         load(config(tmp_path))
-    replaced = load(config(tmp_path, missing={"value": -10.0}))
-    np.testing.assert_array_equal(replaced.inputs[4:, 0], [0, -10, -10, 3])
+    replaced = matrix(config(tmp_path, missing={"value": -10.0}))
+    np.testing.assert_array_equal(replaced[4:, 0], [0, -10, -10, 3])
 
 
 def test_nan_weights_are_refused(tmp_path: Path) -> None:

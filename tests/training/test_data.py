@@ -57,7 +57,7 @@ def test_inputs_weights_and_scaler(make_config: Callable[..., TrainingConfig], c
     train, validate = train_test_split(np.arange(800), test_size=0.25, random_state=7)
     scaler = StandardScaler().fit(raw[train].astype(np.float64))
     data = memory(config)
-    np.testing.assert_allclose(data.scaler.mean_, scaler.mean_)
+    np.testing.assert_allclose(data.preparation.scalers["variables"].mean_, scaler.mean_)
     inputs, targets, found_weights = used(data.validation_blocks())
     np.testing.assert_allclose(inputs, scaler.transform(raw[validate].astype(np.float64)), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(targets[:, 0], validate < 300)
@@ -86,7 +86,9 @@ def test_weighted_preprocessing(make_config: Callable[..., TrainingConfig], colu
     x, weights = (np.concatenate([sig[name], bkg[name]]) for name in ("x", "weight"))
     train, _ = train_test_split(np.arange(800), test_size=0.25, random_state=7)
     data = memory(config)
-    assert data.scaler.mean_[0] == pytest.approx(np.average(x[train].astype(float), weights=weights[train]))
+    assert data.preparation.scalers["variables"].mean_[0] == pytest.approx(
+        np.average(x[train].astype(float), weights=weights[train])
+    )
 
 
 def test_three_folds_train_on_two(make_config: Callable[..., TrainingConfig], columns: Callable[..., Columns]) -> None:
@@ -138,7 +140,7 @@ def test_conditions(make_config: Callable[..., TrainingConfig], eras: dict[str, 
     for class_index in (0, 1):
         for era in (2, 3):
             assert (batches[:, :, class_index] * batches[:, :, era]).sum() == 12 * 10
-    assert data.check_rows.shape[1] == 5
+    assert data.check_batch["variables"].shape[1] == 5
     inputs, _, _ = used(data.validation_blocks())
     assert (inputs[:, 3:].sum(axis=1) == 1).all()
 

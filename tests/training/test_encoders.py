@@ -12,8 +12,9 @@ from ntupleml.artifacts import load_keras_model, read_keras_file
 from ntupleml.artifacts.record import TargetRecord
 from ntupleml.events.groups import Image, InputGroup, Objects
 from ntupleml.models import ENCODERS, GroupShape, Network, build_model
+from ntupleml.onnx_models.comparison import check_against_keras
 from ntupleml.onnx_models.keras_network import keras_to_onnx
-from ntupleml.onnx_models.sessions import check_against_keras, new_session
+from ntupleml.onnx_models.sessions import new_session
 from ntupleml.preprocessing import fit_scaler
 from ntupleml.training.compiled_epoch import Block, EpochRunner
 

@@ -63,8 +63,9 @@ def _real_rows(config: TrainingConfig, record: TrainingRecord, condition: str | 
     if not Path(path).is_file():
         raise NtuplemlError(f"no file '{path}'" if path else f"no datasets of condition '{condition}'")
     file = FoldFile(path, record.held_out_fold, condition)
-    parts = [next(iter(read_rows(tree, config, EVENTS_PER_CLASS))).inputs for tree in class_trees(config, [file])]
-    matrix = np.concatenate(parts)
+    trees = class_trees(config, [file])
+    parts = [next(iter(read_rows(tree, config, EVENTS_PER_CLASS, filled=False))).inputs for tree in trees]
+    matrix = np.concatenate([part.batch()["variables"] for part in parts])
     finite = np.isfinite(matrix)
     matrix = matrix[finite.all(axis=1)] if record.missing is None else np.where(finite, matrix, np.float32(np.nan))
     return append_condition(matrix, record.conditions, condition, path)

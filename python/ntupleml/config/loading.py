@@ -69,7 +69,13 @@ def _count_values(node: yaml.Node, counted: dict[int, int], open_nodes: set[int]
 
 
 def read_yaml(path: str | Path) -> Any:
-    """Content of a YAML file, read without running anything in it."""
+    """Content of a YAML file, read without running anything in it.
+
+    Raises
+    ------
+    NtuplemlError
+        If the file cannot be read, is not YAML, repeats a key, or expands beyond all bounds.
+    """
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -169,6 +175,7 @@ def first_problem(error: ValidationError, schema: type[BaseModel], within: str =
 
     Parameters
     ----------
+    error : ValidationError
     schema : type
         Of the block.
     within : str

@@ -10,8 +10,11 @@ import numpy as np
 
 from ntupleml.datasets.fold_trees import open_class_tree
 from ntupleml.errors import NtuplemlError
+from ntupleml.events.groups import groups_of, key_of
+from ntupleml.events.reading import branches_to_read, read_events
+from ntupleml.events.values import ObjectRows, joined
 from ntupleml.folds import trained_on
-from ntupleml.ntuples import columns_to_matrix, required_branches
+from ntupleml.ntuples.variables import as_matrix, required_branches, variable_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntupleml.config import TrainingConfig
+    from ntupleml.events.values import InputValues
     from ntupleml.ntuples import Ntuple
 
 log = logging.getLogger(__name__)
@@ -65,11 +69,22 @@ class ClassTree(NamedTuple):
         return f"{self.file.path}: class '{self.name}'"
 
 
-class Rows(NamedTuple):
-    """Inputs and event weights of some events: float32 (n_events, n_variables) and float64 (n_events,)."""
+class TreeRows(NamedTuple):
+    """Some events of a class.
 
-    inputs: NDArray[np.float32]
+    Attributes
+    ----------
+    inputs : InputValues
+        Raw; missing ones replaced where the config says by what.
+    weights : array of float64, shape (n_events,)
+        Event weights, without class weights.
+    values : array of float32, shape (n_events, n_values)
+        What is learnt where it is not the classes; else no columns.
+    """
+
+    inputs: InputValues
     weights: NDArray[np.float64]
+    values: NDArray[np.float32]
 
 
 class Events(NamedTuple):
@@ -77,16 +92,15 @@ class Events(NamedTuple):
 
     Attributes
     ----------
-    inputs : array of float32, shape (n_events, n_variables)
-        Raw variables, finite.
-    weights : array of float64, shape (n_events,)
-        Event weights, without class weights.
+    inputs, weights, values
+        As of `TreeRows`; finite.
     trees : array of int64, shape (n_events,)
         Index of the class tree that each event is from.
     """
 
-    inputs: NDArray[np.float32]
+    inputs: InputValues
     weights: NDArray[np.float64]
+    values: NDArray[np.float32]
     trees: NDArray[np.int64]
 
 
@@ -139,7 +153,7 @@ def class_trees(config: TrainingConfig, files: Sequence[FoldFile]) -> list[Class
 def _class_tree(config: TrainingConfig, file: FoldFile, class_index: int, condition_index: int) -> ClassTree:
     name = config.classes[class_index]
     with open_class_tree(file.path, name, where="classes") as ntuple:
-        _branches(config, ntuple)
+        _check_branches(config, ntuple)
         return ClassTree(
             file=file,
             name=name,
@@ -151,39 +165,47 @@ def _class_tree(config: TrainingConfig, file: FoldFile, class_index: int, condit
         )
 
 
-def _branches(config: TrainingConfig, ntuple: Ntuple) -> list[str]:
-    """Branches to read: those of the variables, and that of the weights."""
-    where = f"{ntuple.path}: tree '{ntuple.tree_path}'"
-    needed = required_branches(config.variables, ntuple.branches, f"{where}: variables")
-    ntuple.require(needed, "variables")
-    if config.event_weights is not None:
-        ntuple.require([config.event_weights], "event_weights")
-        needed.append(config.event_weights)
+def _check_branches(config: TrainingConfig, ntuple: Ntuple) -> list[str]:
+    """Branches that the target needs; all branches are there."""
+    branches_to_read(ntuple, groups_of(config.groups), weights=config.event_weights)
+    formulas = _formulas(config)
+    if not formulas:
+        return []
+    needed = required_branches(formulas, ntuple.branches, f"{ntuple.path}: tree '{ntuple.tree_path}': target.values")
+    ntuple.require(needed, "target.values")
     return needed
 
 
-def read_rows(tree: ClassTree, config: TrainingConfig, entries_per_chunk: int | None = None) -> Iterator[Rows]:
-    """Inputs and event weights of a class, in chunks.
+def _formulas(config: TrainingConfig) -> list[str]:
+    """Of the values that are learnt."""
+    return list(((config.target and config.target.values) or {}).values())
 
-    Raises
-    ------
-    NtuplemlError
-        For NaN or infinite inputs (unless the config replaces them) and weights, naming branch, class and count.
+
+def read_rows(
+    tree: ClassTree, config: TrainingConfig, entries_per_chunk: int | None = None, *, filled: bool = True
+) -> Iterator[TreeRows]:
+    """Inputs and event weights of a class, in chunks; not checked to be finite.
+
+    Parameters
+    ----------
+    tree : ClassTree
+    config : TrainingConfig
+    entries_per_chunk : int, optional
+    filled : bool
+        Replace missing inputs where the config says by what.
     """
+    missing = config.missing.value if config.missing is not None and filled else None
     with open_class_tree(tree.file.path, tree.name) as ntuple:
-        branches = _branches(config, ntuple)
-        for chunk in ntuple.chunks(branches, entries_per_chunk):
-            inputs = columns_to_matrix(chunk.columns, config.variables, where=tree.where)
-            weights = np.ones(len(inputs))
-            if config.event_weights is not None:
-                weights = _weights(chunk.columns[config.event_weights], config.event_weights, tree)
-            yield Rows(inputs, weights)
-
-
-def _weights(values: object, name: str, tree: ClassTree) -> NDArray[np.float64]:
-    if not isinstance(values, np.ndarray) or values.ndim != 1:
-        raise NtuplemlError(f"{tree.where}: weight branch '{name}' has several values per event; one is needed")
-    return values.astype(np.float64)
+        for chunk in read_events(
+            ntuple,
+            groups_of(config.groups, missing),
+            weights=config.event_weights,
+            more=_check_branches(config, ntuple),
+            entries_per_chunk=entries_per_chunk,
+            where=tree.where,
+        ):
+            found = [variable_values(name, chunk.columns, len(chunk), tree.where) for name in _formulas(config)]
+            yield TreeRows(chunk.inputs, chunk.weights, as_matrix(found, len(chunk)))
 
 
 def load_events(config: TrainingConfig, trees: Sequence[ClassTree]) -> Events:
@@ -192,38 +214,46 @@ def load_events(config: TrainingConfig, trees: Sequence[ClassTree]) -> Events:
     Raises
     ------
     NtuplemlError
-        As `read_rows`, and if the events do not fit into memory.
+        For what `check_rows` refuses, images of different shapes, and if the events do not fit into memory.
     """
-    total = sum(tree.num_entries for tree in trees)
+    parts: list[TreeRows] = []
     try:
-        inputs = np.empty((total, len(config.variables)), dtype=np.float32)
-        weights = np.empty(total)
-        origin = np.empty(total, dtype=np.int64)
+        for tree in trees:
+            if tree.num_entries:
+                parts.append(_joined(list(read_rows(tree, config))))
+                check_rows(parts[-1], config, tree)
+                require_same_shapes(parts[0].inputs, parts[-1].inputs, tree.where)
+        numbers = [tree.num_entries for tree in trees]
+        return Events(*_joined(parts), np.repeat(np.arange(len(trees)), numbers))
     except MemoryError:
+        total = sum(tree.num_entries for tree in trees)
         raise NtuplemlError(f"{total} events do not fit into memory; set stream: true in the training config") from None
-    start = 0
-    for index, tree in enumerate(trees):
-        first = start
-        for rows in read_rows(tree, config):
-            stop = start + len(rows.weights)
-            inputs[start:stop], weights[start:stop] = rows
-            start = stop
-        origin[first:start] = index
-        check_rows(Rows(inputs[first:start], weights[first:start]), config, tree)
-        _fill(inputs[first:start], config)
-    return Events(inputs, weights, origin)
 
 
-def check_rows(rows: Rows, config: TrainingConfig, tree: ClassTree) -> None:
-    """Refuse NaN and infinite weights, and such inputs where the config does not replace them.
+def _joined(parts: list[TreeRows]) -> TreeRows:
+    weights, values = (np.concatenate([part[index] for part in parts]) for index in (1, 2))
+    return TreeRows(joined([part.inputs for part in parts]), weights, values)
+
+
+def require_same_shapes(first: InputValues, other: InputValues, where: str) -> None:
+    """Refuse images of another shape than those before."""
+    for name, values in first.groups.items():
+        shapes = [one.row_shape for one in (values, other.groups[name]) if not isinstance(one, ObjectRows)]
+        if shapes and shapes[0] != shapes[1]:
+            raise NtuplemlError(
+                f"{where}: {key_of(name)}: images of shape {shapes[1]}, but {shapes[0]} in the fold files before; "
+                "build them of the same columns"
+            )
+
+
+def check_rows(rows: TreeRows, config: TrainingConfig, tree: ClassTree) -> None:
+    """Refuse NaN and infinite weights and values to be learnt, and such inputs where the config does not replace them.
 
     Raises
     ------
     NtuplemlError
         Naming branch, class and count.
     """
-    from ntupleml.preprocessing.missing import refuse_missing
-
     bad = np.count_nonzero(~np.isfinite(rows.weights))
     if bad:
         raise NtuplemlError(
@@ -231,18 +261,17 @@ def check_rows(rows: Rows, config: TrainingConfig, tree: ClassTree) -> None:
             "events; mend the weight_string of the dataset config"
         )
     if config.missing is None:
-        refuse_missing(rows.inputs, config.variables, tree.where)
+        rows.inputs.require_finite(tree.where)
+    for formula, number in zip(_formulas(config), np.count_nonzero(~np.isfinite(rows.values), axis=0), strict=True):
+        if number:
+            raise NtuplemlError(
+                f"{tree.where}: target.values: '{formula}' is NaN or infinite in {number} of {len(rows.values)} "
+                "events; cut them away in the dataset config, or mend the formula"
+            )
 
 
-def _fill(inputs: NDArray[np.float32], config: TrainingConfig) -> None:
-    """Replace missing inputs in place, where the config says by what."""
-    if config.missing is not None:
-        inputs[~np.isfinite(inputs)] = np.float32(config.missing.value)
-
-
-def checked_chunks(tree: ClassTree, config: TrainingConfig, entries_per_chunk: int) -> Iterator[Rows]:
-    """Inputs and weights of a class in chunks, each checked, missing inputs replaced: for what exceeds the memory."""
+def checked_chunks(tree: ClassTree, config: TrainingConfig, entries_per_chunk: int | None = None) -> Iterator[TreeRows]:
+    """Events of a class in chunks, each checked: for what exceeds the memory."""
     for rows in read_rows(tree, config, entries_per_chunk):
         check_rows(rows, config, tree)
-        _fill(rows.inputs, config)
         yield rows

@@ -128,6 +128,11 @@ def branches_of_groups(groups: Sequence[InputGroup], available: Collection[str],
     return list(dict.fromkeys(name for names in needed for name in names))
 
 
+def numbers_of_variables(groups: Sequence[InputGroup]) -> dict[str, int | None]:
+    """Number of columns of each group; None where those of an image are known from its columns only."""
+    return {group.name: len(group.variables) if group.image is None or group.image.eta else None for group in groups}
+
+
 def key_of(group: str) -> str:
     """Key of a training config that describes a group, for messages."""
     return group if group == "variables" else f"inputs.{group}"

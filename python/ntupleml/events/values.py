@@ -38,6 +38,11 @@ class Rows(NamedTuple):
     values: NDArray[Any]
     names: tuple[str, ...]
 
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Of the array of one row."""
+        return self.values.shape[1:]
+
     def take(self, rows: Some) -> NDArray[Any]:
         """Array of some rows."""
         taken: NDArray[Any] = self.values[rows]
@@ -112,6 +117,11 @@ class ImageRows(NamedTuple):
     channels: list[Channel]
     shape: tuple[int, int]
     dtype: np.dtype[Any]
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Of the array of one row."""
+        return (*self.shape, len(self.channels))
 
     def take(self, rows: Some) -> NDArray[Any]:
         """Images of some rows, shape (n_rows, η, φ, channels)."""
@@ -198,19 +208,26 @@ def joined(parts: list[InputValues]) -> InputValues:
     return InputValues(groups, number)
 
 
-def _joined_group(parts: Sequence[Any]) -> GroupValues:
-    first = parts[0]
-    if isinstance(first, Rows):
-        return Rows(_joined_arrays([part.values for part in parts]), first.names)
-    if isinstance(first, ObjectRows):
-        places = _joined_places(parts, [len(part.values) for part in parts])
-        return ObjectRows(_joined_arrays([part.values for part in parts]), *places, first.objects, first.names)
+def _joined_group(parts: list[Any]) -> GroupValues:
+    if isinstance(parts[0], ImageRows):
+        return _joined_images(parts)
+    rest = parts[0]._replace(values=None)
+    if isinstance(rest, ObjectRows):
+        starts, counts = _joined_places(parts, [len(part.values) for part in parts])
+        rest = rest._replace(starts=starts, counts=counts)
+    arrays = [part.values for part in parts]
+    parts.clear()  # so that each array can be let go
+    whole: GroupValues = rest._replace(values=_joined_arrays(arrays))
+    return whole
+
+
+def _joined_images(parts: Sequence[ImageRows]) -> ImageRows:
     channels = []
     for some in zip(*(part.channels for part in parts), strict=True):
         pixels, weights = (np.concatenate([getattr(one, name) for one in some]) for name in ("pixels", "weights"))
         places = _joined_places(some, [len(one.pixels) for one in some])
         channels.append(Channel(pixels, weights, *places, some[0].names))
-    return ImageRows(channels, first.shape, first.dtype)
+    return parts[0]._replace(channels=channels)
 
 
 def _joined_arrays(parts: list[NDArray[Any]]) -> NDArray[Any]:

@@ -66,6 +66,8 @@ def write_first_configs(
         Tree in the files, with its folders.
     output_directory : path
         Folder of the configs; what they make goes to `output` in it.
+    overwrite : bool, default: False
+        Whether configs that are there are replaced.
 
     Returns
     -------

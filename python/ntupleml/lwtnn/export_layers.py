@@ -48,7 +48,20 @@ class Activation(NamedTuple):
 
 
 def activation_of(layer: Any, function: Any, width: int, rank: int = 2) -> Activation:
-    """An activation that a layer has: a function of `keras.activations`, or a layer; rank 3 for sequences."""
+    """An activation that a layer has: a function of `keras.activations`, or a layer that applies one.
+
+    Parameters
+    ----------
+    width : int
+        Number of values per event or step.
+    rank : int
+        2 for rows, 3 for sequences.
+
+    Raises
+    ------
+    NtuplemlError
+        If lwtnn has no exact form of it.
+    """
     import keras
 
     if function is None:
@@ -150,7 +163,13 @@ class Converted(NamedTuple):
 
 
 def convert_row_layer(layer: Any, width: int, rank: int) -> Converted | None:
-    """A layer that works on rows, of the width and rank of `activation_of`; None if it is none of those known here."""
+    """A layer that works on rows, of the width and rank of `activation_of`; None if it is none of those known here.
+
+    Raises
+    ------
+    NtuplemlError
+        If the layer is known, but cannot be exported with these parameters.
+    """
     name = type(layer).__name__
     if name in NOTHING:
         return Converted([], width)

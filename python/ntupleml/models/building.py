@@ -8,7 +8,7 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.models.encoders import encoder_of
 from ntupleml.models.networks import GroupShape
 from ntupleml.models.parts import Parts, chained
-from ntupleml.models.registries import LOSSES, OPTIMIZERS
+from ntupleml.models.registries import LOSSES, MASKED, OPTIMIZERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,8 @@ def build_model(network: Network, shapes: Mapping[str, GroupShape], num_outputs:
     Returns
     -------
     keras.Model
-        With named layers, for classes the metric `accuracy` (weighted, as the loss), and no weight updated yet. One
+        With named layers, for classes the metric `accuracy`, for values the mean absolute error (weighted, as the
+        loss), and no weight updated yet. One
         group of numbers without an encoder gives a sequential model of a matrix. Else its inputs are a dict (where
         they are several): each group under its name, and for objects ``{name}_mask``, rows × length, 1 where an object
         is.
@@ -113,6 +114,8 @@ def _metrics(network: Network) -> list[Any]:
     metrics: list[Any] = []
     if network.output == "softmax":
         metrics.append(keras.metrics.CategoricalAccuracy(name="accuracy"))
+    elif network.loss != MASKED:
+        metrics.append(keras.metrics.MeanAbsoluteError(name="mean_absolute_error"))
     if network.squared_error_metric:
         metrics.append(keras.metrics.MeanSquaredError(name="mean_squared_error"))
     return metrics

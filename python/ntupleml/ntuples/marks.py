@@ -17,11 +17,17 @@ _MARK = re.compile(rb"ntupleml scores ([0-9a-f]{64}) ([^;\x00-\x1f]*);")
 
 
 class Mark(NamedTuple):
-    """What was written, and from what."""
+    """What was written, and from what.
 
-    #: SHA-256 of all that the values depend on, 64 hexadecimal digits.
+    Attributes
+    ----------
+    key : str
+        SHA-256 of all that the values depend on, 64 hexadecimal digits.
+    branches : tuple of str
+        Branches that were written.
+    """
+
     key: str
-    #: Branches that were written.
     branches: tuple[str, ...]
 
     def __str__(self) -> str:

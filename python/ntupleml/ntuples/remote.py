@@ -42,7 +42,13 @@ def joined(folder: str | Path, file: str) -> str | Path:
 
 
 def remote_call(address: str, where: str, action: Callable[[], Any]) -> Any:
-    """Do something with a remote file; what fails becomes one line."""
+    """Do something with a remote file; what fails becomes one line.
+
+    Raises
+    ------
+    NtuplemlError
+        If the package for this kind of address is not installed, or the file cannot be reached.
+    """
     start = f"{where}: " if where else ""
     scheme = address.partition("://")[0]
     try:
@@ -86,7 +92,13 @@ def fetch(address: str, target: Path) -> None:
 
 
 def matching_addresses(pattern: str) -> list[str]:
-    """Addresses that match an address with wildcards."""
+    """Addresses that match an address with wildcards.
+
+    Raises
+    ------
+    NtuplemlError
+        As `remote_call`.
+    """
 
     def match() -> list[str]:
         import fsspec

@@ -44,6 +44,8 @@ def convert_file(
         forest (`.npz`), or a Keras network (`.keras`) with the record of its training and its preprocessing beside it.
     dtype : {"float32", "float64"}
         Type of inputs and scores.
+    overwrite : bool, default: False
+        Whether the output may be replaced.
     network_output, replaced : optional
         See `convert`.
 
@@ -186,8 +188,10 @@ def _convert_forest(
 def _convert_keras(model: Path, dtype: type[np.generic]) -> onnx.ModelProto:
     if dtype != np.float32:
         raise NtuplemlError(f"{model}: Keras networks compute in float32; convert it with --dtype float32")
-    from ntupleml.artifacts import load_preprocessing, read_keras_file
+    from ntupleml.artifacts import read_keras_file
     from ntupleml.artifacts.listed_files import find_by_checksum
+    from ntupleml.events.groups import groups_of, numbers_of_variables
+    from ntupleml.preprocessing import load_scalers
 
     found = find_by_checksum(model)
     if found is None or found.files.preprocessing is None:
@@ -198,12 +202,13 @@ def _convert_keras(model: Path, dtype: type[np.generic]) -> onnx.ModelProto:
     from ntupleml.onnx_models.keras_network import keras_to_onnx
 
     record = found.record
+    groups = groups_of(record.groups, record.missing)
     return keras_to_onnx(
         read_keras_file(model),
-        load_preprocessing(found.files.preprocessing, len(record.variables)),
-        record.variables,
-        record.classes,
-        missing=record.missing,
+        load_scalers(found.files.preprocessing, numbers_of_variables(groups)),
+        groups,
+        record.outputs,
+        target=record.target,
         conditions=record.conditions,
         record_hash=_hash(record),
     )

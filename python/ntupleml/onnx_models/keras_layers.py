@@ -30,12 +30,19 @@ _NOTHING = -1e9
 
 
 class LayerParts(NamedTuple):
-    """What the nodes of a layer are made from."""
+    """What the nodes of a layer are made from.
 
-    #: As in the file, all checked.
+    Attributes
+    ----------
+    settings : mapping
+        As in the file, all checked.
+    weights : sequence of arrays
+    shape : tuple of int
+        Of its first input for one event; None where the number of objects is open.
+    """
+
     settings: Mapping[str, Any]
     weights: Sequence[NDArray[Any]]
-    #: Of its first input for one event; None where the number of objects is open.
     shape: Shape
 
     @property
@@ -55,10 +62,12 @@ def layer_nodes(graph: GraphBuilder, kind: str, values: Sequence[str], parts: La
 
     Parameters
     ----------
+    graph : GraphBuilder
     kind : str
         Class of the layer, a key of `NODES`.
     values : sequence of str
         Its inputs, float32.
+    parts : LayerParts
 
     Returns
     -------

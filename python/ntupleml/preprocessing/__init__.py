@@ -1,7 +1,7 @@
 """The scalers of the inputs: fitting them, with weights where asked, and their pickles, read without running code."""
 
 from ntupleml.preprocessing.missing import count_missing, fill_missing, refuse_missing
-from ntupleml.preprocessing.pickles import load_preprocessing, write_preprocessing
+from ntupleml.preprocessing.pickles import load_preprocessing, load_scalers, write_preprocessing
 from ntupleml.preprocessing.scalers import SCALERS, Scaler, fit_scaler
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "fill_missing",
     "fit_scaler",
     "load_preprocessing",
+    "load_scalers",
     "refuse_missing",
     "write_preprocessing",
 ]

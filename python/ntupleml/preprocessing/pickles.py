@@ -18,7 +18,7 @@ from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -59,8 +59,10 @@ _LAYOUTS = {
 }
 
 
-def write_preprocessing(path: str | Path, scaler: Scaler, *, overwrite: bool = False) -> None:
-    """Pickle a scaler, complete or not at all; plain scikit-learn reads it, and `load_preprocessing` without risk.
+def write_preprocessing(path: str | Path, scaler: Scaler | Mapping[str, Scaler], *, overwrite: bool = False) -> None:
+    """Pickle a scaler, or a dict of them by group, complete or not at all.
+
+    Plain scikit-learn reads the file, and `load_preprocessing` without risk.
 
     Raises
     ------
@@ -88,21 +90,48 @@ def load_preprocessing(path: str | Path, num_variables: int | None = None) -> Sc
         If there is no such file, it is not a pickle, it names any other class or function, it holds something else
         than one fitted scaler, or the scaler is fitted to another number of variables.
     """
+    return _scaler_of(_unpickled(path), str(path), num_variables)
+
+
+def load_scalers(path: str | Path, groups: Mapping[str, int | None]) -> dict[str, Scaler]:
+    """Read the scalers of groups of inputs; one alone is that of the one group.
+
+    Parameters
+    ----------
+    path : path
+        As for `load_preprocessing`, or a pickle of a dict of such scalers by the names of the groups.
+    groups : mapping of str to int or None
+        Number of variables of each group, where it is known.
+
+    Raises
+    ------
+    NtuplemlError
+        As `load_preprocessing`, and for scalers of other groups.
+    """
+    content = _unpickled(path)
+    found = content if isinstance(content, dict) else dict.fromkeys(groups if len(groups) == 1 else (), content)
+    names = sorted(map(str, found))
+    if names != sorted(groups):
+        held = f"the groups {', '.join(names)}" if names else "one group"
+        raise NtuplemlError(
+            f"{path}: holds scalers of {one_line(held, 200)}, but the model has {', '.join(groups)}; take the "
+            "preprocessing that was written with the model"
+        )
+    return {name: _scaler_of(found.get(name), f"{path}: '{name}'", number) for name, number in groups.items()}
+
+
+def _unpickled(path: str | Path) -> object:
     try:
         if Path(path).stat().st_size > LARGEST_FILE:
             raise NtuplemlError(f"{path}: too large for the pickle of a scaler")
         with Path(path).open("rb") as file:
-            found = _Unpickler(file, str(path)).load()
+            return _Unpickler(file, str(path)).load()
     except FileNotFoundError:
         raise NtuplemlError(f"{path}: no such file; it is written by the training, beside the model") from None
     except (NtuplemlError, PermissionError, IsADirectoryError):
         raise
     except Exception as error:  # what damaged pickles raise has no bounds: any builtin error, by Python's docs
         raise NtuplemlError(f"{path}: not the pickle of a scaler, or damaged: {one_line(error)}") from error
-    if not isinstance(found, _StandIn):
-        kind = "an array" if isinstance(found, _Array) else f"a {type(found).__name__.lstrip('_')}"
-        raise NtuplemlError(f"{path}: holds {kind}, not a fitted scaler of scikit-learn")
-    return _scaler_of(found, str(path), num_variables)
 
 
 class _StandIn:
@@ -222,10 +251,13 @@ _KNOWN: dict[tuple[str, str], Callable[..., object]] = {
 }
 
 
-def _scaler_of(found: _StandIn, path: str, num_variables: int | None) -> Scaler:
+def _scaler_of(found: object, path: str, num_variables: int | None) -> Scaler:
     """Scikit-learn's scaler with the numbers found in a pickle."""
     import sklearn.preprocessing
 
+    if not isinstance(found, _StandIn):
+        kind = "an array" if isinstance(found, _Array) else f"a {type(found).__name__.lstrip('_')}"
+        raise NtuplemlError(f"{path}: holds {kind}, not a fitted scaler of scikit-learn")
     layout = _LAYOUTS[found.scaler]
     attributes = found.attributes if isinstance(found.attributes, dict) else {}
     parameters = {name: _plain(attributes[name], path) for name in layout.parameters if name in attributes}

@@ -12,26 +12,33 @@ from ntupleml.artifacts import (
     OnnxCheck,
     TrainingRecord,
     load_keras_model,
-    load_preprocessing,
     model_files,
     read_keras_file,
     record_hash,
     sha256_of_file,
     write_record,
 )
+from ntupleml.config.inputs import ObjectsConfig
 from ntupleml.errors import NtuplemlError
+from ntupleml.events.groups import groups_of, numbers_of_variables
+from ntupleml.preprocessing import load_scalers
 from ntupleml.scoring.evaluators import Evaluator, open_session, session_evaluator
 from ntupleml.scoring.forest_engine import forest_of_file
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx
     from numpy.typing import NDArray
 
     from ntupleml.artifacts import TrainedModel
+    from ntupleml.artifacts.keras_network import KerasNetwork
 
 log = logging.getLogger(__name__)
 
 _NUM_CHECKED = 10_000
+#: Objects per event where a network takes any number.
+_NUM_OBJECTS = 10
 
 
 def open_graph(model: TrainedModel, threads: int) -> Evaluator:
@@ -139,8 +146,8 @@ def _forest_graph(model: TrainedModel) -> bytes:
 
 def _make(model: TrainedModel) -> bytes:
     """Convert the Keras model, and keep the result beside it where that is possible."""
+    from ntupleml.onnx_models.comparison import check_against_keras
     from ntupleml.onnx_models.keras_network import keras_to_onnx
-    from ntupleml.onnx_models.sessions import check_against_keras
 
     files, record = model.files, model.record
     for path in (files.model, files.preprocessing):
@@ -148,35 +155,45 @@ def _make(model: TrainedModel) -> bytes:
             raise NtuplemlError(f"{files.onnx}: no such file, nor '{path}' to make it from; train again")
     assert files.preprocessing is not None
     log.info("%s is not there; making it from %s", files.onnx, files.model)
-    scaler = load_preprocessing(files.preprocessing, len(record.variables))
+    groups = groups_of(record.groups, record.missing)
+    scalers = load_scalers(files.preprocessing, numbers_of_variables(groups))
     file = read_keras_file(files.model)
     graph = keras_to_onnx(
         file,
-        scaler,
-        record.variables,
-        record.classes,
-        missing=record.missing,
+        scalers,
+        groups,
+        record.outputs,
+        target=record.target,
         conditions=record.conditions,
         record_hash=record_hash(record),
     )
-    rows = _typical_rows(scaler, record)
-    network = load_keras_model(file)
-    check = OnnxCheck(
-        events=len(rows),
-        largest_difference=check_against_keras(graph, network, scaler, rows, missing=record.missing),
+    batch = _typical_batch(file.network, scalers, record)
+    difference = check_against_keras(
+        graph, load_keras_model(file), scalers, batch, missing=record.missing, target=record.target
     )
+    check = OnnxCheck(events=_NUM_CHECKED, largest_difference=difference)
     _keep(model, graph, check)
     content: bytes = graph.SerializeToString()
     return content
 
 
-def _typical_rows(scaler: Any, record: TrainingRecord) -> NDArray[np.float32]:
-    """Inputs that the scaler maps to a normal distribution: no events are at hand when only scores are wanted."""
+def _typical_batch(
+    network: KerasNetwork, scalers: Mapping[str, Any], record: TrainingRecord
+) -> dict[str, NDArray[np.generic]]:
+    """Inputs that the scalers map to a normal distribution: no events are at hand when only scores are wanted."""
     random = np.random.default_rng(record.seed)
-    raw = scaler.inverse_transform(random.normal(size=(_NUM_CHECKED, len(record.variables))))
-    drawn = random.integers(0, max(len(record.conditions), 1), _NUM_CHECKED)
-    one_hot = np.eye(len(record.conditions))[drawn] if record.conditions else np.empty((_NUM_CHECKED, 0))
-    return np.concatenate([raw, one_hot], axis=1).astype(np.float32)
+    batch: dict[str, NDArray[np.generic]] = {}
+    for name, scaler in scalers.items():
+        shape = network.inputs[name] if record.inputs else (len(record.variables),)
+        sizes = (_NUM_CHECKED, *(size or _NUM_OBJECTS for size in shape))
+        raw = scaler.inverse_transform(random.normal(size=sizes).reshape(-1, sizes[-1]))
+        batch[name] = raw.reshape(sizes).astype(np.float32)
+        if isinstance(record.groups[name], ObjectsConfig):
+            batch[f"{name}_length"] = np.arange(_NUM_CHECKED) % (sizes[1] + 1)
+    if record.conditions:
+        one_hot = np.eye(len(record.conditions))[random.integers(0, len(record.conditions), _NUM_CHECKED)]
+        batch["variables"] = np.concatenate([batch["variables"], one_hot], axis=1).astype(np.float32)
+    return batch
 
 
 def _keep(model: TrainedModel, graph: onnx.ModelProto, check: OnnxCheck) -> None:

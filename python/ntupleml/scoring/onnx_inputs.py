@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from ntupleml.config.blocks import OnnxConfig, OnnxInputConfig
+from ntupleml.config.onnx import OnnxConfig, OnnxInputConfig
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.events.groups import InputGroup, Objects
 

@@ -121,7 +121,7 @@ def training_events(
                 mask &= uniform_by_entry(np.arange(start, stop), *stream) < share
             kept = np.flatnonzero(mask)
             start = stop
-            columns = dict(zip(scorer.variables, rows.inputs[kept].T, strict=True))
+            columns = dict(zip(scorer.variables, rows.inputs.batch(kept)["variables"].T, strict=True))
             # The scorer has but this model, which it knows by the fold that it is held out from.
             folds = np.full(len(kept), record.held_out_fold)
             scores = scorer.of_condition(tree.file.condition, tree.where).score(columns, folds, where=tree.where)

@@ -21,6 +21,18 @@ from ntupleml.training.batches import (
 )
 from ntupleml.training.compiled_epoch import Block
 from ntupleml.training.outputs import CHECKED_EVENTS
+from ntupleml.training.preparation import (
+    Preparation,
+    fit_of_values,
+    fit_scalers,
+    group_shapes,
+    longest_of,
+    one_hot,
+    raw_batch,
+    target_record,
+    with_extreme_lengths,
+    with_lengths,
+)
 from ntupleml.training.weight_checks import check_weights, split_sums
 
 if TYPE_CHECKING:
@@ -33,9 +45,6 @@ if TYPE_CHECKING:
     from ntupleml.datasets.loading import ClassTree, Events
 
 log = logging.getLogger(__name__)
-
-#: Rows that are scaled at a time, since the scalers compute in float64.
-_ROWS_PER_SCALING = 100_000
 
 
 @dataclass(frozen=True)
@@ -64,13 +73,14 @@ class TrainingData(Protocol):
     """What the loop over epochs needs to know of the events, in memory or streamed."""
 
     trees: Sequence[ClassTree]
-    scaler: Any
+    preparation: Preparation
     contents: list[ClassContent]
     num_training: int
     num_validation: int
     preprocessing_events: int
     batching: Batching
-    check_rows: NDArray[np.float32]
+    #: Raw events that validate, on which files are compared.
+    check_batch: dict[str, NDArray[Any]]
 
     def training_blocks(self, epoch: int) -> Iterable[Block]:
         """Events of an epoch, in the order of use."""
@@ -92,26 +102,6 @@ def training_weights(
         [config.class_weights_of(tree.file.condition)[tree.name] * config.global_weight_scale for tree in trees]
     )
     return factors if events is None else events.weights * factors[events.trees]
-
-
-def one_hot(indices: NDArray[np.int64], length: int) -> NDArray[np.float32]:
-    """Rows of zeros with a one at the index, shape (n_events, length)."""
-    rows = np.zeros((len(indices), length), dtype=np.float32)
-    rows[np.arange(len(indices)), indices] = 1
-    return rows
-
-
-def scaled_inputs(
-    scaler: Any, inputs: NDArray[np.float32], condition_inputs: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Inputs of the network: the scaled variables, then the one-hot conditions as they are."""
-    num_variables = inputs.shape[1]
-    result = np.empty((len(inputs), num_variables + condition_inputs.shape[1]), dtype=np.float32)
-    for start in range(0, len(inputs), _ROWS_PER_SCALING):
-        rows = slice(start, start + _ROWS_PER_SCALING)
-        result[rows, :num_variables] = scaler.transform(inputs[rows].astype(np.float64))
-    result[:, num_variables:] = condition_inputs
-    return result
 
 
 def randomised_trees(config: TrainingConfig, trees: Sequence[ClassTree]) -> NDArray[np.bool_]:
@@ -190,8 +180,6 @@ class MemoryData:
     ) -> None:
         import tensorflow as tf
 
-        from ntupleml.preprocessing import fit_scaler
-
         self.trees = trees
         self._seed, self._fold = config.seed, fold
         names = condition_names(trees)
@@ -202,13 +190,6 @@ class MemoryData:
         self.contents = [one.all.content() for one in sums]
         self.preprocessing_events = len(split.training)
         self.num_training, self.num_validation = len(split.training), len(split.validation)
-        self.scaler = fit_scaler(
-            config.preprocessing,
-            events.inputs[split.training],
-            weights=events.weights[split.training] if config.weighted_preprocessing else None,
-            seed=config.seed,
-            where="preprocessing",
-        )
         shown = np.array([tree.condition_index for tree in trees])[events.trees]
         own = shown
         if randomized:
@@ -229,15 +210,24 @@ class MemoryData:
         validation_weights = weights[split.validation]
         if balanced:
             validation_weights = balanced_weights(groups_of(split.validation), validation_weights)
-        self.check_rows = np.concatenate(
-            [events.inputs[split.validation[:CHECKED_EVENTS]], condition_inputs[split.validation[:CHECKED_EVENTS]]],
-            axis=1,
+        learnt = fit_of_values(config)
+        learnt.add(events.values[split.training], self._weights)
+        self.preparation = Preparation(
+            fit_scalers(config, events.inputs, split.training, events.weights),
+            target_record(config, learnt),
+            group_shapes(config, events.inputs, len(names)),
+            tuple(config.classes),
         )
+        inputs = with_lengths(events.inputs, longest_of(events.inputs))
+        checked = split.validation[:CHECKED_EVENTS]
+        self.check_batch = with_extreme_lengths(raw_batch(inputs, checked, condition_inputs[checked]))
 
         def block(rows: NDArray[np.int64], weights: NDArray[np.float64]) -> Block:
+            batch = raw_batch(inputs, rows, condition_inputs[rows])
+            taken, targets = self.preparation.prepared(batch, classes[rows], events.values[rows])
             return Block(
-                tf.constant(scaled_inputs(self.scaler, events.inputs[rows], condition_inputs[rows])),
-                tf.constant(one_hot(classes[rows], len(config.classes))),
+                tf.nest.map_structure(tf.constant, taken),
+                tf.constant(targets),
                 np.arange(len(rows), dtype=np.int32),
                 weights.astype(np.float32),
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ntupleml.artifacts import KERAS, SplitSizes, model_files, sha256_of_file, write_record
@@ -19,7 +20,7 @@ from ntupleml.training.record_parts import (
     log_training,
     training_record,
 )
-from ntupleml.training.tabular_data import load_tabular_data
+from ntupleml.training.tabular_data import as_tabular, load_tabular_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +61,7 @@ def train(jobs: Sequence[Job]) -> Trained:
         For whatever is wrong with config, options or fold files, before anything is trained; if outputs exist and are
         not to be overwritten; and if a method fails whose trainer does not let the others go on.
     """
+    jobs = [replace(job, config=as_tabular(job.config, job.where)) if job.trainer.tabular else job for job in jobs]
     for job in jobs:
         job.trainer.check(job)
         _refuse_existing(job)

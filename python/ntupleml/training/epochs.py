@@ -27,6 +27,12 @@ log = logging.getLogger(__name__)
 #: Seconds between checkpoints; in units of the time that one takes, where that is more.
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINT_SHARE = 50.0
+#: Metrics that the line of an epoch shows, and how.
+_SHOWN = {
+    **dict.fromkeys(("loss", "val_loss"), ".5f"),
+    **dict.fromkeys(("accuracy", "val_accuracy"), ".4f"),
+    **dict.fromkeys(("mean_absolute_error", "val_mean_absolute_error"), ".5f"),
+}
 
 
 def train_epochs(
@@ -37,7 +43,7 @@ def train_epochs(
     checkpoint: Path,
     identity: dict[str, Any],
     learning_rates: Mapping[int, float] | None = None,
-) -> None:
+) -> str:
     """Train until the epochs are done or early stopping ends it, then restore the best weights where asked.
 
     Parameters
@@ -54,6 +60,11 @@ def train_epochs(
         Goes into the checkpoint.
     learning_rates : mapping of int to float, optional
         By the number of the epoch, counted from 0 as Keras does, from which on they hold.
+
+    Returns
+    -------
+    str
+        How epochs were compiled, see `EpochRunner`.
 
     Raises
     ------
@@ -84,6 +95,7 @@ def train_epochs(
     if _keeps_best(settings) and progress.best_weights:
         model.set_weights(progress.best_weights)
         log.info("weights of the best epoch, %d, are kept", progress.schedule.best_epoch)
+    return runner.compiled
 
 
 def _keeps_best(settings: ModelConfig) -> bool:
@@ -102,16 +114,8 @@ def _one_epoch(runner: EpochRunner, model: Any, data: TrainingData, epoch: int) 
             f"the {bad[0]} became {metrics[bad[0]]} in epoch {epoch}; lower model.learning_rate or the weights' scale, "
             "or choose another preprocessing"
         )
-    log.info(
-        "epoch %d: loss %.5f, val_loss %.5f, accuracy %.4f, val_accuracy %.4f, learning rate %.3g, %.2f s",
-        epoch,
-        metrics["loss"],
-        metrics["val_loss"],
-        metrics["accuracy"],
-        metrics["val_accuracy"],
-        learning_rate,
-        seconds,
-    )
+    shown = [f"{name} {metrics[name]:{form}}" for name, form in _SHOWN.items() if name in metrics]
+    log.info("epoch %d: %s, learning rate %.3g, %.2f s", epoch, ", ".join(shown), learning_rate, seconds)
     return metrics | {"learning_rate": learning_rate, "seconds": seconds}
 
 

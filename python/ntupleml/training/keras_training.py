@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from ntupleml.artifacts import KERAS, OnnxCheck, file_of_model, read_keras_file, record_hash
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError, one_line
-from ntupleml.imports import import_tensorflow
-from ntupleml.models import build_model, matrix, network_of
+from ntupleml.events.groups import groups_of
+from ntupleml.models import build_model, network_of
+from ntupleml.tensorflow_import import import_tensorflow
 from ntupleml.training.checkpoint import Progress, checkpoint_path, load_checkpoint, training_identity
 from ntupleml.training.data import MemoryData, condition_names
 from ntupleml.training.initial_model import load_initial_model
 from ntupleml.training.jobs import Fitted, Job, Trainer, TrainingOptions
 from ntupleml.training.outputs import draw_loss_figure
+from ntupleml.training.preparation import check_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from ntupleml.artifacts import ModelFiles, TrainingRecord
+    from ntupleml.artifacts import KerasFile, ModelFiles, TrainingRecord
     from ntupleml.config import PlotConfig, TrainingConfig
     from ntupleml.datasets.loading import ClassTree
     from ntupleml.training.data import TrainingData
@@ -80,7 +82,19 @@ class _Networks(Trainer):
             raise NtuplemlError("--overwrite and --continue exclude each other: train anew, or go on")
         if options.randomization and not options.conditional:
             raise NtuplemlError("--randomization draws conditions at random; it needs --conditional")
-        network_of(job.config.model, f"{job.where}: model")
+        config = job.config
+        network_of(config.model, f"{job.where}: model", config.groups, config.target_kind)
+        check_target(config, options.balanced)
+        if options.conditional and config.inputs is not None:
+            raise NtuplemlError(
+                "--conditional: conditions are inputs beside variables; list the numbers as variables, "
+                "in place of inputs"
+            )
+        if options.initial_model is not None and (config.inputs is not None or config.target is not None):
+            raise NtuplemlError(
+                f"{job.where}: FilenameModel: a network of a file takes variables and learns classes; leave it out, so "
+                "that the network of the config's model block is trained"
+            )
         checkpoint = _checkpoint(job)
         has_files = any(path is not None and path.exists() for path in job.files[:-1])
         if options.continue_training and has_files and not checkpoint.exists():
@@ -124,12 +138,14 @@ class _Networks(Trainer):
             log.info("no checkpoint yet, so the training begins with epoch 1")
         if options.overwrite:
             checkpoint.unlink(missing_ok=True)
-        train_epochs(model, data, config.model, progress, checkpoint, identity, options.learning_rates)
+        compiled = train_epochs(model, data, config.model, progress, checkpoint, identity, options.learning_rates)
         keeps_best = config.model.save_best_only or config.model.early_stopping is not None
         fields = {
             "preprocessing": config.preprocessing,
             "preprocessing_events": data.preprocessing_events,
+            "target": data.preparation.target,
             "network": description,
+            "epochs_compiled": compiled,
             "history": progress.history,
             "epochs": progress.epoch,
             "best_epoch": progress.schedule.best_epoch if keeps_best else None,
@@ -147,31 +163,38 @@ def _checkpoint(job: Job) -> Path:
 def _first_model(job: Job, data: TrainingData) -> tuple[Any, dict[str, Any]]:
     """Network before the first epoch, and its description for the record."""
     config = job.config
-    network = network_of(config.model, f"{job.where}: model")
-    num_inputs, num_outputs = len(config.variables) + len(condition_names(data.trees)), len(config.classes)
+    network = network_of(config.model, f"{job.where}: model", config.groups, config.target_kind)
+    shapes, num_outputs = data.preparation.shapes, data.preparation.num_outputs
     if job.options.initial_model is not None:
-        return load_initial_model(job.options.initial_model, network, num_inputs, num_outputs)
-    model = build_model(network, matrix(num_inputs), num_outputs, config.seed)
+        (num_inputs,) = shapes["variables"].shape
+        return load_initial_model(job.options.initial_model, network, num_inputs or 0, num_outputs)
+    model = build_model(network, shapes, num_outputs, config.seed)
     return model, {**asdict(network), "hidden": list(network.hidden)}
 
 
 def _check_export(model: Any, data: TrainingData, config: TrainingConfig, where: str) -> None:
     """Refuse a network that could be trained but not be written, before it is trained."""
-    from ntupleml.onnx_models.keras_network import keras_to_onnx
     from ntupleml.onnx_models.sessions import new_session
 
-    graph = keras_to_onnx(
-        file_of_model(model, where),
-        data.scaler,
-        config.variables,
-        config.classes,
-        missing=config.missing.value if config.missing else None,
-        conditions=condition_names(data.trees),
-    )
+    graph = _graph(file_of_model(model, where), data, config)
     try:
         new_session(graph.SerializeToString())
     except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
         raise NtuplemlError(f"{where}: ONNX Runtime cannot load it: {one_line(error)}; please report it") from error
+
+
+def _graph(file: KerasFile, data: TrainingData, config: TrainingConfig, record_hash: str = "") -> onnx.ModelProto:
+    from ntupleml.onnx_models.keras_network import keras_to_onnx
+
+    return keras_to_onnx(
+        file,
+        data.preparation.scalers,
+        groups_of(config.groups, config.missing.value if config.missing else None),
+        config.outputs,
+        target=data.preparation.target,
+        conditions=condition_names(data.trees),
+        record_hash=record_hash,
+    )
 
 
 def _identity(config: TrainingConfig, trees: Sequence[ClassTree], options: TrainingOptions) -> dict[str, Any]:
@@ -193,37 +216,35 @@ class _FittedNetwork(Fitted):
 
     def __init__(self, job: Job, model: Any, data: TrainingData, fields: dict[str, Any]) -> None:
         super().__init__(job.method, fields)
-        self._model, self._data = model, data
-        self._missing = job.config.missing.value if job.config.missing else None
+        self._model, self._data, self._config = model, data, job.config
         self._kept = unexported_path(job.files.model)
 
-    def write(self, files: ModelFiles, record: TrainingRecord) -> None:  # noqa: ARG002
+    def write(self, files: ModelFiles, record: TrainingRecord) -> None:
         from ntupleml.preprocessing import write_preprocessing
 
         assert files.preprocessing is not None
-        write_preprocessing(files.preprocessing, self._data.scaler)
+        scalers = self._data.preparation.scalers
+        write_preprocessing(files.preprocessing, scalers if record.inputs else scalers["variables"])
         with replace_file(files.model) as temporary:
             self._model.save(temporary)
 
     def graph(self, files: ModelFiles, record: TrainingRecord) -> onnx.ModelProto:
-        from ntupleml.onnx_models.keras_network import keras_to_onnx
-
-        return keras_to_onnx(
-            read_keras_file(files.model, "the trained network"),
-            self._data.scaler,
-            record.variables,
-            record.classes,
-            missing=record.missing,
-            conditions=record.conditions,
-            record_hash=record_hash(record),
-        )
+        file = read_keras_file(files.model, "the trained network")
+        return _graph(file, self._data, self._config, record_hash(record))
 
     def check(self, graph: onnx.ModelProto) -> OnnxCheck:
-        from ntupleml.onnx_models.sessions import check_against_keras
+        from ntupleml.onnx_models.comparison import check_against_keras
 
-        rows = self._data.check_rows
-        difference = check_against_keras(graph, self._model, self._data.scaler, rows, missing=self._missing)
-        return OnnxCheck(events=len(rows), largest_difference=difference)
+        batch, preparation = self._data.check_batch, self._data.preparation
+        difference = check_against_keras(
+            graph,
+            self._model,
+            preparation.scalers,
+            batch,
+            missing=self._config.missing.value if self._config.missing else None,
+            target=preparation.target,
+        )
+        return OnnxCheck(events=len(next(iter(batch.values()))), largest_difference=difference)
 
     def draw(self, files: ModelFiles, record: TrainingRecord, plot: PlotConfig) -> None:
         draw_loss_figure(files, record, plot)

@@ -9,9 +9,10 @@ import platform
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml.artifacts import DatasetRecord, TrainingRecord
+from ntupleml.config.inputs import RowsConfig
 from ntupleml.datasets.records import read_fold_record
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import held_out_fold, trained_on
@@ -53,8 +54,26 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-def fold_division(trees: Sequence[ClassTree], num_folds: int) -> tuple[bool, str | None]:
-    """Whether all fold files have records (htt-ml's have none), and the branch that decides the fold by them.
+class FoldDivision(NamedTuple):
+    """What the records of fold files say of them.
+
+    Attributes
+    ----------
+    recorded : bool
+        Whether all have records; htt-ml's have none.
+    event_branch : str or None
+        Branch that decides the fold.
+    rows : RowsConfig or None
+        What their rows are where these are no events.
+    """
+
+    recorded: bool
+    event_branch: str | None
+    rows: RowsConfig | None
+
+
+def fold_division(trees: Sequence[ClassTree], num_folds: int) -> FoldDivision:
+    """What the records of the fold files say of them.
 
     Raises
     ------
@@ -80,7 +99,14 @@ def fold_division(trees: Sequence[ClassTree], num_folds: int) -> tuple[bool, str
         raise NtuplemlError(
             f"datasets: the fold files were made with different event branches: {sorted(map(str, branches))}"
         )
-    return len(records) == len(files), branches.pop() if branches else None
+    rows = [record.config.get("rows") for record in records.values()]
+    if any(one != rows[0] for one in rows):
+        raise NtuplemlError("datasets: the rows of the fold files are of different collections; build the dataset anew")
+    return FoldDivision(
+        len(records) == len(files),
+        branches.pop() if branches else None,
+        RowsConfig.model_validate(rows[0]) if rows and rows[0] else None,
+    )
 
 
 def check_output_folder(output_path: str) -> None:
@@ -151,17 +177,19 @@ def training_record(
         The fields of the record that depend on the engine: `preprocessing`, `network`, `split`, `history`, …; its
         `versions` are added to those of the libraries.
     """
-    folds_recorded, event_branch = fold_division(trees, config.num_folds)
+    division = fold_division(trees, config.num_folds)
     return TrainingRecord(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         fold=fold,
         num_folds=config.num_folds,
         trained_on=sorted(trained_on(fold, config.num_folds)),
         held_out_fold=held_out_fold(fold, config.num_folds),
-        event_branch=event_branch,
-        folds_recorded=folds_recorded,
+        event_branch=division.event_branch,
+        folds_recorded=division.recorded,
         classes=list(config.classes),
-        variables=list(config.variables),
+        variables=[name for group in config.groups.values() for name in group.formulas],
+        inputs=config.inputs,
+        rows=division.rows,
         conditions=condition_names(trees),
         missing=None if config.missing is None else config.missing.value,
         seed=config.seed,

@@ -31,8 +31,16 @@ class ScalerFit:
         Number of events that the scaler is fitted to.
     """
 
-    def __init__(self, method: str, seed: int, *, weighted: bool, sample_size: int = SAMPLE_SIZE) -> None:
-        self._method, self._seed, self._weighted = method, seed, weighted
+    def __init__(
+        self,
+        method: str,
+        seed: int,
+        *,
+        weighted: bool,
+        sample_size: int = SAMPLE_SIZE,
+        where: str = "preprocessing",
+    ) -> None:
+        self._method, self._seed, self._weighted, self._where = method, seed, weighted, where
         self._sample = _Sample(sample_size, seed)
         self._sums = _Moments()
         self._range: Any = None
@@ -61,14 +69,16 @@ class ScalerFit:
             If there are no events, or negative weights leave no positive sum or variance.
         """
         if not self.num_events:
-            raise NtuplemlError("preprocessing: no training events to fit the scaler to")
+            raise NtuplemlError(f"{self._where}: there is nothing to fit the scaler to in the events that train")
         if self._method == "standard_scaler":
-            return self._sums.scaler()
+            return self._sums.scaler(self._where)
         if self._method == "min_max_scaler":
             return self._range
         rows, weights = self._sample.result()
         self.num_events = len(rows)
-        return fit_scaler(self._method, rows, weights=weights if self._weighted else None, seed=self._seed)
+        return fit_scaler(
+            self._method, rows, weights=weights if self._weighted else None, seed=self._seed, where=self._where
+        )
 
 
 class _Moments:
@@ -92,12 +102,12 @@ class _Moments:
         self._lowest = np.minimum(self._lowest, rows.min(axis=0))
         self._highest = np.maximum(self._highest, rows.max(axis=0))
 
-    def scaler(self) -> Any:
+    def scaler(self, where: str) -> Any:
         from sklearn.preprocessing import StandardScaler
 
         if self._weight <= 0:
             raise NtuplemlError(
-                f"preprocessing: the weights sum to {self._weight:g}; a positive sum is needed; fit without weights"
+                f"{where}: the weights sum to {self._weight:g}; a positive sum is needed; fit without weights"
             )
         mean = self._first / self._weight
         variance = self._second / self._weight - np.square(mean)
@@ -105,7 +115,7 @@ class _Moments:
         if (variance < 0).any():
             bad = int(np.flatnonzero(variance < 0)[0])
             raise NtuplemlError(
-                f"preprocessing: the negative weights give variable {bad} a negative variance; fit without weights"
+                f"{where}: the negative weights give variable {bad} a negative variance; fit without weights"
             )
         scaler = StandardScaler()
         scaler.mean_ = self._origin + mean

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 from itertools import zip_longest
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.datasets.loading import checked_chunks
+from ntupleml.datasets.loading import checked_chunks, require_same_shapes
 from ntupleml.datasets.splitting import SPLIT_STREAM, uniform_by_entry
 from ntupleml.errors import NtuplemlError
 from ntupleml.training.batches import draw_balanced, group_events
@@ -20,13 +20,24 @@ from ntupleml.training.compiled_epoch import EVALUATION_BATCH, Block
 from ntupleml.training.data import (
     choose_batching,
     condition_names,
-    one_hot,
     randomised_trees,
-    scaled_inputs,
     training_weights,
 )
 from ntupleml.training.outputs import CHECKED_EVENTS
-from ntupleml.training.streamed_scalers import ScalerFit
+from ntupleml.training.preparation import (
+    Preparation,
+    fit_of_values,
+    group_shapes,
+    joined_batches,
+    lines_of,
+    longest_of,
+    one_hot,
+    raw_batch,
+    scaler_fits,
+    target_record,
+    with_extreme_lengths,
+    with_lengths,
+)
 from ntupleml.training.weight_checks import SplitSums, check_weights
 
 if TYPE_CHECKING:
@@ -35,7 +46,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntupleml.config import TrainingConfig
-    from ntupleml.datasets.loading import ClassTree
+    from ntupleml.datasets.loading import ClassTree, TreeRows
+    from ntupleml.events.values import InputValues
     from ntupleml.training.weight_checks import WeightSums
 
 log = logging.getLogger(__name__)
@@ -47,28 +59,24 @@ _CONDITION = 1
 
 
 class _Part(NamedTuple):
-    """Some events: raw inputs, the condition shown to the network, class, own condition, weight."""
+    """Some events: raw inputs with conditions, class, own condition, values that are learnt, weight."""
 
-    inputs: NDArray[np.float32]
-    shown: NDArray[np.int64]
+    inputs: dict[str, NDArray[Any]]
     classes: NDArray[np.int64]
     conditions: NDArray[np.int64]
+    values: NDArray[np.float32]
     weights: NDArray[np.float64]
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.int32] | slice) -> _Part:
-        return _Part(self.inputs[rows], self.shown[rows], self.classes[rows], self.conditions[rows], self.weights[rows])
+        return _Part({name: array[rows] for name, array in self.inputs.items()}, *(array[rows] for array in self[1:]))
 
 
 def _joined(parts: Sequence[_Part]) -> _Part:
     if len(parts) == 1:
         return parts[0]
-    return _Part(
-        np.concatenate([part.inputs for part in parts]),
-        np.concatenate([part.shown for part in parts]),
-        np.concatenate([part.classes for part in parts]),
-        np.concatenate([part.conditions for part in parts]),
-        np.concatenate([part.weights for part in parts]),
-    )
+    inputs = {name: np.concatenate([part.inputs[name] for part in parts]) for name in parts[0].inputs}
+    rest: Any = (np.concatenate(arrays) for arrays in zip(*(part[1:] for part in parts), strict=True))
+    return _Part(inputs, *rest)
 
 
 class StreamedData:
@@ -88,38 +96,66 @@ class StreamedData:
         self._trees = [tree for tree in trees if tree.num_entries]
         self._names = condition_names(trees)
         self._randomised = randomised_trees(config, self._trees) if randomized else np.zeros(len(self._trees), bool)
-        total = sum(tree.num_entries for tree in trees)
-        row = 4 * (len(config.variables) + len(self._names) + len(config.classes)) + 32
-        chunks = max(1, -(-total * row // buffer_bytes))
-        self._steps = [-(-tree.num_entries // chunks) for tree in self._trees]
-        self._num_chunks = max(
-            -(-tree.num_entries // step) for tree, step in zip(self._trees, self._steps, strict=True)
-        )
         self._factors = np.ones(len(self._trees)) if balanced else training_weights(config, self._trees)
-        self._scan(balanced, {tree: index for index, tree in enumerate(trees)})
-        log.info("streaming %d events in %d chunks per epoch", total, self._num_chunks)
+        self._longest: dict[str, int] = {}
+        # The bytes of a row of objects or images are known after the first pass.
+        self._steps: list[int | None] = [None] * len(self._trees)
+        self._num_chunks = 0
+        if config.inputs is None:
+            self._divide(4 * (len(config.variables) + len(self._names) + len(config.classes)) + 32, buffer_bytes)
+        self._scan(balanced, {tree: index for index, tree in enumerate(trees)}, buffer_bytes)
+        log.info(
+            "streaming %d events in %d chunks per epoch", self.num_training + self.num_validation, self._num_chunks
+        )
 
-    def _scan(self, balanced: bool, positions: dict[ClassTree, int]) -> None:
-        """First pass: count, sum the weights, fit the scaler."""
+    def _divide(self, row_bytes: int, buffer_bytes: int) -> None:
+        """Fix the number of events of each tree in a chunk."""
+        total = sum(tree.num_entries for tree in self._trees)
+        chunks = max(1, -(-total * row_bytes // buffer_bytes))
+        steps = [-(-tree.num_entries // chunks) for tree in self._trees]
+        self._num_chunks = max(-(-tree.num_entries // step) for tree, step in zip(self._trees, steps, strict=True))
+        self._steps = [*steps]
+
+    def _scan(self, balanced: bool, positions: dict[ClassTree, int], buffer_bytes: int) -> None:
+        """First pass: count, sum the weights, fit the scalers."""
         config = self._config
-        fit = ScalerFit(config.preprocessing, config.seed, weighted=config.weighted_preprocessing)
+        fits, learnt = scaler_fits(config), fit_of_values(config)
         sums = [SplitSums.empty() for _ in positions]
         checked = []
+        first: InputValues | None = None
         for index, tree in enumerate(self._trees):
             wanted = -(-CHECKED_EVENTS // len(self._trees))
-            for part, chosen in self._tree_chunks(index, np.ones(len(self._trees))):
-                sums[positions[tree]].add(part.weights, chosen)
-                fit.add(part.inputs[chosen], part.weights[chosen])
-                checked.append(self._raw(part.take(np.flatnonzero(~chosen)[:wanted])))
-                wanted -= len(checked[-1])
+            for rows, shown, chosen in self._tree_rows(index):
+                first = first or rows.inputs
+                require_same_shapes(first, rows.inputs, tree.where)
+                sums[positions[tree]].add(rows.weights, chosen)
+                training = np.flatnonzero(chosen)
+                for name, values in rows.inputs.groups.items():
+                    fits[name].add(*lines_of(values, training, rows.weights))
+                learnt.add(rows.values[training], rows.weights[training] * self._factors[index])
+                for name, length in longest_of(rows.inputs).items():
+                    self._longest[name] = max(length, self._longest.get(name, 1))
+                others = np.flatnonzero(~chosen)[:wanted]
+                checked.append(raw_batch(rows.inputs, others, self._condition_inputs(shown[others])))
+                wanted -= len(others)
+        assert first is not None
         self.num_training = sum(one.training.entries for one in sums)
         self.num_validation = sum(one.validation.entries for one in sums)
         if not self.num_training or not self.num_validation:
             raise NtuplemlError("train_test_split: leaves no events to train on or to validate; there are too few")
         check_weights(config, list(positions), sums, balanced=balanced)
         self.contents = [one.all.content() for one in sums]
-        self.check_rows = np.concatenate(checked)
-        self.scaler, self.preprocessing_events = fit.result(), fit.num_events
+        self.check_batch = with_extreme_lengths(joined_batches(checked))
+        self.preparation = Preparation(
+            {name: fit.result() for name, fit in fits.items()},
+            target_record(config, learnt),
+            group_shapes(config, first, len(self._names)),
+            tuple(config.classes),
+        )
+        self.preprocessing_events = self.num_training if config.inputs else fits["variables"].num_events
+        if config.inputs is not None:
+            arrays = with_lengths(first, self._longest).batch(np.arange(min(1, len(first))))
+            self._divide(sum(array.nbytes for array in arrays.values()) + 32, buffer_bytes)
         groups: dict[str, int] = {}
         for tree in self._trees:
             number = sums[positions[tree]].training.entries
@@ -190,30 +226,40 @@ class StreamedData:
 
     def _tree_chunks(self, index: int, factors: NDArray[np.float64]) -> Iterator[tuple[_Part, NDArray[np.bool_]]]:
         """Chunks of one tree, and which of their events train the network."""
+        tree = self._trees[index]
+        for rows, shown, is_training in self._tree_rows(index):
+            number = len(rows.weights)
+            inputs = with_lengths(rows.inputs, self._longest)
+            yield (
+                _Part(
+                    raw_batch(inputs, slice(None), self._condition_inputs(shown)),
+                    np.full(number, tree.class_index),
+                    np.full(number, tree.condition_index),
+                    rows.values,
+                    rows.weights * factors[index],
+                ),
+                is_training,
+            )
+
+    def _tree_rows(self, index: int) -> Iterator[tuple[TreeRows, NDArray[np.int64], NDArray[np.bool_]]]:
+        """Chunks of one tree as they are read, the condition that each event shows, and which of them train."""
         tree, config = self._trees[index], self._config
         stream = (config.seed, self._fold, index)
         start = 0
         for rows in checked_chunks(tree, config, self._steps[index]):
             entries = np.arange(start, start + len(rows.weights))
             start += len(entries)
-            own = np.full(len(entries), tree.condition_index)
-            shown = own
+            shown = np.full(len(entries), tree.condition_index)
             if self._randomised[index]:
                 shown = (uniform_by_entry(entries, *stream, _CONDITION) * len(self._names)).astype(np.int64)
-            classes = np.full(len(entries), tree.class_index)
-            part = _Part(rows.inputs, shown, classes, own, rows.weights * factors[index])
-            yield part, uniform_by_entry(entries, *stream, SPLIT_STREAM) < config.train_test_split
+            yield rows, shown, uniform_by_entry(entries, *stream, SPLIT_STREAM) < config.train_test_split
 
-    def _condition_inputs(self, part: _Part) -> NDArray[np.float32]:
-        return one_hot(part.shown, len(self._names)) if self._names else np.empty((len(part.shown), 0), np.float32)
-
-    def _raw(self, part: _Part) -> NDArray[np.float32]:
-        return np.concatenate([part.inputs, self._condition_inputs(part)], axis=1)
+    def _condition_inputs(self, shown: NDArray[np.int64]) -> NDArray[np.float32]:
+        return one_hot(shown, len(self._names)) if self._names else np.empty((len(shown), 0), np.float32)
 
     def _block(self, part: _Part) -> Block:
         return Block(
-            scaled_inputs(self.scaler, part.inputs, self._condition_inputs(part)),
-            one_hot(part.classes, len(self._config.classes)),
+            *self.preparation.prepared(part.inputs, part.classes, part.values),
             np.arange(len(part.weights), dtype=np.int32),
             part.weights.astype(np.float32),
         )

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ntupleml.config.inputs import NumbersConfig
 from ntupleml.datasets.loading import load_events
 from ntupleml.datasets.splitting import split_events
-from ntupleml.training.data import condition_names, one_hot, training_weights
+from ntupleml.errors import NtuplemlError
+from ntupleml.events.groups import key_of
+from ntupleml.training.data import condition_names, training_weights
+from ntupleml.training.preparation import one_hot
 from ntupleml.training.weight_checks import check_weights, split_sums
 
 if TYPE_CHECKING:
@@ -84,6 +88,24 @@ class TabularData:
         return TabularPart(self.inputs[rows], self.classes[rows], self.weights[rows])
 
 
+def as_tabular(config: TrainingConfig, where: str) -> TrainingConfig:
+    """The same training with all numbers as variables, for what takes a matrix and learns classes.
+
+    Raises
+    ------
+    NtuplemlError
+        If it has objects or images, or learns something else.
+    """
+    others = [name for name, group in config.groups.items() if not isinstance(group, NumbersConfig)]
+    if others or config.target is not None:
+        what = f"{key_of(others[0])} holds no numbers" if others else f"the target is {config.target_kind}"
+        raise NtuplemlError(
+            f"{where}: takes numbers and learns classes, but {what}; the network of keras_training.py, or a method of "
+            "the type kPyKeras, can be trained"
+        )
+    return config.model_copy(update={"inputs": None, "variables": config.numbers})
+
+
 def load_tabular_data(config: TrainingConfig, trees: Sequence[ClassTree]) -> TabularData:
     """Load the events of a fold's model, split as the training of the Keras network splits them.
 
@@ -111,7 +133,7 @@ def load_tabular_data(config: TrainingConfig, trees: Sequence[ClassTree]) -> Tab
     weights = training_weights(config, trees, events)[order]
     origin = events.trees[order]
     classes = np.array([tree.class_index for tree in trees])[origin]
-    inputs = events.inputs
+    inputs = next(iter(events.inputs.batch().values()))
     for column in range(inputs.shape[1]):
         inputs[:, column] = inputs[order, column]
     names = condition_names(trees)
