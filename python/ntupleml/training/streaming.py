@@ -68,7 +68,8 @@ class _Part(NamedTuple):
     weights: NDArray[np.float64]
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.int32] | slice) -> _Part:
-        return _Part({name: array[rows] for name, array in self.inputs.items()}, *(array[rows] for array in self[1:]))
+        rest: Any = (array[rows] for array in self[1:])
+        return _Part({name: array[rows] for name, array in self.inputs.items()}, *rest)
 
 
 def _joined(parts: Sequence[_Part]) -> _Part:
