@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import uproot
+from sklearn.metrics import roc_auc_score
 
 import ntupleml
+import ntupleml.stages
 from ntupleml.config import TrainingConfig, load_config
 from ntupleml.datasets.example import write_example_dataset
 
@@ -96,6 +98,62 @@ def test_training_and_scores(toy: Toy) -> None:
     assert record.fold == 1
 
 
+@pytest.fixture(scope="module")
+def tested(toy: Toy) -> ntupleml.stages.Tested:
+    ntupleml.train(toy.training, method="trees", overwrite=True)
+    return ntupleml.test(toy.training, {"plot": {"class_labels": {"signal": "Higgs"}}}, methods=["trees"])
+
+
+def test_areas_of_tested_events(toy: Toy, tested: ntupleml.stages.Tested) -> None:
+    """The weighted area under the ROC curve is that of scikit-learn; the events are those of the fold files."""
+    events = tested.events
+    read = ntupleml.read_events(toy.training)
+    assert events.weights.sum() == pytest.approx(read.weights.sum())
+    signal = CLASSES.index("signal")
+    expected = roc_auc_score(
+        events.truth == signal, events.scores["trees"][:, signal], sample_weight=np.abs(events.weights)
+    )
+    numbers = tested.answer("roc").numbers
+    assert numbers["trees"].against_rest["signal"].auc.value == pytest.approx(expected, abs=1e-6)
+    assert tested["confusion"] is tested["confusion"]
+    assert tested["roc"].figure().get_axes()
+    assert "regression" not in tested.steps
+    assert {"roc", "confusion", "significance"} <= set(tested.steps)
+
+
+def test_scores_in_a_copy_are_those_of_the_model(toy: Toy, tested: ntupleml.stages.Tested) -> None:
+    source = toy.folder / "example_signal.root"
+    (output,) = ntupleml.apply(
+        toy.dataset,
+        toy.training,
+        {"method": "trees", "branch_prefix": "p_"},
+        [source],
+        "ntuple",
+        output_directory=toy.folder / "scored",
+    )
+    with uproot.open(output) as file:
+        columns = file["ntuple"].arrays(library="np")
+    model = ntupleml.load_model(toy.training)
+    expected = model.score(columns)
+    np.testing.assert_allclose(columns["p_signal"], expected[:, model.outputs.index("signal")], rtol=1e-6)
+    missing = toy.folder / "nothing" / "nothing.root"
+    friends = toy.folder / "friends"
+    with pytest.raises(ntupleml.NtuplemlError, match=r"nothing\.root"):
+        ntupleml.apply(
+            toy.dataset,
+            toy.training,
+            {"method": "trees"},
+            [source, missing],
+            "ntuple",
+            friend=True,
+            output_directory=friends,
+            workers=2,
+        )
+    with uproot.open(friends / toy.folder.name / f"{toy.folder.name}.root") as file:
+        scores = file["ntuple"]["ml_score_signal"].array(library="np")
+    np.testing.assert_array_equal(scores, columns["p_signal"])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -106,10 +164,22 @@ def test_training_and_scores(toy: Toy) -> None:
         (lambda toy: ntupleml.read_events(toy.training, fold=-1), "fold '-1': training dictionary"),
         (lambda toy: ntupleml.read_events(toy.training, condition="2016"), "condition: no datasets of '2016'"),
         (lambda toy: ntupleml.read_events({**toy.training, "variables": ["z"]}), "no branch 'z'"),
+        (lambda toy: ntupleml.test(toy.training, {"methods": "trees"}), "testing dictionary: unknown key"),
+        (lambda toy: ntupleml.test(toy.training, methods=["trees"])["rox"], "no step 'rox'; nearest: 'roc'"),
+        (lambda toy: ntupleml.test(toy.training, methods=["tree"]), "has no method 'tree'; nearest: 'trees'"),
+        (
+            lambda toy: ntupleml.test(toy.training, methods=["trees"])["regression"],
+            "training dictionary: the target is classes, but 'Residuals' needs values",
+        ),
+        (
+            lambda toy: ntupleml.apply({}, toy.training, {"method": "trees"}, ["a.root"], "ntuple"),
+            "dataset dictionary: key .*missing",
+        ),
+        (lambda toy: ntupleml.load_model(toy.training, "tree"), "training dictionary: .*nearest: 'trees'"),
         (lambda toy: ntupleml.create_datasets(3), "a dataset config is needed: a path, a dictionary"),
     ],
 )
-def test_mistakes_are_one_line(toy: Toy, call: Any, message: str) -> None:
+def test_mistakes_are_one_line(toy: Toy, tested: ntupleml.stages.Tested, call: Any, message: str) -> None:
     with pytest.raises(ntupleml.NtuplemlError, match=message) as raised:
         call(toy)
     assert "\n" not in str(raised.value)

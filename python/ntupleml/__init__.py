@@ -12,11 +12,21 @@ from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
     from ntupleml.interface import Model, load_model
-    from ntupleml.stages import create_datasets, read_events, train
+    from ntupleml.stages import apply, create_datasets, read_events, test, train
 
 __version__ = "0.1.0"
 
-__all__ = ["Model", "NtuplemlError", "__version__", "create_datasets", "load_model", "read_events", "train"]
+__all__ = [
+    "Model",
+    "NtuplemlError",
+    "__version__",
+    "apply",
+    "create_datasets",
+    "load_model",
+    "read_events",
+    "test",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

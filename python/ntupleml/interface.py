@@ -24,6 +24,7 @@ from ntupleml.scoring.onnx_graphs import choose_output, open_onnx
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from ntupleml.config import ConfigSource
     from ntupleml.scoring import Scorer
 
 log = logging.getLogger(__name__)
@@ -115,14 +116,14 @@ class Model:
         return numbers
 
 
-def load_model(path: str | Path, method: str | None = None, *, condition: str | None = None) -> Model:
+def load_model(source: ConfigSource, method: str | None = None, *, condition: str | None = None) -> Model:
     """Open trained models for scoring.
 
     Parameters
     ----------
-    path : path
-        A training config, which stands for the models of all its folds, or a model file: ONNX, Keras (with the record
-        of its training beside it), XGBoost (`.json`, `.ubj`), TMVA's weights (XML) or lwtnn's JSON.
+    source : path, dictionary or TrainingConfig
+        A training config, which stands for the models of all its folds, or the path of a model file: ONNX, Keras (with
+        the record of its training beside it), XGBoost (`.json`, `.ubj`), TMVA's weights (XML) or lwtnn's JSON.
     method : str, optional
         Method of the training config; by default its network if that is trained, else the first that is.
     condition : str, optional
@@ -147,39 +148,38 @@ def load_model(path: str | Path, method: str | None = None, *, condition: str | 
     >>> model.score({"x": [0.0, 2.0], "y": [0.0, -2.0]}).ravel().tolist()
     [0.5, 0.5]
     """
-    path = Path(path)
-    if path.suffix in _CONFIGS:
-        return _trained(path, method, condition)
+    if not isinstance(source, str | Path) or Path(source).suffix in _CONFIGS:
+        return _trained(load_config(source, TrainingConfig), method, condition)
+    path = Path(source)
     if method is not None:
         raise NtuplemlError(f"{path}: method '{method}': a model file has one; name methods of a training config")
     return _of_file(path, condition)
 
 
-def _trained(path: Path, method: str | None, condition: str | None) -> Model:
-    training = load_config(path, TrainingConfig)
-    name = method or _first_trained(training, path)
+def _trained(training: TrainingConfig, method: str | None, condition: str | None) -> Model:
+    where = training.where
+    name = method or _first_trained(training)
     models = models_by_fold(
         training.output_path,
         training.num_folds,
-        where=str(path),
+        where=where,
         variables=training.variables,
         classes=training.classes,
-        training_config=str(path),
-        method=methods_by_fold(training, name, str(path)),
+        training_config=where,
+        method=methods_by_fold(training, name, where),
     )
-    return Model(load_scorer(models).of_condition(condition, f"{path}: condition"), str(path))
+    return Model(load_scorer(models).of_condition(condition, f"{where}: condition"), where)
 
 
-def _first_trained(training: TrainingConfig, path: Path) -> str:
+def _first_trained(training: TrainingConfig) -> str:
     """Network of a training config if its first fold is trained, else the first method that is."""
     from ntupleml.artifacts import model_files
     from ntupleml.artifacts.methods import methods_of
 
-    network = default_method_name(training, "keras", str(path))
     for name, method in methods_of(training, 0).items():
         if model_files(Path(training.output_path), 0, method).record.exists():
             return name
-    return network
+    return default_method_name(training, "keras", training.where)
 
 
 def _of_file(path: Path, condition: str | None) -> Model:

@@ -13,11 +13,18 @@ from ntupleml.config import DatasetConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
+    from ntupleml.application.plan import Kind
     from ntupleml.artifacts import TrainingRecord
     from ntupleml.config import ConfigSource
     from ntupleml.datasets.records import DatasetSummary
+    from ntupleml.testing.preparation import Preparation
+    from ntupleml.testing.steps import Answer
+    from ntupleml.testing.tested_events import TestedEvents
 
 
 def create_datasets(config: ConfigSource, *, overwrite: bool = False, workers: int | None = None) -> DatasetSummary:
@@ -116,6 +123,165 @@ def train(
     if trained.failures:
         raise NtuplemlError("; ".join(trained.failures))
     return trained.records
+
+
+class Tested:
+    """Trained models on the events that they never saw; made by `test`.
+
+    ``tested["roc"]`` is the answer of a step: its `numbers` are the typed results, its `figure()` is the picture.
+
+    Attributes
+    ----------
+    methods : list of str
+        Methods that are tested.
+    """
+
+    def __init__(self, preparation: Preparation) -> None:
+        """Take what `ntupleml.testing.preparation.prepare` gives."""
+        from ntupleml.testing.material import Material
+
+        self.methods = list(preparation.methods)
+        self._material = Material(preparation)
+        self._answers: dict[str, Answer] = {}
+
+    @property
+    def events(self) -> TestedEvents:
+        """Events with their scores, truth, weights and inputs; read when they are first asked for."""
+        return self._material.events
+
+    @property
+    def steps(self) -> list[str]:
+        """Names of the steps that apply to what the models have learnt."""
+        from ntupleml.testing.registry import STEPS
+
+        return [name for name, step in STEPS.items() if self._material.target in step.targets]
+
+    def __getitem__(self, name: str) -> Answer:
+        """Answer of a step with its usual options; it is computed once."""
+        if name not in self._answers:
+            self._answers[name] = self.answer(name)
+        return self._answers[name]
+
+    def answer(self, name: str, **options: Any) -> Answer:
+        """Answer of a step.
+
+        Parameters
+        ----------
+        name : str
+            One of `steps`.
+        **options
+            Those of the step's verb, e.g. ``working_points``; what is left out has the default of the step.
+
+        Raises
+        ------
+        NtuplemlError
+            For a step that does not exist (with the nearest name) or does not apply, and whatever the step refuses.
+        """
+        from ntupleml.testing.registry import STEPS
+
+        if name not in STEPS:
+            raise NtuplemlError(f"no step '{name}'{did_you_mean(name, self.steps)}")
+        return STEPS[name](self._material, **options)
+
+
+def test(
+    training: ConfigSource,
+    testing: ConfigSource | None = None,  # noqa: PT028 - no test of pytest
+    fold: int | str = "all",  # noqa: PT028
+    **options: Any,
+) -> Tested:
+    """Test trained models on the folds that they never saw. Nothing is written.
+
+    Parameters
+    ----------
+    training : path, dictionary or TrainingConfig
+    testing : path, dictionary or TestingConfig, optional
+        By default the defaults of the testing config.
+    fold : int or "all"
+        Index of the model; all models together are tested each on its own fold.
+    **options
+        Those of `ntupleml.testing.preparation.prepare`: `methods` (names), `all_methods`, `condition`, `class_weights`,
+        `max_events`.
+
+    Raises
+    ------
+    NtuplemlError
+        For whatever is wrong with configs, models and fold files.
+    """
+    from ntupleml.testing.preparation import prepare
+
+    return Tested(prepare(training, {} if testing is None else testing, str(fold), **options))
+
+
+def apply(
+    dataset: ConfigSource | None,
+    training: ConfigSource | None,
+    application: ConfigSource,
+    inputs: Sequence[str | Path],
+    tree: str,
+    *,
+    kind: Kind = "keras",
+    friend: bool = False,
+    overwrite: bool = False,
+    output_directory: str | Path | None = None,
+    keep_names: bool = False,
+    workers: int | None = None,
+    **options: Any,
+) -> list[Path]:
+    """Score ntuples into branches of their trees, or into friend trees.
+
+    Parameters
+    ----------
+    dataset, training : path, dictionary or config
+        None only for model files of other programs.
+    application : path, dictionary or ApplicationConfig
+    inputs : sequence of path
+        Files, wildcards, ``@FILE`` with one such per line, or ``root://`` addresses.
+    tree : str
+        Tree in all of them.
+    kind : {"keras", "boosted_trees", "tmva", "onnx", "lwtnn"}
+        Which models score, where the application config names no method; or which files its `classifiers` are.
+    friend : bool, default: False
+        Whether scores go into friend trees.
+    overwrite : bool, default: False
+        Whether scores that exist are replaced.
+    output_directory : path, optional
+        Folder of the friends, or of copies with the scores.
+    keep_names : bool, default: False
+        Whether an output is called as its input: `{output_directory}/{folder}/{file}`.
+    workers : int, optional
+        Processes that share the files out; by default this one does all.
+    **options
+        Further ones of `ntupleml.application.plan.make_plan`, such as `engine`.
+
+    Returns
+    -------
+    list of Path
+        Files with the scores.
+
+    Raises
+    ------
+    NtuplemlError
+        For whatever is wrong with configs, models or a file. All other files are done before that of a single one is
+        raised; a second call skips them.
+    """
+    from functools import partial
+
+    from ntupleml.application import make_plan
+    from ntupleml.application.many_files import scored_files
+    from ntupleml.application_arguments import ApplicationOptions
+    from ntupleml.cluster import ClusterOptions
+
+    folder = None if output_directory is None else str(output_directory)
+    scored = scored_files(
+        partial(make_plan, dataset, training, application, kind=kind, **options),
+        [str(path) for path in inputs],
+        tree,
+        ApplicationOptions(friend, overwrite, folder, keep_names, ClusterOptions(workers)),
+    )
+    if scored.failures:
+        raise NtuplemlError("; ".join(scored.failures))
+    return scored.outputs
 
 
 class Events(NamedTuple):

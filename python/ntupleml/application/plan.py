@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ntupleml.artifacts import TrainedModel, TrainingRecord
+    from ntupleml.config import ConfigSource
     from ntupleml.onnx_models.lwtnn import Replaced
     from ntupleml.tmva.method import TmvaMethod
 
@@ -150,9 +151,9 @@ class _Models(NamedTuple):
 
 
 def make_plan(
-    dataset_path: str | Path | None,
-    training_path: str | Path | None,
-    application_path: str | Path | None,
+    dataset_config: ConfigSource | None,
+    training_config: ConfigSource | None,
+    application_config: ConfigSource | None,
     *,
     kind: Kind = "keras",
     engine: AnyEngine | None = None,
@@ -172,8 +173,8 @@ def make_plan(
 
     Parameters
     ----------
-    dataset_path, training_path, application_path : path or None
-        The configs (YAML). Those of dataset and training may be left out for files of other programs, that of the
+    dataset_config, training_config, application_config : path, dictionary, config or None
+        Those of dataset and training may be left out for files of other programs, that of the
         application for weights files of TMVA.
     kind : {"keras", "boosted_trees", "tmva", "onnx", "lwtnn", "weights"}
         Which method scores where the application config neither lists models nor names one, see
@@ -197,17 +198,17 @@ def make_plan(
         For anything wrong in a config or a model, names that no branch can have, inputs that cannot be filled, and
         models that would score events that they were trained on.
     """
-    dataset = None if dataset_path is None else load_config(dataset_path, DatasetConfig)
-    training = None if training_path is None else load_config(training_path, TrainingConfig)
-    application = None if application_path is None else load_config(application_path, ApplicationConfig)
+    dataset = None if dataset_config is None else load_config(dataset_config, DatasetConfig)
+    training = None if training_config is None else load_config(training_config, TrainingConfig)
+    application = None if application_config is None else load_config(application_config, ApplicationConfig)
     own_prefix = _DEFAULT_PREFIX if application is None else application.branch_prefix
     request = _Request(
         dataset,
         training,
         application,
-        str(dataset_path),
-        str(training_path),
-        str(application_path or "--weights"),
+        "" if dataset is None else dataset.where,
+        "" if training is None else training.where,
+        "--weights" if application is None else application.where,
         kind,
         engine,
         weights,

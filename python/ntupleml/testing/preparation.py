@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ntupleml.artifacts import TrainedModel
+    from ntupleml.config import ConfigSource
     from ntupleml.metrics import Undefined
     from ntupleml.testing.events import HeldOutSample
     from ntupleml.testing.methods import WantedMethods
@@ -94,8 +95,8 @@ class Preparation:
 
 
 def prepare(
-    training_path: str | Path,
-    testing_path: str | Path,
+    training_config: ConfigSource,
+    testing_config: ConfigSource,
     fold: str,
     *,
     methods: Sequence[str] | None = None,
@@ -110,8 +111,7 @@ def prepare(
 
     Parameters
     ----------
-    training_path, testing_path : path
-        The configs.
+    training_config, testing_config : path, dictionary or config
     fold : str
         Index of the model, or `all`: the held-out folds of all models together, each event by the model that never
         saw it.
@@ -133,22 +133,20 @@ def prepare(
     NtuplemlError
         For everything wrong with configs, fold, condition, methods and models.
     """
-    training = load_config(training_path, TrainingConfig)
-    testing = load_config(testing_path, TestingConfig)
-    _warn_of_other_classes(training, testing, str(testing_path))
-    models = chosen_models(fold, training.num_folds, str(training_path))
+    training = load_config(training_config, TrainingConfig)
+    testing = load_config(testing_config, TestingConfig)
+    _warn_of_other_classes(training, testing)
+    models = chosen_models(fold, training.num_folds, training.where)
     for model in models:  # so that a condition that is not there is the first thing to be said
-        held_out_sample(training, model, condition, str(training_path))
-    wanted = wanted_methods(
-        training, testing, models, methods, str(training_path), str(testing_path), all_methods=all_methods
-    )
+        held_out_sample(training, model, condition, training.where)
+    wanted = wanted_methods(training, testing, models, methods, training.where, testing.where, all_methods=all_methods)
     return prepare_wanted(
         training,
         testing,
         wanted,
         fold,
-        training_path=training_path,
-        testing_path=testing_path,
+        training_path=training.where,
+        testing_path=testing.where,
         condition=condition,
         class_weights=class_weights,
         max_events=max_events,
@@ -157,12 +155,12 @@ def prepare(
     )
 
 
-def _warn_of_other_classes(training: TrainingConfig, testing: TestingConfig, testing_path: str) -> None:
+def _warn_of_other_classes(training: TrainingConfig, testing: TestingConfig) -> None:
     """A label of no class is not shown anywhere; it is no error, as one `plot` block may serve several trainings."""
     for name in testing.plot.class_labels:
         if name not in training.classes and name != testing.data_class:
             hint = did_you_mean(name, training.classes)
-            log.warning("%s: plot.class_labels: no class '%s' in the training config%s", testing_path, name, hint)
+            log.warning("%s: plot.class_labels: no class '%s' in the training config%s", testing.where, name, hint)
 
 
 def prepare_wanted(
