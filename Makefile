@@ -79,18 +79,18 @@ endef
 
 test: ## all tests
 	@$(DEV)
-	python -m pytest -n 2 --dist loadfile
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: ## the tests that take less than ten seconds each
 	@$(DEV)
-	python -m pytest -n 2 --dist loadfile -m "not slow"
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-lower-bounds: ## all tests with the oldest versions that pyproject.toml admits
 	@python3 -m venv .venv-lower-bounds
 	.venv-lower-bounds/bin/pip install --quiet uv
 	.venv-lower-bounds/bin/uv pip install --python .venv-lower-bounds/bin/python --resolution lowest-direct \
 	    --prerelease if-necessary --editable '.[batch,keras,root,trees,dev]'
-	.venv-lower-bounds/bin/python -m pytest -n 2 --dist loadfile
+	.venv-lower-bounds/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: ## formatting, linter, order of imports and types
 	@$(DEV)

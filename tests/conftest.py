@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,24 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parents[1]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# The processes of pytest-xdist share the cores: one thread each, and for the scripts that they start.
+for _name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(_name, "1")
 # A shell starts background jobs with interruptions ignored, and nohup with hang-ups, which the processes of the tests
 # would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take longest go first (about: slow tests, then those that start processes), so that all processes of
+    pytest-xdist end together; with `--no-loadscope-reorder` it keeps this order.
+    """
+    seconds: Counter[Path] = Counter()
+    for item in items:
+        of_scripts = "run_script" in getattr(item, "fixturenames", ())
+        seconds[item.path] += 60 if item.get_closest_marker("slow") else 3 if of_scripts else 0.05
+    items.sort(key=lambda item: -seconds[item.path])
 
 
 @pytest.fixture(autouse=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import uproot
+import yaml
 from sklearn.metrics import roc_auc_score
 
 import ntupleml
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CLASSES = ["background", "signal"]
+TESTING = {"plot": {"class_labels": {"signal": "Higgs"}}}
 
 
 class Toy:
@@ -101,7 +104,7 @@ def test_training_and_scores(toy: Toy) -> None:
 @pytest.fixture(scope="module")
 def tested(toy: Toy) -> ntupleml.stages.Tested:
     ntupleml.train(toy.training, method="trees", overwrite=True)
-    return ntupleml.test(toy.training, {"plot": {"class_labels": {"signal": "Higgs"}}}, methods=["trees"])
+    return ntupleml.test(toy.training, TESTING, methods=["trees"])
 
 
 def test_areas_of_tested_events(toy: Toy, tested: ntupleml.stages.Tested) -> None:
@@ -117,6 +120,8 @@ def test_areas_of_tested_events(toy: Toy, tested: ntupleml.stages.Tested) -> Non
     assert numbers["trees"].against_rest["signal"].auc.value == pytest.approx(expected, abs=1e-6)
     assert tested["confusion"] is tested["confusion"]
     assert tested["roc"].figure().get_axes()
+    texts = [text for group in tested["record"].groups for _, text in group.texts]
+    assert [yaml.safe_load(text) for text in texts] == [json.loads(json.dumps(toy.training, default=str)), TESTING]
     assert "regression" not in tested.steps
     assert {"roc", "confusion", "significance"} <= set(tested.steps)
 
@@ -170,6 +175,10 @@ def test_scores_in_a_copy_are_those_of_the_model(toy: Toy, tested: ntupleml.stag
         (
             lambda toy: ntupleml.test(toy.training, methods=["trees"])["regression"],
             "training dictionary: the target is classes, but 'Residuals' needs values",
+        ),
+        (
+            lambda toy: ntupleml.test(toy.training, methods=["trees"]).answer("performance", cut=0.5),
+            "missing a required .*argument: 'target_class'",
         ),
         (
             lambda toy: ntupleml.apply({}, toy.training, {"method": "trees"}, ["a.root"], "ntuple"),

@@ -7,6 +7,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from ntupleml import __version__
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Measurement
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ntupleml.artifacts import TrainingRecord
+    from ntupleml.config import TestingConfig, TrainingConfig
     from ntupleml.plots.pictures import Cell
     from ntupleml.testing.material import Material
 
@@ -34,11 +37,8 @@ def record_of_models(
     preparation = material.preparation
     records = {method: material.records(method) for method in material.methods}
     configs = [
-        (f"{title}: {path}", _text(path))
-        for title, path in (
-            ("Training config", preparation.training_path),
-            ("Testing config", preparation.testing_path),
-        )
+        (f"{title}: {config.where}", _text(config))
+        for title, config in (("Training config", preparation.training), ("Testing config", preparation.testing))
     ]
     groups = [
         Group("This page", (), (_page_table(material, command, created),), texts=tuple(configs)),
@@ -61,9 +61,13 @@ def _page_table(material: Material, command: str, created: str) -> Table:
     return Table(("Item", "Value"), tuple(rows))
 
 
-def _text(path: str) -> str:
+def _text(config: TrainingConfig | TestingConfig) -> str:
+    """The file of a config, or what would stand in it."""
+    path = Path(config.where)
+    if not path.exists():
+        return yaml.safe_dump(config.model_dump(mode="json", exclude_unset=True), sort_keys=False)
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise NtuplemlError(f"{path}: cannot be read again: {error}") from None
 

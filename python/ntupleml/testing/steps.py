@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from importlib import import_module
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ntupleml.atomic import all_or_none, replace_file
@@ -224,6 +225,10 @@ class Step:
             where = "the events" if material.found is None else material.found.training_path
             needed = " and ".join(self.targets)
             raise NtuplemlError(f"{where}: the target is {material.target}, but '{self.title}' needs {needed}")
+        try:
+            signature(make).bind(material, **options)
+        except TypeError as error:
+            raise NtuplemlError(f"{self.title}: {error}") from None
         answer: Answer = make(material, **options)
         return answer
 
