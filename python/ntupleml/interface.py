@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntupleml.application.exported_files import require_safe
 from ntupleml.artifacts import default_method_name, methods_by_fold, models_by_fold
-from ntupleml.artifacts.origins import find_origin
+from ntupleml.artifacts.origins import find_origin, require_safe
 from ntupleml.config import OnnxConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
 from ntupleml.expressions.syntax import ENTRY
@@ -159,15 +158,8 @@ def load_model(source: ConfigSource, method: str | None = None, *, condition: st
 def _trained(training: TrainingConfig, method: str | None, condition: str | None) -> Model:
     where = training.where
     name = method or _first_trained(training)
-    models = models_by_fold(
-        training.output_path,
-        training.num_folds,
-        where=where,
-        variables=training.variables,
-        classes=training.classes,
-        training_config=where,
-        method=methods_by_fold(training, name, where),
-    )
+    methods = methods_by_fold(training, name, where)
+    models = models_by_fold(training, where=where, training_path=where, method=methods)
     return Model(load_scorer(models).of_condition(condition, f"{where}: condition"), where)
 
 

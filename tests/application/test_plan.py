@@ -58,3 +58,11 @@ def test_models_trained_on_fold_files_without_records(
     plan = make_plan(*make_analysis(folds_recorded=False).configs)
     assert plan.event_branch == "event"
     assert "trusted is the dataset config, by which branch 'event' decides the fold" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["onnx", "lwtnn"])
+def test_configs_of_different_folds_are_refused_whatever_is_listed(analysis: Any, kind: Any) -> None:
+    analysis.change("dataset", {"num_folds": 3})
+    analysis.change("application", {"classifiers": ["a.onnx", "b.onnx", "c.onnx"]})
+    with pytest.raises(NtuplemlError, match=r"dataset\.yaml: num_folds is 3, but .*training\.yaml has 2 fold files"):
+        make_plan(*analysis.configs, kind=kind)

@@ -59,9 +59,9 @@ def train(folder: Path, fold: int, method: Method, **changes: Any) -> None:
 
 
 def find(folder: Path, **arguments: Any) -> list[Any]:
-    return models_by_fold(
-        folder, 2, **{"variables": VARIABLES, "classes": CLASSES, "where": "application.yaml", **arguments}
-    )
+    keys = {key: arguments.pop(key) for key in ("variables", "classes") if key in arguments}
+    training = training_config(**{"output_path": str(folder), "variables": VARIABLES, "classes": CLASSES, **keys})
+    return models_by_fold(training, **{"where": "application.yaml", **arguments})
 
 
 def xml(project: Path, case: str, path: Path) -> Path:
@@ -130,11 +130,11 @@ def test_htt_mls_config_for_tmva_finds_our_keras_models(tmp_path: Path, project:
 
 def test_missing_files_say_which_command_makes_them(tmp_path: Path) -> None:
     with pytest.raises(NtuplemlError, match=r"'python training/bdt_training\.py t\.yaml 0' makes it"):
-        find(tmp_path, method=XGBOOST, training_config="t.yaml")
+        find(tmp_path, method=XGBOOST, training_path="t.yaml")
     with pytest.raises(NtuplemlError, match=r"'python training/TMVA_training\.py t\.yaml 0' makes it"):
-        find(tmp_path, method=[py_keras(0), py_keras(1)], training_config="t.yaml")
+        find(tmp_path, method=[py_keras(0), py_keras(1)], training_path="t.yaml")
     with pytest.raises(NtuplemlError, match=r"classifiers\[0\]: no file '.*b\.weights\.xml'; .*TMVA_training\.py t\.y"):
-        find(tmp_path, models=["b.weights.xml", "a.weights.xml"], order="crossed", training_config="t.yaml")
+        find(tmp_path, models=["b.weights.xml", "a.weights.xml"], order="crossed", training_path="t.yaml")
 
 
 def test_methods_are_not_mixed(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ntupleml.artifacts import TrainingRecord, model_files, models_by_fold, sha256_of_file, write_record
-from ntupleml.config import ApplicationConfig, TestingConfig, load_config
+from ntupleml.config import ApplicationConfig, TestingConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
@@ -52,8 +52,11 @@ def folder(tmp_path: Path) -> Path:
 
 def resolve(folder: Path, **arguments: Any) -> list[int]:
     """Folds of the models found; `where` is a config file."""
-    arguments = {"variables": VARIABLES, "classes": CLASSES, "where": "config.yaml", **arguments}
-    models = models_by_fold(folder, arguments.pop("num_folds", 2), **arguments)
+    datasets = [f"fold{fold}.root" for fold in range(arguments.pop("num_folds", 2))]
+    content = {"datasets": datasets, "output_path": str(folder), "variables": VARIABLES, "classes": CLASSES}
+    content |= {key: arguments.pop(key) for key in ("variables", "classes") if key in arguments}
+    training = TrainingConfig.model_validate(content)
+    models = models_by_fold(training, **{"where": "config.yaml", **arguments})
     for model in models:
         assert model.files.model.read_text() == f"network {model.record.fold}"
         assert model.files.preprocessing.read_text() == f"scaler {model.record.fold}"
@@ -78,7 +81,7 @@ def test_a_missing_model_says_which_command_makes_it(folder: Path) -> None:
     with pytest.raises(
         NtuplemlError, match=r"no trained model of fold 1 in .*'python training/keras_training\.py t\.yaml 1' makes it"
     ):
-        resolve(folder, training_config="t.yaml")
+        resolve(folder, training_path="t.yaml")
 
 
 def test_the_straight_order_of_a_testing_config(folder: Path) -> None:

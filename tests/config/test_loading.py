@@ -156,7 +156,6 @@ def test_a_block_without_keys_is_one_of_defaults(write, key: str) -> None:
     [
         ("selection: x > 0", "selection: needs a score for the events that are left out; add e.g. default_score: -1"),
         ("missing_inputs: default", "missing_inputs: needs a score for the events that are left out; add e.g. default"),
-        ("default_score: -1", "default_score: no event would get it; add selection: FORMULA or missing_inputs: def"),
         ("missing_inputs: -1", "missing_inputs: found -1, but 'refused' or 'default' is needed"),
         ("{default_score: 1e39, selection: x}", "default_score: found 1e+39, but less than or equal to 34000"),
         ("{default_score: .nan, selection: x}", "default_score: found nan, but "),

@@ -15,10 +15,12 @@ from ntupleml.artifacts import (
     model_files,
     models_by_fold,
     read_keras_file,
+    read_record,
     record_hash,
     sha256_of_file,
     write_record,
 )
+from ntupleml.config import TrainingConfig
 from ntupleml.expressions import parse
 from ntupleml.onnx_models.files import write_onnx
 from ntupleml.onnx_models.keras_network import keras_to_onnx
@@ -42,6 +44,23 @@ class TmvaCase(NamedTuple):
     weights: Path
     inputs: NDArray[np.float32]
     answers: NDArray[Any]
+
+
+@pytest.fixture
+def training_of() -> Callable[[Path], TrainingConfig]:
+    """Training config that the record of the first model in a folder goes with."""
+    return _training_of
+
+
+def _training_of(folder: Path) -> TrainingConfig:
+    record = read_record(next(iter(sorted(folder.rglob("*training.json")))))
+    return TrainingConfig(
+        datasets=[f"fold{fold}.root" for fold in range(record.num_folds)],
+        output_path=str(folder),
+        classes=record.classes,
+        variables=[] if record.inputs else record.variables,
+        inputs=record.inputs,
+    )
 
 
 @pytest.fixture
@@ -111,7 +130,7 @@ def train(tmp_path: Path, made: Callable[..., tuple[Path, list[Any], list[Any]]]
     def copy(num_folds: int = 2, **changes: Any) -> Trained:
         folder, networks, scalers = made(num_folds, **changes)
         shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-        return Trained(models_by_fold(tmp_path, num_folds, where="config.yaml"), networks, scalers)
+        return Trained(models_by_fold(_training_of(tmp_path), where="config.yaml"), networks, scalers)
 
     return copy
 

@@ -13,11 +13,12 @@ from ntupleml.artifacts import (
     TrainingRecord,
     model_files,
     models_by_fold,
+    read_record,
     record_hash,
     sha256_of_file,
     write_record,
 )
-from ntupleml.config import OnnxConfig
+from ntupleml.config import OnnxConfig, TrainingConfig
 from ntupleml.errors import NtuplemlError
 from ntupleml.onnx_models.tmva_method import tmva_to_onnx
 from ntupleml.scoring import Engine, Scorer, load_scorer, model_evaluator, scores_of_matrix, weights_evaluator
@@ -106,7 +107,11 @@ def trained(
             "sha256": {files.model.name: sha256_of_file(files.model)},
         }
         write_record(files.record, TrainingRecord(**{**content, **changes}))
-    return models_by_fold(folder, 2, where="config.yaml", method=method)
+    first = read_record(model_files(folder, 0, method).record)
+    training = TrainingConfig(
+        datasets=["0.root", "1.root"], output_path=str(folder), classes=first.classes, variables=first.variables
+    )
+    return models_by_fold(training, where="config.yaml", method=method)
 
 
 @pytest.mark.parametrize(

@@ -66,17 +66,26 @@ def test_several_threads_give_the_same_scores(train: Callable[..., Any]) -> None
     )
 
 
-def test_scoring_does_not_import_tensorflow(train: Callable[..., Any], tmp_path: Path) -> None:
+def test_scoring_does_not_import_tensorflow(
+    train: Callable[..., Any], tmp_path: Path, training_of: Callable[..., Any]
+) -> None:
     train()
     code = (
         "import sys, numpy as np\n"
         "from ntupleml.artifacts import models_by_fold\n"
+        "from ntupleml.config import TrainingConfig\n"
         "from ntupleml.scoring import load_scorer\n"
-        "scorer = load_scorer(models_by_fold(sys.argv[1], 2, where='c.yaml'))\n"
+        "training = TrainingConfig.model_validate_json(sys.argv[1])\n"
+        "scorer = load_scorer(models_by_fold(training, where='c.yaml'))\n"
         "scorer.score(dict.fromkeys(scorer.variables, np.ones(4, np.float32)), np.array([0, 1, 0, 1]))\n"
         "print({'tensorflow', 'keras', 'sklearn', 'onnx'} & sys.modules.keys())"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, training_of(tmp_path).model_dump_json(exclude_defaults=True)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout == "set()\n"
 
 
@@ -121,7 +130,9 @@ def test_events_of_a_fold_whose_model_is_not_loaded_are_a_fault_of_the_program(t
         score(load_scorer(train().models[1:]), events(4), np.array([0, 1, 0, 1]))
 
 
-def test_a_missing_onnx_file_is_made_once(train: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_missing_onnx_file_is_made_once(
+    train: Callable[..., Any], tmp_path: Path, training_of: Callable[..., Any]
+) -> None:
     trained = train()
     rows, folds = events(), np.arange(5000) % 2
     expected = score(load_scorer(trained.models), rows, folds)
@@ -129,10 +140,10 @@ def test_a_missing_onnx_file_is_made_once(train: Callable[..., Any], tmp_path: P
         model.files.onnx.unlink()
         # As a training leaves it that was killed before the ONNX file was written.
         write_record(model.files.record, model.record.model_copy(update={"sha256": {}}), overwrite=True)
-    models = models_by_fold(tmp_path, 2, where="config.yaml")
+    models = models_by_fold(training_of(tmp_path), where="config.yaml")
     np.testing.assert_allclose(score(load_scorer(models), rows, folds), expected, atol=1e-6)
     made = [model.files.onnx.stat().st_mtime_ns for model in models]
-    again = models_by_fold(tmp_path, 2, where="config.yaml")
+    again = models_by_fold(training_of(tmp_path), where="config.yaml")
     assert again[0].record.onnx_check is not None
     assert again[0].record.onnx_check.largest_difference < 1e-6
     assert list(again[0].record.sha256) == ["fold0_keras_model.onnx"]
@@ -172,7 +183,9 @@ def test_a_changed_onnx_file_is_refused(train: Callable[..., Any]) -> None:
         load_scorer(models)
 
 
-def test_swapped_onnx_files_are_refused_also_without_checksums(train: Callable[..., Any], tmp_path: Path) -> None:
+def test_swapped_onnx_files_are_refused_also_without_checksums(
+    train: Callable[..., Any], tmp_path: Path, training_of: Callable[..., Any]
+) -> None:
     models = train().models
     zero, one = (model.files.onnx for model in models)
     content = zero.read_bytes()
@@ -181,11 +194,13 @@ def test_swapped_onnx_files_are_refused_also_without_checksums(train: Callable[.
     for model in models:
         write_record(model.files.record, model.record.model_copy(update={"sha256": {}}), overwrite=True)
     with pytest.raises(NtuplemlError, match=r"is not of the training that .* records: record_hash is"):
-        load_scorer(models_by_fold(tmp_path, 2, where="config.yaml"))
+        load_scorer(models_by_fold(training_of(tmp_path), where="config.yaml"))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a graph", b"\x08\x08"])
-def test_a_file_that_is_no_graph_is_one_line(content: bytes, train: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_file_that_is_no_graph_is_one_line(
+    content: bytes, train: Callable[..., Any], tmp_path: Path, training_of: Callable[..., Any]
+) -> None:
     models = train().models
     models[0].files.onnx.write_bytes(content)
     record = read_record(models[0].files.record).model_copy(update={"sha256": {}})
@@ -193,5 +208,5 @@ def test_a_file_that_is_no_graph_is_one_line(content: bytes, train: Callable[...
     with pytest.raises(
         NtuplemlError, match=r"fold0_keras_model\.onnx: (not an ONNX graph|not written by ntupleml)"
     ) as error:
-        load_scorer(models_by_fold(tmp_path, 2, where="config.yaml"))
+        load_scorer(models_by_fold(training_of(tmp_path), where="config.yaml"))
     assert "\n" not in str(error.value)

@@ -213,7 +213,7 @@ def _permutation(events: TestedEvents) -> list[Picture]:
     source = ScoreSource(METHOD, ["x", "y"], lambda _ntuple: None, score)
     preparation = SimpleNamespace(
         testing=TestingConfig(),
-        training=SimpleNamespace(variables=["x", "y"]),
+        training=SimpleNamespace(numbers=["x", "y"]),
         models=[0, 1],
         trained={METHOD: []},
         sources={0: [source], 1: [source]},

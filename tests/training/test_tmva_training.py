@@ -277,7 +277,7 @@ def test_adaboost_and_bagging_leave_weights_and_onnx(make_config: Callable[..., 
     is_nan = np.isnan(rows[:, 1])
     first = np.where(is_nan, -999, (1 + response[:, 0]) / 2)
     expected = np.stack([first, np.where(is_nan, -999, 1 - first)], axis=1)
-    model = models_by_fold(config.output_path, 2, where="t.yaml", only=[0], classes=config.classes, method=BDT)[0]
+    model = models_by_fold(config, where="t.yaml", only=[0], method=BDT)[0]
     for engine in ("forest", "onnx"):
         np.testing.assert_allclose(scores_of_matrix(model_evaluator(model, engine), rows), expected, atol=1e-6)
     convert_file(files.model, files.model.parent / "converted.onnx")

@@ -105,15 +105,12 @@ def _models(
     from ntupleml.folds import scoring_model
 
     found = models_by_fold(
-        training.output_path,
-        training.num_folds,
+        training,
         where=application_path,
-        variables=training.variables,
-        classes=training.classes,
+        training_path=training_path,
         models=application.classifiers,
         preprocessing=application.preprocessing,
         order="crossed",
-        training_config=training_path,
     )
     for one in found:
         if one.method.kind != "keras":

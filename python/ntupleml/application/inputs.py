@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import FriendFile, open_ntuple, required_branches
+from ntupleml.ntuples.rows import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,7 +73,7 @@ def friends_of(path: str | Path, tree_path: str, friend_paths: Sequence[str]) ->
 
 @contextmanager
 def open_input(plan: Plan, path: str | Path, tree_path: str) -> Iterator[Ntuple]:
-    """Open an ntuple with its friends, and check that the models can score it.
+    """Open an ntuple with its friends, its rows where these are objects, and check that the models can score it.
 
     Raises
     ------
@@ -82,6 +83,7 @@ def open_input(plan: Plan, path: str | Path, tree_path: str) -> Iterator[Ntuple]
     with open_ntuple(path, tree_path, friends_of(path, tree_path, plan.friend_paths)) as ntuple:
         if plan.event_branch is not None:
             _require_event_branch(ntuple, plan.event_branch)
+        ntuple = rows_of(ntuple, plan.rows, f"{path}: rows of the dataset config")
         ntuple.require(branches_to_read(plan, ntuple), str(path))
         yield ntuple
 

@@ -68,15 +68,7 @@ def export_to_lwtnn(config_path: str | Path, fold: str, *, form: Form = "auto", 
     for path in paths.values():
         if path.exists() and not overwrite:
             raise NtuplemlError(f"{path}: exists already; give --overwrite to replace it")
-    trained = models_by_fold(
-        config.output_path,
-        config.num_folds,
-        where=str(config_path),
-        only=folds,
-        variables=config.variables,
-        classes=config.classes,
-        training_config=str(config_path),
-    )
+    trained = models_by_fold(config, where=str(config_path), training_path=str(config_path), only=folds)
     refuse_quantiles(trained)
     with all_or_none():
         for one in trained:

@@ -98,16 +98,7 @@ def export_to_onnx(
     for path in paths:
         if path.exists() and not overwrite:
             raise NtuplemlError(f"{path}: exists already; give --overwrite to replace it")
-    models = models_by_fold(
-        config.output_path,
-        config.num_folds,
-        where=where,
-        only=folds,
-        variables=config.variables,
-        classes=config.classes,
-        training_config=where,
-        method=methods,
-    )
+    models = models_by_fold(config, where=where, training_path=where, only=folds, method=methods)
     graphs = [_graph(model, opset, DTYPES[dtype]) for model in models]
     if single:
         by_fold = [scoring_model(event_fold, config.num_folds) for event_fold in range(config.num_folds)]

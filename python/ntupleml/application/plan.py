@@ -9,7 +9,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast, get_args
 
-from ntupleml.application.exported_files import require_safe
 from ntupleml.application.selection import Selection, selection_of
 from ntupleml.artifacts import (
     default_method_name,
@@ -20,7 +19,7 @@ from ntupleml.artifacts import (
     sha256_of_file,
 )
 from ntupleml.artifacts.files import lwtnn_path
-from ntupleml.artifacts.origins import find_files, find_origin, origin_of_record, require_number_of_files
+from ntupleml.artifacts.origins import find_files, find_origin, origin_of_record, require_number_of_files, require_safe
 from ntupleml.config import ApplicationConfig, ClusterConfig, DatasetConfig, OnnxConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import InputGroup
@@ -32,6 +31,7 @@ from ntupleml.scoring.model_files import (
     Filling,
     OpenFile,
     description_of_lwtnn,
+    gives_classes,
     names_of_scores,
     open_lwtnn,
     scorer_of_files,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ntupleml.artifacts import TrainedModel, TrainingRecord
-    from ntupleml.config import ConfigSource
+    from ntupleml.config import ConfigSource, RowsConfig
     from ntupleml.onnx_models.lwtnn import Replaced
     from ntupleml.tmva.method import TmvaMethod
 
@@ -86,6 +86,8 @@ class Plan(NamedTuple):
         What the jobs of a batch system ask for.
     selection : Selection
         Which events are scored.
+    rows : RowsConfig or None
+        Objects that are scored in place of events: the branches hold one list per event.
     """
 
     scorer: Scorer
@@ -100,11 +102,13 @@ class Plan(NamedTuple):
     models: tuple[str, ...] = ()
     cluster: ClusterConfig = ClusterConfig()
     selection: Selection = Selection()
+    rows: RowsConfig | None = None
 
     @property
     def branch_types(self) -> dict[str, str]:
-        """Types of the new branches: a number per event, or a vector where the models score each step of a sequence."""
-        return dict.fromkeys(self.branch_names, "vector of f4" if self.scorer.per_step else "f4")
+        """Types of the new branches: a number per event, or a vector where steps of a sequence or objects are."""
+        lists = self.scorer.per_step or self.rows is not None
+        return dict.fromkeys(self.branch_names, "vector of f4" if lists else "f4")
 
 
 class _Request(NamedTuple):
@@ -218,6 +222,9 @@ def make_plan(
         replaced,
     )
     models = _MODELS[kind](request)
+    rows = None if dataset is None else dataset.rows
+    if rows is not None and models.scorer.per_step:
+        raise NtuplemlError(f"{request.dataset_path}: rows: the model gives a list of scores per row; leave rows out")
     return Plan(
         models.scorer,
         models.branch_names,
@@ -231,7 +238,8 @@ def make_plan(
         models.labels,
         tuple(models.checksums),
         ClusterConfig() if application is None else application.cluster,
-        selection_of(application, request.where),
+        selection_of(application, rows, request.where),
+        rows,
     )
 
 
@@ -248,6 +256,7 @@ def _of_training(request: _Request) -> _Models:
     record = models[0].record
     if all(model.weights is None for model in models):
         _require_same_folds(dataset, record, request.dataset_path, str(models[0].files.record))
+        _require_same_rows(dataset, record, request.dataset_path, str(models[0].files.record))
     _require_number_of_folds(dataset, record, request.dataset_path, str(models[0].files.record))
     one_hot(record.conditions, application.condition, f"{where}: condition")  # sooner than models are read
     engine = request.engine
@@ -335,12 +344,13 @@ def _of_files(request: _Request) -> _Models:
         )
     filling = Filling(onnx, None if training is None else training.numbers, request.condition, where)
     scorer = scorer_of_files(files, outputs, filling, event_branch=request.event_branch)
-    names = _plain_branch_names(outputs, request.prefix, with_max=len(outputs) > 1)
+    with_max = len(outputs) > 1 and gives_classes(first)
+    names = _plain_branch_names(outputs, request.prefix, with_max=with_max)
     require_branch_names(names, f"{where}: branch_prefix '{request.prefix}'")
     # How the inputs are filled belongs to the models.
     filled = request.application.model_dump_json(include={"onnx", "condition"})
     checksums = [*map(sha256_of_file, paths), hashlib.sha256(filled.encode()).hexdigest()]
-    return _Models(scorer, names, len(outputs) > 1, checksums)
+    return _Models(scorer, names, with_max, checksums)
 
 
 def _open(path: Path, fold: int, num_files: int, request: _Request, key: str) -> OpenFile:
@@ -359,6 +369,11 @@ def _paths_of_files(request: _Request, key: str) -> list[Path]:
     """The listed files, or those of the training by the folds that they score."""
     assert request.application is not None
     listed, training, is_onnx = request.application.classifiers, request.training, request.kind == "onnx"
+    if training is not None and request.num_folds not in (None, training.num_folds):
+        raise NtuplemlError(
+            f"{request.dataset_path}: num_folds is {request.num_folds}, but {request.training_path} has "
+            f"{training.num_folds} fold files"
+        )
     if listed is not None:
         paths = find_files(listed, request.output_path, key)
         require_number_of_files(paths, request.num_folds, key)
@@ -366,11 +381,6 @@ def _paths_of_files(request: _Request, key: str) -> list[Path]:
     if training is None:
         which = "the ONNX files" if is_onnx else "the files"
         raise NtuplemlError(f"{request.where}: key 'classifiers' is missing; list {which}, or give CONFIG_TRAINING")
-    if request.num_folds is not None and request.num_folds != training.num_folds:
-        raise NtuplemlError(
-            f"{request.dataset_path}: num_folds is {request.num_folds}, but {request.training_path} has "
-            f"{training.num_folds} fold files"
-        )
     if is_onnx:
         own = [model.files.onnx for model in _models(request, training, request.application)]
     else:
@@ -413,15 +423,12 @@ def _models(request: _Request, training: TrainingConfig, application: Applicatio
         kind = cast("TrainedKind", "keras" if request.kind == "onnx" else request.kind)
         name, where = default_method_name(training, kind, request.training_path), request.training_path
     return models_by_fold(
-        training.output_path,
-        training.num_folds,
+        training,
         where=request.where if weights is None else "--weights",
-        variables=training.variables,
-        classes=training.classes,
+        training_path=request.training_path,
         models=listed,
         preprocessing=application.preprocessing if weights is None else None,
         order="crossed",
-        training_config=request.training_path,
         method=None if name is None else methods_by_fold(training, name, where),
     )
 
@@ -440,6 +447,20 @@ def _require_same_folds(dataset: DatasetConfig, record: TrainingRecord, where: s
             f"{where}: event_branch: {what_decides(dataset.event_branch)}, but the models were trained on folds where "
             f"{what_decides(record.event_branch)} ({record_path}); use the dataset config of that training"
         )
+
+
+def _require_same_rows(dataset: DatasetConfig | None, record: TrainingRecord, where: str, record_path: str) -> None:
+    """Refuse rows that are other objects than those of the training, or objects in place of events."""
+    rows = None if dataset is None else dataset.rows
+    if rows == record.rows:
+        return
+    wanted, found = ({} if one is None else one.model_dump() for one in (record.rows, rows))
+    key = next(key for key in dict.fromkeys([*wanted, *found]) if wanted.get(key) != found.get(key))
+    given = f"rows.{key}: {found[key]}" if found.get(key) else f"rows.{key} is left out"
+    raise NtuplemlError(
+        f"{where}: {given}, but the models were trained with {wanted.get(key) or 'events as rows'} "
+        f"({record_path}); use the dataset config of that training"
+    )
 
 
 def _require_number_of_folds(dataset: DatasetConfig, record: TrainingRecord, where: str, record_path: str) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ntupleml.application.inputs import friends_of
+from ntupleml.ntuples import open_ntuple
+from ntupleml.ntuples.formats import format_of
 from ntupleml.ntuples.marks import Mark, read_marks
 from ntupleml.ntuples.opening import find_tree, is_rntuple, open_root_file
 from ntupleml.ntuples.tree_headers import basket_list
@@ -38,6 +40,7 @@ def plan_key(plan: Plan) -> str:
             "condition": plan.condition,
             "labels": dict(plan.labels),
             **plan.selection.as_key(),
+            **({} if plan.rows is None else {"rows": plan.rows.model_dump()}),
         }
     )
 
@@ -78,6 +81,9 @@ def _scored_branches(plan: Plan, path: str | Path, tree_path: str) -> set[str]:
 
 def _identity(path: str | Path, tree_path: str, scored: set[str] | None) -> list[Any]:
     """UUID, entries and size, or where there are scores in place: entries and baskets."""
+    if format_of(path) is not None:
+        with open_ntuple(path, tree_path) as ntuple:
+            return [ntuple.uuid, ntuple.num_entries, ntuple.size]
     with open_root_file(path) as file:
         tree = find_tree(file, path, tree_path)
         if scored is None or is_rntuple(tree):

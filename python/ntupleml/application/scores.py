@@ -11,6 +11,7 @@ from ntupleml.application.inputs import branches_to_read, variables_in
 from ntupleml.application.selection import EventCounts, among_others, rows_of
 from ntupleml.errors import MissingInputError, NtuplemlError
 from ntupleml.folds import event_numbers
+from ntupleml.ntuples.rows import ObjectChunk
 from ntupleml.ntuples.variables import variable_values
 from ntupleml.scoring import NO_ANSWER, NO_CLASS, max_score_and_index
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from ntupleml.application.plan import Plan
     from ntupleml.ntuples import Ntuple
+    from ntupleml.ntuples.rows import ObjectsOfEvents
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,8 @@ class ScoredChunk(NamedTuple):
     events : array of int, shape (stop − start,)
         Values of the event branch, in its own type if that is an integer; the entry numbers where there is none.
     columns : dict of str to array of float32, shape (stop − start,)
-        New branches; of models that score each step of a sequence lists of any length (awkward).
+        New branches; lists of any length (awkward) of models that score each step of a sequence, and where rows are
+        objects.
     counts : EventCounts
     """
 
@@ -47,7 +50,7 @@ class ScoredChunk(NamedTuple):
 
 
 class _Chosen(NamedTuple):
-    """Events of a chunk that the models score: their positions, event numbers, variables; how many the others are."""
+    """Rows of a chunk that the models score: their positions, event numbers, variables; how many the others are."""
 
     rows: NDArray[np.intp]
     numbers: NDArray[np.int64]
@@ -59,7 +62,8 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
     """Score an ntuple from its first entry to its last, each event by the model that never saw its fold.
 
     Events that the plan's selection leaves out get its default score, and −1 for the index of the largest; empty lists
-    where the models score each step of a sequence.
+    where the models score each step of a sequence. Where rows are objects, each event gets a list as long as its
+    collection; objects that are no rows get the default, too.
     Events with NaN in a variable, where the models take them, are counted, in one warning at the end.
 
     Parameters
@@ -77,22 +81,26 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
     where = f"{ntuple.path}: tree '{ntuple.tree_path}'"
     variables = variables_in(plan, ntuple)
     counts = _CountsOfNan(variables)
-    for start, stop, columns in ntuple.chunks(branches_to_read(plan, ntuple)):
+    for chunk in ntuple.chunks(branches_to_read(plan, ntuple)):
+        start, stop, columns = chunk
         events = np.arange(start, stop)
         numbers = events
+        objects = chunk.objects if isinstance(chunk, ObjectChunk) else None
+        of_events = chunk.event_columns if isinstance(chunk, ObjectChunk) else columns
         if plan.event_branch is not None:
-            events = columns[plan.event_branch]
+            events = of_events[plan.event_branch]
             numbers = event_numbers(events, f"{where}: branch '{plan.event_branch}'")
             for copy in ntuple.copies_in_friends(plan.event_branch):
-                _require_same_events(numbers, columns[copy], start, copy, where)
-        chosen = _chosen(plan, columns, counts.variables, numbers, where)
+                _require_same_events(numbers, of_events[copy], start, copy, where)
+        of_rows = numbers if objects is None else numbers[objects.events]
+        chosen = _chosen(plan, columns, counts.variables, of_rows, where)
         scores, lengths = _scores(plan, chosen, counts, where)
         yield ScoredChunk(
             start,
             stop,
             events if events.dtype.kind in "iu" else numbers,
-            _new_columns(plan, scores, lengths, chosen.rows, stop - start),
-            chosen.counts,
+            _new_columns(plan, scores, lengths, chosen.rows, len(of_rows), objects),
+            chosen.counts._replace(events=stop - start),
         )
     counts.warn(ntuple.num_entries, where)
 
@@ -100,7 +108,7 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
 def _chosen(
     plan: Plan, columns: dict[str, Any], names: Sequence[str], numbers: NDArray[np.int64], where: str
 ) -> _Chosen:
-    """Events that pass the selection and, where those without are left out, have all inputs."""
+    """Rows that pass the selection and, where those without are left out, have all inputs."""
     number, selection, scorer = len(numbers), plan.selection, plan.scorer
     rows = np.arange(number)
     if selection.formula is not None:
@@ -147,8 +155,9 @@ def _new_columns(
     lengths: NDArray[np.int64] | None,
     rows: NDArray[np.intp],
     number: int,
+    objects: ObjectsOfEvents | None,
 ) -> dict[str, Any]:
-    """The new branches of a chunk from the scores of some of its events, or of their steps."""
+    """The new branches of a chunk from the scores of some of its rows, or of their steps."""
     values = [*np.ascontiguousarray(scores.T), *(max_score_and_index(scores) if plan.max_branches else ())]
     if lengths is not None:
         import awkward as ak
@@ -158,10 +167,11 @@ def _new_columns(
     defaults = [plan.selection.default_score or 0.0] * len(values)
     if plan.max_branches:
         defaults[-1] = NO_CLASS
-    return {
-        name: among_others(some, rows, number, default)
-        for name, some, default in zip(plan.branch_names, values, defaults, strict=True)
-    }
+    columns = {}
+    for name, some, default in zip(plan.branch_names, values, defaults, strict=True):
+        column = among_others(some, rows, number, default)
+        columns[name] = column if objects is None else objects.per_event(column, default)
+    return columns
 
 
 class _CountsOfNan:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ntupleml.config import ApplicationConfig
+    from ntupleml.config import ApplicationConfig, RowsConfig
     from ntupleml.expressions import Expression
     from ntupleml.ntuples import Ntuple
 
@@ -88,17 +88,28 @@ class EventCounts(NamedTuple):
         return f"; {' and '.join(parts)}, with {selection.default_score:g} for a score" if parts else ""
 
 
-def selection_of(config: ApplicationConfig | None, where: str) -> Selection:
+def selection_of(config: ApplicationConfig | None, rows: RowsConfig | None, where: str) -> Selection:
     """Selection that an application config asks for.
 
     Raises
     ------
     NtuplemlError
-        If its formula is none.
+        If its formula is none, or there is no score for objects that are no rows.
     """
+    if rows is not None and rows.selection is not None and (config is None or config.default_score is None):
+        raise NtuplemlError(
+            f"{where}: default_score: is missing; objects that fail the dataset config's rows.selection get it, e.g. "
+            "default_score: -1"
+        )
     if config is None:
         return Selection()
     formula = None if config.selection is None else parse(config.selection, f"{where}: selection")
+    leaves_out = formula is not None or config.missing_inputs == "default" or (rows is not None and rows.selection)
+    if config.default_score is not None and not leaves_out:
+        raise NtuplemlError(
+            f"{where}: default_score: no event would get it; add selection: FORMULA or missing_inputs: default, or "
+            "leave it out"
+        )
     return Selection(formula, config.missing_inputs == "default", config.default_score)
 
 

@@ -1,9 +1,8 @@
 """A trained model on disk and the record of how it came to be: paths, records, choice by fold, safe loading."""
 
-from ntupleml.artifacts.files import KERAS, TMVA_JOB, Method, ModelFiles, model_files, sha256_of_file
+from ntupleml.artifacts.files import KERAS, TMVA_JOB, Method, ModelFiles, TrainedModel, model_files, sha256_of_file
 from ntupleml.artifacts.foreign_weights import read_foreign_weights
 from ntupleml.artifacts.keras_files import KerasFile, file_of_model, load_keras_model, read_keras_file
-from ntupleml.artifacts.listed_files import Found as FoundModel
 from ntupleml.artifacts.listed_files import find_by_checksum, find_by_record_hash
 from ntupleml.artifacts.methods import default_method_name, find_method, methods_by_fold, methods_of
 from ntupleml.artifacts.record import (
@@ -16,7 +15,7 @@ from ntupleml.artifacts.record import (
     record_hash,
     write_record,
 )
-from ntupleml.artifacts.trained_models import TrainedModel, models_by_fold
+from ntupleml.artifacts.trained_models import models_by_fold
 from ntupleml.preprocessing import load_preprocessing
 
 __all__ = [
@@ -24,7 +23,6 @@ __all__ = [
     "TMVA_JOB",
     "ClassContent",
     "DatasetRecord",
-    "FoundModel",
     "KerasFile",
     "Method",
     "ModelFiles",

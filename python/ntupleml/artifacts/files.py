@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from ntupleml.artifacts.record import TrainingRecord
+    from ntupleml.tmva.method import TmvaMethod
 
 #: Job name with which TMVA begins the names of its files; htt-ml's, so that its configs find them.
 TMVA_JOB = "TMVAMulticlass"
@@ -87,6 +91,25 @@ class ModelFiles(NamedTuple):
             loss_pdf=moved(self.loss_pdf),
             log=moved(self.log),
         )
+
+
+class TrainedModel(NamedTuple):
+    """The trained model of one fold.
+
+    Attributes
+    ----------
+    files : ModelFiles
+    record : TrainingRecord
+        For foreign weights what the config says of them, which nobody can check.
+    method : Method
+    weights : TmvaMethod or None
+        Content of TMVA's weights file if it is foreign: no record goes with it.
+    """
+
+    files: ModelFiles
+    record: TrainingRecord
+    method: Method = KERAS
+    weights: TmvaMethod | None = None
 
 
 def model_files(output_path: str | Path, fold: int, method: Method = KERAS) -> ModelFiles:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from ntupleml.config import TrainingConfig
     from ntupleml.tmva.method import TmvaMethod, Variable
 
 log = logging.getLogger(__name__)
@@ -46,14 +47,7 @@ def read_foreign_weights(path: Path, scores_fold: int | None = None) -> TmvaMeth
     return weights
 
 
-def foreign_record(
-    weights: TmvaMethod,
-    fold: int,
-    num_folds: int,
-    variables: Sequence[str] | None,
-    classes: Sequence[str] | None,
-    where: str,
-) -> TrainingRecord:
+def foreign_record(weights: TmvaMethod, fold: int, training: TrainingConfig, where: str) -> TrainingRecord:
     """What the place in a list and the weights file say, in the form of a record.
 
     Parameters
@@ -61,11 +55,10 @@ def foreign_record(
     weights : TmvaMethod
     fold : int
         Index of the model.
-    num_folds : int
-    variables, classes : sequence of str or None
-        Those of the training config. A variable of the file that the config has by its expression, its label or
-        both is called as there; the two classes of a binary method, which TMVA calls Signal and Background whatever
-        they are, are called as in the config, the signal first.
+    training : TrainingConfig
+        A variable of the file that the config has by its expression, its label or both is called as there; the two
+        classes of a binary method, which TMVA calls Signal and Background whatever they are, are called as in the
+        config, the signal first.
     where : str
         Config and key, for messages.
 
@@ -83,24 +76,24 @@ def foreign_record(
         engine="tmva",
         method=weights.name,
         fold=fold,
-        num_folds=num_folds,
-        trained_on=sorted(trained_on(fold, num_folds)),
-        held_out_fold=held_out_fold(fold, num_folds),
+        num_folds=training.num_folds,
+        trained_on=sorted(trained_on(fold, training.num_folds)),
+        held_out_fold=held_out_fold(fold, training.num_folds),
         folds_recorded=False,
-        classes=_classes(weights, classes),
-        variables=[_name_in_config(variable, variables or ()) for variable in weights.variables],
+        classes=_classes(weights, training.classes),
+        variables=[_name_in_config(variable, training.numbers) for variable in weights.variables],
         preprocessing="none",
         seed=0,
         config={},
     )
 
 
-def _classes(weights: TmvaMethod, classes: Sequence[str] | None) -> list[str]:
+def _classes(weights: TmvaMethod, classes: Sequence[str]) -> list[str]:
     own = list(weights.classes) or ["Signal", "Background"]
     if weights.analysis == "Classification":
         # TMVA numbers classes as they were added, but the signal is what is called Signal, and else the first.
         own.sort(key="Signal".__ne__)
-    if weights.analysis == "Classification" and classes is not None and len(classes) == 2 and set(classes) != set(own):
+    if weights.analysis == "Classification" and len(classes) == 2 and set(classes) != set(own):
         return list(classes)
     return own
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
-from ntupleml.artifacts.files import KERAS, TMVA_JOB, Method, ModelFiles, model_files, sha256_of_file
+from ntupleml.artifacts.files import KERAS, TMVA_JOB, Method, TrainedModel, model_files, sha256_of_file
 from ntupleml.artifacts.record import TrainingRecord, read_record
 from ntupleml.artifacts.record import record_hash as hash_of_record
 from ntupleml.errors import NtuplemlError, did_you_mean
@@ -34,27 +34,12 @@ class Listed(NamedTuple):
     places: list[Path]
 
 
-class Found(NamedTuple):
-    """A trained model as it was found on disk."""
-
-    files: ModelFiles
-    record: TrainingRecord
-    method: Method
-
-
-class _Model(Protocol):
-    @property
-    def files(self) -> ModelFiles: ...
-    @property
-    def record(self) -> TrainingRecord: ...
-
-
 def training_command(training_config: str, fold: int, method: Method = KERAS) -> str:
     """Command that trains the model of a fold."""
     return f"'python training/{_SCRIPTS[method.kind]} {training_config} {fold}'"
 
 
-def find_model(listed: Listed, fold: int, training_config: str, method: Method = KERAS) -> Found | Path:
+def find_model(listed: Listed, fold: int, training_config: str, method: Method = KERAS) -> TrainedModel | Path:
     """Files and record of a listed model, or the path of TMVA weights that no record goes with.
 
     Where a file of htt-ml is listed but not there (a network as `.h5`, or as TMVA's PyKeras has it), the file that
@@ -91,19 +76,19 @@ def find_model(listed: Listed, fold: int, training_config: str, method: Method =
     )
 
 
-def _written_instead(place: Path) -> Found | None:
+def _written_instead(place: Path) -> TrainedModel | None:
     """What our training wrote where htt-ml's has a file of this name."""
     match = _HTT_ML_MODEL.fullmatch(place.name)
     if match:
         files = model_files(place.parent, int(match[1]))
-        return Found(files, read_record(files.record), KERAS) if files.record.exists() else None
+        return TrainedModel(files, read_record(files.record), KERAS) if files.record.exists() else None
     if place.name.endswith(".weights.xml"):
         record = place.with_name(place.name.removesuffix(".weights.xml") + ".json")
         return _found(record, read_record(record)) if _RECORD.fullmatch(record.name) and record.exists() else None
     return None
 
 
-def _model_at(path: Path, listed: Listed) -> Found | Path:
+def _model_at(path: Path, listed: Listed) -> TrainedModel | Path:
     if path.suffix in (".h5", ".hdf5"):
         raise NtuplemlError(
             f"{listed.where}: '{path}' is not a .keras file; Keras models in HDF5 are not read, since loading one can "
@@ -125,7 +110,7 @@ def _model_at(path: Path, listed: Listed) -> Found | Path:
     )
 
 
-def find_by_checksum(path: Path) -> Found | None:
+def find_by_checksum(path: Path) -> TrainedModel | None:
     """The trained model that a file belongs to, by the checksums in the records beside it; None where there is none.
 
     Raises
@@ -144,7 +129,7 @@ def find_by_checksum(path: Path) -> Found | None:
     return None
 
 
-def find_by_record_hash(record_hash: str, folders: Sequence[Path]) -> Found | None:
+def find_by_record_hash(record_hash: str, folders: Sequence[Path]) -> TrainedModel | None:
     """The trained model whose record has a hash, which exports carry; None if its record lies in none of the folders.
 
     Raises
@@ -161,12 +146,12 @@ def find_by_record_hash(record_hash: str, folders: Sequence[Path]) -> Found | No
     return None
 
 
-def _found(record_path: Path, record: TrainingRecord) -> Found:
+def _found(record_path: Path, record: TrainingRecord) -> TrainedModel:
     """All files of a training, by the place and name of its record."""
     method = _method_of(record_path, record)
     output_path = record_path.parent
     files = model_files(output_path, record.fold, method).inside(output_path)
-    return Found(files, record, method)
+    return TrainedModel(files, record, method)
 
 
 def _method_of(record_path: Path, record: TrainingRecord) -> Method:
@@ -177,7 +162,7 @@ def _method_of(record_path: Path, record: TrainingRecord) -> Method:
     return KERAS if match["name"] == KERAS.name else Method("boosted_trees", match["name"], record.engine)
 
 
-def find_preprocessing(listed: Listed, model: _Model, models: Sequence[_Model]) -> tuple[int, Path]:
+def find_preprocessing(listed: Listed, model: TrainedModel, models: Sequence[TrainedModel]) -> tuple[int, Path]:
     """Index of the model that a listed scaler belongs to, and the file.
 
     Raises
@@ -199,7 +184,7 @@ def find_preprocessing(listed: Listed, model: _Model, models: Sequence[_Model]) 
     )
 
 
-def _owner(path: Path, listed: Listed, models: Sequence[_Model]) -> int:
+def _owner(path: Path, listed: Listed, models: Sequence[TrainedModel]) -> int:
     """First model whose record names the scaler's checksum; without checksums, the one whose file it is."""
     checksum = sha256_of_file(path)
     for model in models:

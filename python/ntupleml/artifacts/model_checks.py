@@ -12,8 +12,9 @@ from ntupleml.folds import held_out_fold, scoring_model
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ntupleml.artifacts.files import Method
-    from ntupleml.artifacts.trained_models import TrainedModel
+    from ntupleml.artifacts.files import Method, TrainedModel
+    from ntupleml.artifacts.record import TrainingRecord
+    from ntupleml.config import TrainingConfig
 
 #: What a list of models means: element i is model i; or element j scores the events of fold j.
 Order = Literal["straight", "crossed"]
@@ -33,16 +34,10 @@ def check_length(key: str, listed: Sequence[str], num_folds: int, where: str) ->
         )
 
 
-def check_record(
-    model: TrainedModel,
-    num_folds: int,
-    variables: Sequence[str] | None,
-    classes: Sequence[str] | None,
-    where: str,
-) -> None:
-    """Refuse a model that was trained on other folds, variables or classes than the config says."""
+def check_record(model: TrainedModel, training: TrainingConfig, where: str) -> None:
+    """Refuse a model that was trained on other folds, inputs, classes or targets than the config says."""
     record = model.record
-    path = model.files.record
+    path, num_folds = model.files.record, training.num_folds
     if record.num_folds != num_folds:
         raise NtuplemlError(
             f"{where}: the training config has {num_folds} folds, but the model of {path} was trained for "
@@ -53,13 +48,41 @@ def check_record(
             f"{path}: model {record.fold} is held out from fold {record.held_out_fold}, not from fold "
             f"{held_out_fold(record.fold, num_folds)} as the scheme of folds wants; train again"
         )
-    for kind, wanted, found in (("variable", variables, record.variables), ("class", classes, record.classes)):
-        if wanted is not None:
-            _check_names(kind, list(wanted), found, path, where)
+    if training.inputs is None and record.inputs is None:
+        _check_names("variable", training.variables, record.variables, path, where)
+    else:
+        _check_groups(training, record, path, where)
+    _check_names("class", training.classes, record.classes, path, where)
+    _check_target(training, record, path, where)
 
 
-def _check_names(kind: str, wanted: list[str], found: list[str], path: Path, where: str) -> None:
-    if wanted == found:
+def _check_groups(training: TrainingConfig, record: TrainingRecord, path: Path, where: str) -> None:
+    _check_names("group of inputs", list(training.groups), list(record.groups), path, where)
+    for name, group in training.groups.items():
+        wanted, found = (one.model_dump(exclude={"preprocessing"}) for one in (group, record.groups[name]))
+        for key in dict.fromkeys([*wanted, *found]):
+            _check_value(f"inputs.{name}.{key}", wanted.get(key), found.get(key), path, where)
+
+
+def _check_target(training: TrainingConfig, record: TrainingRecord, path: Path, where: str) -> None:
+    _check_value("target", training.target_kind, record.target.kind, path, where)
+    values = dict((training.target and training.target.values) or {})
+    _check_names("value of the target", list(values), list(record.target.values), path, where)
+    _check_value("target.values", values, record.target.values, path, where)
+    _check_value("target.reconstruction", training.reconstructed, record.target.groups, path, where)
+
+
+def _check_value(key: str, wanted: object, found: object, path: Path, where: str) -> None:
+    if wanted != found:
+        was = "nothing" if found is None else f"{found}"
+        raise NtuplemlError(
+            f"{where}: {key}: {'left out' if wanted is None else wanted} in the config, but the model of {path} was "
+            f"trained with {was}; train again, or use the config of that training"
+        )
+
+
+def _check_names(kind: str, wanted: Sequence[str], found: Sequence[str], path: Path, where: str) -> None:
+    if list(wanted) == list(found):
         return
     start = f"{where}: the config differs from what the model of {path} was trained on: "
     end = "; train again, or use the config of that training"
@@ -122,7 +145,7 @@ def check_same_training(found: list[TrainedModel], where: str) -> None:
     """Refuse models that differ in inputs, classes, folds or method."""
     first = found[0]
     for model in found[1:]:
-        for field in ("variables", "classes", "conditions", "event_branch"):
+        for field in ("variables", "classes", "conditions", "event_branch", "inputs", "rows"):
             one, other = getattr(first.record, field), getattr(model.record, field)
             if one != other:
                 raise NtuplemlError(

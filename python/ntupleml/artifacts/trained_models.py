@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from ntupleml.artifacts.files import KERAS, Method, ModelFiles, model_files
+from ntupleml.artifacts.files import KERAS, Method, TrainedModel, model_files
 from ntupleml.artifacts.foreign_weights import foreign_files, foreign_record, read_foreign_weights
-from ntupleml.artifacts.listed_files import Found, Listed, find_model, find_preprocessing, training_command
+from ntupleml.artifacts.listed_files import Listed, find_model, find_preprocessing, training_command
 from ntupleml.artifacts.model_checks import (
     Order,
     check_checksums,
@@ -20,65 +20,41 @@ from ntupleml.artifacts.model_checks import (
     check_same_training,
     key_of,
 )
-from ntupleml.artifacts.record import TrainingRecord, read_record
+from ntupleml.artifacts.record import read_record
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import held_out_fold, scoring_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ntupleml.tmva.method import TmvaMethod
+    from ntupleml.config import TrainingConfig
 
 log = logging.getLogger(__name__)
 
 
-class TrainedModel(NamedTuple):
-    """The trained model of one fold.
-
-    Attributes
-    ----------
-    files : ModelFiles
-    record : TrainingRecord
-        For foreign weights what the config says of them, which nobody can check.
-    method : Method
-    weights : TmvaMethod or None
-        Content of TMVA's weights file if it is foreign: no record goes with it.
-    """
-
-    files: ModelFiles
-    record: TrainingRecord
-    method: Method = KERAS
-    weights: TmvaMethod | None = None
-
-
 def models_by_fold(
-    output_path: str | Path,
-    num_folds: int,
+    training: TrainingConfig,
     *,
     where: str,
+    training_path: str = "CONFIG_TRAINING",
     only: Sequence[int] | None = None,
-    variables: Sequence[str] | None = None,
-    classes: Sequence[str] | None = None,
     models: Sequence[str] | None = None,
     preprocessing: Sequence[str] | None = None,
     order: Order = "straight",
-    training_config: str = "CONFIG",
     method: Method | Sequence[Method] | None = None,
 ) -> list[TrainedModel]:
     """Trained models of all folds, or of some, in the order of their own index.
 
     Parameters
     ----------
-    output_path : path
-        ``output_path`` of the training config.
-    num_folds : int
-        Number of folds: the number of datasets of the training config.
+    training : TrainingConfig
+        A model that was trained on other inputs, classes or targets is refused.
     where : str
         Path of the config that lists the models (or of the training config), for messages.
+    training_path : str
+        Path of the training config, for the command that makes a missing model.
     only : sequence of int, optional
         Indices of the models that are needed; the others need not be trained yet.
-    variables, classes : sequence of str, optional
-        What the training config says; a model trained on others is refused.
     models, preprocessing : sequence of str, optional
         The lists of a testing config (``model``, ``preprocessing``) or an application config (``classifiers``,
         ``preprocessing``). Left out: the models in ``output_path``.
@@ -86,8 +62,6 @@ def models_by_fold(
         What the lists mean. ``"straight"`` (testing config): element i is model i; paths are relative to
         ``output_path``. ``"crossed"`` (application config): element j scores the events of fold j, so for two
         folds element 0 is model 1; paths are relative to the current folder, else to ``output_path``.
-    training_config : str
-        Path of the training config, for the command that makes a missing model.
     method : Method or sequence of Method, optional
         What was trained, which listed models must be of, too; one per fold if the name depends on the fold. Left out:
         the network, or whatever is listed.
@@ -101,22 +75,19 @@ def models_by_fold(
     ------
     NtuplemlError
         For a missing model, a list in the wrong order or of the wrong length, models of different trainings, a
-        model of another method, of other variables or classes, and files that are not what the training wrote.
+        model of another method, of other inputs or classes, and files that are not what the training wrote.
     """
-    folder = Path(output_path)
+    folder, num_folds = Path(training.output_path), training.num_folds
     wanted = range(num_folds) if only is None else only
     named = method or KERAS
     methods = [named] * num_folds if isinstance(named, Method) else list(named)
     if models is None:
-        found = [_default_model(folder, fold, methods[fold], where, training_config) for fold in wanted]
+        found = [_default_model(folder, fold, methods[fold], where, training_path) for fold in wanted]
     else:
         places = _listed(folder, models, num_folds, wanted, order, where)
-        found = [
-            _listed_model(listed, fold, num_folds, variables, classes, training_config, methods[fold])
-            for fold, listed in places.items()
-        ]
+        found = [_listed_model(listed, fold, training, training_path, methods[fold]) for fold, listed in places.items()]
     for model in found:
-        check_record(model, num_folds, variables, classes, where)
+        check_record(model, training, where)
         if method is not None:
             check_method(model, methods[model.record.fold], order, where)
     if models is not None and len(wanted) == num_folds:
@@ -135,12 +106,12 @@ def models_by_fold(
     return found
 
 
-def _default_model(folder: Path, fold: int, method: Method, where: str, training_config: str) -> TrainedModel:
+def _default_model(folder: Path, fold: int, method: Method, where: str, training_path: str) -> TrainedModel:
     files = model_files(folder, fold, method)
     if not files.record.exists():
         raise NtuplemlError(
             f"{where}: no trained model of fold {fold} in '{folder}' ({files.record.relative_to(folder)} is not "
-            f"there); {training_command(training_config, fold, method)} makes it"
+            f"there); {training_command(training_path, fold, method)} makes it"
         )
     return TrainedModel(files, read_record(files.record), method)
 
@@ -160,19 +131,13 @@ def _listed(
 
 
 def _listed_model(
-    listed: Listed,
-    fold: int,
-    num_folds: int,
-    variables: Sequence[str] | None,
-    classes: Sequence[str] | None,
-    training_config: str,
-    method: Method,
+    listed: Listed, fold: int, training: TrainingConfig, training_path: str, method: Method
 ) -> TrainedModel:
-    found = find_model(listed, fold, training_config, method)
-    if isinstance(found, Found):
-        return TrainedModel(*found)
-    weights = read_foreign_weights(found, held_out_fold(fold, num_folds))
-    record = foreign_record(weights, fold, num_folds, variables, classes, listed.where)
+    found = find_model(listed, fold, training_path, method)
+    if isinstance(found, TrainedModel):
+        return found
+    weights = read_foreign_weights(found, held_out_fold(fold, training.num_folds))
+    record = foreign_record(weights, fold, training, listed.where)
     return TrainedModel(foreign_files(found), record, Method("tmva", weights.name), weights)
 
 

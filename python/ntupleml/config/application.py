@@ -68,9 +68,4 @@ class ApplicationConfig(Schema):
         if leaves_out and self.default_score is None:
             key = "missing_inputs" if self.selection is None else "selection"
             raise ValueError(f"{key}: needs a score for the events that are left out; add e.g. default_score: -1")
-        if self.default_score is not None and not leaves_out:
-            raise ValueError(
-                "default_score: no event would get it; add selection: FORMULA or missing_inputs: default, or leave it "
-                "out"
-            )
         return self

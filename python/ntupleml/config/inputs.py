@@ -132,7 +132,7 @@ class ImageConfig(Schema):
         missing = sorted({"eta", "phi", "bins", "eta_range"} - given)
         if given and missing:
             raise ValueError(f"{missing[0]} is missing: an image that is filled needs eta, phi, bins and eta_range")
-        if not given and "phi_range" in self.model_fields_set:
+        if not given and self.phi_range != [-math.pi, math.pi]:
             raise ValueError("phi_range: the image is read from a column; eta and phi fill one from objects")
         for key in ("eta", "phi"):
             formulas = getattr(self, key)

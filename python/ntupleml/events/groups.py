@@ -122,6 +122,31 @@ def _group_of(name: str, group: GroupConfig, missing: float | None) -> InputGrou
     return InputGroup(name, tuple(group.image), missing=missing, image=image)
 
 
+def described(groups: Sequence[InputGroup]) -> dict[str, dict[str, Any]]:
+    """Groups as the `inputs` of a training config describe them, for files that are to be read alone.
+
+    Examples
+    --------
+    >>> described([InputGroup("jets", ("Jet_pt",), objects=Objects(length=4, sort="Jet_pt"))])
+    {'jets': {'objects': ['Jet_pt'], 'sort': 'Jet_pt', 'length': 4}}
+    """
+    return {group.name: _described(group) for group in groups}
+
+
+def _described(group: InputGroup) -> dict[str, Any]:
+    formulas, given = list(group.variables), {}
+    if group.image is not None:
+        kind = "image"
+        if group.image.eta:
+            given = {key: list(value) for key, value in group.image._asdict().items()}
+    elif group.objects is not None:
+        kind = "objects"
+        given = {key: getattr(group.objects, key) for key in ("selection", "sort", "ascending", "length")}
+    else:
+        kind = "numbers"
+    return {kind: formulas, **{key: value for key, value in given.items() if value}}
+
+
 def branches_of_groups(groups: Sequence[InputGroup], available: Collection[str], where: str) -> list[str]:
     """Branches to read for some groups, each once; otherwise as `ntupleml.ntuples.required_branches`."""
     needed = [required_branches(group.needed, available, f"{where}: {key_of(group.name)}") for group in groups]

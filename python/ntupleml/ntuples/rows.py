@@ -73,13 +73,19 @@ class ObjectChunk(Chunk):
     """A chunk whose rows are objects."""
 
     _objects: ObjectsOfEvents
+    _events: Chunk
 
     @classmethod
     def of(cls, chunk: Chunk, columns: dict[str, Column], objects: ObjectsOfEvents) -> ObjectChunk:
         """Rows of the events of a chunk."""
         new = cls(chunk.start, chunk.stop, columns)
-        new._objects = objects
+        new._objects, new._events = objects, chunk
         return new
+
+    @property
+    def event_columns(self) -> dict[str, Column]:
+        """What was read of the events themselves."""
+        return self._events.columns
 
     @property
     def objects(self) -> ObjectsOfEvents:

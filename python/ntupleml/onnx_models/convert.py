@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from ntupleml.artifacts import TrainingRecord
+    from ntupleml.artifacts import KerasFile, TrainingRecord
     from ntupleml.forests import Forest
     from ntupleml.onnx_models.lwtnn import Replaced
 
@@ -190,8 +190,6 @@ def _convert_keras(model: Path, dtype: type[np.generic]) -> onnx.ModelProto:
         raise NtuplemlError(f"{model}: Keras networks compute in float32; convert it with --dtype float32")
     from ntupleml.artifacts import read_keras_file
     from ntupleml.artifacts.listed_files import find_by_checksum
-    from ntupleml.events.groups import groups_of, numbers_of_variables
-    from ntupleml.preprocessing import load_scalers
 
     found = find_by_checksum(model)
     if found is None or found.files.preprocessing is None:
@@ -199,19 +197,30 @@ def _convert_keras(model: Path, dtype: type[np.generic]) -> onnx.ModelProto:
             f"{model}: no record of a training goes with it, so its variables and their preprocessing are not known; "
             "keep the files of a training together"
         )
-    from ntupleml.onnx_models.keras_network import keras_to_onnx
+    return graph_of_record(read_keras_file(model), found.files.preprocessing, found.record)[0]
 
-    record = found.record
+
+def graph_of_record(
+    file: KerasFile, preprocessing: Path, record: TrainingRecord
+) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """Graph of a trained network, and its scalers by the names of the groups of inputs."""
+    from ntupleml.artifacts import record_hash
+    from ntupleml.events.groups import groups_of, numbers_of_variables
+    from ntupleml.onnx_models.keras_network import keras_to_onnx
+    from ntupleml.preprocessing import load_scalers
+
     groups = groups_of(record.groups, record.missing)
-    return keras_to_onnx(
-        read_keras_file(model),
-        load_scalers(found.files.preprocessing, numbers_of_variables(groups)),
+    scalers = load_scalers(preprocessing, numbers_of_variables(groups))
+    graph = keras_to_onnx(
+        file,
+        scalers,
         groups,
         record.outputs,
         target=record.target,
         conditions=record.conditions,
-        record_hash=_hash(record),
+        record_hash=record_hash(record),
     )
+    return graph, scalers
 
 
 def _record_of(model: Path) -> TrainingRecord | None:

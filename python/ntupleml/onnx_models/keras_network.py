@@ -10,7 +10,7 @@ import numpy as np
 from ntupleml.artifacts.keras_layers import size_of
 from ntupleml.artifacts.record import TargetRecord
 from ntupleml.errors import NtuplemlError
-from ntupleml.events.groups import InputGroup
+from ntupleml.events.groups import InputGroup, described
 from ntupleml.onnx_models.contract import INPUT, OUTPUT, GraphInput, contract_model
 from ntupleml.onnx_models.graph import OPSET, GraphBuilder
 from ntupleml.onnx_models.keras_layers import LayerParts, layer_nodes
@@ -73,7 +73,8 @@ def keras_to_onnx(
         events × steps × variables with their number as ``{name}_length`` (events, int64), images as events × η × φ ×
         channels. Output ``scores``: events × outputs, float32. The metadata property ``ntupleml`` is JSON:
         ``variables`` (per input), ``outputs``, ``classes``, ``conditions``, ``missing``, ``kind``, ``record_hash``;
-        with objects or images also ``sequences`` and ``images``, and ``target`` where it is not the classes.
+        with objects or images also ``sequences``, ``images`` and ``inputs`` (all groups as in a config), and ``target``
+        where it is not the classes.
 
     Raises
     ------
@@ -187,11 +188,13 @@ def _graph_input(group: InputGroup, network: KerasNetwork, conditions: Sequence[
     return GraphInput([*group.variables, *conditions], sequence=group.objects is not None, image=image)
 
 
-def _structure(groups: Sequence[InputGroup]) -> dict[str, list[str]]:
-    """Which inputs are objects and which images, where there are any."""
+def _structure(groups: Sequence[InputGroup]) -> dict[str, Any]:
+    """Which inputs are objects and which images, where there are any, and how all groups are filled."""
     sequences = [group.name for group in groups if group.objects is not None]
     images = [group.name for group in groups if group.image is not None]
-    return {"sequences": sequences, "images": images} if sequences or images else {}
+    if not sequences and not images:
+        return {}
+    return {"sequences": sequences, "images": images, "inputs": described(groups)}
 
 
 def _prepared(

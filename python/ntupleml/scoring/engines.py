@@ -45,7 +45,7 @@ def model_evaluator(model: TrainedModel, engine: Engine | None = None, threads: 
         If the engine cannot score such a model, or a file of the model cannot be used.
     """
     path = model.files.model
-    num_classes = len(model.record.classes)
+    num_scores = len(model.record.outputs)
     if path.suffix == ".xml" and (path.exists() or engine == "tmva"):
         return _evaluator_of_xml(model, engine, threads)
     if engine == "tmva":
@@ -57,9 +57,9 @@ def model_evaluator(model: TrainedModel, engine: Engine | None = None, threads: 
         if engine == "forest":
             raise _no_forest(path)
         # The graph of TMVA weights that are no longer there gives what the weights did.
-        return _per_class(open_graph(model, threads), num_classes, "response" if path.suffix == ".xml" else "second")
+        return _per_class(open_graph(model, threads), num_scores, "response" if path.suffix == ".xml" else "second")
     log.info("model %d: %d trees, scored by the forest kernel", model.record.fold, forest.num_trees)
-    return _per_class(forest_evaluator(forest, threads, model.record.missing), num_classes, "second")
+    return _per_class(forest_evaluator(forest, threads, model.record.missing), num_scores, "second")
 
 
 def _evaluator_of_xml(model: TrainedModel, engine: Engine | None, threads: int) -> Evaluator:

@@ -160,6 +160,11 @@ def names_of_scores(graph: OnnxGraph, onnx: OnnxConfig, where: str) -> list[str]
     return None
 
 
+def gives_classes(graph: OnnxGraph) -> bool:
+    """Whether the scores are of classes, as far as is known, and not values of another target."""
+    return str(graph.description.get("target", "classes")) == "classes"
+
+
 def _binary(graph: OnnxGraph) -> Binary:
     """What one value of a file says, where there are two classes."""
     stated: Any = graph.description.get("one_value")

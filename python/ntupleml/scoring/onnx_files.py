@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,15 +19,13 @@ from ntupleml.artifacts import (
     sha256_of_file,
     write_record,
 )
-from ntupleml.config.inputs import ObjectsConfig
 from ntupleml.errors import NtuplemlError
-from ntupleml.events.groups import groups_of, numbers_of_variables
-from ntupleml.preprocessing import load_scalers
+from ntupleml.events.groups import groups_of
 from ntupleml.scoring.evaluators import Evaluator, open_session, session_evaluator
 from ntupleml.scoring.forest_engine import forest_of_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import onnx
     from numpy.typing import NDArray
@@ -36,9 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_NUM_CHECKED = 10_000
-#: Objects per event where a network takes any number.
-_NUM_OBJECTS = 10
+#: Events on which a new graph is checked, values of theirs at most, and objects where there may be any number.
+_NUM_CHECKED, _NUM_VALUES, _NUM_OBJECTS = 10_000, 10_000_000, 10
 
 
 def open_graph(model: TrainedModel, threads: int) -> Evaluator:
@@ -99,8 +97,8 @@ def _check_metadata(session: Any, model: TrainedModel) -> None:
     if not isinstance(description, dict):
         raise NtuplemlError(f"{path}: not written by ntupleml: it has no description of its inputs; train again")
     for key, found, wanted in (
-        ("variables", description.get("variables"), {"variables": [*record.variables, *record.conditions]}),
-        ("classes", description.get("classes"), record.classes),
+        ("variables", description.get("variables"), _variables(record)),
+        ("classes", description.get("classes"), record.outputs),
         ("missing", description.get("missing"), record.missing),
         ("record_hash", description.get("record_hash"), record_hash(record)),
     ):
@@ -111,13 +109,32 @@ def _check_metadata(session: Any, model: TrainedModel) -> None:
             )
     inputs = [(value.name, value.shape[1:]) for value in session.get_inputs()]
     outputs = [(value.name, value.shape[1:]) for value in session.get_outputs()]
-    num_classes = len(record.classes)
     # A method of TMVA for two classes gives one value.
-    allowed = [[("scores", [num_classes])]] + ([[("scores", [1])]] if num_classes == 2 else [])
-    if inputs != [("variables", [len(record.variables) + len(record.conditions)])] or outputs not in allowed:
+    allowed = [[("scores", [len(record.outputs)])]] + ([[("scores", [1])]] if len(record.outputs) == 2 else [])
+    if not _takes(dict(inputs), record) or outputs not in allowed:
         raise NtuplemlError(
             f"{path}: damaged: its inputs and outputs are {inputs + outputs}; delete it, and it is made anew"
         )
+
+
+def _variables(record: TrainingRecord) -> dict[str, list[str]]:
+    """What the columns of each input are."""
+    return {group.name: [*group.variables, *record.conditions] for group in groups_of(record.groups)}
+
+
+def _takes(shapes: Mapping[str, Sequence[Any]], record: TrainingRecord) -> bool:
+    """Whether inputs of a graph are those of a record; how many channels a column has, a record does not say."""
+    groups = groups_of(record.groups)
+    if set(shapes) != {*_variables(record), *(f"{group.name}_length" for group in groups if group.objects is not None)}:
+        return False
+    for group in groups:
+        shape = list(shapes[group.name])
+        rank = 3 if group.image is not None else 2 if group.objects is not None else 1
+        is_column = group.image is not None and not group.image.eta
+        width = len(group.variables) + len(record.conditions)
+        if len(shape) != rank or not (is_column or shape[-1] == width):
+            return False
+    return True
 
 
 def _forest_graph(model: TrainedModel) -> bytes:
@@ -147,7 +164,7 @@ def _forest_graph(model: TrainedModel) -> bytes:
 def _make(model: TrainedModel) -> bytes:
     """Convert the Keras model, and keep the result beside it where that is possible."""
     from ntupleml.onnx_models.comparison import check_against_keras
-    from ntupleml.onnx_models.keras_network import keras_to_onnx
+    from ntupleml.onnx_models.convert import graph_of_record
 
     files, record = model.files, model.record
     for path in (files.model, files.preprocessing):
@@ -155,44 +172,40 @@ def _make(model: TrainedModel) -> bytes:
             raise NtuplemlError(f"{files.onnx}: no such file, nor '{path}' to make it from; train again")
     assert files.preprocessing is not None
     log.info("%s is not there; making it from %s", files.onnx, files.model)
-    groups = groups_of(record.groups, record.missing)
-    scalers = load_scalers(files.preprocessing, numbers_of_variables(groups))
     file = read_keras_file(files.model)
-    graph = keras_to_onnx(
-        file,
-        scalers,
-        groups,
-        record.outputs,
-        target=record.target,
-        conditions=record.conditions,
-        record_hash=record_hash(record),
-    )
-    batch = _typical_batch(file.network, scalers, record)
+    graph, scalers = graph_of_record(file, files.preprocessing, record)
+    batch = _typical_batch(scalers, file.network, record)
     difference = check_against_keras(
         graph, load_keras_model(file), scalers, batch, missing=record.missing, target=record.target
     )
-    check = OnnxCheck(events=_NUM_CHECKED, largest_difference=difference)
+    check = OnnxCheck(events=len(next(iter(batch.values()))), largest_difference=difference)
     _keep(model, graph, check)
     content: bytes = graph.SerializeToString()
     return content
 
 
 def _typical_batch(
-    network: KerasNetwork, scalers: Mapping[str, Any], record: TrainingRecord
-) -> dict[str, NDArray[np.generic]]:
+    scalers: Mapping[str, Any], network: KerasNetwork, record: TrainingRecord
+) -> dict[str, NDArray[Any]]:
     """Inputs that the scalers map to a normal distribution: no events are at hand when only scores are wanted."""
     random = np.random.default_rng(record.seed)
-    batch: dict[str, NDArray[np.generic]] = {}
-    for name, scaler in scalers.items():
-        shape = network.inputs[name] if record.inputs else (len(record.variables),)
-        sizes = (_NUM_CHECKED, *(size or _NUM_OBJECTS for size in shape))
-        raw = scaler.inverse_transform(random.normal(size=sizes).reshape(-1, sizes[-1]))
-        batch[name] = raw.reshape(sizes).astype(np.float32)
-        if isinstance(record.groups[name], ObjectsConfig):
-            batch[f"{name}_length"] = np.arange(_NUM_CHECKED) % (sizes[1] + 1)
+    groups = groups_of(record.groups)
+    # a network of one matrix may call it as it likes
+    known = network.inputs if len(groups) > 1 or groups[0].objects or groups[0].image else {}
+    shapes = {group.name: known.get(group.name, (len(group.variables),)) for group in groups}
+    sizes = {name: [size or _NUM_OBJECTS for size in shape] for name, shape in shapes.items()}
+    number = min(_NUM_CHECKED, max(_NUM_VALUES // sum(map(math.prod, sizes.values())), 1))
+    batch: dict[str, NDArray[Any]] = {}
+    for group in groups:
+        size, scaler = sizes[group.name], scalers[group.name]
+        raw = scaler.inverse_transform(random.normal(size=(number * math.prod(size[:-1]), size[-1])))
+        batch[group.name] = raw.reshape(number, *size).astype(np.float32)
+        if group.objects is not None:
+            batch[f"{group.name}_length"] = random.integers(0, size[0] + 1, number)
     if record.conditions:
-        one_hot = np.eye(len(record.conditions))[random.integers(0, len(record.conditions), _NUM_CHECKED)]
-        batch["variables"] = np.concatenate([batch["variables"], one_hot], axis=1).astype(np.float32)
+        one_hot = np.eye(len(record.conditions))[random.integers(0, len(record.conditions), number)]
+        (name,) = batch
+        batch[name] = np.concatenate([batch[name], one_hot], axis=1).astype(np.float32)
     return batch
 
 

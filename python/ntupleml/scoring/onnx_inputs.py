@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+from pydantic import TypeAdapter
 
+from ntupleml.config.inputs import InputsConfig
 from ntupleml.config.onnx import OnnxConfig, OnnxInputConfig
-from ntupleml.errors import NtuplemlError, did_you_mean
-from ntupleml.events.groups import InputGroup, Objects
+from ntupleml.errors import NtuplemlError, did_you_mean, one_line
+from ntupleml.events.groups import Image, InputGroup, Objects, groups_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,6 +64,7 @@ class _Wanted(NamedTuple):
     sequence: bool
     constants: tuple[float, ...] = ()
     lengths: str | None = None
+    group: InputGroup | None = None
 
 
 def plan_inputs(
@@ -121,12 +124,28 @@ def _wanted(
             for name, one in config.inputs.items()
         }
     described = graph.description.get("variables")
+    if "inputs" in graph.description:
+        groups = _described_groups(graph)
+        return {
+            name: _Wanted(group.variables, None, group.objects is not None, group=group)
+            for name, group in groups.items()
+        }
     if isinstance(described, dict) and described:
         return {name: _described(name, list(names), graph, condition) for name, names in described.items()}
     open_inputs = [name for name in graph.inputs if name != event]
     if variables is not None and len(open_inputs) == 1:
         return {open_inputs[0]: _Wanted(tuple(variables), None, sequence=False)}
     return {name: _Wanted((name,), None, sequence=False) for name in open_inputs}
+
+
+def _described_groups(graph: OnnxGraph) -> dict[str, InputGroup]:
+    """Groups of inputs of our own files with objects or images."""
+    missing = graph.description.get("missing")
+    try:
+        groups = TypeAdapter(InputsConfig).validate_python(graph.description["inputs"])
+        return {group.name: group for group in groups_of(groups, None if missing is None else float(missing))}
+    except (TypeError, ValueError) as error:
+        raise NtuplemlError(f"{graph.path}: its description of the inputs is damaged: {one_line(error)}") from None
 
 
 def _is_sequence(one: OnnxInputConfig) -> bool:
@@ -165,6 +184,8 @@ def _bound(
 ) -> tuple[InputGroup, list[Feed]]:
     """Group of variables for an input, checked against its shape, and what else is made of it."""
     dtype = port.dtype(where)
+    if wanted.group is not None:
+        return _bound_group(graph, port, wanted.group, where)
     constants = wanted.constants
     if not (wanted.sequence or len(port.shape) == 3):
         _require_row(port, len(wanted.variables) + len(constants), where)
@@ -180,6 +201,20 @@ def _bound(
     if config.mask is not None:
         feeds.append(Feed(_port(graph, config.mask, f"{where}: mask"), port.name, "mask"))
     return InputGroup(port.name, wanted.variables, dtype, objects, constants, missing), feeds
+
+
+def _bound_group(graph: OnnxGraph, port: Port, group: InputGroup, where: str) -> tuple[InputGroup, list[Feed]]:
+    """An input of our own files, whose group is described."""
+    rank = 4 if group.image is not None else 3 if group.objects is not None else 2
+    is_column = group.image is not None and not group.image.eta
+    if len(port.shape) != rank or not (is_column or port.shape[-1] == len(group.variables)):
+        raise NtuplemlError(f"{where}: input {port} of {graph.path} does not fit its description; export it again")
+    if is_column:
+        group = group._replace(image=Image(bins=tuple(size or 0 for size in port.shape[1:3])))
+    feeds = [Feed(port, port.name, "values")]
+    if group.objects is not None:
+        feeds.append(Feed(_port(graph, f"{port.name}_length", where), port.name, "lengths"))
+    return group, feeds
 
 
 def _require_row(port: Port, number: int, where: str) -> None:

@@ -145,8 +145,19 @@ class Scorer:
         ValueError
             If the model of a fold is not loaded.
         """
+        return self.score_inputs(self._read(columns, len(events), where), events, where=where)
+
+    def score_inputs(
+        self,
+        inputs: InputValues,
+        events: NDArray[np.integer[Any]],
+        rows: NDArray[np.intp] | None = None,
+        *,
+        where: str = "scoring",
+    ) -> NDArray[np.float32]:
+        """Scores of events whose inputs are read already, or of some rows of them; otherwise as `score`."""
         scores = np.empty((len(events), len(self.outputs)), dtype=np.float32)
-        for batch, found in self._evaluated(columns, events, where):
+        for batch, found in self._evaluated(inputs, events, rows, where):
             scores[batch] = found
         self._require_finite(scores, np.arange(len(events)), len(events), where)
         return scores
@@ -157,7 +168,7 @@ class Scorer:
         """Scores of events for each step, float32; otherwise as `score`."""
         lengths = np.zeros(len(events), dtype=np.int64)
         owners, rows = [np.zeros(0, np.int64)], [np.zeros((0, len(self.outputs)), dtype=np.float32)]
-        for batch, found in self._evaluated(columns, events, where):
+        for batch, found in self._evaluated(self._read(columns, len(events), where), events, None, where):
             lengths[batch] = found.lengths
             owners.append(np.repeat(np.arange(len(events))[batch], found.lengths))
             rows.append(found.rows.astype(np.float32))
@@ -189,15 +200,17 @@ class Scorer:
                     missing[found.rows] = True
         return missing if missing.any() else None
 
+    def _read(self, columns: Mapping[str, Any], number: int, where: str) -> InputValues:
+        return read_inputs(self.groups, columns, number, where, finite=self._finite or ())
+
     def _evaluated(
-        self, columns: Mapping[str, Any], events: NDArray[np.integer[Any]], where: str
+        self, inputs: InputValues, events: NDArray[np.integer[Any]], rows: NDArray[np.intp] | None, where: str
     ) -> Iterator[tuple[Some, Any]]:
         """Batches of events, and what the models of their folds give."""
-        values = read_inputs(self.groups, columns, len(events), where, finite=self._finite or ())
         if self._finite is None and self.non_finite == "refused":
-            _require_finite_inputs(values, where)
+            _require_finite_inputs(inputs, where)
         for fold, batch in self._batches(events):
-            arrays = values.batch(batch)
+            arrays = inputs.batch(batch if rows is None else rows[batch])
             if self._event_input is not None:
                 arrays[self._event_input] = events[batch]
             yield batch, self._evaluators[fold].evaluate(arrays)
@@ -229,14 +242,15 @@ class Scorer:
 
 def _require_finite_inputs(values: InputValues, where: str) -> None:
     """Refuse what a model that was trained without such values cannot be given."""
-    found = [missing for group in values.groups.values() for missing in group.missing()]
+    found = [(name, missing) for name, group in values.groups.items() for missing in group.missing()]
     if not found:
         return
-    first, *others = found
+    (name, first), *others = found
+    place = where if name == "variables" else f"{where}: input '{name}'"
     unit = "events" if first.total == len(values) else "values"
     more = f" (and {len(others)} more variables)" if others else ""
     raise MissingInputError(
-        f"{where}: variable '{first.variable}' is NaN or infinite in {first.number} of {first.total} {unit}{more}; the "
+        f"{place}: variable '{first.variable}' is NaN or infinite in {first.number} of {first.total} {unit}{more}; the "
         "models were trained without such values; cut them away, or train with missing: {value: …} in the training "
         "config"
     )
@@ -265,7 +279,7 @@ def load_scorer(models: Sequence[TrainedModel], *, engine: Engine | None = None,
     first = models[0].record
     return Scorer(
         {model.record.held_out_fold: model_evaluator(model, engine, threads) for model in models},
-        groups_of(first.groups),
+        groups_of(first.groups, first.missing),
         num_folds=first.num_folds,
         outputs=first.outputs,
         conditions=first.conditions,

@@ -26,7 +26,7 @@ from ntupleml.scoring.model_files import (
 from ntupleml.scoring.onnx_graphs import choose_output, open_onnx
 from ntupleml.scoring.onnx_scores import gives_steps
 from ntupleml.testing.events import require_same_division, require_unseen
-from ntupleml.testing.sources import ScoreSource
+from ntupleml.testing.sources import ScoreSource, vectors_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from ntupleml.config.testing import ExternalModelConfig
     from ntupleml.ntuples import Ntuple
     from ntupleml.onnx_models.lwtnn import Replaced
-    from ntupleml.scoring import Scorer
     from ntupleml.scoring.onnx_graphs import OnnxGraph
     from ntupleml.testing.events import HeldOutSample
 
@@ -129,7 +128,7 @@ def _open(path: Path, onnx: OnnxConfig, training: TrainingConfig, training_path:
             "with one row of scores per event"
         )
     record = _record(path, description, origin, training.output_path)
-    scores, columns = _classes(graph, onnx, list(training.classes), training_path, where)
+    scores, columns = _classes(graph, onnx, training.outputs, training_path, where)
     return _File(opened, record, scores, columns)
 
 
@@ -246,7 +245,7 @@ def _source(
         onnx = OnnxConfig(apply=onnx.apply)
     origin = file.opened.origin
     has_conditions = bool(file.opened.graph.description.get("conditions") or (origin and origin.conditions))
-    filling = Filling(onnx, list(training.variables), sample.condition if has_conditions else None, where)
+    filling = Filling(onnx, training.numbers, sample.condition if has_conditions else None, where)
     scorer = scorer_of_files([file.opened], file.scores, filling)
     event_branch = _event_branch(sample) if scorer.takes_event else None
 
@@ -262,7 +261,7 @@ def _source(
         _require_unseen(file, sample, training.num_folds),
         score,
         () if event_branch is None else (event_branch,),
-        _vectors(scorer),
+        vectors_of(scorer),
         remark,
     )
 
@@ -271,10 +270,6 @@ def _event_branch(sample: HeldOutSample) -> str | None:
     """Branch with the event numbers of a fold file; without one the fold's own index is given to the model."""
     found = read_fold_record(sample.path)
     return None if found is None else found.event_branch
-
-
-def _vectors(scorer: Scorer) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(group.needed) for group in scorer.groups if group.objects is not None)
 
 
 def _require_unseen(file: _File, sample: HeldOutSample, num_folds: int) -> Any:

@@ -41,7 +41,7 @@ class MethodInputs:
     sources : dict of int to ScoreSource
         By model.
     of_training : list of str
-        Variables of the training config where the method takes their matrix, else empty.
+        Numbers of the training config where the method takes their matrix, else empty.
     """
 
     method: str
@@ -108,12 +108,13 @@ def inputs_of_method(events: TestedEvents, preparation: Preparation, method: str
     Returns
     -------
     MethodInputs or None
-        None for an external model that takes other variables than the training config, or event numbers; see
-        `read_with_inputs`.
+        None for models with objects or images, and for external ones that take other variables than the training
+        config, or event numbers; see `read_with_inputs`.
     """
     sources = {model: _source(preparation, model, method) for model in preparation.models}
-    of_training = list(preparation.training.variables) if method in preparation.trained else []
     first = next(iter(sources.values()))
+    takes_matrix = method in preparation.trained and not first.vectors
+    of_training = preparation.training.numbers if takes_matrix else []
     variables = of_training or first.variables
     if first.optional or first.vectors or not set(variables) <= set(events.variables):
         return None
@@ -130,12 +131,12 @@ def read_with_inputs(preparation: Preparation) -> tuple[TestedEvents, MethodInpu
         As `read_tested_events`.
     """
     (method,) = preparation.methods
-    if method in preparation.trained:
+    sources = {model: _source(preparation, model, method) for model in preparation.models}
+    if method in preparation.trained and not next(iter(sources.values())).vectors:
         events = read_tested_events(preparation.samples, preparation.sources, preparation.reading)
         inputs = inputs_of_method(events, preparation, method)
         assert inputs is not None, "methods of the training config take its variables"
         return events, inputs
-    sources = {model: _source(preparation, model, method) for model in preparation.models}
     read: list[dict[str, Any]] = []
     recording = {model: [_recorded(source, read)] for model, source in sources.items()}
     events = read_tested_events(preparation.samples, recording, preparation.reading)

@@ -227,15 +227,12 @@ def load_model(
     listed = name == (testing.method or KERAS.name)
     uses_lists = listed and bool(testing.model or testing.preprocessing)
     return models_by_fold(
-        training.output_path,
-        training.num_folds,
+        training,
         only=[model],
         where=testing_path if uses_lists else training_path,
-        variables=training.variables,
-        classes=training.classes,
+        training_path=training_path,
         models=testing.model if listed else None,
         preprocessing=testing.preprocessing if listed else None,
-        training_config=training_path,
         method=method,
     )[0]
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ntupleml.artifacts import TrainedModel
     from ntupleml.ntuples import Ntuple
+    from ntupleml.scoring import Scorer
     from ntupleml.testing.events import HeldOutSample
 
 
@@ -34,13 +35,14 @@ class ScoreSource:
     require_unseen : callable
         Refuses a tree whose events its model was, or may have been, trained on.
     score : callable
-        ``score(columns, matrix, where)``: scores, float32 of shape (n_events, n_classes), from the branches of some
-        events and, beside them, the training config's variables as a matrix, float32 (n_events, n_variables). A
-        variable that is among the branches by its own text is taken from there.
+        ``score(columns, matrix, where)``: scores, float32 of shape (n_events, n_outputs), from the branches of some
+        events and, beside them, the training config's numbers as a matrix, float32 (n_events, n_numbers). A variable
+        that is among the branches by its own text is taken from there.
     optional : tuple of str
         Branches that are read where a tree has them.
     vectors : tuple of tuples of str
-        Variables that are vectors of the same objects, input by input.
+        Variables that are vectors of the same objects, or images, input by input. Without them the methods of the
+        training config take the matrix.
     remark : str
         What a reader of the results has to know: that nobody knows which events an external model was trained on, or
         that it was trained on some of these.
@@ -76,12 +78,25 @@ def trained_source(name: str, sample: HeldOutSample, model: TrainedModel) -> Sco
         Of the method, as the training config has it.
     sample : HeldOutSample
     model : TrainedModel
-        Takes the variables of the training config, in its order.
+        Takes the inputs of the training config, in its order.
     """
     scorer = load_scorer([model]).of_condition(sample.condition, sample.where)
+    vectors = vectors_of(scorer)
 
-    def score(_columns: Mapping[str, Any], matrix: NDArray[np.float32], where: str) -> NDArray[np.float32]:
-        columns = dict(zip(scorer.variables, matrix.T, strict=True))
+    def score(columns: Mapping[str, Any], matrix: NDArray[np.float32], where: str) -> NDArray[np.float32]:
+        if not vectors:
+            columns = dict(zip(scorer.variables, matrix.T, strict=True))
         return scorer.score(columns, np.full(len(matrix), sample.fold), where=where)
 
-    return ScoreSource(name, list(scorer.variables), lambda ntuple: require_unseen(ntuple, sample, model.record), score)
+    return ScoreSource(
+        name,
+        list(scorer.variables),
+        lambda ntuple: require_unseen(ntuple, sample, model.record),
+        score,
+        vectors=vectors,
+    )
+
+
+def vectors_of(scorer: Scorer) -> tuple[tuple[str, ...], ...]:
+    """Formulas of each group of objects or images, which belong together."""
+    return tuple(tuple(group.needed) for group in scorer.groups if group.objects is not None or group.image is not None)

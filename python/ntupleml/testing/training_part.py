@@ -121,10 +121,14 @@ def training_events(
                 mask &= uniform_by_entry(np.arange(start, stop), *stream) < share
             kept = np.flatnonzero(mask)
             start = stop
-            columns = dict(zip(scorer.variables, rows.inputs.batch(kept)["variables"].T, strict=True))
             # The scorer has but this model, which it knows by the fold that it is held out from.
             folds = np.full(len(kept), record.held_out_fold)
-            scores = scorer.of_condition(tree.file.condition, tree.where).score(columns, folds, where=tree.where)
+            own = scorer.of_condition(tree.file.condition, tree.where)
+            if scorer.conditions:  # inputs beside those that were read
+                columns = dict(zip(scorer.variables, rows.inputs.batch(kept)["variables"].T, strict=True))
+                scores = own.score(columns, folds, where=tree.where)
+            else:
+                scores = own.score_inputs(rows.inputs, folds, kept, where=tree.where)
             yield TrainingEvents(scores, rows.weights[kept] / share, tree.class_index)
 
 
