@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -60,10 +61,13 @@ def test_numbers_of_long_lists_are_read_as_they_were(tmp_path: Path) -> None:
     assert all(math.isnan(value) for value in whole)
 
 
-@pytest.mark.parametrize("svg_only", [True, False])
-def test_files_of_a_picture_on_a_page(tmp_path: Path, svg_only: bool) -> None:
-    paths, element = write_picture_and_svg(_picture("a", 0.5), tmp_path / "roc", PlotConfig(), "a", svg_only=svg_only)
-    endings = [".yaml"] if svg_only else [".png", ".pdf", ".yaml"]
-    assert [path.suffix for path in paths] == endings
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"roc{ending}" for ending in endings)
+@pytest.mark.parametrize("formats", [[], ["svg"], ["png", "svg", "pdf"]])
+def test_files_of_a_picture_on_a_page(tmp_path: Path, formats: list[str]) -> None:
+    paths, element = write_picture_and_svg(_picture("a", 0.5), tmp_path / "roc", PlotConfig(), "a", formats=formats)
+    assert {path.suffix for path in paths} == {f".{one}" for one in formats} | {".yaml"}
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+    if "svg" in formats:
+        root = ElementTree.parse(tmp_path / "roc.svg").getroot()
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert "var(" not in (tmp_path / "roc.svg").read_text(encoding="utf-8")
     assert element.startswith("<svg")

@@ -14,7 +14,7 @@ from ntupleml.config import PlotConfig
 from ntupleml.plots import new_figure, plot_style
 from ntupleml.plots.recording import record
 from ntupleml.plots.style import visible_box
-from ntupleml.plots.svg import figure_svg
+from ntupleml.plots.svg import inline_svg, svg_document
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -103,7 +103,7 @@ def test_texts_keep_their_alignment_on_pages() -> None:
     """A browser may have another font, so that a text has to be placed by the point that it is aligned with."""
     with plot_style(PlotConfig()):
         figure = record(_figure(_lines), _PIXELS_PER_INCH)
-        text = figure_svg(figure, "a", "title", figure.bbox_inches.frozen())
+        text = inline_svg(svg_document(figure, figure.bbox_inches.frozen()), "a", "title")
     assert re.search(r"text-anchor: end[^>]*>Score<", text)
     assert re.search(r"text-anchor: middle[^>]*>0\.0<", text)
     assert re.search(r"text-anchor: start[^>]*>points<", text)
@@ -114,6 +114,6 @@ def test_all_formats_have_all_texts() -> None:
         figure = record(_figure(_lines), _PIXELS_PER_INCH)
         written = io.BytesIO()
         figure.savefig(written, format="pdf")
-        text = figure_svg(figure, "a", "title", figure.bbox_inches.frozen())
+        text = inline_svg(svg_document(figure, figure.bbox_inches.frozen()), "a", "title")
     assert {"turned", "Score", "line", "points"} <= set(re.findall(r">([^<>\n]+)</text>", text))
     assert written.getvalue().count(b"Tj") + written.getvalue().count(b"TJ") >= len(re.findall(r"</text>", text))

@@ -37,7 +37,7 @@ def test_no_text_is_cut(tmp_path: Path, open_page: Callable[..., Any], font: str
     body = ""
     for number, picture in enumerate(inputs_pictures(input_summary_of_events(events), in_panels=True)):
         stem = tmp_path / picture.name
-        body += write_picture_and_svg(picture, stem, PlotConfig(), f"p{number}", svg_only=True)[1]
+        body += write_picture_and_svg(picture, stem, PlotConfig(), f"p{number}")[1]
     assert "misidentified" in body
     page = tmp_path / "page.html"
     body = body.replace("'DejaVu Sans', Verdana, sans-serif", font)

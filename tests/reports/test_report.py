@@ -65,6 +65,7 @@ def test_report_of_two_methods(analysis: Any, open_page: Callable[..., Any]) -> 
     """Page, files, and areas that are scikit-learn's."""
     analysis.training["tmva"] = {"methods": [{"name": "Other", "type": "kPyKeras"}]}
     analysis.testing |= {"weight_branch": "counts", "spectators": ["x*y"], "plot": {"style": "CMS", "com": 13}}
+    analysis.testing["figures"] = ["svg", "png", "pdf"]
     for model in range(2):
         analysis.add_method(model, "Other", SLOPES[model] * np.float32(0.5))
     paths, verdicts = write_report(_prepared(analysis), ReportOptions(command="report.py a b"))
@@ -72,7 +73,7 @@ def test_report_of_two_methods(analysis: Any, open_page: Callable[..., Any]) -> 
     assert paths[0] == page
     assert all(path.stat().st_size > 0 for path in paths)
     names = {path.name for path in paths}
-    assert {f"foldall_methods_roc_classes.{ending}" for ending in ("png", "pdf", "yaml")} <= names
+    assert {f"foldall_methods_roc_classes.{ending}" for ending in ("svg", "png", "pdf", "yaml")} <= names
     assert "foldall_keras_scores.pdf" in names
     assert "foldall_inputs_1.png" in names
     assert {"Inputs", "Overtrained? keras", "Sculpts? Other", "Calibrated? keras"} <= {name for name, _ in verdicts}
@@ -102,7 +103,7 @@ def test_one_fold(analysis: Any, undrawn: None) -> None:  # noqa: F811
 
 
 def test_page_alone(analysis: Any) -> None:  # noqa: F811
-    """No PNG and no PDF, but all numbers; the page has the same pictures."""
+    """No figures as files, but all numbers; the page has the same pictures."""
     paths, _ = write_report(_prepared(analysis, "1"), ReportOptions(page_only=True))
     assert {path.suffix for path in paths} == {".html", ".yaml"}
     assert {path.suffix for path in (analysis.folder / "out" / "fold1_report").iterdir()} == {".yaml"}

@@ -10,7 +10,7 @@ import uproot
 from sklearn.model_selection import train_test_split
 
 from ntupleml.metrics import Undefined
-from ntupleml.testing.preparation import prepare
+from ntupleml.testing.preparation import prepare, tested_events
 from ntupleml.testing.training_part import training_part
 
 if TYPE_CHECKING:
@@ -57,6 +57,23 @@ def test_the_events_of_the_split_by_the_models_that_saw_them(analysis: Any) -> N
     assert set(found.models) == {0, 1}
     assert (found.classes, found.variables, found.values.shape) == (CLASSES, [], (len(found), 0))
     assert found.sampled == {}
+
+
+@pytest.mark.parametrize(("fold", "max_events"), [("all", None), ("all", 450), ("0", None)])
+def test_what_was_tested_is_not_read_again(
+    analysis: Any, fold: str, max_events: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The held-out events of one model are those that the other was fitted on; of one model alone they are read."""
+    preparation = prepared(analysis, fold)
+    read = defined(training_part(preparation, "keras", max_events))
+    tested = tested_events(preparation)
+    if fold == "all":
+        monkeypatch.setattr("ntupleml.testing.training_part.checked_chunks", None)
+    found = defined(training_part(preparation, "keras", max_events, tested))
+    np.testing.assert_array_equal(found.scores["keras"], read.scores["keras"])
+    for name in ("truth", "weights", "models"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(read, name))
+    assert found.sampled == read.sampled
 
 
 def test_one_model_and_class_weights(analysis: Any) -> None:

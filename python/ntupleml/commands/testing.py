@@ -219,7 +219,7 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--permutation", action="store_true", help="compute the permutation importance")
     _add_sample(parser)
     parser.add_argument(
-        "--page-only", action="store_true", help="write the page and the numbers, without PNG and PDF files"
+        "--page-only", action="store_true", help="write the page and the numbers, without files of the figures"
     )
     add_reading_options(parser)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -92,6 +92,8 @@ class TestingConfig(Schema):
         Of everything random in the testing stage.
     significance : SignificanceConfig
     overtraining : OvertrainingConfig
+    figures : list of {'svg', 'png', 'pdf'}
+        What the report writes of each picture into the folder beside the page. The other steps write PNG and PDF.
     plot : PlotConfig
     output_prefix : str
         Key of htt-ml that nothing reads.
@@ -111,6 +113,7 @@ class TestingConfig(Schema):
     seed: int = Field(default=1234, ge=0, lt=2**32)
     significance: SignificanceConfig = SignificanceConfig()
     overtraining: OvertrainingConfig = OvertrainingConfig()
+    figures: list[Literal["svg", "png", "pdf"]] = ["svg"]
     plot: PlotConfig = PlotConfig()
     output_prefix: str = ""
 

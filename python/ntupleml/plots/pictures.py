@@ -11,7 +11,7 @@ from ntupleml.metrics import Measurement, Undefined
 from ntupleml.plots.style import FORMATS, figure_paths, plot_style, save_figure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.figure import Figure
@@ -173,11 +173,11 @@ def write_picture_and_svg(
     prefix: str,
     *,
     overwrite: bool = False,
-    svg_only: bool = False,
+    formats: Sequence[str] = (),
 ) -> tuple[list[Path], str]:
-    """Draw a picture once, write it as `write_picture` does, and give it as an SVG element for a page.
+    """Draw a picture once, write it and its numbers, and give it as an SVG element for a page.
 
-    Glyphs in the PDF are outlines (Type 3), which takes a tenth of the time of subsets of TrueType fonts; the PNG has
+    Glyphs in a PDF are outlines (Type 3), which takes a tenth of the time of subsets of TrueType fonts; a PNG has
     fewer pixels than that of `write_picture`.
 
     Parameters
@@ -186,8 +186,8 @@ def write_picture_and_svg(
         As for `write_picture`.
     prefix : str
         Of the ids in the element; unique on the page.
-    svg_only : bool, default: False
-        Write the numbers alone, no PNG and no PDF.
+    formats : sequence of {'svg', 'png', 'pdf'}
+        What the picture is written as; by default not at all, the numbers alone.
 
     Returns
     -------
@@ -195,7 +195,7 @@ def write_picture_and_svg(
         The files written, and the element.
     """
     from ntupleml.plots.recording import record
-    from ntupleml.plots.svg import figure_svg, prepare_for_pages
+    from ntupleml.plots.svg import inline_svg, prepare_for_pages, svg_document, write_svg
 
     parameters = PARAMETERS | _PARAMETERS_OF_REPORTS
     assert picture.draw is not None
@@ -204,8 +204,12 @@ def write_picture_and_svg(
         prepare_for_pages(figure)
         figure = record(figure, _PIXELS_PER_INCH)
         box = figure.bbox_inches.frozen()
-        paths = [] if svg_only else save_figure(figure, stem, overwrite=overwrite, box=box)
-        element = figure_svg(figure, prefix, picture.caption, box)
+        others = [one for one in formats if one != "svg"]
+        paths = save_figure(figure, stem, others, overwrite=overwrite, box=box)
+        document = svg_document(figure, box)
+        element = inline_svg(document, prefix, picture.caption)
+    if "svg" in formats:
+        paths.append(write_svg(document, figure_paths(stem, ["svg"])[0], overwrite=overwrite))
     return [*paths, write_numbers(picture.numbers, figure_paths(stem, ["yaml"])[0], overwrite=overwrite)], element
 
 

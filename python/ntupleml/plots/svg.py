@@ -7,15 +7,17 @@ import re
 from html import unescape
 from typing import TYPE_CHECKING, Any
 
-from ntupleml.plots.style import visible_box
+from ntupleml.atomic import replace_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.text import Text
     from matplotlib.transforms import BboxBase
 
-#: Parameters of matplotlib that `figure_svg` needs while it writes.
+#: Parameters of matplotlib while it writes.
 _PARAMETERS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "ntupleml",
@@ -53,37 +55,38 @@ _FONT_FAMILY = re.compile(r"font-family: ([^;\"]+)")
 _FONT_SHORTHAND = re.compile(r"(font: [^;\"]*?)('[^;\"]+)")
 
 
-def figure_svg(figure: Figure, prefix: str, title: str, box: BboxBase | None = None) -> str:
-    """Write a figure as an SVG element that can stand in a page beside others.
+def svg_document(figure: Figure, box: BboxBase) -> str:
+    """Write a figure as an SVG file, with the page's colours in place of its own; see `inline_svg` and `write_svg`.
 
-    Black becomes the colour of the page's text (`currentColor`) and the background is left out, so that the figure
-    can be read on light and dark pages; texts upon images and coloured cells keep their colours. All ids begin with the
-    prefix. The figure is changed and is not to be used afterwards. Call it inside the block of `plot_style` that
-    the figure was made in.
+    Call it inside the block of `plot_style` that the figure was made in, after `prepare_for_pages`.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-    prefix : str
-        Unique on the page: letters, digits and hyphens.
-    title : str
-        What the figure shows, for those who cannot see it.
-    box : matplotlib.transforms.BboxBase, optional
-        That of `visible_box`, where it is known already.
-
-    Returns
-    -------
-    str
-        ``<svg …>…</svg>``. The page must define the colour ``--paper`` for what hides things below, e.g. legends.
+    box : matplotlib.transforms.BboxBase
+        That of `visible_box`.
     """
     import matplotlib as mpl
 
-    box = visible_box(figure) if box is None else box
     written = io.StringIO()
-    prepare_for_pages(figure)
     with mpl.rc_context(_PARAMETERS):
-        figure.savefig(written, format="svg", bbox_inches=box, transparent=False, facecolor="none", edgecolor="none")
-    return inline_svg(written.getvalue(), prefix, title)
+        figure.savefig(
+            written, format="svg", bbox_inches=box, facecolor="none", edgecolor="none", metadata={"Date": None}
+        )
+    return written.getvalue()
+
+
+def write_svg(document: str, path: Path, *, overwrite: bool = False) -> Path:
+    """Write what `svg_document` gives as a file of its own: black on white, without a background.
+
+    Raises
+    ------
+    NtuplemlError
+        If the file exists and must not be overwritten, or cannot be written.
+    """
+    with replace_file(path, overwrite=overwrite) as temporary:
+        temporary.write_text(document.replace(_PAPER, "#ffffff"), encoding="utf-8")
+    return path
 
 
 def prepare_for_pages(figure: Figure) -> None:
@@ -117,7 +120,25 @@ def _keep_colour_on_cells(text: Text, axes: Axes) -> None:
 
 
 def inline_svg(document: str, prefix: str, title: str) -> str:
-    """Turn an SVG file of matplotlib into an element of a page; see `figure_svg`."""
+    """Turn an SVG file of matplotlib into an element that can stand in a page beside others.
+
+    Black becomes the colour of the page's text (`currentColor`) and the background is left out, so that the figure
+    can be read on light and dark pages; texts upon images and coloured cells keep their colours.
+
+    Parameters
+    ----------
+    document : str
+        What `svg_document` gives.
+    prefix : str
+        Of all ids, unique on the page: letters, digits and hyphens.
+    title : str
+        What the figure shows, for those who cannot see it.
+
+    Returns
+    -------
+    str
+        ``<svg …>…</svg>``. The page must define the colour ``--paper`` for what hides things below, e.g. legends.
+    """
     head = _HEAD.search(document)
     if head is None:
         raise ValueError("not an SVG file of matplotlib")

@@ -53,7 +53,7 @@ class ReportOptions:
     overwrite : bool
         Whether existing results may be replaced.
     page_only : bool
-        Write no PNG and PDF, only the page and the numbers of its pictures.
+        Write no files of the pictures, only the page and the numbers behind them.
     """
 
     output: Path | None = None
@@ -200,7 +200,7 @@ def _draw(
                 preparation.testing.plot,
                 prefix,
                 overwrite=options.overwrite,
-                svg_only=options.page_only,
+                formats=() if options.page_only else preparation.testing.figures,
             )
             paths += written
             drawn[(section.anchor, index, number)] = Drawn(element, (f"{folder.name}/{stem.name}",))

@@ -131,7 +131,10 @@ class Material:
             return Undefined("the events of the training were not read")
         if method not in self._training_parts:
             what = f"{method}: the events that it was fitted on"
-            self._training_parts[method] = self.tried(lambda: training_part(self.preparation, method), what)
+            tested = self.__dict__.get("events")
+            self._training_parts[method] = self.tried(
+                lambda: training_part(self.preparation, method, tested=tested), what
+            )
         return self._training_parts[method]
 
     def tried(self, make: Callable[[], Result], what: str) -> Result | Undefined:

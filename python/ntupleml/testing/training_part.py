@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.datasets.loading import checked_chunks, class_trees, fold_files
+from ntupleml.datasets.loading import Rows, checked_chunks, class_trees, fold_files
 from ntupleml.datasets.splitting import SPLIT_STREAM, split_events, uniform_by_entry
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Undefined
@@ -17,11 +18,11 @@ from ntupleml.scoring import load_scorer
 from ntupleml.testing.tested_events import TestedEvents, shares_of_classes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from ntupleml.artifacts import TrainedModel, TrainingRecord
+    from ntupleml.artifacts import TrainingRecord
     from ntupleml.config import TrainingConfig
     from ntupleml.datasets.loading import ClassTree
     from ntupleml.scoring import Scorer
@@ -78,11 +79,10 @@ def training_trees(training: TrainingConfig, record: TrainingRecord) -> list[Cla
 
 
 def training_events(
-    training: TrainingConfig,
     record: TrainingRecord,
     trees: Sequence[ClassTree],
+    rows_of: Callable[[ClassTree], Iterator[Rows]],
     scorer: Scorer,
-    weight_branch: str | None,
     condition: str | None = None,
     sampling: Sampling | None = None,
 ) -> Iterator[TrainingEvents]:
@@ -93,26 +93,24 @@ def training_events(
 
     Parameters
     ----------
-    training : TrainingConfig
     record : TrainingRecord
     trees : sequence of ClassTree
         From `training_trees`.
+    rows_of : callable
+        Gives all events of a tree, some at a time.
     scorer : Scorer
         Of this model alone.
-    weight_branch : str or None
-        Branch of event weights; None for weights of 1.
     condition : str, optional
         Leave out the events of other conditions (eras).
     sampling : Sampling, optional
         Score a random sample only, whose weights are divided by its share.
     """
-    config = training.model_copy(update={"event_weights": weight_branch})
     for index, chosen in _chosen_entries(record, trees):
         tree = trees[index]
         if not _is_of(tree, condition):
             continue
         start = 0
-        for rows in checked_chunks(tree, config, _ENTRIES_PER_CHUNK):
+        for rows in rows_of(tree):
             stop = start + len(rows.weights)
             mask = chosen(start, stop)
             share = 1.0 if sampling is None else sampling.shares[tree.class_index]
@@ -192,7 +190,9 @@ def _slice_of(trained: NDArray[np.bool_]) -> Any:
 
 
 @files_kept_open()
-def training_part(preparation: Preparation, method: str, max_events: int | None = None) -> TestedEvents | Undefined:
+def training_part(
+    preparation: Preparation, method: str, max_events: int | None = None, tested: TestedEvents | None = None
+) -> TestedEvents | Undefined:
     """Events that the chosen models of a method were fitted on, each with the scores of the model that saw it.
 
     With several models an event may be there several times, once for each model that was fitted on it. A real TMVA
@@ -205,6 +205,8 @@ def training_part(preparation: Preparation, method: str, max_events: int | None 
     max_events : int, optional
         About how many events are scored, by default 200,000; of more, a random sample, as evenly from the classes as
         their numbers allow, and weighted up. The seed is that of the testing config.
+    tested : TestedEvents, optional
+        Held-out events of all models: those of one are what others were fitted on, and need not be read again.
 
     Returns
     -------
@@ -237,24 +239,40 @@ def training_part(preparation: Preparation, method: str, max_events: int | None 
     parts = [
         (part, model.record.fold)
         for model, of_model in zip(trained, trees, strict=True)
-        for part in _of_model(preparation, model, of_model, sampling)
+        for part in training_events(
+            model.record,
+            of_model,
+            partial(_rows, preparation, tested),
+            load_scorer([model]),
+            preparation.condition,
+            sampling,
+        )
     ]
     sampled = {name: share for name, share in zip(classes, shares, strict=True) if share < 1}
     return _joined(parts, method, preparation, sampled)
 
 
-def _of_model(
-    preparation: Preparation, model: TrainedModel, trees: Sequence[ClassTree], sampling: Sampling
-) -> Iterator[TrainingEvents]:
-    return training_events(
-        preparation.training,
-        model.record,
-        trees,
-        load_scorer([model]),
-        preparation.reading.weight_branch,
-        preparation.condition,
-        sampling,
-    )
+def _rows(preparation: Preparation, tested: TestedEvents | None, tree: ClassTree) -> Iterator[Rows]:
+    """Events of a tree, from memory if they are there, else from the file."""
+    reading = preparation.reading
+    where = slice(0, 0) if tested is None else _in_memory(preparation, tested, tree)
+    if tested is None or where.stop - where.start != tree.num_entries:
+        config = preparation.training.model_copy(update={"event_weights": reading.weight_branch})
+        yield from checked_chunks(tree, config, _ENTRIES_PER_CHUNK)
+        return
+    inputs, weights = tested.values[where, : len(reading.variables)], tested.weights[where]
+    for start in range(0, len(weights), _ENTRIES_PER_CHUNK):
+        rows = slice(start, start + _ENTRIES_PER_CHUNK)
+        yield Rows(inputs[rows], weights[rows])
+
+
+def _in_memory(preparation: Preparation, tested: TestedEvents, tree: ClassTree) -> slice:
+    """Where the events of a tree are among the tested ones, which are in the order of the files; else nowhere."""
+    models = [sample.model for sample in preparation.samples if sample.path == tree.file.path]
+    if tested.sampled or preparation.reading.factors or not models:
+        return slice(0, 0)
+    chosen = np.flatnonzero((tested.models == models[0]) & (tested.truth == tree.class_index))
+    return slice(int(chosen[0]), int(chosen[-1]) + 1) if len(chosen) else slice(0, 0)
 
 
 def _joined(
