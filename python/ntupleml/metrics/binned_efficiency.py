@@ -23,24 +23,16 @@ WORKING_POINTS = (0.3, 0.5, 0.8)
 
 
 class BinnedCut(NamedTuple):
-    """Efficiencies and purity of one cut, score ≥ threshold.
+    """Efficiencies and purity of one cut, score ≥ threshold."""
 
-    Attributes
-    ----------
-    wanted : float
-        Share of the signal that the cut was chosen to keep.
-    threshold : float
-    signal, background, purity : Measurement or Undefined
-        Of all events: share of signal and of background that passes, and share of signal in what passes.
-    signal_in_bins, background_in_bins, purity_in_bins : tuples of Measurement or Undefined
-        The same in each bin.
-    """
-
+    #: Share of the signal that the cut was chosen to keep.
     wanted: float
     threshold: float
+    #: Of all events: share of signal and of background that passes, and share of signal in what passes.
     signal: Measurement | Undefined
     background: Measurement | Undefined
     purity: Measurement | Undefined
+    #: The same in each bin.
     signal_in_bins: tuple[Measurement | Undefined, ...]
     background_in_bins: tuple[Measurement | Undefined, ...]
     purity_in_bins: tuple[Measurement | Undefined, ...]
@@ -51,18 +43,11 @@ class BinnedCut(NamedTuple):
 
 
 class BinnedEfficiency(NamedTuple):
-    """Efficiencies and purities of several cuts in bins of a variable.
+    """Efficiencies and purities of several cuts in bins of a variable."""
 
-    Attributes
-    ----------
-    edges : array of float64, shape (n_bins + 1,)
-        The outermost bins also hold what is beyond them.
-    below, above, missing : int
-        Number of events beyond the edges, and of those without a finite value.
-    cuts : tuple of BinnedCut
-    """
-
+    #: Shape (n_bins + 1,). The outermost bins also hold what is beyond them.
     edges: NDArray[np.float64]
+    #: Number of events beyond the edges, and of those without a finite value.
     below: int
     above: int
     missing: int

@@ -27,94 +27,56 @@ SIGNIFICANT = 0.01
 
 
 class ReliabilityCurve(NamedTuple):
-    """Mean score and share of a class in bins of the score.
+    """Mean score and share of a class in bins of the score."""
 
-    Attributes
-    ----------
-    edges : array of float64, shape (n_bins + 1,)
-    mean_scores : tuple of float or Undefined
-        Weighted mean score of the events in each bin.
-    shares : tuple of Measurement or Undefined
-        Weighted share of the class in each bin.
-    signal, background : arrays of float64, shape (n_bins,)
-        Σw of the class and of all others.
-    """
-
+    #: Shape (n_bins + 1,).
     edges: NDArray[np.float64]
+    #: Weighted mean score of the events in each bin.
     mean_scores: tuple[float | Undefined, ...]
+    #: Weighted share of the class in each bin.
     shares: tuple[Measurement | Undefined, ...]
+    #: Shape (n_bins,). Σw of the class and of all others.
     signal: NDArray[np.float64]
     background: NDArray[np.float64]
 
 
 class Decomposition(NamedTuple):
-    """Brier score as a sum: reliability − resolution + uncertainty + within bins.
+    """Brier score as a sum: reliability − resolution + uncertainty + within bins."""
 
-    Attributes
-    ----------
-    reliability : float
-        Mean squared distance of the share of the class in a bin from the mean score: 0 for a calibrated score.
-    resolution : float
-        Variance of the shares between the bins.
-    uncertainty : float
-        Variance of the truth, o (1 − o): the Brier score of who knows the share of the class and nothing else.
-    within_bins : float
-        What varies inside of bins, so that the sum is exact.
-    expected_reliability : float
-        What statistical fluctuations alone make of the reliability.
-    """
-
+    #: Mean squared distance of the share of the class in a bin from the mean score: 0 for a calibrated score.
     reliability: float
+    #: Variance of the shares between the bins.
     resolution: float
+    #: Variance of the truth, o (1 − o): the Brier score of who knows the share of the class and nothing else.
     uncertainty: float
+    #: What varies inside of bins, so that the sum is exact.
     within_bins: float
+    #: What statistical fluctuations alone make of the reliability.
     expected_reliability: float
 
 
 class CalibrationError(NamedTuple):
-    """Expected calibration error, the mean distance of share and mean score.
-
-    Attributes
-    ----------
-    value : Measurement
-    expected : float
-        What statistical fluctuations alone make of it for a calibrated score.
-    """
+    """Expected calibration error, the mean distance of share and mean score."""
 
     value: Measurement
+    #: What statistical fluctuations alone make of it for a calibrated score.
     expected: float
 
 
 class Agreement(NamedTuple):
-    """Test of the hypothesis that the scores are the probabilities.
-
-    Attributes
-    ----------
-    chi_square : float
-    degrees_of_freedom : int
-        Number of groups of bins.
-    p_value : float
-    """
+    """Test of the hypothesis that the scores are the probabilities."""
 
     chi_square: float
+    #: Number of groups of bins.
     degrees_of_freedom: int
     p_value: float
 
 
 class Calibration(NamedTuple):
-    """Calibration of the score of one class.
-
-    Attributes
-    ----------
-    curve : ReliabilityCurve
-    brier : Measurement
-        Mean squared distance of score and truth.
-    decomposition : Decomposition
-    error : CalibrationError
-    agreement : Agreement or Undefined
-    """
+    """Calibration of the score of one class."""
 
     curve: ReliabilityCurve
+    #: Mean squared distance of score and truth.
     brier: Measurement
     decomposition: Decomposition
     error: CalibrationError
@@ -138,7 +100,6 @@ def bin_edges(scores: NDArray[Any], num_bins: int = NUM_BINS, *, equal_counts: b
     Parameters
     ----------
     scores : array, shape (n_events,)
-    num_bins : int, default: 20
     equal_counts : bool, default: False
         Bins with about equal numbers of events, in place of equal width between 0 and 1.
     """

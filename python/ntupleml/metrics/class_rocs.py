@@ -24,32 +24,21 @@ SIGNAL_EFFICIENCIES = (0.3, 0.5, 0.7, 0.8, 0.9)
 
 
 class RocSummary(NamedTuple):
-    """What is kept of a ROC curve.
+    """What is kept of a ROC curve."""
 
-    Attributes
-    ----------
-    signal_entries, background_entries : int
-        Numbers of events.
-    auc : Measurement
-    efficiencies : dict of float to Measurement or Undefined
-        Signal efficiency by background efficiency, `BACKGROUND_EFFICIENCIES`.
-    rejections : dict of float to Measurement or Undefined
-        Background rejection, the inverse of the background efficiency, by signal efficiency, `SIGNAL_EFFICIENCIES`.
-    points : RocPoints
-        Points of the curve.
-    distinct_scores : int
-        Number of different scores: 1 where the score is constant and tells nothing.
-    step_back : float
-        See `RocCurve`.
-    """
-
+    #: Numbers of events.
     signal_entries: int
     background_entries: int
     auc: Measurement
+    #: Signal efficiency by background efficiency, `BACKGROUND_EFFICIENCIES`.
     efficiencies: dict[float, Measurement | Undefined]
+    #: Background rejection, the inverse of the background efficiency, by signal efficiency, `SIGNAL_EFFICIENCIES`.
     rejections: dict[float, Measurement | Undefined]
+    #: Points of the curve.
     points: RocPoints
+    #: Number of different scores: 1 where the score is constant and tells nothing.
     distinct_scores: int
+    #: See `RocCurve`.
     step_back: float
 
     def plain(self) -> dict[str, Any]:
@@ -67,21 +56,14 @@ class RocSummary(NamedTuple):
 
 
 class ClassRocs(NamedTuple):
-    """ROC curves of the scores of one classifier.
+    """ROC curves of the scores of one classifier."""
 
-    Attributes
-    ----------
-    against_rest : dict of str to RocSummary or Undefined
-        By class: its events against all others, by its score.
-    pairs : dict of str to dict of str to RocSummary or Undefined
-        By class and by other class: the events of these two classes, by the score of the first; empty for two
-        classes, where these curves are those against the rest.
-    average_auc : Measurement or Undefined
-        Mean of the areas against the rest, weighted with the sums of weights of the classes.
-    """
-
+    #: By class: its events against all others, by its score.
     against_rest: dict[str, RocSummary | Undefined]
+    #: By class and by other class: the events of these two classes, by the score of the first; empty for two classes,
+    #: where these curves are those against the rest.
     pairs: dict[str, dict[str, RocSummary | Undefined]]
+    #: Mean of the areas against the rest, weighted with the sums of weights of the classes.
     average_auc: Measurement | Undefined
 
 
@@ -102,7 +84,6 @@ def class_rocs(
         True class.
     weights : array, shape (n_events,), or None
         Event weights, negative ones as they are; None for weights of 1.
-    classes : sequence of str
     pairs : bool, default: True
         Whether the pairs are wanted.
 

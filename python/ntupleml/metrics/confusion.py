@@ -24,19 +24,13 @@ class ConfusionMatrix:
     """Sums over the events of each true class (row) that are predicted to be of each class (column).
 
     Matrices of chunks of events are added with ``+``.
-
-    Attributes
-    ----------
-    entries : array of int, shape (n_classes, n_classes)
-        Number of events.
-    sums : array of float, shape (n_classes, n_classes)
-        Σw, C_ij of the formulas below.
-    squares : array of float, shape (n_classes, n_classes)
-        Σw², the variance V_ij of Σw.
     """
 
+    #: Shape (n_classes, n_classes). Number of events.
     entries: NDArray[np.int64]
+    #: Shape (n_classes, n_classes). Σw, C_ij of the formulas below.
     sums: NDArray[np.float64]
+    #: Shape (n_classes, n_classes). Σw², the variance V_ij of Σw.
     squares: NDArray[np.float64]
 
     def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
@@ -76,7 +70,6 @@ def confusion_matrix(
         Index of the class, from 0 to ``num_classes`` − 1.
     weights : array, shape (n_events,)
         Finite event weights of any number type; negative ones count as they are.
-    num_classes : int
 
     Examples
     --------

@@ -24,20 +24,13 @@ _ROUNDING = 1e-13
 
 
 class Correlations(NamedTuple):
-    """Correlation coefficients of all pairs of some variables, or differences of such.
-
-    Attributes
-    ----------
-    variables : tuple of str
-    coefficients, uncertainties : array of float64, shape (n_variables, n_variables)
-        NaN where undefined.
-    reasons : dict of (int, int) to str
-        Why a coefficient is undefined, by its row and column.
-    """
+    """Correlation coefficients of all pairs of some variables, or differences of such."""
 
     variables: tuple[str, ...]
+    #: Shape (n_variables, n_variables). NaN where undefined.
     coefficients: NDArray[np.float64]
     uncertainties: NDArray[np.float64]
+    #: Why a coefficient is undefined, by its row and column.
     reasons: dict[tuple[int, int], str]
 
     def of(self, row: int, column: int) -> Measurement | Undefined:
@@ -74,25 +67,17 @@ class Correlations(NamedTuple):
 
 @dataclass
 class CorrelationSums:
-    """Sums over the events that have both variables of a pair; matrices of shape (n_variables, n_variables).
+    """Sums over the events that have both variables of a pair; matrices of shape (n_variables, n_variables)."""
 
-    Attributes
-    ----------
-    weights, squares : array
-        Σw and Σw².
-    first, second : array
-        Σ w x_i and Σ w x_i², over the events that have x_j too.
-    products : array
-        Σ w x_i x_j.
-    events : array
-        Number of events.
-    """
-
+    #: Σw and Σw².
     weights: NDArray[np.float64]
     squares: NDArray[np.float64]
+    #: Σ w x_i and Σ w x_i², over the events that have x_j too.
     first: NDArray[np.float64]
     second: NDArray[np.float64]
+    #: Σ w x_i x_j.
     products: NDArray[np.float64]
+    #: Number of events.
     events: NDArray[np.float64]
 
     @classmethod
@@ -156,8 +141,6 @@ def correlations(
 
     Parameters
     ----------
-    sums : CorrelationSums
-    variables : sequence of str
     constant : array of bool, shape (n_variables,), optional
         Variables that are known to have one value only.
 

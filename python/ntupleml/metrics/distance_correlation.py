@@ -19,33 +19,22 @@ _FEWEST_ENTRIES = 20.0
 
 
 class DistanceCorrelation(NamedTuple):
-    """Squared distance correlation R², without its bias.
+    """Squared distance correlation R², without its bias."""
 
-    Attributes
-    ----------
-    squared : Measurement
-        R²: 0 for independent quantities, 1 for linear ones; in a sample it may be slightly negative.
-    p_value : float
-        Chance of a value at least as large for independent quantities.
-    events : int
-        Events that it was computed with.
-    """
-
+    #: R²: 0 for independent quantities, 1 for linear ones; in a sample it may be slightly negative.
     squared: Measurement
+    #: Chance of a value at least as large for independent quantities.
     p_value: float
+    #: Events that it was computed with.
     events: int
 
 
 class WeightedSample(NamedTuple):
-    """Events that stand for a larger number of them.
+    """Events that stand for a larger number of them."""
 
-    Attributes
-    ----------
-    positions : array of intp, shape (n_sample,)
-    weights : array of float64, shape (n_sample,)
-    """
-
+    #: Shape (n_sample,).
     positions: NDArray[np.intp]
+    #: Shape (n_sample,).
     weights: NDArray[np.float64]
 
 
@@ -64,7 +53,6 @@ def weighted_sample(
         Positions of the events to choose from.
     weights : array of float64, shape (n_events,)
         Their weights.
-    seed : int
     largest : int
         Number of events to take; fewer events are taken as they are.
 
@@ -84,25 +72,17 @@ def weighted_sample(
 
 
 class Distances(NamedTuple):
-    """Distances between all pairs of some events in one quantity, to be compared with those in others.
+    """Distances between all pairs of some events in one quantity, to be compared with those in others."""
 
-    Attributes
-    ----------
-    matrix : array of float64, shape (n_events, n_events)
-    shares : array of float64, shape (n_events,)
-        Weights of the events, divided by their sum.
-    rows : array of float64, shape (n_events,)
-        Weighted mean distance of each event to the others.
-    variance : float
-        Distance variance without its bias.
-    influences : array of float64, shape (n_events,)
-        What each event's share does to the distance variance.
-    """
-
+    #: Shape (n_events, n_events).
     matrix: NDArray[np.float64]
+    #: Shape (n_events,). Weights of the events, divided by their sum.
     shares: NDArray[np.float64]
+    #: Shape (n_events,). Weighted mean distance of each event to the others.
     rows: NDArray[np.float64]
+    #: Distance variance without its bias.
     variance: float
+    #: Shape (n_events,). What each event's share does to the distance variance.
     influences: NDArray[np.float64]
 
 

@@ -22,18 +22,12 @@ _FEWEST_ENTRIES = 40
 
 
 class Divergence(NamedTuple):
-    """Jensen-Shannon divergence of two distributions.
+    """Jensen-Shannon divergence of two distributions."""
 
-    Attributes
-    ----------
-    value : Measurement
-        In bits, 0 for equal and 1 for separate distributions, less what fluctuations alone are expected to give; so it
-        may be slightly negative.
-    p_value : float
-        Chance of a value at least as large where the distributions are equal.
-    """
-
+    #: In bits, 0 for equal and 1 for separate distributions, less what fluctuations alone are expected to give; so it
+    #: may be slightly negative.
     value: Measurement
+    #: Chance of a value at least as large where the distributions are equal.
     p_value: float
 
     def plain(self) -> dict[str, Any]:

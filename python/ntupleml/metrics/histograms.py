@@ -18,22 +18,15 @@ class Histogram(NamedTuple):
     """Sums of weights in bins, and beyond their ends.
 
     Histograms of the same edges are added with `add_histograms`.
-
-    Attributes
-    ----------
-    edges : array of float64, shape (n_bins + 1,)
-        Ascending. A bin holds its lower edge and not its upper one, but the last bin holds both.
-    sums : array of float64, shape (n_bins,)
-        Σw of each bin.
-    squares : array of float64, shape (n_bins,)
-        Σw², the variances of the sums.
-    underflow, overflow : (float, float)
-        Σw and Σw² of what is smaller than the first edge or −∞, and of what is larger than the last or +∞.
     """
 
+    #: Shape (n_bins + 1,). Ascending. A bin holds its lower edge and not its upper one, but the last bin holds both.
     edges: NDArray[np.float64]
+    #: Shape (n_bins,). Σw of each bin.
     sums: NDArray[np.float64]
+    #: Shape (n_bins,). Σw², the variances of the sums.
     squares: NDArray[np.float64]
+    #: Σw and Σw² of what is smaller than the first edge or −∞, and of what is larger than the last or +∞.
     underflow: tuple[float, float] = (0.0, 0.0)
     overflow: tuple[float, float] = (0.0, 0.0)
 

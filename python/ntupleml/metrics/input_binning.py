@@ -36,26 +36,17 @@ _SPIKE_SHARE = 0.02
 
 
 class Binning(NamedTuple):
-    """How one variable is histogrammed.
+    """How one variable is histogrammed."""
 
-    Attributes
-    ----------
-    edges : array of float64, shape (n_bins + 1,), or None
-        None where no event has a finite value.
-    is_integer : bool
-        Whether all values are integers; a bin holds whole numbers then, where possible one.
-    defaults : tuple of float
-        Values far from all others that many events have, such as −999: they stand for "missing".
-    spike : float or None
-        The commonest value of a continuous variable, where many events have it.
-    centre, scale : float
-        About the median and the width, for sums that keep their precision.
-    """
-
+    #: Shape (n_bins + 1,); None where no event has a finite value.
     edges: NDArray[np.float64] | None
+    #: Whether all values are integers; a bin holds whole numbers then, where possible one.
     is_integer: bool = False
+    #: Values far from all others that many events have, such as −999: they stand for "missing".
     defaults: tuple[float, ...] = ()
+    #: The commonest value of a continuous variable, where many events have it.
     spike: float | None = None
+    #: About the median and the width, for sums that keep their precision.
     centre: float = 0.0
     scale: float = 1.0
 

@@ -102,9 +102,6 @@ class ClassSums:
     ----------
     histograms : list of Histogram or None
         By variable; None where the binning has no edges.
-    moments : MomentSums
-    correlations : CorrelationSums
-    weights : WeightSums
     minimum, maximum : array of float64, shape (n_variables,)
         +∞ and −∞ without events.
     nan, plus_infinity, minus_infinity, spikes : array of int64, shape (n_variables,)

@@ -26,25 +26,17 @@ _SIGNIFICANCE = 3.0
 
 
 class Fractions(NamedTuple):
-    """Shares of the sum of weights of a class, each with its uncertainty.
+    """Shares of the sum of weights of a class, each with its uncertainty."""
 
-    Attributes
-    ----------
-    bins, uncertainties : array of float64, shape (n_bins,)
-        Of the bins of the histogram.
-    underflow, overflow : Measurement
-        Of what is beyond their ends, −∞ and +∞ included.
-    missing : Measurement
-        Of NaN.
-    default : Measurement
-        Of default values.
-    """
-
+    #: Shape (n_bins,). Of the bins of the histogram.
     bins: NDArray[np.float64]
     uncertainties: NDArray[np.float64]
+    #: Of what is beyond their ends, −∞ and +∞ included.
     underflow: Measurement
     overflow: Measurement
+    #: Of NaN.
     missing: Measurement
+    #: Of default values.
     default: Measurement
 
 
@@ -52,42 +44,29 @@ class Distribution(NamedTuple):
     """The values of one variable in one class.
 
     NaN, infinite and default values count in none of the numbers but their own.
-
-    Attributes
-    ----------
-    events : int
-        All events of the class.
-    histogram : Histogram or Undefined
-        Infinite values are in its under- and overflow.
-    fractions : Fractions or Undefined
-        The same as shares of all events.
-    mean, standard_deviation : Measurement or Undefined
-    minimum, maximum : float or Undefined
-    nan, plus_infinity, minus_infinity : int
-        Numbers of events.
-    defaults : dict of float to int
-        Numbers of events with default values.
-    spike : (float, int) or None
-        The commonest value of a continuous variable where it is suspiciously common, and its number of events.
-    separation : Measurement or Undefined
-        ⟨S²⟩ from the other classes together.
-    by_chance : float or Undefined
-        What ⟨S²⟩ is on average where the distributions are the same, by the number of events alone.
     """
 
+    #: All events of the class.
     events: int
+    #: Infinite values are in its under- and overflow.
     histogram: Histogram | Undefined
+    #: The same as shares of all events.
     fractions: Fractions | Undefined
     mean: Measurement | Undefined
     standard_deviation: Measurement | Undefined
     minimum: float | Undefined
     maximum: float | Undefined
+    #: Numbers of events.
     nan: int
     plus_infinity: int
     minus_infinity: int
+    #: Numbers of events with default values.
     defaults: dict[float, int]
+    #: The commonest value of a continuous variable where it is suspiciously common, and its number of events.
     spike: tuple[float, int] | None
+    #: ⟨S²⟩ from the other classes together.
     separation: Measurement | Undefined
+    #: What ⟨S²⟩ is on average where the distributions are the same, by the number of events alone.
     by_chance: float | Undefined
 
     @property
@@ -119,30 +98,20 @@ class Distribution(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class InputSummary:
-    """What is known about the inputs.
-
-    Attributes
-    ----------
-    classes, variables : list of str
-    binnings : dict of str to Binning
-        By variable.
-    distributions : dict of str to dict of str to Distribution
-        By variable and class.
-    correlations, differences : dict of str to Correlations
-        By class: within the class, and its difference from the other classes together.
-    weights : dict of str to WeightSummary
-        By class.
-    sampled : dict of str to float
-        Share of the events of each class that was looked at, where it is less than 1.
-    """
+    """What is known about the inputs."""
 
     classes: list[str]
     variables: list[str]
+    #: By variable.
     binnings: dict[str, Binning]
+    #: By variable and class.
     distributions: dict[str, dict[str, Distribution]]
+    #: By class: within the class, and its difference from the other classes together.
     correlations: dict[str, Correlations]
     differences: dict[str, Correlations]
+    #: By class.
     weights: dict[str, WeightSummary]
+    #: Share of the events of each class that was looked at, where it is less than 1.
     sampled: dict[str, float]
 
     def ranking(self) -> list[tuple[str, str, Measurement]]:

@@ -34,17 +34,11 @@ class Undefined(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a result means for the use of a classifier.
+    """What a result means for the use of a classifier."""
 
-    Attributes
-    ----------
-    level : {"good", "attention", "unknown"}
-        Whether it can be used as it is, somebody has to look at it, or nothing can be said.
-    text : str
-        One sentence with the numbers that decide.
-    """
-
+    #: Whether it can be used as it is, somebody has to look at it, or nothing can be said.
     level: Literal["good", "attention", "unknown"]
+    #: One sentence with the numbers that decide.
     text: str
 
 

@@ -36,21 +36,15 @@ _LIMIT_SIGMA = 1.645
 
 
 class ScoredSample(NamedTuple):
-    """Events with the scores of one method.
+    """Events with the scores of one method."""
 
-    Attributes
-    ----------
-    scores : array, shape (n_events, n_classes)
-    truth : array of int, shape (n_events,)
-        Index of the true class.
-    weights : array of float64, shape (n_events,)
-    models : array of int, shape (n_events,)
-        Index of the model that scored the event.
-    """
-
+    #: Shape (n_events, n_classes).
     scores: NDArray[Any]
+    #: Shape (n_events,). Index of the true class.
     truth: NDArray[np.int64]
+    #: Shape (n_events,).
     weights: NDArray[np.float64]
+    #: Shape (n_events,). Index of the model that scored the event.
     models: NDArray[np.int64]
 
 
@@ -62,21 +56,14 @@ class ShapeTests(NamedTuple):
 
 
 class ClassOvertraining(NamedTuple):
-    """Score of one class by one model, training part against unseen events.
+    """Score of one class by one model, training part against unseen events."""
 
-    Attributes
-    ----------
-    training_auc, test_auc : Measurement or Undefined
-        Area of the class against the rest.
-    difference : Measurement or Undefined
-        The first less the second.
-    shapes : dict of str to ShapeTests
-        By true class.
-    """
-
+    #: Area of the class against the rest.
     training_auc: Measurement | Undefined
     test_auc: Measurement | Undefined
+    #: The first less the second.
     difference: Measurement | Undefined
+    #: By true class.
     shapes: dict[str, ShapeTests]
 
     def plain(self) -> dict[str, Any]:
@@ -85,18 +72,11 @@ class ClassOvertraining(NamedTuple):
 
 
 class Overtraining(NamedTuple):
-    """Training part against unseen events for all models of a method.
+    """Training part against unseen events for all models of a method."""
 
-    Attributes
-    ----------
-    models : dict of int to dict of str to ClassOvertraining
-        By model and class.
-    average : dict of str to Measurement or Undefined
-        Difference of the areas by class, mean of the models.
-    verdict : Verdict
-    """
-
+    #: By model and class.
     models: dict[int, dict[str, ClassOvertraining]]
+    #: Difference of the areas by class, mean of the models.
     average: dict[str, Measurement | Undefined]
     verdict: Verdict
 

@@ -20,27 +20,17 @@ __all__ = ["BACKGROUND_EFFICIENCIES", "ClassPerformance", "Performance", "perfor
 
 
 class ClassPerformance(NamedTuple):
-    """One class against the rest, by the score of this class.
+    """One class against the rest, by the score of this class."""
 
-    Attributes
-    ----------
-    entries : int
-        Number of events of the class.
-    auc : Measurement or Undefined
-    efficiencies : dict of float to Measurement or Undefined
-        Efficiency of the class by the efficiency of the rest, `BACKGROUND_EFFICIENCIES`.
-    separation : Measurement or Undefined
-    points : RocPoints or Undefined
-        Points of the ROC curve.
-    step_back : float
-        See `RocCurve`.
-    """
-
+    #: Number of events of the class.
     entries: int
     auc: Measurement | Undefined
+    #: Efficiency of the class by the efficiency of the rest, `BACKGROUND_EFFICIENCIES`.
     efficiencies: dict[float, Measurement | Undefined]
     separation: Measurement | Undefined
+    #: Points of the ROC curve.
     points: RocPoints | Undefined
+    #: See `RocCurve`.
     step_back: float
 
     def plain(self) -> dict[str, Any]:
@@ -56,16 +46,10 @@ class ClassPerformance(NamedTuple):
 
 
 class Performance(NamedTuple):
-    """All classes, each against the rest.
-
-    Attributes
-    ----------
-    classes : dict of str to ClassPerformance
-    average_auc : Measurement or Undefined
-        Mean of the classes' areas, weighted with their sums of weights.
-    """
+    """All classes, each against the rest."""
 
     classes: dict[str, ClassPerformance]
+    #: Mean of the classes' areas, weighted with their sums of weights.
     average_auc: Measurement | Undefined
 
     def plain(self) -> dict[str, Any]:
@@ -84,7 +68,6 @@ def performance(
     truth : array of int, shape (n_events,)
         True class.
     weights : array of float64, shape (n_events,)
-    classes : sequence of str
 
     Notes
     -----

@@ -25,42 +25,27 @@ _Result = Measurement | Undefined
 
 
 class Quality(NamedTuple):
-    """How good a classifier is; or by how much less good.
+    """How good a classifier is; or by how much less good."""
 
-    Attributes
-    ----------
-    auc : dict of str to Measurement or Undefined
-        Area under the ROC curve of each class against the rest; as an importance its decrease.
-    average_auc : Measurement or Undefined
-        Mean of the areas, weighted with the sums of weights of the classes; as an importance its decrease.
-    log_loss : Measurement or Undefined
-        −Σ w ln p / Σ w, p being the score of the true class; as an importance its increase.
-    """
-
+    #: Area under the ROC curve of each class against the rest; as an importance its decrease.
     auc: dict[str, Measurement | Undefined]
+    #: Mean of the areas, weighted with the sums of weights of the classes; as an importance its decrease.
     average_auc: Measurement | Undefined
+    #: −Σ w ln p / Σ w, p being the score of the true class; as an importance its increase.
     log_loss: Measurement | Undefined
 
 
 @dataclass(frozen=True)
 class PermutationImportance:
-    """What each variable is worth to a classifier.
-
-    Attributes
-    ----------
-    classes : list of str
-    entries, repeats : int
-        Number of events, and how often each variable was shuffled.
-    reference : Quality
-        With all variables as they are.
-    importances : dict of str to Quality
-        By variable (or group of them): the decrease of the areas and the increase of the log loss.
-    """
+    """What each variable is worth to a classifier."""
 
     classes: list[str]
+    #: Number of events, and how often each variable was shuffled.
     entries: int
     repeats: int
+    #: With all variables as they are.
     reference: Quality
+    #: By variable (or group of them): the decrease of the areas and the increase of the log loss.
     importances: dict[str, Quality]
 
     def ranking(self) -> list[str]:
@@ -118,13 +103,11 @@ def permutation_importance(
         True class.
     weights : array of float64, shape (n_events,)
         Event weights; negative ones count as they are.
-    classes : sequence of str
     shuffled : mapping of str to callable
         By variable, or group of variables: from the positions of other events, int64 of shape (n_events,), to the
         scores where the variable's value of each event is that of the other event.
     repeats : int, default: 5
         How often each is shuffled, at least 2.
-    seed : int, default: 0
     strata : mapping of str to array of int, shape (n_events,), optional
         By variable: values are exchanged only between events of the same number.
 

@@ -24,69 +24,43 @@ _FEWEST_EVENTS = 2.0
 
 
 class Residuals(NamedTuple):
-    """Prediction less truth of some events.
-
-    Attributes
-    ----------
-    entries : int
-    bias : Measurement
-        Weighted mean.
-    resolution : Measurement or Undefined
-        Standard deviation.
-    central_width : Measurement or Undefined
-        Half of the range that holds the central 68 %: the resolution where tails do not count.
-    """
+    """Prediction less truth of some events."""
 
     entries: int
+    #: Weighted mean.
     bias: Measurement
+    #: Standard deviation.
     resolution: Measurement | Undefined
+    #: Half of the range that holds the central 68 %: the resolution where tails do not count.
     central_width: Measurement | Undefined
 
 
 class Map(NamedTuple):
-    """Sums of weights in cells of truth and prediction.
+    """Sums of weights in cells of truth and prediction."""
 
-    Attributes
-    ----------
-    truth, prediction : arrays of float64, shapes (n_rows + 1,) and (n_columns + 1,)
-        Edges.
-    sums : array of float64, shape (n_rows, n_columns)
-        By truth and prediction; events outside are left out.
-    """
-
+    #: Shapes (n_rows + 1,) and (n_columns + 1,). Edges.
     truth: NDArray[np.float64]
     prediction: NDArray[np.float64]
+    #: Shape (n_rows, n_columns). By truth and prediction; events outside are left out.
     sums: NDArray[np.float64]
 
 
 class Regression(NamedTuple):
-    """Prediction of one value.
+    """Prediction of one value."""
 
-    Attributes
-    ----------
-    residuals : Residuals
-        Of all events.
-    correlation : Measurement or Undefined
-        Weighted correlation coefficient of truth and prediction.
-    edges : array of float64, shape (n_bins + 1,)
-        Bins of the truth; what is beyond them is in the outermost.
-    in_bins : tuple of Residuals or Undefined
-    distribution : Histogram
-        Of the residuals.
-    map : Map
-    negative_share : float
-        Share of the events with a negative weight.
-    missing : int
-        Events without a finite truth, which are left out.
-    """
-
+    #: Of all events.
     residuals: Residuals
+    #: Weighted correlation coefficient of truth and prediction.
     correlation: Measurement | Undefined
+    #: Shape (n_bins + 1,). Bins of the truth; what is beyond them is in the outermost.
     edges: NDArray[np.float64]
     in_bins: tuple[Residuals | Undefined, ...]
+    #: Of the residuals.
     distribution: Histogram
     map: Map
+    #: Share of the events with a negative weight.
     negative_share: float
+    #: Events without a finite truth, which are left out.
     missing: int
 
 

@@ -29,25 +29,17 @@ __all__ += ["influences_of_sorted", "roc_against_rest", "roc_curve", "roc_of_pai
 
 @dataclass(frozen=True, eq=False)
 class RocCurve:
-    """Efficiencies of cuts `score ≥ threshold`, from the tightest cut to the loosest.
+    """Efficiencies of cuts `score ≥ threshold`, from the tightest cut to the loosest."""
 
-    Attributes
-    ----------
-    thresholds : array of float64, shape (n_points,)
-        The scores that occur, descending; the first is infinity, which nothing passes.
-    signal, background : RunningSums
-        What passes of each sample.
-    auc : Measurement
-        Area below the curve: the chance that a signal event has a larger score than a background event.
-    step_back : float
-        The largest distance by which one of the efficiencies falls as the threshold is lowered: 0 without negative
-        weights; where it is not small, too few events determine the curve.
-    """
-
+    #: Shape (n_points,). The scores that occur, descending; the first is infinity, which nothing passes.
     thresholds: NDArray[np.float64]
+    #: What passes of each sample.
     signal: RunningSums
     background: RunningSums
+    #: Area below the curve: the chance that a signal event has a larger score than a background event.
     auc: Measurement
+    #: The largest distance by which one of the efficiencies falls as the threshold is lowered: 0 without negative
+    #: weights; where it is not small, too few events determine the curve.
     step_back: float
 
     @property
@@ -160,18 +152,13 @@ def _rejection(background_efficiency: float, uncertainty: float) -> Measurement 
 
 
 class SortedEvents(NamedTuple):
-    """Events in the order of falling scores.
+    """Events in the order of falling scores."""
 
-    Attributes
-    ----------
-    scores : array, shape (n_events,)
-    is_signal : array of bool, shape (n_events,)
-    weights : array of float64, shape (n_events,), or None
-        None for weights of 1.
-    """
-
+    #: Shape (n_events,).
     scores: NDArray[Any]
+    #: Shape (n_events,).
     is_signal: NDArray[np.bool_]
+    #: Shape (n_events,); None for weights of 1.
     weights: NDArray[np.float64] | None
 
 

@@ -22,21 +22,14 @@ _CLOSE = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class RunningSums:
-    """Sums over the events of one sample that pass each cut of a curve, which begin with 0.
+    """Sums over the events of one sample that pass each cut of a curve, which begin with 0."""
 
-    Attributes
-    ----------
-    entries : int
-        Number of events of the sample.
-    sums, squares : array of float64, shape (n_points,)
-        Σw and Σw² of those that pass.
-    efficiency : array of float64, shape (n_points,)
-        Weighted share that passes.
-    """
-
+    #: Number of events of the sample.
     entries: int
+    #: Shape (n_points,). Σw and Σw² of those that pass.
     sums: NDArray[np.float64]
     squares: NDArray[np.float64]
+    #: Shape (n_points,). Weighted share that passes.
     efficiency: NDArray[np.float64]
 
     @classmethod
@@ -86,17 +79,11 @@ def _running(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class RocPoints(NamedTuple):
-    """Some points of a ROC curve.
+    """Some points of a ROC curve."""
 
-    Attributes
-    ----------
-    signal_efficiency : array of float64, shape (n_points,)
-        Ascending.
-    background_efficiency, uncertainty : array of float64, shape (n_points,)
-        At these signal efficiencies.
-    """
-
+    #: Shape (n_points,). Ascending.
     signal_efficiency: NDArray[np.float64]
+    #: Shape (n_points,). At these signal efficiencies.
     background_efficiency: NDArray[np.float64]
     uncertainty: NDArray[np.float64]
 

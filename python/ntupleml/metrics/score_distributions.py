@@ -24,52 +24,35 @@ _ROUNDING = 1e-6
 
 
 class Density(NamedTuple):
-    """Distribution of a score, normalised to an integral of 1.
+    """Distribution of a score, normalised to an integral of 1."""
 
-    Attributes
-    ----------
-    edges : array of float64, shape (n_bins + 1,)
-    values, uncertainties : array of float64, shape (n_bins,)
-    """
-
+    #: Shape (n_bins + 1,).
     edges: NDArray[np.float64]
+    #: Shape (n_bins,).
     values: NDArray[np.float64]
     uncertainties: NDArray[np.float64]
 
 
 class ScoreStack(NamedTuple):
-    """Sums of weights of all true classes in bins of a score, and recorded data where there are some.
-
-    Attributes
-    ----------
-    classes : dict of str to Histogram
-    total : Histogram
-        Their sum.
-    data : Histogram or Undefined
-    ratio, ratio_uncertainties : array of float64, shape (n_bins,)
-        Data over the total, with the uncertainty of the data; masked by `ratio_known`.
-    band : array of float64, shape (n_bins,)
-        Relative uncertainty of the total; masked by `ratio_known`.
-    ratio_known : array of bool, shape (n_bins,)
-        Where the total is positive.
-    normalisation : Measurement or Undefined
-        Data over simulation in all bins together.
-    shape : TwoSampleTest or Undefined
-        χ² of the shapes of data and simulation.
-    scale : float
-        What the simulation is multiplied with in a picture: the normalisation, where it is further from 1 than a factor
-        `LARGEST_DEVIATION`, so that the weights are not numbers of events; else 1. All other numbers are without it.
-    """
+    """Sums of weights of all true classes in bins of a score, and recorded data where there are some."""
 
     classes: dict[str, Histogram]
+    #: Their sum.
     total: Histogram
     data: Histogram | Undefined
+    #: Shape (n_bins,). Data over the total, with the uncertainty of the data; masked by `ratio_known`.
     ratio: NDArray[np.float64]
     ratio_uncertainties: NDArray[np.float64]
+    #: Shape (n_bins,). Relative uncertainty of the total; masked by `ratio_known`.
     band: NDArray[np.float64]
+    #: Shape (n_bins,). Where the total is positive.
     ratio_known: NDArray[np.bool_]
+    #: Data over simulation in all bins together.
     normalisation: Measurement | Undefined
+    #: χ² of the shapes of data and simulation.
     shape: TwoSampleTest | Undefined
+    #: What the simulation is multiplied with in a picture: the normalisation, where it is further from 1 than a factor
+    #: `LARGEST_DEVIATION`, so that the weights are not numbers of events; else 1. All other numbers are without it.
     scale: float = 1.0
 
     def plain(self) -> dict[str, Any]:
@@ -94,7 +77,6 @@ def score_edges(samples: Sequence[NDArray[Any]], num_bins: int = NUM_BINS) -> ND
     ----------
     samples : sequence of arrays of any shape
         Finite scores.
-    num_bins : int
 
     Examples
     --------
@@ -138,7 +120,6 @@ def score_stack(classes: Mapping[str, Histogram], data: Histogram | Undefined) -
     ----------
     classes : mapping of str to Histogram
         Sums of weights of each true class, of the same edges.
-    data : Histogram or Undefined
 
     Notes
     -----

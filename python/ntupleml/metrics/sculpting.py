@@ -38,20 +38,13 @@ SIGNIFICANT = 0.01
 
 
 class ScoreSlices(NamedTuple):
-    """Slices of a score.
+    """Slices of a score."""
 
-    Attributes
-    ----------
-    edges : array of float64, shape (n_slices + 1,)
-        The first and last are the smallest and largest score of the background.
-    of_event : array of intp, shape (n_events,)
-        Slice of each background event, from the smallest scores on; n_slices for other events.
-    shares : tuple of (float, float)
-        Range of each slice as shares of the background, e.g. (0.8, 1.0), where it is ordered by the score.
-    """
-
+    #: Shape (n_slices + 1,). The first and last are the smallest and largest score of the background.
     edges: NDArray[np.float64]
+    #: Shape (n_events,). Slice of each background event, from the smallest scores on; n_slices for other events.
     of_event: NDArray[np.intp]
+    #: Range of each slice as shares of the background, e.g. (0.8, 1.0), where it is ordered by the score.
     shares: tuple[tuple[float, float], ...]
 
     @property
@@ -61,20 +54,11 @@ class ScoreSlices(NamedTuple):
 
 
 class SliceShape(NamedTuple):
-    """How the shape of the background in one slice of the score differs from that in all others.
+    """How the shape of the background in one slice of the score differs from that in all others."""
 
-    Attributes
-    ----------
-    scores : (float, float)
-        Range of the score.
-    shares : (float, float)
-        The same as shares of the background.
-    effective_entries : float
-    kolmogorov_smirnov : TwoSampleTest or Undefined
-    jensen_shannon : Divergence or Undefined
-    """
-
+    #: Range of the score.
     scores: tuple[float, float]
+    #: The same as shares of the background.
     shares: tuple[float, float]
     effective_entries: float
     kolmogorov_smirnov: TwoSampleTest | Undefined
@@ -86,20 +70,13 @@ class SliceShape(NamedTuple):
 
 
 class Sculpting(NamedTuple):
-    """What a score does to the shape of the background in one variable.
+    """What a score does to the shape of the background in one variable."""
 
-    Attributes
-    ----------
-    slices : tuple of SliceShape
-        By rising score.
-    distance_correlation : DistanceCorrelation or Undefined
-        Of score and variable.
-    missing : int
-        Background events without a finite value, which do not count.
-    """
-
+    #: By rising score.
     slices: tuple[SliceShape, ...]
+    #: Of score and variable.
     distance_correlation: DistanceCorrelation | Undefined
+    #: Background events without a finite value, which do not count.
     missing: int
 
     def plain(self) -> dict[str, Any]:
@@ -119,7 +96,6 @@ def score_slices(
     weights : array of float64, shape (n_events,)
         Shares are those of Σ|w|, which negative weights do not make ambiguous; more than 100,000 events are sampled
         for this. Equal scores are in the same slice, so that there may be fewer slices, of other shares.
-    number : int, default: 5
 
     Returns
     -------
@@ -162,7 +138,6 @@ def slice_shapes(
 
     Parameters
     ----------
-    slices : ScoreSlices
     bins : VariableBins
         Of the same events: many bins with about equal numbers of events, of `quantile_bins`.
     weights, squares : array of float64, shape (n_events,)
@@ -242,21 +217,14 @@ def _groups(contents: NDArray[np.float64], entries: list[float]) -> NDArray[np.i
 
 
 class SlicedScore(NamedTuple):
-    """A score of the background, ready to be compared with many variables.
-
-    Attributes
-    ----------
-    slices : ScoreSlices
-    sample : WeightedSample
-        Background events for the distance correlation.
-    scores : array, shape (n_sample,)
-    distances : Distances or Undefined
-        Those between the sample's scores.
-    """
+    """A score of the background, ready to be compared with many variables."""
 
     slices: ScoreSlices
+    #: Background events for the distance correlation.
     sample: WeightedSample
+    #: Shape (n_sample,).
     scores: NDArray[Any]
+    #: Those between the sample's scores.
     distances: Distances | Undefined
 
 
@@ -305,7 +273,6 @@ def sculpting(
 
     Parameters
     ----------
-    score : SlicedScore
     values : array, shape (n_events,)
         The variable, of the same events; those with NaN or infinite values do not count.
     bins : VariableBins
@@ -337,16 +304,9 @@ def _distance_correlation(score: SlicedScore, values: NDArray[Any]) -> DistanceC
 
 
 class Judged(NamedTuple):
-    """One test of one slice.
+    """One test of one slice."""
 
-    Attributes
-    ----------
-    size : float
-        Its result in units of what matters.
-    p_value : float
-    shape : SliceShape
-    """
-
+    #: Its result in units of what matters.
     size: float
     p_value: float
     shape: SliceShape
@@ -357,7 +317,6 @@ def sculpting_verdict(result: Sculpting | Undefined, class_name: str, variable: 
 
     Parameters
     ----------
-    result : Sculpting or Undefined
     class_name, variable : str
         What the result is of.
     num_results : int, default: 1

@@ -23,23 +23,15 @@ _ORDERS = 10
 
 @dataclass(frozen=True)
 class ShapleyImportance:
-    """Mean absolute Shapley values.
-
-    Attributes
-    ----------
-    classes : list of str
-    entries, background : int
-        Number of events that are explained, and with which they are compared.
-    importances : dict of str to dict of str to Measurement or Undefined
-        By class, the score of which is explained, and by input.
-    largest_difference : float
-        Largest distance between a score and the mean score of the background plus the values of all inputs.
-    """
+    """Mean absolute Shapley values."""
 
     classes: list[str]
+    #: Number of events that are explained, and with which they are compared.
     entries: int
     background: int
+    #: By class, the score of which is explained, and by input.
     importances: dict[str, dict[str, Measurement | Undefined]]
+    #: Largest distance between a score and the mean score of the background plus the values of all inputs.
     largest_difference: float
 
     def ranking(self) -> list[str]:
@@ -81,8 +73,6 @@ def shapley_values(
         says from which event the input j of a row is taken.
     explained, background : array of int
         Positions of the events that are explained, and of those that stand for any event.
-    num_inputs : int
-    seed : int, default: 0
 
     Returns
     -------
@@ -190,7 +180,6 @@ def shapley_importance(
     scores : array, shape (n_events, n_classes)
         Of the same events.
     weights : array of float64, shape (n_events,)
-    inputs, classes : sequence of str
     background : int
         Number of events in the background.
     """

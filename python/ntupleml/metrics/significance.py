@@ -52,18 +52,12 @@ class Yields(NamedTuple):
 
 
 class SignificanceCurve(NamedTuple):
-    """One formula for many selections.
+    """One formula for many selections."""
 
-    Attributes
-    ----------
-    values, uncertainties : array of float64
-        Of the shape of the yields; 0 where the significance does not exist.
-    reasons : array of int8
-        0 where it exists, else the position of the reason in `REASONS`.
-    """
-
+    #: Of the shape of the yields; 0 where the significance does not exist.
     values: NDArray[np.float64]
     uncertainties: NDArray[np.float64]
+    #: 0 where it exists, else the position of the reason in `REASONS`.
     reasons: NDArray[np.int8]
 
     @property
@@ -89,20 +83,13 @@ class SignificanceCurve(NamedTuple):
 
 
 class Formula(NamedTuple):
-    """A formula of a significance Z.
+    """A formula of a significance Z."""
 
-    Attributes
-    ----------
-    value_and_slopes : callable
-        ``value_and_slopes(signal, background)``: Z, ∂Z/∂S and ∂Z/∂B of arrays where Z exists.
-    regularisation : float
-        What it adds to the background; the sum must be positive.
-    needs_background : bool
-        Whether it exists only where there is background, or a regularisation.
-    """
-
+    #: ``value_and_slopes(signal, background)``: Z, ∂Z/∂S and ∂Z/∂B of arrays where Z exists.
     value_and_slopes: Callable[[Any, Any], tuple[Any, Any, Any]]
+    #: What it adds to the background; the sum must be positive.
     regularisation: float = 0.0
+    #: Whether it exists only where there is background, or a regularisation.
     needs_background: bool = True
 
 
@@ -186,7 +173,6 @@ def significance_curve(yields: Yields, formula: Formula) -> SignificanceCurve:
     ----------
     yields : Yields
         Arrays of the same shape.
-    formula : Formula
 
     Notes
     -----

@@ -27,40 +27,26 @@ BINNED_FORMULAS = ("asimov", "s_over_sqrt_b", "s_over_sqrt_s_plus_b")
 
 
 class BinnedTotal(NamedTuple):
-    """√(Σ Z²) of the bins.
-
-    Attributes
-    ----------
-    significance : Measurement
-    bias : float
-        By how much fluctuations of the simulated samples are expected to have raised it.
-    """
+    """√(Σ Z²) of the bins."""
 
     significance: Measurement
+    #: By how much fluctuations of the simulated samples are expected to have raised it.
     bias: float
 
 
 @dataclass(frozen=True, eq=False)
 class BinnedSignificance:
-    """Significances in bins of a score.
+    """Significances in bins of a score."""
 
-    Attributes
-    ----------
-    wanted : int
-        Number of bins before some were merged.
-    edges : array of float64, shape (n_bins + 1,)
-    yields : Yields
-        Arrays, one entry per bin.
-    curves : dict of str to SignificanceCurve
-        Significance of each bin, by formula.
-    totals : dict of str to BinnedTotal
-        By formula.
-    """
-
+    #: Number of bins before some were merged.
     wanted: int
+    #: Shape (n_bins + 1,).
     edges: NDArray[np.float64]
+    #: Arrays, one entry per bin.
     yields: Yields
+    #: Significance of each bin, by formula.
     curves: dict[str, SignificanceCurve]
+    #: By formula.
     totals: dict[str, BinnedTotal]
 
     def plain(self) -> dict[str, Any]:
@@ -104,10 +90,6 @@ def binned_significance(
         negative sum of weights; what is left at the lower end is merged with the bin above.
     background_uncertainty : float, default: 0
         Relative systematic uncertainty of the background in each bin, independent from bin to bin.
-
-    Returns
-    -------
-    BinnedSignificance or Undefined
 
     Notes
     -----

@@ -17,33 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CutPerformance:
-    """Events whose score is above a cut.
-
-    Attributes
-    ----------
-    cut : float
-    entries : tuple of int
-        Numbers of selected signal and background events, without weights.
-    signal, background : Measurement
-        Sums of their weights S and B, 0 ± 0 without events.
-    signal_efficiency, background_efficiency : Measurement or Undefined
-        S and B as shares of all signal and of all background.
-    purity : Measurement or Undefined
-        S / (S + B).
-    significances : dict of str to (Measurement or Undefined)
-        By the names of `significance_formulas`.
-    score_range : tuple of float
-        Smallest and largest score of all events.
-    """
+    """Events whose score is above a cut."""
 
     cut: float
+    #: Numbers of selected signal and background events, without weights.
     entries: tuple[int, int]
+    #: Sums of their weights S and B, 0 ± 0 without events.
     signal: Measurement
     background: Measurement
+    #: S and B as shares of all signal and of all background.
     signal_efficiency: Measurement | Undefined
     background_efficiency: Measurement | Undefined
+    #: S / (S + B).
     purity: Measurement | Undefined
+    #: By the names of `significance_formulas`.
     significances: dict[str, Measurement | Undefined]
+    #: Smallest and largest score of all events.
     score_range: tuple[float, float]
 
     def numbers(self) -> dict[str, Measurement | Undefined]:
@@ -81,7 +70,6 @@ def cut_performance(
     is_signal : array of bool, shape (n_events,)
     weights : array, shape (n_events,)
         Event weights; negative ones count as they are.
-    cut : float
     b_reg, background_uncertainty : float
         See `significance_formulas`.
 

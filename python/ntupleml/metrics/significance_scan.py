@@ -28,28 +28,18 @@ _KINDS = 4
 
 
 class BestCut(NamedTuple):
-    """The cut of a scan with the largest significance, by one formula.
+    """The cut of a scan with the largest significance, by one formula."""
 
-    Attributes
-    ----------
-    cut : Measurement
-        Uncertainty: standard deviation in the bootstrap and, in quadrature, that of the distance to the next cuts.
-    interval : (float, float)
-        68% interval of the cut in the bootstrap.
-    significance : Measurement
-        At this cut; uncertainty of the simulated samples, to first order.
-    bias : Measurement
-        How much larger this significance is expected to be than that of the same cut on other events, for the cut was
-        chosen on the events that it is evaluated on; and the precision of the bootstrap.
-    signal, background : Measurement
-        Sums of weights above the cut.
-    signal_efficiency, background_efficiency : Measurement
-    """
-
+    #: Uncertainty: standard deviation in the bootstrap and, in quadrature, that of the distance to the next cuts.
     cut: Measurement
+    #: 68% interval of the cut in the bootstrap.
     interval: tuple[float, float]
+    #: At this cut; uncertainty of the simulated samples, to first order.
     significance: Measurement
+    #: How much larger this significance is expected to be than that of the same cut on other events, for the cut was
+    #: chosen on the events that it is evaluated on; and the precision of the bootstrap.
     bias: Measurement
+    #: Sums of weights above the cut.
     signal: Measurement
     background: Measurement
     signal_efficiency: Measurement
@@ -63,30 +53,20 @@ class BestCut(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class SignificanceScan:
-    """What is left above each of some cuts.
+    """What is left above each of some cuts."""
 
-    Attributes
-    ----------
-    cuts : array of float64, shape (n_cuts,)
-        Ascending; the first selects all events.
-    yields : Yields
-        Arrays of shape (n_cuts,).
-    signal_efficiency, background_efficiency : (array of float64, array of float64)
-        Values and uncertainties.
-    curves : dict of str to SignificanceCurve
-        By the names of `significance_formulas`.
-    best : dict of str to (BestCut or Undefined)
-        By the same.
-    b_reg, background_uncertainty : float
-        As the formulas took them.
-    """
-
+    #: Shape (n_cuts,). Ascending; the first selects all events.
     cuts: NDArray[np.float64]
+    #: Arrays of shape (n_cuts,).
     yields: Yields
+    #: Values and uncertainties.
     signal_efficiency: tuple[NDArray[np.float64], NDArray[np.float64]]
     background_efficiency: tuple[NDArray[np.float64], NDArray[np.float64]]
+    #: By the names of `significance_formulas`.
     curves: dict[str, SignificanceCurve]
+    #: By the same.
     best: dict[str, BestCut | Undefined]
+    #: As the formulas took them.
     b_reg: float
     background_uncertainty: float
 

@@ -20,28 +20,19 @@ if TYPE_CHECKING:
 
 
 class ShapeInSlices(NamedTuple):
-    """Shape of the background in a variable, of all of it and in each slice of the score: what a picture shows.
+    """Shape of the background in a variable, of all of it and in each slice of the score: what a picture shows."""
 
-    Attributes
-    ----------
-    edges : array of float64, shape (n_bins + 1,)
-        The outermost bins also hold what is beyond them.
-    below, above, missing : int
-        Number of events of all kinds beyond the edges, and of those without a finite value.
-    inclusive : tuple of Measurement or Undefined
-        Share of the background in each bin.
-    slices : tuple of tuples of Measurement or Undefined
-        The same for each slice.
-    ratios : tuple of tuples of Measurement or Undefined
-        Shares of the slices, divided by those of all background.
-    """
-
+    #: Shape (n_bins + 1,). The outermost bins also hold what is beyond them.
     edges: NDArray[np.float64]
+    #: Number of events of all kinds beyond the edges, and of those without a finite value.
     below: int
     above: int
     missing: int
+    #: Share of the background in each bin.
     inclusive: tuple[Measurement | Undefined, ...]
+    #: The same for each slice.
     slices: tuple[tuple[Measurement | Undefined, ...], ...]
+    #: Shares of the slices, divided by those of all background.
     ratios: tuple[tuple[Measurement | Undefined, ...], ...]
 
     def plain(self) -> dict[str, Any]:
@@ -56,7 +47,6 @@ def shape_in_slices(slices: ScoreSlices, bins: VariableBins, weights: NDArray[np
 
     Parameters
     ----------
-    slices : ScoreSlices
     bins : VariableBins
         Of the same events, e.g. of `even_bins`.
     weights : array of float64, shape (n_events,)

@@ -26,7 +26,6 @@ def taylor_terms(num_inputs: int, order: int) -> list[tuple[int, ...]]:
 
     Parameters
     ----------
-    num_inputs : int
     order : int
         Highest order.
 
@@ -54,34 +53,23 @@ def taylor_factor(term: Iterable[int]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class DerivativeSums:
-    """What events contribute to mean derivatives; sums of several samples are added with `+`.
+    """What events contribute to mean derivatives; sums of several samples are added with `+`."""
 
-    Attributes
-    ----------
-    events : int
-        Number of events.
-    weights, weights_squared : float
-        Σw and Σw².
-    sums : array of float64, shape (n_terms,)
-        Σwd, with the derivative d or its modulus.
-    linear, quadratic : array of float64, shape (n_terms,)
-        Σw²d and Σw²d².
-    with_total : array of float64, shape (n_terms,)
-        Σw²dD, with D = Σd over the terms.
-    total_squared : float
-        Σw²D².
-    not_finite : array of int64, shape (n_terms,)
-        Number of events whose derivative is NaN or infinite; they are in none of the sums.
-    """
-
+    #: Number of events.
     events: int
+    #: Σw and Σw².
     weights: float
     weights_squared: float
+    #: Shape (n_terms,). Σwd, with the derivative d or its modulus.
     sums: NDArray[np.float64]
+    #: Shape (n_terms,). Σw²d and Σw²d².
     linear: NDArray[np.float64]
     quadratic: NDArray[np.float64]
+    #: Shape (n_terms,). Σw²dD, with D = Σd over the terms.
     with_total: NDArray[np.float64]
+    #: Σw²D².
     total_squared: float
+    #: Shape (n_terms,). Number of events whose derivative is NaN or infinite; they are in none of the sums.
     not_finite: NDArray[np.int64]
 
     def __add__(self, other: DerivativeSums) -> DerivativeSums:
@@ -149,7 +137,6 @@ def taylor_coefficients(sums: DerivativeSums, terms: Sequence[tuple[int, ...]]) 
 
     Parameters
     ----------
-    sums : DerivativeSums
     terms : sequence of tuple of int
         As `taylor_terms` has them.
 
@@ -244,16 +231,10 @@ class RankedTerm(NamedTuple):
 
 
 class TaylorRanking(NamedTuple):
-    """Terms by falling coefficient; equal ones by falling label, as htt-ml has them; undefined ones last.
-
-    Attributes
-    ----------
-    terms : tuple of RankedTerm
-    events : int
-        Number of events.
-    """
+    """Terms by falling coefficient; equal ones by falling label, as htt-ml has them; undefined ones last."""
 
     terms: tuple[RankedTerm, ...]
+    #: Number of events.
     events: int
 
     def of_order(self, order: int) -> TaylorRanking:
@@ -288,7 +269,6 @@ def taylor_ranking(sums: DerivativeSums, inputs: Sequence[str], order: int) -> T
         Of the derivatives of `taylor_terms(len(inputs), order)`.
     inputs : sequence of str
         Names of the inputs.
-    order : int
     """
     indices = taylor_terms(len(inputs), order)
     terms = [
@@ -305,19 +285,12 @@ def _rank(term: RankedTerm) -> tuple[bool, float, str]:
 
 
 class TaylorMatrix(NamedTuple):
-    """Coefficients of first order by class and input.
+    """Coefficients of first order by class and input."""
 
-    Attributes
-    ----------
-    rows : dict of str to tuple of Measurement or Undefined
-        By class, in the order of the inputs.
-    inputs : tuple of str
-    normalised : bool
-        Whether each row is divided by its sum.
-    """
-
+    #: By class, in the order of the inputs.
     rows: dict[str, tuple[Measurement | Undefined, ...]]
     inputs: tuple[str, ...]
+    #: Whether each row is divided by its sum.
     normalised: bool
 
     def plain(self) -> dict[str, Any]:
@@ -332,7 +305,6 @@ def taylor_matrix(sums: dict[str, DerivativeSums], inputs: Sequence[str], *, nor
     ----------
     sums : dict of str to DerivativeSums
         Of first derivatives alone, by class.
-    inputs : sequence of str
     normalised : bool, default: False
         Whether to divide each row by its sum.
     """

@@ -27,20 +27,13 @@ _FEWEST_OF_BOTH_SIGNS = 10.0
 
 
 class TwoSampleTest(NamedTuple):
-    """Result of a test of the hypothesis that two samples have the same distribution.
+    """Result of a test of the hypothesis that two samples have the same distribution."""
 
-    Attributes
-    ----------
-    statistic : float
-        Largest distance D of the distribution functions, or χ².
-    p_value : float
-        Chance of a statistic at least as large where the hypothesis is true.
-    degrees_of_freedom : int or None
-        Of χ²; None for Kolmogorov-Smirnov.
-    """
-
+    #: Largest distance D of the distribution functions, or χ².
     statistic: float
+    #: Chance of a statistic at least as large where the hypothesis is true.
     p_value: float
+    #: Of χ²; None for Kolmogorov-Smirnov.
     degrees_of_freedom: int | None = None
 
 

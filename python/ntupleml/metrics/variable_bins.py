@@ -23,23 +23,16 @@ _CELLS = 65_536
 
 
 class VariableBins(NamedTuple):
-    """Bins of a variable, and in which of them each event is.
+    """Bins of a variable, and in which of them each event is."""
 
-    Attributes
-    ----------
-    edges : array of float64, shape (n_bins + 1,)
-        Ascending.
-    of_event : array of intp, shape (n_events,)
-        Bin of each event; n_bins where the value is NaN or infinite. What is beyond the edges is in the outermost bins.
-    missing : int
-        Number of events whose value is NaN or infinite.
-    below, above : int
-        Number of events beyond the edges, which the outermost bins hold.
-    """
-
+    #: Shape (n_bins + 1,). Ascending.
     edges: NDArray[np.float64]
+    #: Shape (n_events,). Bin of each event; n_bins where the value is NaN or infinite. What is beyond the edges is in
+    #: the outermost bins.
     of_event: NDArray[np.intp]
+    #: Number of events whose value is NaN or infinite.
     missing: int
+    #: Number of events beyond the edges, which the outermost bins hold.
     below: int
     above: int
 
@@ -50,14 +43,9 @@ class VariableBins(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Sums of weights by kind of event and bin.
+    """Sums of weights by kind of event and bin."""
 
-    Attributes
-    ----------
-    sums, squares : array of float64, shape (n_kinds, n_bins)
-        Σw and Σw².
-    """
-
+    #: Shape (n_kinds, n_bins). Σw and Σw².
     sums: NDArray[np.float64]
     squares: NDArray[np.float64]
 

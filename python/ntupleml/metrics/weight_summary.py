@@ -15,35 +15,23 @@ if TYPE_CHECKING:
 
 
 class WeightSummary(NamedTuple):
-    """The event weights of a class.
+    """The event weights of a class."""
 
-    Attributes
-    ----------
-    events : int
-        All, those with NaN or infinite weights included.
-    bad : int
-        Events whose weight is NaN or infinite; they count nowhere else.
-    total : Measurement
-        Σw ± √Σw².
-    negative_events : float
-        Share of the events whose weight is negative.
-    negative_weight : float
-        Their share of Σ|w|.
-    effective_events : float
-        (Σw)² / Σw².
-    largest_to_mean : float
-        Largest |w| over the mean |w|.
-    largest_share : float
-        Share of the largest event in Σw², the variance of all sums.
-    """
-
+    #: All, those with NaN or infinite weights included.
     events: int
+    #: Events whose weight is NaN or infinite; they count nowhere else.
     bad: int
+    #: Σw ± √Σw².
     total: Measurement
+    #: Share of the events whose weight is negative.
     negative_events: float
+    #: Their share of Σ|w|.
     negative_weight: float
+    #: (Σw)² / Σw².
     effective_events: float
+    #: Largest |w| over the mean |w|.
     largest_to_mean: float
+    #: Share of the largest event in Σw², the variance of all sums.
     largest_share: float
 
     def plain(self) -> dict[str, Any]:

@@ -33,10 +33,8 @@ def draw_binned_efficiency(
 
     Parameters
     ----------
-    result : BinnedEfficiency or Undefined
     class_name, variable : str
         The signal, and what the bins are of.
-    config : PlotConfig
     """
     figure, panels = stacked_panels(_WIDTH, _HEIGHTS)
     label = class_labels([class_name], config)[0]

@@ -38,7 +38,6 @@ def draw_calibration(results: Mapping[str, Mapping[str, Calibration | Undefined]
     ----------
     results : mapping
         By class and, within it, by mixture (how the events are weighted).
-    config : PlotConfig
     """
     block = _ABOVE + _BETWEEN + _BELOW
     columns = len(results) if len(results) <= _LONGEST_ROW else math.ceil(math.sqrt(len(results)))

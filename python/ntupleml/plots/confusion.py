@@ -47,10 +47,8 @@ def draw_confusion_matrix(matrix: Matrix, classes: Sequence[str], label: str, co
     ----------
     matrix : tuple of tuples of Measurement or Undefined
         Row = true class, column = predicted class.
-    classes : sequence of str
     label : str
         What the colour bar shows, e.g. "Efficiency".
-    config : PlotConfig
     """
     size = len(classes)
     figure, axes = new_figure(size * _CELL_WIDTH, size * _CELL_HEIGHT)
@@ -123,7 +121,6 @@ def format_measurement(entry: Measurement, *, powers: bool = False) -> tuple[str
 
     Parameters
     ----------
-    entry : Measurement
     powers : bool, default: False
         Whether to write a power of ten also for numbers below 100,000.
 

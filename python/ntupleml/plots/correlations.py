@@ -42,12 +42,6 @@ def draw_correlations(correlations: Correlations, class_name: str, config: PlotC
 
     The first variable is on top and at the left. Up to 20 variables the cells have their numbers; what is undefined
     is grey.
-
-    Parameters
-    ----------
-    correlations : Correlations
-    class_name : str
-    config : PlotConfig
     """
     label = class_labels([class_name], config)[0]
     return _draw({"": correlations}, f"Correlation in {label} (%)", config, 1.0)
@@ -57,12 +51,6 @@ def draw_differences(differences: Correlations, class_name: str, config: PlotCon
     """Draw the differences of the coefficients of a class from those of the others, in the manner of the above.
 
     The colours end at the largest difference, but not below 20 %, so that noise is not blown up.
-
-    Parameters
-    ----------
-    differences : Correlations
-    class_name : str
-    config : PlotConfig
     """
     label = class_labels([class_name], config)[0]
     return _draw({"": differences}, f"Correlation in {label} − the rest (%)", config, _scale([differences]))
@@ -77,7 +65,6 @@ def draw_all_correlations(
     ----------
     matrices : mapping of str to Correlations
         By class, all of the same variables.
-    config : PlotConfig
     differences : bool, default: False
         Whether they are differences of a class from the rest.
     """

@@ -60,11 +60,8 @@ def draw_distributions(
 
     Parameters
     ----------
-    variable : str
-    binning : Binning
     distributions : mapping of str to Distribution
         By class.
-    config : PlotConfig
     """
     figure, axes = new_figure(_WIDTH, _HEIGHT)
     axes.set_position((0.13, 0.17, 0.84, 0.75))
@@ -105,7 +102,6 @@ def draw_several_distributions(
     ----------
     variables : mapping
         Binning and distributions by class, by the name of the variable.
-    config : PlotConfig
     """
     figure, blocks = grid_of_panels(len(variables), *_PANEL, columns=_IN_A_ROW, aside=_ASIDE, under=_UNDER)
     for (variable, (binning, distributions)), (axes,) in zip(variables.items(), blocks, strict=True):
@@ -302,11 +298,6 @@ def draw_separation_ranking(summary: InputSummary, config: PlotConfig) -> Figure
 
     Bars are the largest of the classes, each class against the others together; with more than two classes, markers
     show those of the classes. A grey bar is what the number of events gives by chance alone.
-
-    Parameters
-    ----------
-    summary : InputSummary
-    config : PlotConfig
     """
     ranked = summary.ranking()
     shown = ranked[:MOST_BARS]

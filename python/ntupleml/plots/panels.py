@@ -103,7 +103,6 @@ def draw_points(
 
     Parameters
     ----------
-    axes : Axes
     edges : array of float64, shape (n_bins + 1,)
     values : sequence of Measurement or Undefined
         One for each bin.

@@ -30,17 +30,11 @@ _LINE_LENGTH = 30
 
 
 class ImportancePanel(NamedTuple):
-    """Bars of one measure.
+    """Bars of one measure."""
 
-    Attributes
-    ----------
-    label : str
-        Below the axis.
-    values : mapping of str to Measurement or Undefined
-        By variable.
-    """
-
+    #: Below the axis.
     label: str
+    #: By variable.
     values: Mapping[str, Measurement | Undefined]
 
 
@@ -48,11 +42,6 @@ def draw_permutation_importance(result: PermutationImportance, config: PlotConfi
     """Decrease of the average area, of the area of each class, and increase of the log loss; inside `plot_style`.
 
     Where the areas of all classes are the same, as for two classes, only their average is drawn.
-
-    Parameters
-    ----------
-    result : PermutationImportance
-    config : PlotConfig
     """
     labels = dict(zip(result.classes, class_labels(result.classes, config), strict=True))
     panels = [
@@ -99,10 +88,8 @@ def draw_importance_panels(panels: Sequence[ImportancePanel], order: Sequence[st
 
     Parameters
     ----------
-    panels : sequence of ImportancePanel
     order : sequence of str
         Variables from top to bottom.
-    config : PlotConfig
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

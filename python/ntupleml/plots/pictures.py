@@ -37,45 +37,28 @@ _PARAMETERS_OF_REPORTS: dict[str, Any] = {
 
 
 class Table(NamedTuple):
-    """Numbers to read and to copy.
-
-    Attributes
-    ----------
-    header : tuple of str
-    rows : tuple of tuples of str, int, float, Measurement or Undefined
-    title : str
-        What stands above, where a picture has several tables.
-    """
+    """Numbers to read and to copy."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    #: What stands above, where a picture has several tables.
     title: str = ""
 
 
 class Picture(NamedTuple):
-    """A figure that can be drawn when it is wanted, and its numbers.
+    """A figure that can be drawn when it is wanted, and its numbers."""
 
-    Attributes
-    ----------
-    name : str
-        Part of the names of its files, e.g. ``roc_signal``.
-    caption : str
-        One or two sentences: what is shown, and of which events.
-    draw : callable or None
-        Draws it; called with the `plot` block, inside `plot_style`. None where there are numbers alone.
-    numbers : dict
-        Content of the YAML file: plain numbers, lists and texts.
-    tables : tuple of Table
-        The same numbers, or the most important of them, for people.
-    parameters : mapping
-        Those of matplotlib for its files; the report has its own.
-    """
-
+    #: Part of the names of its files, e.g. ``roc_signal``.
     name: str
+    #: One or two sentences: what is shown, and of which events.
     caption: str
+    #: Draws it; called with the `plot` block, inside `plot_style`. None where there are numbers alone.
     draw: Callable[[PlotConfig], Figure] | None
+    #: Content of the YAML file: plain numbers, lists and texts.
     numbers: dict[str, Any]
+    #: The same numbers, or the most important of them, for people.
     tables: tuple[Table, ...] = ()
+    #: Those of matplotlib for its files; the report has its own.
     parameters: Mapping[str, Any] = PARAMETERS
 
 
@@ -143,11 +126,8 @@ def write_picture(picture: Picture, stem: str | Path, plot: PlotConfig, *, overw
 
     Parameters
     ----------
-    picture : Picture
     stem : path
         Path without its ending.
-    plot : PlotConfig
-    overwrite : bool, default: False
 
     Returns
     -------

@@ -37,7 +37,6 @@ def record(figure: Figure, pixels_per_inch: float = PIXELS_PER_INCH) -> Figure:
 
     Parameters
     ----------
-    figure : matplotlib.figure.Figure
     pixels_per_inch : float
         Resolution that the other figure will be saved with, which images in it are made for.
     """

@@ -71,7 +71,6 @@ def draw_class_roc(
         By method.
     classes : sequence of str
         All classes.
-    config : PlotConfig
     """
     labels = dict(zip(classes, class_labels(classes, config), strict=True))
     rest = [label for name, label in labels.items() if name != signal]
@@ -91,7 +90,6 @@ def draw_all_class_rocs(
     ----------
     results : mapping
         By class and, within it, by method.
-    config : PlotConfig
     overview : bool, default: False
         Whether only the rejection is drawn, without factors and ratios, so that the classes stand side by side.
     """
@@ -120,7 +118,6 @@ def draw_all_pair_rocs(
     ----------
     results : mapping
         By class, by the other class and by method.
-    config : PlotConfig
     """
     blocks = [_pairs_block(signal, others, list(results), config) for signal, others in results.items()]
     return _draw_blocks(blocks, config, factors=True, compared=False, columns=2)
@@ -138,12 +135,10 @@ def draw_pair_rocs(
 
     Parameters
     ----------
-    signal : str
     results : mapping
         By the other class and, within it, by method.
     classes : sequence of str
         All classes.
-    config : PlotConfig
     """
     return _draw_blocks([_pairs_block(signal, results, classes, config)], config, factors=True, compared=False)
 
@@ -190,8 +185,6 @@ def save_roc_curves(
         Areas below the curves, for the legend.
     stem : path
         Path without its ending.
-    config : PlotConfig
-    overwrite : bool, default: False
 
     Returns
     -------

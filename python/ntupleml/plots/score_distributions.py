@@ -56,7 +56,6 @@ def draw_score_distributions(
         By true class; `training` is empty where there is no training part.
     p_values : mapping of str to (float or Undefined, float or Undefined)
         K-S and χ² p-value of training part against unseen events by true class; the legend shows them.
-    config : PlotConfig
     """
     return draw_all_score_distributions({name: ScoreSamples(test, training, p_values)}, config)
 
@@ -76,7 +75,6 @@ def draw_all_score_distributions(scores: Mapping[str, ScoreSamples], config: Plo
     ----------
     scores : mapping of str to ScoreSamples
         By the class of the score.
-    config : PlotConfig
     """
     figure, blocks = grid_of_panels(len(scores), _WIDTH, (_HEIGHT,), columns=_columns(scores, config))
     add_experiment_label(blocks[0][0], config)  # draws all that is there, so that now it costs least
@@ -170,8 +168,6 @@ def draw_score_stack(name: str, stack: ScoreStack, config: PlotConfig) -> Figure
     ----------
     name : str
         Class of the score.
-    stack : ScoreStack
-    config : PlotConfig
     """
     return draw_all_score_stacks({name: stack}, config)
 
@@ -183,7 +179,6 @@ def draw_all_score_stacks(stacks: Mapping[str, ScoreStack], config: PlotConfig) 
     ----------
     stacks : mapping of str to ScoreStack
         By the class of the score.
-    config : PlotConfig
     """
     with_data = any(not isinstance(stack.data, Undefined) for stack in stacks.values())
     heights = (_HEIGHT, _RATIO_HEIGHT) if with_data else (_HEIGHT,)

@@ -51,8 +51,6 @@ def draw_background_shape(
     shape : ShapeInSlices or Undefined
     result : Sculpting or Undefined
         Distances of the slices for the legend.
-    class_name, variable : str
-    config : PlotConfig
     """
     figure, (above, below) = stacked_panels(_WIDTH, _HEIGHTS)
     above.set_ylabel("Share of the background", loc="top")
@@ -127,8 +125,6 @@ def draw_sculpting_overview(
     distances : mapping
         By variable and class: the largest Kolmogorov-Smirnov distance of a slice, and the verdict, "attention" of which
         is drawn as a filled marker. What is undefined is not in it.
-    classes : sequence of str
-    config : PlotConfig
     """
     variables = list(distances)
     figure, axes = new_figure(_WIDTH, _REST + _LINE * max(len(variables), 3))

@@ -15,13 +15,7 @@ if TYPE_CHECKING:
 
 
 def draw_shapley_importance(result: ShapleyImportance, config: PlotConfig) -> Figure:
-    """Draw the importance of each input for the score of each class; call it inside `plot_style`.
-
-    Parameters
-    ----------
-    result : ShapleyImportance
-    config : PlotConfig
-    """
+    """Draw the importance of each input for the score of each class; call it inside `plot_style`."""
     panels = [
         ImportancePanel(f"mean |SHAP value| of the score\n{label}", result.importances[name])
         for name, label in zip(result.classes, class_labels(result.classes, config), strict=True)

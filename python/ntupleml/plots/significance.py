@@ -54,11 +54,8 @@ def draw_significance(
 
     Parameters
     ----------
-    scan : SignificanceScan or Undefined
-    binned : BinnedSignificance or Undefined
     class_name : str
         The signal.
-    config : PlotConfig
     """
     return draw_significances({class_name: (scan, binned)}, config)
 
@@ -72,7 +69,6 @@ def draw_significances(
     ----------
     results : mapping
         Scan and significance in bins by class.
-    config : PlotConfig
     """
     figure, blocks = grid_of_panels(len(results), _WIDTH, (_ABOVE, _BELOW))
     # mplhep draws what is there already to find the place of its label, so it comes first.

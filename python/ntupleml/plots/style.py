@@ -182,7 +182,6 @@ def add_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str], title:
 
     Parameters
     ----------
-    axes : matplotlib.axes.Axes
     handles, labels : sequence
         What is named, and how.
     title : str
@@ -239,12 +238,8 @@ def save_figure(
 
     Parameters
     ----------
-    figure : matplotlib.figure.Figure
     stem : path
         Path without its ending, e.g. ``example/fold0_loss``.
-    formats : sequence of str, default: png and pdf
-    overwrite : bool, default: False
-        Whether existing files may be replaced.
     box : matplotlib.transforms.BboxBase, optional
         That of `visible_box`, where it is known already.
 

@@ -62,7 +62,6 @@ def svg_document(figure: Figure, box: BboxBase) -> str:
 
     Parameters
     ----------
-    figure : matplotlib.figure.Figure
     box : matplotlib.transforms.BboxBase
         That of `visible_box`.
     """

@@ -42,7 +42,6 @@ def draw_taylor_ranking(ranking: TaylorRanking, title: str, config: PlotConfig) 
 
     Parameters
     ----------
-    ranking : TaylorRanking
     title : str
         Whose events they are, e.g. a class.
     config : PlotConfig
@@ -111,7 +110,6 @@ def draw_taylor_matrix(matrix: TaylorMatrix, config: PlotConfig) -> Figure:
 
     Parameters
     ----------
-    matrix : TaylorMatrix
     config : PlotConfig
         To be used inside `plot_style`.
     """

@@ -24,36 +24,20 @@ _WIDE_FIGURE = 780
 
 
 class Section(NamedTuple):
-    """A section of the page.
+    """A section of the page."""
 
-    Attributes
-    ----------
-    anchor : str
-        Letters and hyphens, for links.
-    title : str
-    introduction : str
-        What is shown, of which events, and how it is read.
-    groups : tuple of Group
-    verdicts : tuple of (str, Verdict)
-        What it means, by the name of the method or of whatever is judged.
-    """
-
+    #: Letters and hyphens, for links.
     anchor: str
     title: str
+    #: What is shown, of which events, and how it is read.
     introduction: str
     groups: tuple[Group, ...] = ()
+    #: What it means, by the name of the method or of whatever is judged.
     verdicts: tuple[tuple[str, Verdict], ...] = ()
 
 
 class Page(NamedTuple):
-    """The whole report.
-
-    Attributes
-    ----------
-    title, subtitle : str
-    sections : tuple of Section
-    footer : str
-    """
+    """The whole report."""
 
     title: str
     subtitle: str
@@ -73,7 +57,6 @@ def render(page: Page, drawn: dict[tuple[str, int, int], Drawn]) -> str:
 
     Parameters
     ----------
-    page : Page
     drawn : dict
         The pictures of the page, by the anchor of their section and their numbers of group and picture in it.
 

@@ -38,30 +38,20 @@ _PICTURES_PER_COLLECTION = 25
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What a report holds beside what it always holds, and where it goes.
+    """What a report holds beside what it always holds, and where it goes."""
 
-    Attributes
-    ----------
-    output : Path or None
-        The page; by default ``fold{f}_report.html`` in the training's `output_path`.
-    compare : Preparation or None
-        A second training that is shown beside the first one.
-    taylor, permutation : bool
-        Compute these rankings, in place of showing what is on disk.
-    command : str
-        What the user typed.
-    overwrite : bool
-        Whether existing results may be replaced.
-    page_only : bool
-        Write no files of the pictures, only the page and the numbers behind them.
-    """
-
+    #: The page; by default ``fold{f}_report.html`` in the training's `output_path`.
     output: Path | None = None
+    #: A second training that is shown beside the first one.
     compare: Preparation | None = None
+    #: Compute these rankings, in place of showing what is on disk.
     taylor: bool = False
     permutation: bool = False
+    #: What the user typed.
     command: str = ""
+    #: Whether existing results may be replaced.
     overwrite: bool = False
+    #: Write no files of the pictures, only the page and the numbers behind them.
     page_only: bool = False
 
 
@@ -74,7 +64,6 @@ def write_report(preparation: Preparation, options: ReportOptions) -> tuple[list
     ----------
     preparation : Preparation
         Of all methods that are to be shown; a tolerant one leaves out those that cannot be read.
-    options : ReportOptions
 
     Returns
     -------

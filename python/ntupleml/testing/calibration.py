@@ -30,22 +30,14 @@ PLAIN, WITH_CLASS_WEIGHTS = "event weights", "with class weights"
 
 @dataclass(frozen=True)
 class CalibrationSummary:
-    """Calibration of one method.
-
-    Attributes
-    ----------
-    method : str
-    classes : dict of str to dict of str to Calibration or Undefined
-        By class and, within it, by mixture (how the events are weighted).
-    brier : dict of str to Measurement or Undefined
-        Brier scores of all classes together, by mixture.
-    verdict : Verdict
-        For the last mixture, that with class weights where there are any: the one that the training saw.
-    """
+    """Calibration of one method."""
 
     method: str
+    #: By class and, within it, by mixture (how the events are weighted).
     classes: dict[str, dict[str, Calibration | Undefined]]
+    #: Brier scores of all classes together, by mixture.
     brier: dict[str, Measurement | Undefined]
+    #: For the last mixture, that with class weights where there are any: the one that the training saw.
     verdict: Verdict
 
     def plain(self) -> dict[str, Any]:
@@ -101,7 +93,6 @@ def calibration_summary(
 
     Parameters
     ----------
-    events : TestedEvents
     method : str, optional
         By default the first method of the events.
     class_weights : mapping of str to float, optional
@@ -147,7 +138,6 @@ def calibration_pictures(events: TestedEvents, summary: CalibrationSummary) -> l
 
     Parameters
     ----------
-    events : TestedEvents
     summary : CalibrationSummary
         Of these events.
     """

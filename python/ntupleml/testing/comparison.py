@@ -41,50 +41,32 @@ _VISIBLE_STEP = 1e-3
 
 
 class MethodResult(NamedTuple):
-    """A method of the config and how it performs.
+    """A method of the config and how it performs."""
 
-    Attributes
-    ----------
-    engine : str
-        What trained it, as its record has it; `external` for models of other programs.
-    test : Performance
-        On the held-out folds.
-    training : Performance or Undefined
-        On the events that the models were fitted on.
-    """
-
+    #: What trained it, as its record has it; `external` for models of other programs.
     engine: str
+    #: On the held-out folds.
     test: Performance
+    #: On the events that the models were fitted on.
     training: Performance | Undefined
 
 
 class Comparison(NamedTuple):
-    """All methods on the same events.
-
-    Attributes
-    ----------
-    classes : list of str
-    models, folds : list of int
-        Models, and the folds that they never saw.
-    results : dict of str to MethodResult
-        By the names of the methods, the largest area first.
-    left_out : dict of str to str
-        Methods of the config that are not compared, and why.
-    factory : dict of str to dict of str to float
-        Areas per class that TMVA found with its own test part, by method.
-    class_weights : bool
-        Whether events have the class weights of the training, too.
-    sampled : dict of str to float
-        Share of the held-out events of each class that were taken, where it is less than 1.
-    """
+    """All methods on the same events."""
 
     classes: list[str]
+    #: Models, and the folds that they never saw.
     models: list[int]
     folds: list[int]
+    #: By the names of the methods, the largest area first.
     results: dict[str, MethodResult]
+    #: Methods of the config that are not compared, and why.
     left_out: dict[str, str]
+    #: Areas per class that TMVA found with its own test part, by method.
     factory: dict[str, dict[str, float]]
+    #: Whether events have the class weights of the training, too.
     class_weights: bool
+    #: Share of the held-out events of each class that were taken, where it is less than 1.
     sampled: dict[str, float]
 
 
@@ -131,8 +113,6 @@ def compare_methods(
         Events read at a time.
     max_events : int, optional
         Events held in memory; of more, a random sample is taken. By default that of the testing config.
-    overwrite : bool, default: False
-        Whether existing results may be replaced.
 
     Returns
     -------
@@ -192,7 +172,6 @@ def comparison_of_methods(
 
     Parameters
     ----------
-    preparation : Preparation
     events : TestedEvents
         Those of the held-out folds, scored by all its methods.
     factory : mapping, optional
@@ -383,11 +362,8 @@ def compare_trained_methods(config: TrainingConfig, records: Sequence[TrainingRe
 
     Parameters
     ----------
-    config : TrainingConfig
     records : sequence of TrainingRecord
         As the training returned them; with those of TMVA itself, its own areas go into the table.
-    where : str
-        Path of the config, for messages.
 
     Returns
     -------

@@ -41,23 +41,15 @@ _UNCERTAINTY_KEY = "uncertainty"
 
 
 class Representation(NamedTuple):
-    """One way to show a confusion matrix.
+    """One way to show a confusion matrix."""
 
-    Attributes
-    ----------
-    label : str
-        Text of the colour bar.
-    explanation : str
-        What a cell is.
-    function : callable
-        From the sums of weights to the matrix.
-    class_weights : bool
-        Whether events have the class weights of the training, too.
-    """
-
+    #: Text of the colour bar.
     label: str
+    #: What a cell is.
     explanation: str
+    #: From the sums of weights to the matrix.
     function: Callable[[ConfusionMatrix], Matrix]
+    #: Whether events have the class weights of the training, too.
     class_weights: bool
 
 
@@ -151,8 +143,6 @@ def confusion_of_events(
 
     Parameters
     ----------
-    events : TestedEvents
-    method : str
     factors : mapping of str to float, optional
         Class weights that the weights of the events have already, `Reading.factors`: they are divided out.
     """
@@ -166,7 +156,6 @@ def represent(total: ConfusionMatrix, class_weights: Sequence[float]) -> dict[st
 
     Parameters
     ----------
-    total : ConfusionMatrix
     class_weights : sequence of float
         Weight of each class in the training.
     """
@@ -185,8 +174,6 @@ def confusion_pictures(
 
     Parameters
     ----------
-    total : ConfusionMatrix
-    classes : sequence of str
     class_weights : sequence of float
         Weight of each class in the training.
     as_files : bool, default: False

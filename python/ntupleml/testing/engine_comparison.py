@@ -40,43 +40,28 @@ _SECONDS = 0.2
 
 
 class EngineResult(NamedTuple):
-    """A form of a model against the reference.
+    """A form of a model against the reference."""
 
-    Attributes
-    ----------
-    largest, mean : float
-        Absolute differences of all scores of all events; NaN where only one of the two is a number.
-    events_per_second : float
-        With one thread.
-    """
-
+    #: Absolute differences of all scores of all events; NaN where only one of the two is a number.
     largest: float
     mean: float
+    #: With one thread.
     events_per_second: float
 
 
 class EngineComparison(NamedTuple):
-    """All forms of one model.
+    """All forms of one model."""
 
-    Attributes
-    ----------
-    model, fold : int
-        Index of the model, and the fold that it never saw.
-    events : int
-        Number of events compared.
-    reference : str
-        Form that the others are compared with.
-    results : dict of str to EngineResult
-        By form, the reference included.
-    absent : dict of str to str
-        Forms that are not there, and why.
-    """
-
+    #: Index of the model, and the fold that it never saw.
     model: int
     fold: int
+    #: Number of events compared.
     events: int
+    #: Form that the others are compared with.
     reference: str
+    #: By form, the reference included.
     results: dict[str, EngineResult]
+    #: Forms that are not there, and why.
     absent: dict[str, str]
 
     @property
@@ -112,8 +97,6 @@ def compare_engines(
         Largest number of held-out events per model.
     tolerance : float
         What the text says to be too large a difference.
-    overwrite : bool, default: False
-        Whether existing results may be replaced.
 
     Returns
     -------
@@ -153,7 +136,6 @@ def compared(model: TrainedModel, forms: Sequence[Form], rows: NDArray[np.float3
 
     Parameters
     ----------
-    model : TrainedModel
     forms : sequence of Form
         The first that is there is the reference.
     rows : array of float32, shape (n_events, n_inputs)

@@ -28,19 +28,12 @@ _BATCH_SIZE = 10_000
 
 
 class Form(NamedTuple):
-    """A form of a model.
-
-    Attributes
-    ----------
-    name : str
-    evaluator : Evaluator or None
-        Takes raw inputs and gives one score per class; None where the form is not there.
-    absent : str
-        Why it is not.
-    """
+    """A form of a model."""
 
     name: str
+    #: Takes raw inputs and gives one score per class; None where the form is not there.
     evaluator: Evaluator | None
+    #: Why it is not.
     absent: str = ""
 
 
@@ -49,7 +42,6 @@ def forms_of_model(model: TrainedModel, output_path: str | Path) -> list[Form]:
 
     Parameters
     ----------
-    model : TrainedModel
     output_path : path
         Folder of the training, where exports are looked for.
     """
@@ -250,8 +242,6 @@ def evaluator_of_export(path: Path, model: TrainedModel, content: bytes | None =
 
     Parameters
     ----------
-    path : Path
-    model : TrainedModel
     content : bytes, optional
         What is to be at the path.
 

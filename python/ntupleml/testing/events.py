@@ -23,26 +23,17 @@ if TYPE_CHECKING:
 
 
 class HeldOutSample(NamedTuple):
-    """What one model is tested on.
+    """What one model is tested on."""
 
-    Attributes
-    ----------
-    model : int
-        Index of the model.
-    fold : int
-        The fold that it never saw.
-    path : str
-        Fold file of that fold.
-    condition : str or None
-        Condition (era) of the file, for models with conditions.
-    where : str
-        Config and key that name the file, for messages.
-    """
-
+    #: Index of the model.
     model: int
+    #: The fold that it never saw.
     fold: int
+    #: Fold file of that fold.
     path: str
+    #: Condition (era) of the file, for models with conditions.
     condition: str | None
+    #: Config and key that name the file, for messages.
     where: str
 
 
@@ -51,13 +42,10 @@ def held_out_sample(training: TrainingConfig, model: int, condition: str | None,
 
     Parameters
     ----------
-    training : TrainingConfig
     model : int
         Index of the model.
     condition : str or None
         Condition (era) to test.
-    where : str
-        Path of the training config, for messages.
 
     Raises
     ------
@@ -176,9 +164,6 @@ def require_scores(scores: NDArray[np.float32], what: str, chunk: Chunk, where: 
     scores : array of float32, shape (n_events, n_classes)
     what : str
         Whose scores they are.
-    chunk : Chunk
-    where : str
-        File and tree, for messages.
 
     Raises
     ------

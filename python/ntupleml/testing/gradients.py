@@ -24,20 +24,13 @@ _LARGEST_BATCH = 1024
 
 
 class DerivativeBatch(NamedTuple):
-    """Derivatives of some events.
+    """Derivatives of some events."""
 
-    Attributes
-    ----------
-    start : int
-        Number of the first event.
-    derivatives : array of float, shape (n_events, n_terms)
-        Those of `taylor_terms`, in the precision of the network.
-    scores : array of float, shape (n_events, n_classes)
-        All scores, as the differentiated function gives them.
-    """
-
+    #: Number of the first event.
     start: int
+    #: Shape (n_events, n_terms). Those of `taylor_terms`, in the precision of the network.
     derivatives: NDArray[Any]
+    #: Shape (n_events, n_classes). All scores, as the differentiated function gives them.
     scores: NDArray[Any]
 
 
@@ -67,8 +60,6 @@ def score_derivatives(
         Of the highest derivatives; those of lower orders are there, too.
     batch_size : int, optional
         Events differentiated at a time; by default what is fast and fits into memory.
-    where : str
-        File of the network, for messages.
 
     Yields
     ------

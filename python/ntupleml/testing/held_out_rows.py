@@ -23,13 +23,10 @@ def held_out_rows(training: TrainingConfig, record: TrainingRecord, num_events: 
 
     Parameters
     ----------
-    training : TrainingConfig
     record : TrainingRecord
         That of the model.
     num_events : int
         Largest number of events.
-    where : str
-        Training config, for messages.
 
     Returns
     -------

@@ -37,43 +37,27 @@ _SAMPLING_STREAM = 8
 
 
 class Part(NamedTuple):
-    """Some events of one class.
-
-    Attributes
-    ----------
-    class_index : int
-    values : array of float32, shape (n_events, n_variables)
-    weights : array of float64, shape (n_events,)
-    """
+    """Some events of one class."""
 
     class_index: int
+    #: Shape (n_events, n_variables).
     values: NDArray[np.float32]
+    #: Shape (n_events,).
     weights: NDArray[np.float64]
 
 
 class InputReading(NamedTuple):
-    """What is read of the fold files, and how.
-
-    Attributes
-    ----------
-    classes, variables : list of str
-    weight_branch : str or None
-        None for weights of 1.
-    weight_key : str
-        Config and key that name it, for messages.
-    factors : dict of str to float
-        Class weights; empty for none.
-    max_events : int or None
-        Largest number of events to look at; None for all.
-    seed : int
-    entries_per_chunk : int or None
-    """
+    """What is read of the fold files, and how."""
 
     classes: list[str]
     variables: list[str]
+    #: None for weights of 1.
     weight_branch: str | None
+    #: Config and key that name it, for messages.
     weight_key: str
+    #: Class weights; empty for none.
     factors: dict[str, float]
+    #: Largest number of events to look at; None for all.
     max_events: int | None = None
     seed: int = 1234
     entries_per_chunk: int | None = None
@@ -104,7 +88,6 @@ def summarize_inputs(
         Gives the parts from the first to the last; called twice.
     numbers : sequence of int
         About how many events of each class there are, to take some evenly for choosing the bins.
-    classes, variables : sequence of str
     sampled : mapping of str to float, optional
         Share of the events of each class that the parts hold, where it is less than 1.
     """
@@ -168,7 +151,6 @@ def read_input_summary(samples: Sequence[HeldOutSample], reading: InputReading) 
     ----------
     samples : sequence of HeldOutSample
         Whose fold files are read; nothing else of them counts.
-    reading : InputReading
 
     Raises
     ------

@@ -82,7 +82,6 @@ def validate_inputs(
 
     Parameters
     ----------
-    training_path : path
     testing_path : path, optional
         For its weight branch, spectators, and look of the pictures.
     fold : str, default: "all"
@@ -97,8 +96,6 @@ def validate_inputs(
         Look at a random sample of this size; by default at all events.
     entries_per_chunk : int, optional
         Events read at a time.
-    overwrite : bool, default: False
-        Whether existing files may be replaced.
 
     Returns
     -------
@@ -173,7 +170,6 @@ def inputs_pictures(summary: InputSummary, *, in_panels: bool = False) -> list[P
 
     Parameters
     ----------
-    summary : InputSummary
     in_panels : bool, default: False
         Make pictures of several variables, ``inputs_1``, ``inputs_2`` and so on, and one of the correlations and one of
         their differences of all classes, in place of one for each.

@@ -39,21 +39,14 @@ def _announce_nothing(_names: Iterable[str]) -> None:
 
 @dataclass(eq=False)
 class Material:
-    """Events and results that several steps use.
+    """Events and results that several steps use."""
 
-    Attributes
-    ----------
-    found : Preparation or None
-        None where there are nothing but events.
-    announce : callable
-        A step tells it which files it will write, by name (and ending of what is no picture), before it computes
-        anything.
-    for_page : bool
-        Whether the report is made: several classes are panels of one picture, and all methods share the same events.
-    """
-
+    #: None where there are nothing but events.
     found: Preparation | None
+    #: A step tells it which files it will write, by name (and ending of what is no picture), before it computes
+    #: anything.
     announce: Callable[[Iterable[str]], None] = field(default=_announce_nothing)
+    #: Whether the report is made: several classes are panels of one picture, and all methods share the same events.
     for_page: bool = False
 
     @classmethod

@@ -37,7 +37,6 @@ def permutation_importances(material: Material, *, repeats: int = REPEATS, group
 
     Parameters
     ----------
-    material : Material
     repeats : int, default: 5
         How often each variable is shuffled.
     group : sequence of str

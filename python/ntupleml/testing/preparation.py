@@ -32,50 +32,33 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Preparation:
-    """Everything that is decided before events are read.
-
-    Attributes
-    ----------
-    training, testing : TrainingConfig, TestingConfig
-    training_path, testing_path : str
-        Files of the configs, for messages.
-    fold : str
-        Index of the model, or `all`.
-    condition : str or None
-        Condition (era) that is tested.
-    models : list of int
-        Indices of the models.
-    samples : list of HeldOutSample
-        Their held-out folds.
-    methods : list of str
-        Methods that are tested, by the names that the config has.
-    trained : dict of str to list of TrainedModel
-        By method, once per model; external models have none.
-    sources : dict of int to list of ScoreSource
-        By model.
-    reading : Reading
-    left_out : dict of str to str
-        Methods of the config that cannot be tested, and why.
-    tolerant : bool
-        Whether a method that cannot score the events is left out, in place of raising its error.
-    asked_events : int or None
-        Largest number of events, where the user gave it beside the configs.
-    """
+    """Everything that is decided before events are read."""
 
     training: TrainingConfig
     testing: TestingConfig
+    #: Files of the configs, for messages.
     training_path: str
     testing_path: str
+    #: Index of the model, or `all`.
     fold: str
+    #: Condition (era) that is tested.
     condition: str | None
+    #: Indices of the models.
     models: list[int]
+    #: Their held-out folds.
     samples: list[HeldOutSample]
+    #: Methods that are tested, by the names that the config has.
     methods: list[str]
+    #: By method, once per model; external models have none.
     trained: dict[str, list[TrainedModel]]
+    #: By model.
     sources: dict[int, list[ScoreSource]]
     reading: Reading
+    #: Methods of the config that cannot be tested, and why.
     left_out: dict[str, str] = field(default_factory=dict)
+    #: Whether a method that cannot score the events is left out, in place of raising its error.
     tolerant: bool = False
+    #: Largest number of events, where the user gave it beside the configs.
     asked_events: int | None = None
 
     @property

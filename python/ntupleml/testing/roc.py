@@ -52,8 +52,6 @@ def roc_pictures(events: TestedEvents, found: Mapping[str, ClassRocs], *, in_pan
 
     Parameters
     ----------
-    events : TestedEvents
-    found : mapping of str to ClassRocs
     in_panels : bool, default: False
         Of three or more classes make one picture, ``roc_classes``, of all classes against the rest, and one,
         ``roc_pairs``, of all pairs.

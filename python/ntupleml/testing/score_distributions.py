@@ -77,10 +77,8 @@ def overtraining(
 
     Parameters
     ----------
-    test : TestedEvents
     training : TestedEvents or Undefined
         From `training_part`; where it is undefined, so is the result, with the reason in its verdict.
-    method : str
     test_areas : mapping of int to mapping of str to Measurement or Undefined, optional
         Areas of the unseen events by model and class, where they are known already.
     allowed : float
@@ -111,7 +109,6 @@ def score_distribution_pictures(
         From `training_part`.
     data : TestedEvents or Undefined
         From `recorded_data`.
-    method : str
     result : Overtraining, optional
         From `overtraining`, if it is there already.
     in_panels : bool, default: False

@@ -115,19 +115,12 @@ def _introduction(spectators: Sequence[str]) -> str:
 
 
 class SculptingRow(NamedTuple):
-    """What the score of one class does to the background in one variable.
-
-    Attributes
-    ----------
-    class_name, variable : str
-    result : Sculpting or Undefined
-    verdict : Verdict
-        With its significance corrected for the number of rows that were made together.
-    """
+    """What the score of one class does to the background in one variable."""
 
     class_name: str
     variable: str
     result: Sculpting | Undefined
+    #: With its significance corrected for the number of rows that were made together.
     verdict: Verdict
 
     @property
@@ -167,7 +160,6 @@ def sculpting_summary(
 
     Parameters
     ----------
-    events : TestedEvents
     method : str, optional
         By default the first method of the events.
     variables : sequence of str, optional
@@ -265,14 +257,12 @@ def sculpting_pictures(
 
     Parameters
     ----------
-    events : TestedEvents
     method : str, optional
         By default the first method of the events.
     rows : sequence of SculptingRow, optional
         A `sculpting_summary` of this method; by default it is made of all variables.
     shown : sequence of SculptingRow, optional
         Those that get pictures of their own; by default all.
-    seed : int, default: 0
     """
     rows = sculpting_summary(events, method, seed=seed) if rows is None else rows
     method = method or next(iter(events.scores))

@@ -45,7 +45,6 @@ def shapley_importances(
 
     Parameters
     ----------
-    material : Material
     events, background : int
         Number of events whose scores are explained, and of events with which they are compared.
     """
@@ -71,12 +70,6 @@ def importance_of_scores(
     The explained events are drawn with equal chances and counted with their weights; those of the background are
     drawn with chances in proportion to the absolute weight, of the events that the same model scores. Variables that
     are vectors of the same objects are one input.
-
-    Parameters
-    ----------
-    events : TestedEvents
-    inputs : MethodInputs
-    explained, background, seed : int
     """
     random = np.random.default_rng([seed, _STREAM])
     units = _units(inputs)

@@ -39,7 +39,6 @@ def ams_scores(events: TestedEvents, method: str, b_reg: float) -> dict[str, dic
 
     Parameters
     ----------
-    events : TestedEvents
     method : str
         Whose scores: an event is predicted to be of the class with the largest one.
     b_reg : float

@@ -31,60 +31,38 @@ _FEW_FILES = 3
 
 
 class Group(NamedTuple):
-    """Pictures and tables under one heading.
+    """Pictures and tables under one heading."""
 
-    Attributes
-    ----------
-    title : str
-        Heading; empty for none.
-    notes : tuple of str
-        Sentences above.
-    tables : tuple of Table
-    pictures : tuple of Picture
-    method : str or None
-        Method that the files of the pictures are named after; None for several together, "" for none.
-    is_open : bool
-        Whether it is unfolded when the page is opened.
-    texts : tuple of (str, str)
-        Titles and contents of files to be shown as they are.
-    verdicts : tuple of (str, Verdict)
-        Below the tables; as those of an answer.
-    """
-
+    #: Heading; empty for none.
     title: str
+    #: Sentences above.
     notes: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    #: Method that the files of the pictures are named after; None for several together, "" for none.
     method: str | None = None
+    #: Whether it is unfolded when the page is opened.
     is_open: bool = True
+    #: Titles and contents of files to be shown as they are.
     texts: tuple[tuple[str, str], ...] = ()
+    #: Below the tables; as those of an answer.
     verdicts: tuple[tuple[str, Verdict], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a step says of some events.
+    """What a step says of some events."""
 
-    Attributes
-    ----------
-    introduction : str
-        What is shown, of which events, and how it is read.
-    groups : tuple of Group
-    verdicts : tuple of (str, Verdict)
-        What it means, by the name of the method or of whatever is judged.
-    numbers : object
-        The typed result, of most steps a dictionary of one for each method.
-    remarks : tuple of str
-        Lines for the log.
-    files : dict of str to str
-        Texts beside the pictures, by name and ending.
-    """
-
+    #: What is shown, of which events, and how it is read.
     introduction: str = ""
     groups: tuple[Group, ...] = ()
+    #: What it means, by the name of the method or of whatever is judged.
     verdicts: tuple[tuple[str, Verdict], ...] = ()
+    #: The typed result, of most steps a dictionary of one for each method.
     numbers: Any = None
+    #: Lines for the log.
     remarks: tuple[str, ...] = ()
+    #: Texts beside the pictures, by name and ending.
     files: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -135,28 +113,17 @@ class Answer:
 
 
 class Option(NamedTuple):
-    """An option or argument of a step's verb, and parameter of its function.
+    """An option or argument of a step's verb, and parameter of its function."""
 
-    Attributes
-    ----------
-    name : str
-        As a user types it, e.g. ``--repeats``; without hyphens an argument.
-    help : str
-    kind : str
-        What is typed; a flag takes nothing, a list may be repeated.
-    default : object
-    metavar : str
-    choices : tuple of int
-    parameter : str
-        By default the name with low lines.
-    """
-
+    #: As a user types it, e.g. ``--repeats``; without hyphens an argument.
     name: str
     help: str
+    #: What is typed; a flag takes nothing, a list may be repeated.
     kind: Literal["text", "flag", "list", "number", "not negative", "positive", "at least 2", "choice"] = "text"
     default: Any = None
     metavar: str | None = None
     choices: tuple[int, ...] = ()
+    #: By default the name with low lines.
     parameter: str = ""
 
     @property
@@ -167,38 +134,25 @@ class Option(NamedTuple):
 
 @dataclass(frozen=True)
 class Step:
-    """A question of the testing stage.
+    """A question of the testing stage."""
 
-    Attributes
-    ----------
-    title : str
-        Heading on the page.
-    function : str
-        ``module:function`` in `ntupleml.testing`, which takes a `Material` and the options, and gives the `Answer`. It
-        is imported when it is called.
-    verb : str
-        Of the command line; empty where there is none.
-    summary : str
-        What the verb does, in one sentence.
-    options : tuple of Option
-    targets : tuple of str
-        What a model must have learnt for this question to make sense.
-    on_page : bool
-        Whether the report shows it.
-    several_methods : bool
-        Whether one picture can show several methods.
-    sampled : bool
-        Whether it takes events in memory, of which there may be a sample.
-    """
-
+    #: Heading on the page.
     title: str
+    #: ``module:function`` in `ntupleml.testing`, which takes a `Material` and the options, and gives the `Answer`. It
+    #: is imported when it is called.
     function: str
+    #: Of the command line; empty where there is none.
     verb: str = ""
+    #: What the verb does, in one sentence.
     summary: str = ""
     options: tuple[Option, ...] = ()
+    #: What a model must have learnt for this question to make sense.
     targets: tuple[str, ...] = ("classes",)
+    #: Whether the report shows it.
     on_page: bool = True
+    #: Whether one picture can show several methods.
     several_methods: bool = False
+    #: Whether it takes events in memory, of which there may be a sample.
     sampled: bool = True
 
     def __call__(self, subject: Material | Preparation | TestedEvents, **options: Any) -> Answer:
@@ -240,10 +194,6 @@ def write_step(
 
     Parameters
     ----------
-    step : Step
-    preparation : Preparation
-    overwrite : bool, default: False
-        Whether existing files may be replaced.
     **options
         Those of the step.
 

@@ -47,29 +47,19 @@ _ORDERS = {1: "first", 2: "second", 3: "third"}
 
 
 class TaylorSums(NamedTuple):
-    """Derivatives of the score of the true class, summed up over events.
+    """Derivatives of the score of the true class, summed up over events."""
 
-    Attributes
-    ----------
-    by_class : dict of str to DerivativeSums
-        In the order of the classes.
-    inputs : list of str
-        Inputs of the network: variables, then conditions.
-    order : int
-        Highest order of the derivatives.
-    absolute : bool
-        Whether the modulus of the derivatives is averaged.
-    sampled : dict of str to float
-        Share of the events of each class that were taken, where it is less than 1.
-    largest_difference : float
-        Largest difference between the scores of the differentiated networks and those that events are scored with.
-    """
-
+    #: In the order of the classes.
     by_class: dict[str, DerivativeSums]
+    #: Inputs of the network: variables, then conditions.
     inputs: list[str]
+    #: Highest order of the derivatives.
     order: int
+    #: Whether the modulus of the derivatives is averaged.
     absolute: bool
+    #: Share of the events of each class that were taken, where it is less than 1.
     sampled: dict[str, float]
+    #: Largest difference between the scores of the differentiated networks and those that events are scored with.
     largest_difference: float
 
     @property
@@ -130,8 +120,6 @@ def taylor_sums(
 
     Parameters
     ----------
-    preparation : Preparation
-    events : TestedEvents
     order : {1, 2, 3}
         Highest order of the derivatives.
     absolute : bool, default: True
@@ -233,7 +221,6 @@ def taylor_rankings(material: Material, *, order: int = 2, no_abs: bool = False)
 
     Parameters
     ----------
-    material : Material
     order : {1, 2, 3}
         Highest order of the derivatives.
     no_abs : bool, default: False
@@ -368,10 +355,6 @@ def _as_yaml(ranking: TaylorRanking) -> str:
 
 def read_taylor_ranking(path: str | Path) -> list[RankedTerm]:
     """Read back ``fold{f}_keras_taylor_ranking.yaml``, ours or htt-ml's.
-
-    Parameters
-    ----------
-    path : path
 
     Returns
     -------

@@ -35,46 +35,31 @@ NO_CLASS = -1
 
 @dataclass(frozen=True, eq=False)
 class TestedEvents:
-    """Events, each scored by the models that did not see it.
-
-    Attributes
-    ----------
-    classes : list of str
-        Classes of the training, by the columns of the scores.
-    scores : dict of str to array of float32, shape (n_events, n_classes)
-        By method, finite.
-    truth : array of int64, shape (n_events,)
-        Index of the true class; −1 for recorded data.
-    weights : array of float64, shape (n_events,)
-        Event weights, with class weights where the testing config asks for them.
-    models : array of int64, shape (n_events,)
-        Index of the model that scored the event.
-    variables : list of str
-        Inputs of the training config, then spectators.
-    values : array of float32, shape (n_events, n_variables)
-        Their values; NaN and infinite ones are as in the ntuple.
-    sampled : dict of str to float
-        Share of the events of each class that are here, where it is less than 1; their weights are divided by it.
-    left_out : dict of str to str
-        Methods without scores, and why.
-    outputs : list of str
-        Names of the scores, by their columns; empty where these are the classes.
-    target : array of float32, shape (n_events, n_values)
-        Truth where values are learnt, by the columns of the scores; no values else.
-    """
+    """Events, each scored by the models that did not see it."""
 
     __test__ = False  # the name begins with "Test", but pytest has nothing to collect here
 
+    #: Classes of the training, by the columns of the scores.
     classes: list[str]
+    #: Shape (n_events, n_classes). By method, finite.
     scores: dict[str, NDArray[np.float32]]
+    #: Shape (n_events,). Index of the true class; −1 for recorded data.
     truth: NDArray[np.int64]
+    #: Shape (n_events,). Event weights, with class weights where the testing config asks for them.
     weights: NDArray[np.float64]
+    #: Shape (n_events,). Index of the model that scored the event.
     models: NDArray[np.int64]
+    #: Inputs of the training config, then spectators.
     variables: list[str]
+    #: Shape (n_events, n_variables). Their values; NaN and infinite ones are as in the ntuple.
     values: NDArray[np.float32]
+    #: Share of the events of each class that are here, where it is less than 1; their weights are divided by it.
     sampled: dict[str, float]
+    #: Methods without scores, and why.
     left_out: dict[str, str]
+    #: Names of the scores, by their columns; empty where these are the classes.
     outputs: list[str] = field(default_factory=list)
+    #: Shape (n_events, n_values). Truth where values are learnt, by the columns of the scores; no values else.
     target: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
     def __len__(self) -> int:
@@ -130,36 +115,23 @@ class TestedEvents:
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read of the fold files, and how.
-
-    Attributes
-    ----------
-    classes, variables, spectators : list of str
-    weight_branch : str or None
-        None for weights of 1.
-    weight_key : str
-        Config and key that name it, for messages.
-    factors : dict of str to float
-        Class weights; empty for none.
-    max_events : int
-    seed : int
-    entries_per_chunk : int or None
-    outputs : list of str
-        Names of the scores; empty where these are the classes.
-    values : list of str
-        Formulas of the target, where it is values.
-    """
+    """What is read of the fold files, and how."""
 
     classes: list[str]
     variables: list[str]
     spectators: list[str]
+    #: None for weights of 1.
     weight_branch: str | None
+    #: Config and key that name it, for messages.
     weight_key: str
+    #: Class weights; empty for none.
     factors: dict[str, float]
     max_events: int
     seed: int
     entries_per_chunk: int | None = None
+    #: Names of the scores; empty where these are the classes.
     outputs: list[str] = field(default_factory=list)
+    #: Formulas of the target, where it is values.
     values: list[str] = field(default_factory=list)
 
 
@@ -187,10 +159,8 @@ def read_tested_events(
 
     Parameters
     ----------
-    samples : sequence of HeldOutSample
     sources : mapping of int to sequence of ScoreSource
         By the index of the model.
-    reading : Reading
     tolerant : bool, default: False
         Leave out a method that cannot score the events, with the reason, in place of raising its error.
     left_out : mapping of str to str, optional

@@ -38,15 +38,9 @@ _SAMPLING_STREAM = 8
 
 
 class Sampling(NamedTuple):
-    """A random sample of the training part, in place of all of it.
+    """A random sample of the training part, in place of all of it."""
 
-    Attributes
-    ----------
-    shares : list of float
-        Share of the events that are taken, by the index of the class.
-    seed : int
-    """
-
+    #: Share of the events that are taken, by the index of the class.
     shares: list[float]
     seed: int
 
@@ -93,7 +87,6 @@ def training_events(
 
     Parameters
     ----------
-    record : TrainingRecord
     trees : sequence of ClassTree
         From `training_trees`.
     rows_of : callable
@@ -200,8 +193,6 @@ def training_part(
 
     Parameters
     ----------
-    preparation : Preparation
-    method : str
     max_events : int, optional
         About how many events are scored, by default 200,000; of more, a random sample, as evenly from the classes as
         their numbers allow, and weighted up. The seed is that of the testing config.
