@@ -41,7 +41,7 @@ def main(events: int, repetitions: int, folder: Path) -> int:
     pictures = len(list(page.with_suffix("").glob("*.yaml")))
     print(f"report, {events:,} events, network 30-{'-'.join(map(str, HIDDEN))}-5, medians of {repetitions}")
     print(table(costs, scoring))
-    print(f"{pictures} pictures in three formats; the page has {page.stat().st_size / 1e6:.1f} MB")
+    print(f"{pictures} pictures; the page has {page.stat().st_size / 1e6:.1f} MB")
     ratio = costs[whole].cpu / costs[scoring].cpu
     print(f"page only / scoring: {costs[page_only].cpu / costs[scoring].cpu:.2f}")
     print(f"report / scoring: {ratio:.2f} (limit {LIMIT})")

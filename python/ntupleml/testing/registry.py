@@ -108,6 +108,14 @@ STEPS: dict[str, Step] = {
         ),
         on_page=False,
     ),
+    "working-points": Step(
+        "Working points",
+        "working_points:working_points_of_classes",
+        "working-points",
+        "Find the cuts on each score that keep 10 %, 1 % and 0.1 % of all other classes, and what they keep of each.",
+        (Option("--background", "share of all other classes that may pass; may be repeated", "list", metavar="SHARE"),),
+        on_page=False,
+    ),
     "taylor-1d": Step(
         "First derivatives",
         "taylor:taylor_matrix_of_classes",
