@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.datasets.loading import Rows, checked_chunks, class_trees, fold_files
+from ntupleml.datasets.loading import TreeRows, checked_chunks, class_trees, fold_files
 from ntupleml.datasets.splitting import SPLIT_STREAM, split_events, uniform_by_entry
 from ntupleml.errors import NtuplemlError
+from ntupleml.events.values import InputValues, Rows
 from ntupleml.metrics import Undefined
 from ntupleml.ntuples.opening import files_kept_open
 from ntupleml.scoring import load_scorer
@@ -75,7 +76,7 @@ def training_trees(training: TrainingConfig, record: TrainingRecord) -> list[Cla
 def training_events(
     record: TrainingRecord,
     trees: Sequence[ClassTree],
-    rows_of: Callable[[ClassTree], Iterator[Rows]],
+    rows_of: Callable[[ClassTree], Iterator[TreeRows]],
     scorer: Scorer,
     condition: str | None = None,
     sampling: Sampling | None = None,
@@ -243,7 +244,7 @@ def training_part(
     return _joined(parts, method, preparation, sampled)
 
 
-def _rows(preparation: Preparation, tested: TestedEvents | None, tree: ClassTree) -> Iterator[Rows]:
+def _rows(preparation: Preparation, tested: TestedEvents | None, tree: ClassTree) -> Iterator[TreeRows]:
     """Events of a tree, from memory if they are there, else from the file."""
     reading = preparation.reading
     where = slice(0, 0) if tested is None else _in_memory(preparation, tested, tree)
@@ -254,13 +255,16 @@ def _rows(preparation: Preparation, tested: TestedEvents | None, tree: ClassTree
     inputs, weights = tested.values[where, : len(reading.variables)], tested.weights[where]
     for start in range(0, len(weights), _ENTRIES_PER_CHUNK):
         rows = slice(start, start + _ENTRIES_PER_CHUNK)
-        yield Rows(inputs[rows], weights[rows])
+        values = Rows(inputs[rows], tuple(reading.variables))
+        number = len(values.values)
+        yield TreeRows(InputValues({"variables": values}, number), weights[rows], np.empty((number, 0), np.float32))
 
 
 def _in_memory(preparation: Preparation, tested: TestedEvents, tree: ClassTree) -> slice:
     """Where the events of a tree are among the tested ones, which are in the order of the files; else nowhere."""
     models = [sample.model for sample in preparation.samples if sample.path == tree.file.path]
-    if tested.sampled or preparation.reading.factors or not models:
+    other_inputs = preparation.training.inputs is not None
+    if tested.sampled or preparation.reading.factors or other_inputs or not models:
         return slice(0, 0)
     chosen = np.flatnonzero((tested.models == models[0]) & (tested.truth == tree.class_index))
     return slice(int(chosen[0]), int(chosen[-1]) + 1) if len(chosen) else slice(0, 0)

@@ -71,10 +71,11 @@ def _of_score(
 
 
 def _efficiencies(events: TestedEvents, passed: NDArray[np.bool_]) -> dict[str, Measurement | Undefined]:
+    squares, size = np.square(events.weights), len(events.classes)
     sums = [
-        np.bincount(events.truth[chosen], values[chosen], minlength=len(events.classes))
+        np.bincount(events.truth[chosen], values[chosen], minlength=size).astype(np.float64)
         for chosen in (passed, ~passed)
-        for values in (events.weights, np.square(events.weights))
+        for values in (events.weights, squares)
     ]
     return dict(zip(events.classes, ratios(*sums), strict=True))
 
@@ -114,5 +115,8 @@ def _share(text: str | float) -> float:
 def _in_words(point: WorkingPoint | Undefined) -> str:
     if isinstance(point, Undefined):
         return str(point)
-    parts = [f"{name} {measurement_text(one)}" for name, one in point.efficiencies.items()]
+    parts = [
+        f"{name} {one if isinstance(one, Undefined) else measurement_text(one)}"
+        for name, one in point.efficiencies.items()
+    ]
     return f"score ≥ {point.threshold:.6g} keeps {', '.join(parts)}"
