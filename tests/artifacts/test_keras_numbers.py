@@ -265,6 +265,143 @@ STRUCTURES: dict[str, tuple[Callable[[], Config], str]] = {
 }
 
 
+#: Layers on objects or images: what is taken from settings that are read, what is put there, and what is said.
+IMAGE, OBJECTS = [6, 8, 2], [None, 4]
+CONVOLUTION: Config = {"filters": 3, "kernel_size": [3, 3]}
+STRUCTURED: dict[str, tuple[str, list[int | None], Config, str]] = {
+    **{
+        f"{key} {value} of a convolution": ("Conv2D", IMAGE, {**CONVOLUTION, key: value}, message)
+        for key, value, message in (
+            ("filters", MANY, "computes more than 1,000,000 numbers per event"),
+            ("filters", 0, "filters=0 is not read"),
+            ("filters", 2.0, r"filters=2\.0 is not read"),
+            ("kernel_size", [MANY, 3], "kernel_size=.* is not read"),
+            ("kernel_size", [9, 9], "it looks at 9 of 6 values"),
+            ("kernel_size", [3], "it has 1 sizes for 2 axes"),
+            ("kernel_size", [3] * 9, "kernel_size=.* is not read"),
+            ("kernel_size", "3", "kernel_size=3 is not read"),
+            ("strides", [0, 1], "strides=.* is not read"),
+            ("strides", MANY, "strides=1000000000 is not read"),
+            ("dilation_rate", [10_000, 1], "it looks at 20001 of 6 values"),
+            ("dilation_rate", -1, "dilation_rate=-1 is not read"),
+            ("groups", 2, "groups=2 is not read"),
+            ("padding", "causal", "padding=causal is not read"),
+            ("data_format", "channels_first", "data_format=channels_first is not read"),
+        )
+    },
+    "strides with a dilation": ("Conv2D", IMAGE, {**CONVOLUTION, "strides": 2, "dilation_rate": 2}, "one of them"),
+    "convolution of objects as an image": ("Conv2D", [5, 4], CONVOLUTION, r"its input has the shape \(5, 4\)"),
+    "strides over any number of objects": (
+        "Conv1D",
+        OBJECTS,
+        {"filters": 2, "kernel_size": 1, "strides": 2},
+        "changes the number of objects",
+    ),
+    "large pool": ("MaxPooling2D", IMAGE, {"pool_size": [7, 1]}, "it looks at 7 × 1 of 6 × 8 values"),
+    "huge pool": ("MaxPooling2D", IMAGE, {"pool_size": MANY}, "pool_size=1000000000 is not read"),
+    "pool of channels first": ("AveragePooling2D", IMAGE, {"data_format": "channels_first"}, "is not read"),
+    "mean over padding": ("GlobalAveragePooling1D", OBJECTS, {}, "it takes padding for objects"),
+    "axes that stay": ("GlobalMaxPooling2D", IMAGE, {"keepdims": True}, "keepdims=True is not read"),
+    **{
+        f"{key} of an LSTM": ("LSTM", [5, 4], {"units": 3, key: True}, f"{key}=True is not read")
+        for key in ("go_backwards", "stateful", "return_state", "unroll", "time_major", "zero_output_for_mask")
+    },
+    "units of an LSTM": ("LSTM", [5, 4], {"units": MANY}, "computes more than 1,000,000 numbers per event"),
+    "activation of an LSTM": ("LSTM", [5, 4], {"units": 3, "activation": "softmax"}, "activation=softmax is not read"),
+    "gates of a GRU": (
+        "GRU",
+        [5, 4],
+        {"units": 3, "recurrent_activation": {"module": "os", "class_name": "system", "config": {}}},
+        "recurrent_activation=.* is not read",
+    ),
+    "cell of an RNN": ("RNN", [5, 4], {"cell": {}}, "not among the plain layers"),
+    "LSTM on any number of objects": ("LSTM", OBJECTS, {"units": 3}, "it takes padding for objects"),
+    **{
+        f"shape {shape}": ("Reshape", IMAGE, {"target_shape": shape}, message)
+        for shape, message in (
+            ([MANY, -1], r"it makes \[1000000000, -1\] of 6 × 8 × 2 values"),
+            ([-1, -1], r"it makes \[-1, -1\] of"),
+            ([95], r"it makes \[95\] of"),
+            ([0, 96], "target_shape=.* is not read"),
+            ([1] * 30, "target_shape=.* is not read"),
+            ([], "target_shape=.* is not read"),
+            (96, "target_shape=96 is not read"),
+        )
+    },
+    "shape of any number of objects": ("Reshape", OBJECTS, {"target_shape": [4, -1]}, r"it makes \[4, -1\] of any × 4"),
+    "flat objects of any number": ("Flatten", OBJECTS, {}, "it gets any number of objects; it needs a fixed one"),
+    "layer for each object": ("TimeDistributed", OBJECTS, {"layer": {}}, "not among the plain layers"),
+    "large image": ("Flatten", [10_000, 10_000, 3], {}, "computes more than 1,000,000 numbers per event"),
+    "image without an end": ("Flatten", [6, None, 2], {}, "sizes are needed"),
+}
+
+
+@pytest.mark.parametrize("name", STRUCTURED)
+def test_layers_on_objects_and_images_out_of_bounds(name: str, tmp_path: Path) -> None:
+    kind, shape, settings, message = STRUCTURED[name]
+    config = functional({**layer(kind, "x", **settings), "inbound_nodes": [node(tensor("in"))]})
+    config["config"]["layers"][0]["config"]["batch_shape"] = [None, *shape]
+    with pytest.raises(NtuplemlError, match=message) as error:
+        read_keras_file(write(tmp_path / "crafted.keras", config))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"registered_name": "ntupleml>Other"}, "not among the plain layers"),
+        ({"module": "os"}, "not among the plain layers"),
+        ({"registered_name": "evil>MaskedPooling"}, "not among the plain layers"),
+        ({"class_name": "MaskedSquaredError", "registered_name": "ntupleml>MaskedSquaredError"}, "not among the plain"),
+        ({"config": {"name": "x", "modes": ["sum"] * 1000}}, "modes=.* is not read"),
+        ({"config": {"name": "x", "modes": ["median"]}}, "modes=.* is not read"),
+        ({"config": {"name": "x", "modes": ["sum"], "function": "os.system"}}, "function=os.system is not read"),
+        ({"config": {"name": "x"}}, "'modes' is missing"),
+        ({"inbound_nodes": [node(tensor("in"))]}, "it gets any × 4 values; objects and a mask are needed"),
+        ({"inbound_nodes": [node(tensor("in"), tensor("in"))]}, "objects and a mask are needed"),
+        (
+            {
+                "class_name": "SelfAttention",
+                "registered_name": "ntupleml>SelfAttention",
+                "config": {"name": "x", "heads": 3},
+            },
+            "its 3 heads do not divide 4 queries, keys and values",
+        ),
+    ],
+)
+def test_our_own_layers_are_no_way_in(changes: Config, message: str, tmp_path: Path) -> None:
+    """They are known by package and name, and checked like all others."""
+    ours = {
+        **layer("MaskedPooling", "x", modes=["sum"]),
+        "module": "ntupleml.models.layers",
+        "registered_name": "ntupleml>MaskedPooling",
+        "inbound_nodes": [node(tensor("in"), tensor("mask"))],
+    }
+    mask = {**layer("InputLayer", "mask", batch_shape=[None, None]), "name": "mask", "inbound_nodes": []}
+
+    def network(pool: Config) -> Config:
+        config = functional(pool)
+        config["config"]["layers"][0]["config"]["batch_shape"] = [None, *OBJECTS]
+        config["config"]["layers"].append(mask)
+        config["config"]["input_layers"] = {"in": ["in", 0, 0], "mask": ["mask", 0, 0]}
+        return config
+
+    assert read_keras_file(write(tmp_path / "crafted.keras", network(ours))).network.num_outputs == 4
+    with pytest.raises(NtuplemlError, match=message) as error:
+        read_keras_file(write(tmp_path / "crafted.keras", network({**ours, **changes})))
+    assert "\n" not in str(error.value)
+
+
+def test_a_large_matrix_after_an_image_is_all_in_the_file(tmp_path: Path) -> None:
+    """Flat, the largest image has a million numbers less one: a dense layer of a thousand on it would take 4 GB."""
+    flat = {**layer("Flatten", "flat"), "inbound_nodes": [node(tensor("in"))]}
+    dense = {**layer("Dense", "x", units=1_000), "inbound_nodes": [node(tensor("flat"))]}
+    config = functional(flat, dense)
+    config["config"]["layers"][0]["config"]["batch_shape"] = [None, 499, 1_000, 1]
+    with pytest.raises(NtuplemlError, match=r"have the shapes \[\], but its description needs \[\(499000, 1000\)"):
+        read_keras_file(write(tmp_path / "crafted.keras", config))
+
+
 def _changed(config: Config, **settings: Any) -> Config:
     config["config"].update(settings)
     return config

@@ -10,9 +10,11 @@ import pytest
 
 from ntupleml.artifacts import load_keras_model, read_keras_file
 from ntupleml.artifacts.record import TargetRecord
+from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import Image, InputGroup, Objects
 from ntupleml.models import ENCODERS, GroupShape, Network, build_model
 from ntupleml.onnx_models.comparison import check_against_keras
+from ntupleml.onnx_models.graph_forms import NEWEST_OPSET, OLDEST_OPSET, with_opset
 from ntupleml.onnx_models.keras_network import keras_to_onnx
 from ntupleml.onnx_models.sessions import new_session
 from ntupleml.preprocessing import fit_scaler
@@ -182,6 +184,55 @@ def test_epochs_are_those_of_keras(case: str) -> None:
     expected = theirs.evaluate(inputs, targets, sample_weight=weights, return_dict=True, verbose=0, batch_size=70)
     assert runners[0].evaluate([block]) == pytest.approx(expected, rel=1e-3)
     assert runners[0].compiled == ("graph" if case.startswith(("convolution", "recurrent")) else "xla")
+
+
+@pytest.mark.parametrize("case", ENCODERS)
+def test_the_same_seed_gives_the_same_bits(case: str) -> None:
+    """Of two trainings with dropout, each compiled by itself."""
+    lengths = np.resize(LENGTHS, 40)
+    inputs = scaled(case, raw_batch(case, lengths))
+    targets = np.eye(3, dtype=np.float32)[np.arange(40) % 3]
+    block = Block(inputs, targets, np.arange(40, dtype=np.int32)[::-1].copy(), np.ones(40, np.float32))
+    models = [build(case, dropout=0.3) for _ in range(2)]
+    first, second = (EpochRunner(model, 16).train([block]) for model in models)
+    assert first == second
+    for one, two, before in zip(*(model.get_weights() for model in (*models, build(case))), strict=True):
+        np.testing.assert_array_equal(one, two)
+        assert one.size < 3 or not (one == before).all()
+
+
+@pytest.mark.parametrize("opset", [OLDEST_OPSET, 15, NEWEST_OPSET])
+@pytest.mark.parametrize("case", ["convolution", "deep_set", "recurrent, gru", "transformer"])
+def test_operator_sets(case: str, opset: int, tmp_path: Path) -> None:
+    """Networks on objects have a form from 15 on; before, one line says so."""
+    with_random_weights(build(case)).save(tmp_path / "network.keras")
+    graph = export(case, tmp_path / "network.keras")
+    if opset < 15 and case != "convolution":
+        with pytest.raises(NtuplemlError, match=f"^network: has no form in operator set {opset} .* nearer to 17$"):
+            with_opset(graph, opset, "network")
+        return
+    batch = raw_batch(case, LENGTHS)
+    np.testing.assert_allclose(run(with_opset(graph, opset), batch), run(graph, batch), atol=1e-6)
+
+
+@pytest.mark.parametrize("case", ["convolution", "deep_set"])
+@pytest.mark.parametrize("loss", ["mean_squared_error", "huber"])
+def test_weighted_losses_of_values(loss: str, case: str) -> None:
+    """The mean over the events of weight × loss, in the epochs compiled with XLA and without."""
+    lengths = np.resize(LENGTHS, 40)
+    inputs = scaled(case, raw_batch(case, lengths))
+    random = np.random.default_rng(6)
+    targets = random.normal(0, 2, (40, 2)).astype(np.float32)
+    weights = random.uniform(-0.3, 2, 40).astype(np.float32)
+    model = build(case, num_outputs=2, output="linear", loss=loss, optimizer="sgd", learning_rate=1e-30)
+    away = np.abs(np.asarray(model(inputs)) - targets).astype(np.float64)
+    assert away.min() < 1 < away.max()
+    each = away**2 if loss == "mean_squared_error" else np.where(away < 1, away**2 / 2, away - 0.5)
+    expected = (weights * each.mean(axis=1)).mean()
+    runner = EpochRunner(model, 20)
+    block = Block(inputs, targets, np.arange(40, dtype=np.int32), weights)
+    assert runner.evaluate([block])["loss"] == pytest.approx(expected, rel=1e-4)
+    assert runner.train([block])["loss"] == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("case", ["deep_set", "transformer"])

@@ -26,6 +26,7 @@ _MODEL_MODULES = {
     "keras.src.models.sequential": ("Sequential",),
 }
 _LAYER_MODULES = {"keras.layers": "", "keras.src.ops.numpy": OPERATION}
+_OWN_MODULE = "ntupleml.models.layers"
 _MODEL_KEYS = {"name", "trainable", "dtype", "layers", "input_layers", "output_layers", "build_input_shape"}
 _INPUT_KEYS = {"name", "dtype", "batch_shape", "batch_input_shape", "sparse", "ragged", "optional"}
 _ITEM_KEYS = {"module", "class_name", "config", "registered_name", "name", "inbound_nodes"}
@@ -43,8 +44,6 @@ def read_network_config(config: Any, where: str) -> KerasNetwork:
     ----------
     config : parsed JSON
         Content of ``config.json`` of a Keras file.
-    where : str
-        The file, for messages.
 
     Raises
     ------
@@ -370,7 +369,7 @@ def _kind(item: dict[str, Any]) -> str:
     name, module = item.get("class_name"), item.get("module")
     if not isinstance(name, str) or not name.isidentifier() or not isinstance(module, str):
         return ""
-    if item.get("registered_name") == OWN + name:
+    if item.get("registered_name") == OWN + name and module == _OWN_MODULE:
         return OWN + name
     return _LAYER_MODULES[module] + name if module in _LAYER_MODULES else ""
 

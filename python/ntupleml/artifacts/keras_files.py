@@ -27,19 +27,12 @@ _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 class KerasFile(NamedTuple):
-    """A network as plain data, read without Keras.
-
-    Attributes
-    ----------
-    network : KerasNetwork
-    weights : dict
-        By the names of a layer, its weights.
-    compile_config : dict
-        With which loss and optimiser it was trained, as in the file; nothing here builds anything from it.
-    """
+    """A network as plain data, read without Keras."""
 
     network: KerasNetwork
+    #: By the names of a layer, its weights.
     weights: Weights
+    #: With which loss and optimiser it was trained, as in the file; nothing here builds anything from it.
     compile_config: dict[str, Any]
 
 
@@ -141,12 +134,6 @@ def load_keras_model(source: str | Path | KerasFile) -> Any:
 
 def file_of_model(model: Any, where: str = "the network") -> KerasFile:
     """A model in memory as the file that it would be saved to.
-
-    Parameters
-    ----------
-    model : keras.Model
-    where : str
-        What it is, for messages.
 
     Raises
     ------

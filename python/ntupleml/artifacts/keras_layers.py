@@ -41,17 +41,11 @@ class Shapes(NamedTuple):
 
 
 class LayerKind(NamedTuple):
-    """A class of layers.
+    """A class of layers."""
 
-    Attributes
-    ----------
-    settings : dict of str to function
-        What a file may set, with the check of each value. Any other key is refused unless it is null or false.
-    shapes : function
-        Of the settings and the shapes of the inputs. Raises ValueError with the reason where they do not fit.
-    """
-
+    #: What a file may set, with the check of each value. Any other key is refused unless it is null or false.
     settings: dict[str, Check]
+    #: Of the settings and the shapes of the inputs. Raises ValueError with the reason where they do not fit.
     shapes: Callable[[Settings, list[Shape]], Shapes]
 
 

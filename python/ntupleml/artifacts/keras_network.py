@@ -15,29 +15,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class KerasLayer:
-    """A layer of a network.
+    """A layer of a network."""
 
-    Attributes
-    ----------
-    kind : str
-        Its class, a key of `LAYERS`.
-    names : tuple of str
-        Its name, after those of the networks that it is in.
-    group : str
-        Where its weights are in the file.
-    settings : mapping
-        As in the file.
-    weights : tuple of shapes
-        In their order in the file.
-    part : str
-        Part of the layer that has them; the layer itself where it is empty.
-    """
-
+    #: Its class, a key of `LAYERS`.
     kind: str
+    #: Its name, after those of the networks that it is in.
     names: tuple[str, ...]
+    #: Where its weights are in the file.
     group: str
+    #: As in the file.
     settings: Mapping[str, Any]
+    #: In their order in the file.
     weights: tuple[Shape, ...]
+    #: Part of the layer that has them; the layer itself where it is empty.
     part: str = ""
 
     @property
@@ -56,32 +46,21 @@ class LayerCall(NamedTuple):
 
 @dataclass
 class KerasNetwork:
-    """A network as plain data: values, numbered from 0, inputs first, and calls of layers that make one from others.
+    """A network as plain data: values, numbered from 0, inputs first, and calls of layers that make one from others."""
 
-    Attributes
-    ----------
-    where : str
-        The file, for messages.
-    config : dict
-        What Keras builds the same network from.
-    input_names : tuple of str
-        Of the first values.
-    shapes : list of shapes
-        Of each value, for one event.
-    calls : list of LayerCall
-        In order of computation; networks inside the network are resolved.
-    constants : dict of int to float
-        Values that are numbers, the same for each event.
-    output : int
-        Number of the value that the network gives.
-    """
-
+    #: The file, for messages.
     where: str
+    #: What Keras builds the same network from.
     config: dict[str, Any]
+    #: Of the first values.
     input_names: tuple[str, ...] = ()
+    #: Of each value, for one event.
     shapes: list[Shape] = field(default_factory=list)
+    #: In order of computation; networks inside the network are resolved.
     calls: list[LayerCall] = field(default_factory=list)
+    #: Values that are numbers, the same for each event.
     constants: dict[int, float] = field(default_factory=dict)
+    #: Number of the value that the network gives.
     output: int = 0
 
     @property

@@ -33,9 +33,6 @@ def read_weights(data: bytes, layers: Sequence[KerasLayer], where: str) -> Weigh
     ----------
     data : bytes
         Content of ``model.weights.h5``.
-    layers : sequence of KerasLayer
-    where : str
-        The file, for messages.
 
     Returns
     -------

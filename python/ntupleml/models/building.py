@@ -26,7 +26,6 @@ def build_model(network: Network, shapes: Mapping[str, GroupShape], num_outputs:
 
     Parameters
     ----------
-    network : Network
     shapes : mapping of str to GroupShape
         Groups of inputs by their names. Conditions are further numbers of their group.
     num_outputs : int

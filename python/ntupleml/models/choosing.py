@@ -37,9 +37,6 @@ def network_of(
 
     Parameters
     ----------
-    config : ModelConfig
-    where : str
-        File and key of the block, for messages.
     groups : mapping of str to group, optional
         Groups of inputs by their names; by default one of numbers.
     target : str

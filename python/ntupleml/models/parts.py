@@ -22,7 +22,6 @@ class Parts:
 
     Attributes
     ----------
-    network : Network
     prefix : str
         Beginning of the layers' names.
     activation : str

@@ -286,12 +286,6 @@ def _both_biases(bias: NDArray[Any], order: Sequence[int]) -> NDArray[Any]:
     return np.concatenate([_in_order(one, order) for one in both])[np.newaxis]
 
 
-def _filled(graph: GraphBuilder, mask: str, axis: int) -> str:
-    """Where objects are: bool, with one more axis."""
-    present = graph.add("Greater", mask, _constant(graph, 0.5))
-    return graph.add("Unsqueeze", present, graph.constant([axis], np.int64))
-
-
 def _masked_pooling(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
     found = [_POOLS[mode](graph, *values) for mode in parts.settings["modes"]]
     return found[0] if len(found) == 1 else graph.add("Concat", *found, axis=1)
@@ -308,7 +302,9 @@ def _pool_mean(graph: GraphBuilder, value: str, mask: str) -> str:
 
 
 def _pool_max(graph: GraphBuilder, value: str, mask: str) -> str:
-    present = graph.add("Where", _filled(graph, mask, 2), value, _constant(graph, -np.inf))
+    """Empty slots get the least number added: ONNX Runtime's `Where` on all values takes three times as long."""
+    least = graph.add("Mul", graph.add("Sub", mask, _constant(graph, 1)), _constant(graph, np.finfo(np.float32).max))
+    present = graph.add("Add", value, graph.add("Unsqueeze", least, graph.constant([2], np.int64)))
     largest = graph.add("ReduceMax", present, axes=[1], keepdims=0)
     is_empty = graph.add("Less", _sum(graph, mask, 1), _constant(graph, 0.5))
     return graph.add("Where", is_empty, _constant(graph, 0), largest)
@@ -334,7 +330,8 @@ def _self_attention(graph: GraphBuilder, values: Sequence[str], parts: LayerPart
     queries, keys, attended = graph.split(joined, [heads] * 3)
     queries = graph.add("Mul", queries, _constant(graph, 1 / math.sqrt(size)))
     fit = graph.add("MatMul", queries, graph.add("Transpose", keys, perm=[0, 1, 3, 2]))
-    seen = graph.add("Unsqueeze", _filled(graph, values[1], 1), graph.constant([1], np.int64))
+    seen = graph.add("Greater", values[1], _constant(graph, 0.5))
+    seen = graph.add("Unsqueeze", seen, graph.constant([1, 2], np.int64))
     fit = graph.add("Where", seen, fit, _constant(graph, _NOTHING))
     result = graph.add("MatMul", graph.add("Softmax", fit, axis=-1), attended)
     result = graph.add("Transpose", result, perm=[0, 2, 1, 3])

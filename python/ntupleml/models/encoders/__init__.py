@@ -41,8 +41,6 @@ def encoder_of(settings: Mapping[str, Any], kind: str, where: str) -> Encoder:
         Its ``type``, a key of `ENCODERS`, and its settings; without a type the one that goes with the kind.
     kind : str
         Of the group: ``numbers``, ``objects`` or ``image``.
-    where : str
-        File and key of the block, for messages.
 
     Raises
     ------

@@ -11,24 +11,16 @@ from ntupleml.models.parts import Parts, chained
 
 
 class Convolution(Encoder):
-    """Convolutions, each followed by the largest value of neighbours; then dense layers.
-
-    Attributes
-    ----------
-    filters : list of int
-        Outputs of the convolutions.
-    kernel : int
-        Pixels that a convolution sees along each axis.
-    pool : int
-        Pixels along each axis of which the largest is kept; 1: all are.
-    hidden : list of int
-        Widths of the dense layers.
-    """
+    """Convolutions, each followed by the largest value of neighbours; then dense layers."""
 
     kinds: ClassVar = ("image",)
+    #: Outputs of the convolutions.
     filters: Annotated[list[Width], Field(min_length=1)] = [16, 32]
+    #: Pixels that a convolution sees along each axis.
     kernel: Annotated[int, Field(ge=1, le=1000)] = 3
+    #: Pixels along each axis of which the largest is kept; 1: all are.
     pool: Annotated[int, Field(ge=1, le=1000)] = 2
+    #: Widths of the dense layers.
     hidden: list[Width] = [64]
 
     def encode(self, values: Any, mask: Any, parts: Parts) -> Any:

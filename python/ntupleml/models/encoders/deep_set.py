@@ -12,18 +12,12 @@ from ntupleml.models.parts import Parts, chained
 
 
 class DeepSet(Encoder):
-    """Deep set (Zaheer et al., arXiv:1703.06114): any number of objects, in any order.
-
-    Attributes
-    ----------
-    hidden : list of int
-        Widths of the layers that act on each object.
-    pool : list of str
-        What is taken over the objects: ``sum``, ``mean``, ``max``. All are 0 where there is no object.
-    """
+    """Deep set (Zaheer et al., arXiv:1703.06114): any number of objects, in any order."""
 
     kinds: ClassVar = ("objects",)
+    #: Widths of the layers that act on each object.
     hidden: Annotated[list[Width], Field(min_length=1)] = [100, 100, 100]
+    #: What is taken over the objects: ``sum``, ``mean``, ``max``. All are 0 where there is no object.
     pool: Annotated[list[Literal["sum", "mean", "max"]], Field(min_length=1), AfterValidator(distinct)] = [
         "mean",
         "max",

@@ -9,16 +9,11 @@ from ntupleml.models.parts import Parts, chained
 
 
 class Dense(Encoder):
-    """Dense layers; objects and images are flattened. Of objects they also see which slots are filled.
-
-    Attributes
-    ----------
-    hidden : list of int
-        Widths of the layers; none: the numbers as they are.
-    """
+    """Dense layers; objects and images are flattened. Of objects they also see which slots are filled."""
 
     kinds: ClassVar = ("numbers", "objects", "image")
     needs_length: ClassVar = True
+    #: Widths of the layers; none: the numbers as they are.
     hidden: list[Width] = []
 
     def encode(self, values: Any, mask: Any, parts: Parts) -> Any:

@@ -17,18 +17,13 @@ Width = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class Encoder(Schema):
-    """Settings of an encoder, and the layers that they mean.
-
-    Attributes
-    ----------
-    activation : str, optional
-        Of its layers; by default that of the network.
-    """
+    """Settings of an encoder, and the layers that they mean."""
 
     #: Groups that it can encode.
     kinds: ClassVar[tuple[Kind, ...]]
     #: Whether objects have to be a fixed number.
     needs_length: ClassVar[bool] = False
+    #: Of its layers; by default that of the network.
     activation: Name | None = None
 
     def encode(self, values: Any, mask: Any, parts: Parts) -> Any:

@@ -11,24 +11,16 @@ from ntupleml.models.parts import Parts, chained
 
 
 class Recurrent(Encoder):
-    """Convolutions over the objects, where asked for, then an LSTM or GRU; its state after the last object counts.
-
-    Attributes
-    ----------
-    filters : list of int
-        Outputs of the convolutions.
-    kernel : int
-        Objects that a convolution sees; 1: each object by itself.
-    cell : str
-        ``lstm`` or ``gru``.
-    units : int
-        Outputs of the LSTM or GRU.
-    """
+    """Convolutions over the objects, where asked for, then an LSTM or GRU; its state after the last object counts."""
 
     kinds: ClassVar = ("objects",)
+    #: Outputs of the convolutions.
     filters: list[Width] = []
+    #: Objects that a convolution sees; 1: each object by itself.
     kernel: Annotated[int, Field(ge=1, le=1000)] = 1
+    #: ``lstm`` or ``gru``.
     cell: Literal["lstm", "gru"] = "lstm"
+    #: Outputs of the LSTM or GRU.
     units: Width = 10
 
     def encode(self, values: Any, mask: Any, parts: Parts) -> Any:

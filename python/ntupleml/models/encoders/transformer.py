@@ -11,27 +11,18 @@ from ntupleml.models.parts import Parts, chained
 
 
 class Transformer(Encoder):
-    """Self-attention and dense layers for each object, then the mean over the objects; their order does not count.
-
-    Attributes
-    ----------
-    layers : int
-        Pairs of attention and dense layers.
-    width : int
-        Numbers that describe an object inside.
-    heads : int
-        Of each attention; they share the width.
-    hidden : int, optional
-        Width of the dense layer in each pair; by default twice `width`.
-    norm : str
-        Layer normalisation before (``pre``) or after (``post``) attention and dense layers.
-    """
+    """Self-attention and dense layers for each object, then the mean over the objects; their order does not count."""
 
     kinds: ClassVar = ("objects",)
+    #: Pairs of attention and dense layers.
     layers: Annotated[int, Field(ge=1, le=100)] = 3
+    #: Numbers that describe an object inside.
     width: Width = 64
+    #: Of each attention; they share the width.
     heads: Width = 4
+    #: Width of the dense layer in each pair; by default twice `width`.
     hidden: Width | None = None
+    #: Layer normalisation before (``pre``) or after (``post``) attention and dense layers.
     norm: Literal["pre", "post"] = "pre"
 
     @model_validator(mode="after")
