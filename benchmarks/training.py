@@ -82,10 +82,10 @@ CASES = (
     Case(
         "Conv2D",
         {"calo": (50, 64, 4)},
-        {"hidden": (64,), "encoders": {"calo": {"type": "convolution", "filters": [16, 32]}}},
+        {"hidden": (64,), "encoders": {"calo": {"type": "convolution", "filters": [16, 16]}}},
         2,
         1_000,
-        50,
+        16,
         0.65,
     ),
     Case(
