@@ -14,8 +14,8 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import Image, InputGroup, Objects
 from ntupleml.models import ENCODERS, GroupShape, Network, build_model
 from ntupleml.onnx_models.comparison import check_against_keras
-from ntupleml.onnx_models.graph_forms import NEWEST_OPSET, OLDEST_OPSET, with_opset
 from ntupleml.onnx_models.keras_network import keras_to_onnx
+from ntupleml.onnx_models.opset import NEWEST_OPSET, OLDEST_OPSET, with_opset
 from ntupleml.onnx_models.sessions import new_session
 from ntupleml.preprocessing import fit_scaler
 from ntupleml.training.compiled_epoch import Block, EpochRunner
@@ -189,10 +189,10 @@ def test_epochs_are_those_of_keras(case: str) -> None:
 @pytest.mark.parametrize("case", ENCODERS)
 def test_the_same_seed_gives_the_same_bits(case: str) -> None:
     """Of two trainings with dropout, each compiled by itself."""
-    lengths = np.resize(LENGTHS, 40)
+    lengths = np.resize(LENGTHS, 32)
     inputs = scaled(case, raw_batch(case, lengths))
-    targets = np.eye(3, dtype=np.float32)[np.arange(40) % 3]
-    block = Block(inputs, targets, np.arange(40, dtype=np.int32)[::-1].copy(), np.ones(40, np.float32))
+    targets = np.eye(3, dtype=np.float32)[np.arange(32) % 3]
+    block = Block(inputs, targets, np.arange(32, dtype=np.int32)[::-1].copy(), np.ones(32, np.float32))
     models = [build(case, dropout=0.3) for _ in range(2)]
     first, second = (EpochRunner(model, 16).train([block]) for model in models)
     assert first == second
