@@ -48,7 +48,8 @@ def events() -> np.ndarray:
 def graph_of(file: KerasFile) -> onnx.ModelProto:
     scaler = fit_scaler("identity", np.ones((2, WIDTH)))
     classes = [f"class_{number}" for number in range(max(file.network.num_outputs, 2))]
-    return keras_to_onnx(file, scaler, VARIABLES[: file.network.num_inputs], classes)
+    group = InputGroup("variables", tuple(VARIABLES[: file.network.num_inputs]))
+    return keras_to_onnx(file, {"variables": scaler}, [group], classes)
 
 
 def scores(graph: onnx.ModelProto, rows: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardSca
 
 from ntupleml.artifacts import file_of_model
 from ntupleml.errors import NtuplemlError
+from ntupleml.events.groups import InputGroup
 from ntupleml.onnx_models.comparison import check_against_keras, keras_scores
 from ntupleml.onnx_models.graph import IR_VERSION, OPSET, GraphBuilder
 from ntupleml.onnx_models.keras_network import keras_to_onnx
@@ -24,7 +25,7 @@ from ntupleml.onnx_models.special_functions import normal_quantile_nodes, quanti
 from ntupleml.preprocessing import SCALERS, fit_scaler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 VARIABLES = ["pt", "run", "njets", "flag"]
 
@@ -155,6 +156,19 @@ def classes_of(model: Any) -> list[str]:
 KINDS = ["softmax", "two outputs", "sigmoid", "batch_norm", "dropout", "selu", "functional"]
 
 
+def converted(
+    model: Any,
+    scaler: Any,
+    *,
+    variables: Sequence[str] = VARIABLES,
+    outputs: Sequence[str] = ("a", "b", "c"),
+    missing: float | None = None,
+    **options: Any,
+) -> onnx.ModelProto:
+    group = InputGroup("variables", tuple(variables), missing=missing)
+    return keras_to_onnx(file_of_model(model), {"variables": scaler}, [group], outputs, **options)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_networks_agree_with_keras(kind: str, rows: np.ndarray) -> None:
     model = network(kind)
@@ -162,7 +176,7 @@ def test_networks_agree_with_keras(kind: str, rows: np.ndarray) -> None:
     if kind == "batch_norm":
         model(scaler.transform(rows).astype(np.float32), training=True)  # moves the averages off zero and one
     classes = classes_of(model)
-    graph = keras_to_onnx(file_of_model(model), scaler, VARIABLES, classes)
+    graph = converted(model, scaler, outputs=classes)
     assert check_against_keras(graph, model, scaler, rows) < 1e-6
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     (scores,) = session.run(["scores"], {"variables": rows})
@@ -181,13 +195,13 @@ def test_networks_agree_with_keras(kind: str, rows: np.ndarray) -> None:
 def test_each_scaler_with_a_network(method: str, rows: np.ndarray) -> None:
     model, scaler = network("softmax"), fit_scaler(method, rows, seed=3)
     shifted = rows - np.float32(1e6) * (np.arange(4) == 1) if method == "identity" else rows
-    graph = keras_to_onnx(file_of_model(model), scaler, VARIABLES, ["a", "b", "c"])
+    graph = converted(model, scaler)
     assert check_against_keras(graph, model, scaler, shifted.astype(np.float32)) < 1e-6
 
 
 def test_missing_values_are_replaced_in_the_graph(rows: np.ndarray) -> None:
     model, scaler = network("softmax"), fit_scaler("standard_scaler", rows)
-    graph = keras_to_onnx(file_of_model(model), scaler, VARIABLES, ["a", "b", "c"], missing=-10.0)
+    graph = converted(model, scaler, missing=-10.0)
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     broken, replaced = rows[:6].copy(), rows[:6].copy()
     broken[0, 0], broken[1, 1], broken[2, 2] = np.nan, np.inf, -np.inf
@@ -199,9 +213,7 @@ def test_missing_values_are_replaced_in_the_graph(rows: np.ndarray) -> None:
 
 def test_conditions_reach_the_network_unscaled(rows: np.ndarray) -> None:
     model, scaler = network("softmax", num_inputs=6), fit_scaler("standard_scaler", rows)
-    graph = keras_to_onnx(
-        file_of_model(model), scaler, VARIABLES, ["a", "b", "c"], conditions=["2016", "2017"], missing=0.0
-    )
+    graph = converted(model, scaler, conditions=["2016", "2017"], missing=0.0)
     inputs = np.concatenate([rows, np.eye(2, dtype=np.float32)[np.arange(3000) % 2]], axis=1)
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     scaled = np.concatenate([scaler.transform(rows.astype(np.float64)), inputs[:, 4:]], axis=1)
@@ -211,14 +223,7 @@ def test_conditions_reach_the_network_unscaled(rows: np.ndarray) -> None:
 
 
 def test_the_graph_describes_itself(rows: np.ndarray) -> None:
-    graph = keras_to_onnx(
-        file_of_model(network("softmax")),
-        fit_scaler("identity", rows),
-        VARIABLES,
-        ["a", "b", "c"],
-        record_hash="abc",
-        missing=-1.0,
-    )
+    graph = converted(network("softmax"), fit_scaler("identity", rows), record_hash="abc", missing=-1.0)
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     assert [(value.name, value.type, value.shape) for value in session.get_inputs()] == [
         ("variables", "tensor(float)", ["events", 4])
@@ -240,22 +245,21 @@ def test_the_graph_describes_itself(rows: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"inputs": VARIABLES[:3]}, "takes 4 inputs per event, but there are 3"),
+        ({"variables": VARIABLES[:3]}, "takes 4 inputs per event, but there are 3"),
         ({"conditions": ["2016"]}, "but there are 5"),
         ({"outputs": ["a", "b"]}, "gives 3 outputs per event, but there are 2 classes"),
-        ({"scalers": fit_scaler("identity", np.ones((2, 5)))}, "fitted to 5 variables, but there are 4"),
+        ({"scaler": fit_scaler("identity", np.ones((2, 5)))}, "fitted to 5 variables, but there are 4"),
     ],
 )
 def test_names_that_do_not_fit_are_refused(changes: dict[str, Any], message: str, rows: np.ndarray) -> None:
-    arguments = {"scalers": fit_scaler("identity", rows), "inputs": VARIABLES, "outputs": ["a", "b", "c"], **changes}
     with pytest.raises(NtuplemlError, match=message):
-        keras_to_onnx(file_of_model(network("softmax")), **arguments)
+        converted(**{"model": network("softmax"), "scaler": fit_scaler("identity", rows), **changes})
 
 
 def test_a_graph_of_another_network_is_refused(rows: np.ndarray) -> None:
     scaler = fit_scaler("standard_scaler", rows)
     model = network("softmax")
-    graph = keras_to_onnx(file_of_model(model), scaler, VARIABLES, ["a", "b", "c"])
+    graph = converted(model, scaler)
     model.set_weights([weight * 1.01 for weight in model.get_weights()])
     with pytest.raises(NtuplemlError, match="the ONNX graph differs from the Keras network by up to"):
         check_against_keras(graph, model, scaler, rows)
@@ -264,7 +268,7 @@ def test_a_graph_of_another_network_is_refused(rows: np.ndarray) -> None:
 def test_a_network_that_has_diverged_is_refused(rows: np.ndarray) -> None:
     scaler = fit_scaler("standard_scaler", rows)
     model = network("softmax")
-    graph = keras_to_onnx(file_of_model(model), scaler, VARIABLES, ["a", "b", "c"])
+    graph = converted(model, scaler)
     model.set_weights([weight * np.nan for weight in model.get_weights()])
     with pytest.raises(NtuplemlError, match="not finite; the training has diverged"):
         check_against_keras(graph, model, scaler, rows)

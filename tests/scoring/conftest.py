@@ -21,6 +21,7 @@ from ntupleml.artifacts import (
     write_record,
 )
 from ntupleml.config import TrainingConfig
+from ntupleml.events.groups import InputGroup
 from ntupleml.expressions import parse
 from ntupleml.onnx_models.files import write_onnx
 from ntupleml.onnx_models.keras_network import keras_to_onnx
@@ -155,10 +156,9 @@ def _write(folder: Path, fold: int, num_folds: int, network: Any, scaler: Any, c
     write_preprocessing(files.preprocessing, scaler)
     graph = keras_to_onnx(
         read_keras_file(files.model),
-        scaler,
-        record.variables,
+        {"variables": scaler},
+        [InputGroup("variables", tuple(record.variables), missing=record.missing)],
         record.classes,
-        missing=record.missing,
         conditions=record.conditions,
         record_hash=record_hash(record),
     )

@@ -11,7 +11,7 @@ from ntupleml.artifacts.keras_layers import size_of
 from ntupleml.artifacts.record import TargetRecord
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import InputGroup, described
-from ntupleml.onnx_models.contract import INPUT, OUTPUT, GraphInput, contract_model
+from ntupleml.onnx_models.contract import OUTPUT, GraphInput, contract_model
 from ntupleml.onnx_models.graph import OPSET, GraphBuilder
 from ntupleml.onnx_models.keras_layers import LayerParts, layer_nodes
 from ntupleml.onnx_models.lwtnn_sequences import SequenceValue, counts, sequence_input
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from ntupleml.artifacts import KerasFile
     from ntupleml.artifacts.keras_layers import Shape
     from ntupleml.artifacts.keras_network import KerasNetwork
+    from ntupleml.events.groups import InputGroup
 
 log = logging.getLogger(__name__)
 
 
 def keras_to_onnx(
     file: KerasFile,
-    scalers: Any,
-    inputs: Sequence[InputGroup] | Sequence[str],
+    scalers: Mapping[str, Any],
+    groups: Sequence[InputGroup],
     outputs: Sequence[str],
     *,
     target: TargetRecord | None = None,
-    missing: float | None = None,
     conditions: Sequence[str] = (),
     record_hash: str = "",
     opset: int = OPSET,
@@ -47,18 +47,16 @@ def keras_to_onnx(
     ----------
     file : KerasFile
         What `read_keras_file` gives, or `file_of_model` for a model in memory.
-    scalers : mapping of str to scikit-learn scaler, or a scaler
-        By the names of the groups; one scaler where the inputs are names of variables.
-    inputs : sequence of InputGroup, or of str
-        Groups of raw inputs; the names of the variables where they are one group of numbers, `variables`.
+    scalers : mapping of str to scikit-learn scaler
+        By the names of the groups.
+    groups : sequence of InputGroup
+        Raw inputs, each with what replaces its NaN and infinite values.
     outputs : sequence of str
         Names of the scores. A network with one output p, a probability, is one for two classes: the scores are
         (1 − p, p), so p is that of the second class.
     target : TargetRecord, optional
         What the network learnt, by default classes. Values get their units back. Of groups that it gives back, the
         score is the mean squared error per event, over what is there, in the scaled units.
-    missing : float, optional
-        Value that replaces NaN and infinite variables before they are scaled, where the inputs are names.
     conditions : sequence of str
         Names of inputs that follow the variables of one group of numbers and are not scaled, such as one-hot eras.
     record_hash : str
@@ -81,9 +79,6 @@ def keras_to_onnx(
     NtuplemlError
         If the network's inputs and outputs do not fit the names, or a scaler is of another kind.
     """
-    if isinstance(inputs[0], str):
-        inputs, scalers = [InputGroup(INPUT, tuple(map(str, inputs)), missing=missing)], {INPUT: scalers}
-    groups = [group for group in inputs if isinstance(group, InputGroup)]
     _check_inputs(file.network, groups, scalers, conditions)
     target = target or TargetRecord()
     _check_outputs(file.network, outputs, groups, target)
