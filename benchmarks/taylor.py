@@ -17,10 +17,10 @@ import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from ntupleml.imports import import_tensorflow
 from ntupleml.metrics.taylor import derivative_sums
 from ntupleml.models import build_model, matrix
 from ntupleml.models.networks import Network
-from ntupleml.tensorflow_import import import_tensorflow
 from ntupleml.testing.gradients import score_derivatives
 
 if TYPE_CHECKING:

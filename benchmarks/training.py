@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--cases", default="", help="only those whose name holds this")
     parser.add_argument("--seeds", type=int, default=2, help="trainings of each kind")
     arguments = parser.parse_args()
-    from ntupleml.tensorflow_import import import_tensorflow
+    from ntupleml.imports import import_tensorflow
 
     import_tensorflow()
     for case in CASES:

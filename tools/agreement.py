@@ -72,9 +72,9 @@ def _lwtnn_difference(file: Path, data: Mapping[str, NDArray[Any]], key: str, dt
 
 
 def _export_difference(case: Path, data: Mapping[str, NDArray[Any]], key: str, replaced: Any) -> float:
+    from ntupleml.imports import import_tensorflow
     from ntupleml.lwtnn.export import keras_to_lwtnn
     from ntupleml.lwtnn.network import Variable
-    from ntupleml.tensorflow_import import import_tensorflow
 
     import_tensorflow()
     import keras

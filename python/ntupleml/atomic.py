@@ -71,13 +71,6 @@ def replace_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     raises, and so are the folders that were made for it. A kill at any moment leaves the old file or the new one.
     Inside `all_or_none` the renaming waits for the end of that block.
 
-    Parameters
-    ----------
-    path : path
-        The file to write.
-    overwrite : bool, default: False
-        Whether an existing file may be replaced.
-
     Yields
     ------
     Path

@@ -28,8 +28,6 @@ def event_numbers(values: NDArray[Any], where: str) -> NDArray[np.int64]:
     ----------
     values : array, shape (n_events,)
         Values of the event branch: integers, or floats that hold integers exactly.
-    where : str
-        File and branch, for the message.
 
     Returns
     -------

@@ -11,7 +11,7 @@ import uproot
 from ntupleml.application import require_aligned, write_friends
 from ntupleml.application.inputs import ntuple_name
 from ntupleml.errors import NtuplemlError
-from ntupleml.root import import_root
+from ntupleml.imports import import_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -102,7 +102,7 @@ def _default_layers(layers: Any) -> list[Any]:
 def _write_fold(
     trained: Trained, fold: int, layers: Any, preprocessing: str, missing: float | None, fold_files: bool
 ) -> None:
-    from ntupleml.tensorflow_import import import_tensorflow
+    from ntupleml.imports import import_tensorflow
 
     import_tensorflow()
     import keras

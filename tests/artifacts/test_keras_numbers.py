@@ -476,7 +476,7 @@ def test_the_largest_description_is_read_and_built_in_bounded_time_and_memory(tm
     code = (
         "import resource, sys\n"
         "from ntupleml.artifacts import load_keras_model, read_keras_file\n"
-        "from ntupleml.tensorflow_import import import_tensorflow\n"
+        "from ntupleml.imports import import_tensorflow\n"
         "import_tensorflow()\n"
         "file = read_keras_file(sys.argv[1])\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

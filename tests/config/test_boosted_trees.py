@@ -47,7 +47,10 @@ def test_defaults_and_values(tmp_path: Path) -> None:
         ("  - {type: xgboost}\n", "boosted_trees[0]: key 'name' is missing"),
         ("  - {name: a, rounds: 0}\n", "boosted_trees[0].rounds: found 0, but greater than or equal to 1 is needed"),
         ("  - {name: a, early_stopping: 0}\n", "boosted_trees[0].early_stopping: found 0"),
-        ("  - {name: a, type: lightgbm}\n", "boosted_trees[0].type: found 'lightgbm', but 'xgboost' or"),
+        (
+            "  - {name: a, type: catboost}\n",
+            "boosted_trees[0].type: found 'catboost', but 'xgboost', 'hist_gradient_boosting' or",
+        ),
         ("  - {name: a/b}\n", "boosted_trees[0].name: 'a/b' cannot be part of a file's name"),
         ("  - {name: a}\n  - {name: a}\n", "boosted_trees: 'a' is the name of another method already"),
         ("  - {name: BDT}\n", "tmva.methods: 'BDT' is the name of another method already"),

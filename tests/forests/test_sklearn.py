@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.ensemble import AdaBoostClassifier, HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.forests.kernel import evaluate
-from ntupleml.forests.sklearn import float32_cuts, forest_of_adaboost, forest_of_hist_gradient_boosting
+from ntupleml.forests.sklearn import float32_cuts, forest_of_hist_gradient_boosting
 
 
 def sample(seed: int = 1):
@@ -60,24 +59,3 @@ def test_histogram_boosting_of_other_kinds_is_refused():
     categorical = HistGradientBoostingClassifier(max_iter=2, categorical_features=[0]).fit(codes, labels)
     with pytest.raises(NtuplemlError, match="categorical features"):
         forest_of_hist_gradient_boosting(categorical)
-
-
-@pytest.mark.parametrize("depth", [1, 3, 5])
-def test_adaboost_is_the_weighted_vote_of_its_trees(depth):
-    """TMVA's Σ w · (±1) / Σ w, computed from the answers of the single trees; the first class is the signal."""
-    inputs, labels = sample()
-    estimator = AdaBoostClassifier(DecisionTreeClassifier(max_depth=depth), n_estimators=25, random_state=1)
-    estimator.fit(inputs, np.where(labels > 0, "signal", "tt"))
-    events = np.random.default_rng(3).normal(size=(1000, 4)).astype(np.float32)
-    votes = np.array([np.where(tree.predict(events) == "signal", 1, -1) for tree in estimator.estimators_])
-    weights = np.float32(estimator.estimator_weights_[: len(votes)]).astype(float)
-    found = evaluate(forest_of_adaboost(estimator), events)[:, 0]
-    np.testing.assert_allclose(found, weights @ votes / weights.sum(), rtol=0, atol=1e-14)
-    # scikit-learn's decision function is the same vote, up to a factor, and larger for the second class
-    assert np.corrcoef(found, estimator.decision_function(events))[0, 1] == pytest.approx(-1, abs=1e-9)
-
-
-def test_adaboost_of_three_classes_is_refused():
-    estimator = AdaBoostClassifier(n_estimators=3).fit(*sample())
-    with pytest.raises(NtuplemlError, match="AdaBoost for 3 classes; TMVA's is for two"):
-        forest_of_adaboost(estimator)

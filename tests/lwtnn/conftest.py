@@ -28,7 +28,7 @@ OFFSET, SCALE = -3.0, 0.25
 @pytest.fixture(scope="session")
 def keras_module() -> Any:
     """Keras, imported without TensorFlow's remarks."""
-    from ntupleml.tensorflow_import import import_tensorflow
+    from ntupleml.imports import import_tensorflow
 
     import_tensorflow()
     import keras

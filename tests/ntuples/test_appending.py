@@ -17,8 +17,8 @@ import pytest
 import uproot
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.imports import import_root
 from ntupleml.ntuples.appending import append_branches
-from ntupleml.root import import_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,8 +10,8 @@ import pytest
 import uproot
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.imports import import_root
 from ntupleml.ntuples.extending import added_tree
-from ntupleml.root import import_root
 
 if TYPE_CHECKING:
     from pathlib import Path

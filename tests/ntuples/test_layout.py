@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.imports import import_root
 from ntupleml.ntuples.layout import read_layout
-from ntupleml.root import import_root
 
 if TYPE_CHECKING:
     from pathlib import Path

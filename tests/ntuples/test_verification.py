@@ -11,12 +11,12 @@ import pytest
 import uproot
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.imports import import_root
 from ntupleml.ntuples import appending, extending
 from ntupleml.ntuples.appending import append_branches
 from ntupleml.ntuples.extending import added_tree
 from ntupleml.ntuples.layout import read_layout
 from ntupleml.ntuples.root_trees import extend_tree
-from ntupleml.root import import_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable

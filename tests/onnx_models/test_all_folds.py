@@ -12,10 +12,9 @@ import pytest
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import fold_of_events
-from ntupleml.onnx_models.all_folds import all_folds_model
 from ntupleml.onnx_models.contract import GraphInput, contract_model
 from ntupleml.onnx_models.graph import GraphBuilder
-from ntupleml.onnx_models.opset import NEWEST_OPSET, OLDEST_OPSET, with_opset
+from ntupleml.onnx_models.graph_forms import NEWEST_OPSET, OLDEST_OPSET, all_folds_model, with_opset
 from ntupleml.onnx_models.tmva_method import tmva_to_onnx
 from ntupleml.tmva.reading import read_weights
 

@@ -13,10 +13,10 @@ from ntupleml.artifacts.keras_options import ACTIVATIONS as READ_ACTIVATIONS
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import Image, InputGroup, Objects
 from ntupleml.models import ACTIVATIONS
+from ntupleml.onnx_models.graph_forms import NEWEST_OPSET, OLDEST_OPSET, with_opset
 from ntupleml.onnx_models.keras_activations import ACTIVATIONS as ACTIVATION_NODES
 from ntupleml.onnx_models.keras_layers import NODES
 from ntupleml.onnx_models.keras_network import keras_to_onnx
-from ntupleml.onnx_models.opset import NEWEST_OPSET, OLDEST_OPSET, with_opset
 from ntupleml.onnx_models.sessions import new_session
 from ntupleml.preprocessing import fit_scaler
 

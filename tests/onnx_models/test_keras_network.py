@@ -17,11 +17,10 @@ from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardSca
 from ntupleml.artifacts import file_of_model
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import InputGroup
-from ntupleml.onnx_models.comparison import check_against_keras, keras_scores
 from ntupleml.onnx_models.graph import IR_VERSION, OPSET, GraphBuilder
 from ntupleml.onnx_models.keras_network import keras_to_onnx
-from ntupleml.onnx_models.scaler_nodes import scaler_nodes
-from ntupleml.onnx_models.special_functions import normal_quantile_nodes, quantile_nodes
+from ntupleml.onnx_models.scaler_nodes import normal_quantile_nodes, quantile_nodes, scaler_nodes
+from ntupleml.onnx_models.sessions import check_against_keras, keras_scores
 from ntupleml.preprocessing import SCALERS, fit_scaler
 
 if TYPE_CHECKING:
@@ -272,3 +271,12 @@ def test_a_network_that_has_diverged_is_refused(rows: np.ndarray) -> None:
     model.set_weights([weight * np.nan for weight in model.get_weights()])
     with pytest.raises(NtuplemlError, match="not finite; the training has diverged"):
         check_against_keras(graph, model, scaler, rows)
+
+
+def test_equal_constants_are_kept_once_also_by_loops() -> None:
+    """Numbers that differ in type, shape or sign of zero stay apart."""
+    graph = GraphBuilder(prefix="a/")
+    names = [graph.constant(1.0), graph.constant([1.0]), graph.constant(1.0, np.float32), graph.constant(0.0)]
+    assert len({*names, graph.constant(-0.0), graph.body().constant(2.0)}) == len(graph.constants) == 6
+    assert [graph.constant(1), graph.body().constant(np.float64(1))] == [names[0], names[0]]
+    assert len(graph.constants) == 6

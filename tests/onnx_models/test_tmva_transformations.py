@@ -13,7 +13,7 @@ import pytest
 
 from ntupleml.onnx_models.contract import INPUT, OUTPUT, GraphInput, contract_model
 from ntupleml.onnx_models.graph import GraphBuilder
-from ntupleml.onnx_models.special_functions import error_function_nodes, normal_quantile_nodes
+from ntupleml.onnx_models.scaler_nodes import error_function_nodes, normal_quantile_nodes
 from ntupleml.onnx_models.tmva_method import tmva_to_onnx
 from ntupleml.onnx_models.tmva_transformations import target_nodes, transformation_nodes
 from ntupleml.tmva.method import Cumulative, Histogram, Linear, Normalize, Rearrange

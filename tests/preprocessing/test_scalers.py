@@ -11,7 +11,7 @@ from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, RobustScale
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.preprocessing import SCALERS, fit_scaler
-from ntupleml.preprocessing.quantiles import weighted_quantiles
+from ntupleml.preprocessing.scalers import weighted_quantiles
 
 
 @pytest.fixture

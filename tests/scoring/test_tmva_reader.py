@@ -53,7 +53,7 @@ CODE = """
 import json, sys
 import numpy as np
 from ntupleml.errors import NtuplemlError
-from ntupleml.root import import_root
+from ntupleml.imports import import_root
 from ntupleml.scoring import scores_of_matrix, weights_evaluator
 from ntupleml.tmva.reading import read_weights
 

@@ -19,7 +19,7 @@ from ntupleml.artifacts import Method, TrainingRecord, model_files, sha256_of_fi
 from ntupleml.config import TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import new_tree_file
-from ntupleml.onnx_models.opset import with_opset
+from ntupleml.onnx_models.graph_forms import with_opset
 from ntupleml.testing.engine_comparison import compare_engines
 from ntupleml.testing.preparation import prepare
 from ntupleml.training.tmva_training import train_tmva

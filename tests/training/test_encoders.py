@@ -13,10 +13,9 @@ from ntupleml.artifacts.record import TargetRecord
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import Image, InputGroup, Objects
 from ntupleml.models import ENCODERS, GroupShape, Network, build_model
-from ntupleml.onnx_models.comparison import check_against_keras
+from ntupleml.onnx_models.graph_forms import NEWEST_OPSET, OLDEST_OPSET, with_opset
 from ntupleml.onnx_models.keras_network import keras_to_onnx
-from ntupleml.onnx_models.opset import NEWEST_OPSET, OLDEST_OPSET, with_opset
-from ntupleml.onnx_models.sessions import new_session
+from ntupleml.onnx_models.sessions import check_against_keras, new_session
 from ntupleml.preprocessing import fit_scaler
 from ntupleml.training.compiled_epoch import Block, EpochRunner
 

@@ -77,6 +77,7 @@ class TestOptions:
             ("NumEpochs", r"option 'NumEpochs' is not a flag and needs a value, e.g. NumEpochs=100"),
             ("!NumEpochs=5", r"no option '!NumEpochs' of kPyKeras; nearest: 'NumEpochs'"),
             ("NumEpochs=many", r"NumEpochs=many: not an integer"),
+            ("NumEpochs=5:numepochs=6", r"option NumEpochs is given twice; leave one out"),
             ("BatchSize=0", r"BatchSize=0: at least 1 is needed"),
             ("SaveBestOnly=perhaps", r"SaveBestOnly=perhaps: neither True nor False"),
             ("VarTransform=D", r"option VarTransform: .* not with 'D'"),
@@ -93,10 +94,6 @@ class TestOptions:
             settings_of(options)
         assert str(error.value).startswith("training.yaml: ")
         assert "\n" not in str(error.value)
-
-    def test_the_last_of_several_values_counts_as_in_tmva(self, caplog: pytest.LogCaptureFixture) -> None:
-        assert settings_of("NumEpochs=5:numepochs=6").epochs == 6
-        assert "NumEpochs is set twice; 6 counts" in caplog.text
 
     def test_refused_options_may_be_off(self) -> None:
         assert settings_of("!ContinueTraining:IgnoreNegWeightsInTraining=False:UserCode=") == PyKerasSettings()

@@ -147,7 +147,7 @@ def test_a_failure_at_the_end_loses_no_weights(
         before = files.model.read_bytes()
         config = config.model_copy(update={"seed": 8})
     with monkeypatch.context() as patched:
-        patched.setattr("ntupleml.onnx_models.comparison.TOLERANCE", -1.0)
+        patched.setattr("ntupleml.onnx_models.sessions.TOLERANCE", -1.0)
         with pytest.raises(NtuplemlError, match="the ONNX graph differs from the Keras network"):
             train_keras(config, [0], TrainingOptions(overwrite=earlier))
     assert f"the trained network is kept: {kept}; --continue writes the files" in caplog.text

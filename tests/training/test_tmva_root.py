@@ -80,7 +80,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write_output(path: Path, wrong_by: dict[str, float]) -> None:
     """TMVA's output file: the test tree of model 0 with the answers of methods, one leaf per class."""
-    from ntupleml.root import import_root
+    from ntupleml.imports import import_root
 
     root = import_root()
     file = root.TFile.Open(str(path), "RECREATE")
@@ -186,7 +186,7 @@ def test_each_call_reaches_the_overload_that_it_means(
     columns: Callable[..., dict[str, Any]],
 ) -> None:
     """Of overloads that differ in an enum, PyROOT may take one that makes a text of the number of a type."""
-    from ntupleml.root import import_root
+    from ntupleml.imports import import_root
 
     root = import_root()
     assert root.gInterpreter.Declare((Path(__file__).parent / "tmva_overloads.C").read_text())
@@ -229,7 +229,7 @@ def test_each_call_reaches_the_overload_that_it_means(
 
 
 def test_root_itself_finds_the_renamed_branch(tmp_path: Path, fold_file: Callable[..., None]) -> None:
-    from ntupleml.root import import_root
+    from ntupleml.imports import import_root
 
     root = import_root()
     values = np.array([3.0, 5.0], dtype=np.float32)

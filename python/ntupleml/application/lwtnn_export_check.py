@@ -49,7 +49,7 @@ def largest_difference(
     NtuplemlError
         If the difference is above 1e-5 (of the largest score, where that is above one), or a score is not finite.
     """
-    from ntupleml.onnx_models.comparison import keras_scores
+    from ntupleml.onnx_models.sessions import keras_scores
 
     found = lwtnn_scores(content, rows)
     expected = keras_scores(model, scaler, rows, missing=missing)

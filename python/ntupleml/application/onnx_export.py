@@ -15,12 +15,11 @@ from ntupleml.atomic import all_or_none, replace_file
 from ntupleml.config import TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import chosen_models, scoring_model
-from ntupleml.onnx_models.all_folds import all_folds_model
 from ntupleml.onnx_models.contract import INPUT, OUTPUT, PROPERTY
 from ntupleml.onnx_models.convert import DTYPES, convert
-from ntupleml.onnx_models.export_names import all_folds_path, exported_path
+from ntupleml.onnx_models.files import all_folds_path, exported_path
 from ntupleml.onnx_models.graph import OPSET
-from ntupleml.onnx_models.opset import with_opset
+from ntupleml.onnx_models.graph_forms import all_folds_model, with_opset
 from ntupleml.testing.engines import all_scores, evaluator_of_export, reference_evaluator
 from ntupleml.testing.held_out_rows import held_out_rows
 

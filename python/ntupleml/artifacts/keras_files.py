@@ -13,7 +13,7 @@ from ntupleml.artifacts.keras_config import read_network_config
 from ntupleml.artifacts.keras_layers import OWN
 from ntupleml.artifacts.keras_weights import read_weights
 from ntupleml.errors import NtuplemlError, one_line
-from ntupleml.tensorflow_import import import_tensorflow
+from ntupleml.imports import import_tensorflow
 
 if TYPE_CHECKING:
     from ntupleml.artifacts.keras_network import KerasNetwork

@@ -16,7 +16,6 @@ def methods_of(training: TrainingConfig, fold: int) -> dict[str, Method]:
 
     Parameters
     ----------
-    training : TrainingConfig
     fold : int
         Index of the model, which names of TMVA methods may contain as `{fold}`, as htt-ml's do.
     """
@@ -30,7 +29,6 @@ def find_method(training: TrainingConfig, name: str, fold: int, where: str) -> M
 
     Parameters
     ----------
-    training : TrainingConfig
     name : str
         As the training config has it; `{fold}` in it stands for the fold.
     fold : int

@@ -7,20 +7,13 @@ from typing import NamedTuple
 
 
 class ClusterOptions(NamedTuple):
-    """What the command line says of workers.
+    """What the command line says of workers."""
 
-    Attributes
-    ----------
-    workers : int or None
-        Number of local processes, or of jobs.
-    scheduler : str or None
-        Address of a Dask scheduler.
-    htcondor : bool
-        Whether jobs of HTCondor are started.
-    """
-
+    #: Number of local processes, or of jobs.
     workers: int | None = None
+    #: Address of a Dask scheduler.
     scheduler: str | None = None
+    #: Whether jobs of HTCondor are started.
     htcondor: bool = False
 
     @property

@@ -101,8 +101,8 @@ def _tmva_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _tmva(arguments: argparse.Namespace) -> int:
     """Train, compare, and write everything to `fold{f}_training` in the config's output_path."""
+    from ntupleml.imports import import_xgboost_alone
     from ntupleml.training.tmva_training import train_tmva
-    from ntupleml.xgboost_import import import_xgboost_alone
 
     import_xgboost_alone()
     config, folds, where = _training(arguments)

@@ -1,7 +1,7 @@
 """The YAML files of the four stages as typed objects, and the messages for what is wrong in them."""
 
 from ntupleml.config.application import ApplicationConfig
-from ntupleml.config.cluster import ClusterConfig
+from ntupleml.config.blocks import ClusterConfig, OnnxConfig, OnnxInputConfig, PlotConfig
 from ntupleml.config.dataset import DatasetConfig, ProcessConfig
 from ntupleml.config.inputs import (
     ImageConfig,
@@ -12,8 +12,6 @@ from ntupleml.config.inputs import (
     TargetConfig,
 )
 from ntupleml.config.loading import ConfigSource, load_config
-from ntupleml.config.onnx import OnnxConfig, OnnxInputConfig
-from ntupleml.config.plot import PlotConfig
 from ntupleml.config.testing import ExternalModelConfig, SignificanceConfig, TestingConfig
 from ntupleml.config.training import (
     BoostedTreesConfig,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ntupleml.config.cluster import ClusterConfig
+from ntupleml.config.blocks import ClusterConfig
 from ntupleml.config.inputs import RowsConfig  # noqa: TC001  # pydantic evaluates it
 from ntupleml.config.schema import (
     BranchName,
@@ -39,46 +39,30 @@ class ProcessConfig(Schema):
 
 
 class DatasetConfig(Schema):
-    """Schema of the dataset config.
+    """Schema of the dataset config."""
 
-    Attributes
-    ----------
-    output_path, output_filename : str
-        Fold k is written to `output_path/fold{k}_{output_filename}`.
-    base_path : str
-        Folder of the input files.
-    tree_path : str, optional
-        Tree in the input files, with its folders; a process may name its own.
-    event_branch : str, optional
-        Branch of integer event numbers; without it the entry number in each file decides the fold.
-    training_weight_branch : str
-        New branch that holds the weight.
-    processes : dict of ProcessConfig
-    rows : RowsConfig, optional
-        Rows of the fold files that are objects of a collection, not events.
-    friend_paths : list of str
-        Folders that hold a friend of each input file under the same name.
-    num_folds : int
-    branches : 'all', 'needed' or list of patterns
-        Which branches are copied.
-    variables : list of str, optional
-        Branches that `branches: needed` keeps besides those of the event number and the weight.
-    cluster : ClusterConfig
-        What the jobs of a batch system ask for, with `--htcondor`.
-    """
-
+    #: Fold k is written to `output_path/fold{k}_{output_filename}`.
     output_path: FilePath
     output_filename: Name
+    #: Folder of the input files.
     base_path: FolderPath = "."
+    #: Tree in the input files, with its folders; a process may name its own.
     tree_path: Name | None = None
+    #: Branch of integer event numbers; without it the entry number in each file decides the fold.
     event_branch: Name | None = None
+    #: New branch that holds the weight.
     training_weight_branch: BranchName = "training_weight"
     processes: Annotated[dict[Name, ProcessConfig], Field(min_length=1), TextKeys]
+    #: Rows of the fold files that are objects of a collection, not events.
     rows: RowsConfig | None = None
+    #: Folders that hold a friend of each input file under the same name.
     friend_paths: list[FilePath] = []
     num_folds: int = Field(default=2, ge=2, le=1000)
+    #: Which branches are copied.
     branches: Literal["all", "needed"] | Names = "all"
+    #: Branches that `branches: needed` keeps besides those of the event number and the weight.
     variables: Names | None = None
+    #: What the jobs of a batch system ask for, with `--htcondor`.
     cluster: ClusterConfig = ClusterConfig()
 
     @field_validator("output_filename")

@@ -49,17 +49,11 @@ OneOrMore = Annotated[Names, BeforeValidator(_as_list)]
 
 
 class NumbersConfig(Schema):
-    """One value per row and formula.
+    """One value per row and formula."""
 
-    Attributes
-    ----------
-    numbers : list of str
-        Branches or formulas, in order.
-    preprocessing : str, optional
-        Scaler of this group; by default that of the config.
-    """
-
+    #: Branches or formulas, in order.
     numbers: OneOrMore
+    #: Scaler of this group; by default that of the config.
     preprocessing: Preprocessing | None = None
 
     @property
@@ -69,29 +63,19 @@ class NumbersConfig(Schema):
 
 
 class ObjectsConfig(Schema):
-    """Objects of a collection: each formula has as many values per row as there are objects.
+    """Objects of a collection: each formula has as many values per row as there are objects."""
 
-    Attributes
-    ----------
-    objects : list of str
-        Features of an object: branches or formulas, in order.
-    selection : str, optional
-        Formula per object; objects that fail it are left out.
-    sort : str, optional
-        Formula per object by which they are sorted, the largest first; by default they keep their order.
-    ascending : bool
-        Sort the smallest first.
-    length : int, optional
-        Largest number of objects per row: more are cut away. By default as many as the longest row has.
-    preprocessing : str, optional
-        Scaler of this group, fitted to objects that are there; by default that of the config.
-    """
-
+    #: Features of an object: branches or formulas, in order.
     objects: OneOrMore
+    #: Formula per object; objects that fail it are left out.
     selection: Formula | None = None
+    #: Formula per object by which they are sorted, the largest first; by default they keep their order.
     sort: Name | None = None
+    #: Sort the smallest first.
     ascending: bool = False
+    #: Largest number of objects per row: more are cut away. By default as many as the longest row has.
     length: int | None = Field(default=None, ge=1, le=100_000)
+    #: Scaler of this group, fitted to objects that are there; by default that of the config.
     preprocessing: Preprocessing | None = None
 
     @property
@@ -101,29 +85,20 @@ class ObjectsConfig(Schema):
 
 
 class ImageConfig(Schema):
-    """An image: columns of fixed shape, or a grid that is filled from objects.
+    """An image: columns of fixed shape, or a grid that is filled from objects."""
 
-    Attributes
-    ----------
-    image : list of str
-        Columns of shape (η, φ) or (η, φ, channels), one after the other along the channels; where `eta` and `phi` are
-        given, the weight of an object in each channel.
-    eta, phi : list of str
-        Where the objects lie: one formula for all channels, or one for each.
-    bins : (int, int)
-        Of the grid in η and φ.
-    eta_range, phi_range : (float, float)
-        Objects outside are left out. φ is periodic over its range.
-    preprocessing : str, optional
-        Scaler of this group, fitted to each channel over all pixels; by default that of the config.
-    """
-
+    #: Columns of shape (η, φ) or (η, φ, channels), one after the other along the channels; where `eta` and `phi` are
+    #: given, the weight of an object in each channel.
     image: OneOrMore
+    #: Where the objects lie: one formula for all channels, or one for each.
     eta: OneOrMore | None = None
     phi: OneOrMore | None = None
+    #: Of the grid in η and φ.
     bins: Annotated[list[Annotated[int, Field(ge=1, le=10_000)]], Field(min_length=2, max_length=2)] | None = None
+    #: Objects outside are left out. φ is periodic over its range.
     eta_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
     phi_range: Annotated[list[float], Field(min_length=2, max_length=2)] = [-math.pi, math.pi]
+    #: Scaler of this group, fitted to each channel over all pixels; by default that of the config.
     preprocessing: Preprocessing | None = None
 
     @model_validator(mode="after")
@@ -186,18 +161,12 @@ InputsConfig = Annotated[dict[GroupName, _ReadGroup], Field(min_length=1)]
 
 
 class TargetConfig(Schema):
-    """What is learnt, where it is not the classes.
+    """What is learnt, where it is not the classes."""
 
-    Attributes
-    ----------
-    values : dict of str to str
-        Formulas of the values by their names, which the branches of the scores get; a list where the formulas can be
-        names.
-    reconstruction : list of str
-        Groups of inputs that the network gives back; ``all`` for all. The score is the mean squared error.
-    """
-
+    #: Formulas of the values by their names, which the branches of the scores get; a list where the formulas can be
+    #: names.
     values: Annotated[dict[BranchName, Formula], Field(min_length=1), TextKeys] | None = None
+    #: Groups of inputs that the network gives back; ``all`` for all. The score is the mean squared error.
     reconstruction: OneOrMore | None = None
 
     @field_validator("values", mode="before")
@@ -221,17 +190,11 @@ class TargetConfig(Schema):
 
 
 class MembersConfig(Schema):
-    """Which objects of another collection belong to a row.
+    """Which objects of another collection belong to a row."""
 
-    Attributes
-    ----------
-    index : str, optional
-        Branch of the other collection that holds the position of its row; negative for none.
-    radius : float, optional
-        Largest ΔR = √(Δη² + Δφ²) from the row; an object may belong to several.
-    """
-
+    #: Branch of the other collection that holds the position of its row; negative for none.
     index: Name | None = None
+    #: Largest ΔR = √(Δη² + Δφ²) from the row; an object may belong to several.
     radius: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
@@ -242,18 +205,11 @@ class MembersConfig(Schema):
 
 
 class RowsConfig(Schema):
-    """Rows that are objects of a collection, such as jets, in place of events.
+    """Rows that are objects of a collection, such as jets, in place of events."""
 
-    Attributes
-    ----------
-    objects : str
-        The collection, by the beginning of its branches' names: `Jet` for `Jet_pt`.
-    selection : str, optional
-        Formula of the rows; objects that fail it are no rows.
-    members : dict of MembersConfig
-        Objects of other collections that belong to a row, as lists: by the beginning of their branches' names.
-    """
-
+    #: The collection, by the beginning of its branches' names: `Jet` for `Jet_pt`.
     objects: BranchName
+    #: Formula of the rows; objects that fail it are no rows.
     selection: Formula | None = None
+    #: Objects of other collections that belong to a row, as lists: by the beginning of their branches' names.
     members: Annotated[dict[BranchName, MembersConfig], TextKeys] = {}

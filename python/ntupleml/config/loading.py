@@ -69,13 +69,7 @@ def _count_values(node: yaml.Node, counted: dict[int, int], open_nodes: set[int]
 
 
 def read_yaml(path: str | Path) -> Any:
-    """Content of a YAML file, read without running anything in it.
-
-    Raises
-    ------
-    NtuplemlError
-        If the file cannot be read, is not YAML, repeats a key, or expands beyond all bounds.
-    """
+    """Content of a YAML file, read without running anything in it."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -175,7 +169,6 @@ def first_problem(error: ValidationError, schema: type[BaseModel], within: str =
 
     Parameters
     ----------
-    error : ValidationError
     schema : type
         Of the block.
     within : str

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ntupleml.config.onnx import OnnxConfig
-from ntupleml.config.plot import PlotConfig
+from ntupleml.config.blocks import OnnxConfig, PlotConfig
 from ntupleml.config.schema import FilePaths, MethodName, Name, Names, Schema, TextKeys
 
 

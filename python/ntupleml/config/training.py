@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from ntupleml.config.blocks import PlotConfig
 from ntupleml.config.inputs import GroupConfig, InputsConfig, NumbersConfig, Preprocessing, TargetConfig
-from ntupleml.config.plot import PlotConfig
 from ntupleml.config.schema import ClassNames, FilePath, FilePaths, MethodName, Name, Names, Schema, TextKeys
 from ntupleml.errors import did_you_mean
 
@@ -26,44 +26,34 @@ class ModelConfig(Schema):
 
     Attributes
     ----------
-    name : str, optional
-        Network of the zoo.
-    hidden : list of int, optional
-        Widths of the hidden layers, after the groups of inputs are joined.
-    encoders : dict of dict
-        What is done to each group of inputs before they are joined: `type`, and the settings of that encoder.
     activation, loss, optimizer : str
         By the names that the registries of `ntupleml.models` list.
-    dropout, l2, learning_rate : float
-    batch_norm : bool
-        Normalise each hidden layer before its activation.
-    epochs, batch_size : int
-        A negative batch size means all training events at once.
-    early_stopping : int, optional
-        Epochs without a better validation loss after which training stops and the best weights are restored.
-    save_best_only : bool
-        Keep the weights of the best epoch, not those of the last.
-    reduce_lr_on_plateau : int, optional
-        Epochs without a better validation loss after which the learning rate is divided by ten.
-    events_per_class_and_batch, steps_per_epoch : int, optional
-        Size and number of balanced batches (htt-ml's `eventsPerClassAndBatch`).
     """
 
+    #: Network of the zoo.
     name: Name | None = None
+    #: Widths of the hidden layers, after the groups of inputs are joined.
     hidden: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | None = None
+    #: What is done to each group of inputs before they are joined: `type`, and the settings of that encoder.
     encoders: dict[Name, dict[Name, Any]] = {}
     activation: Name = "relu"
     dropout: float = Field(default=0.0, ge=0, lt=1)
     l2: float = Field(default=0.0, ge=0)
+    #: Normalise each hidden layer before its activation.
     batch_norm: bool = False
     loss: Name = "categorical_crossentropy"
     optimizer: Name = "adam"
     learning_rate: float | None = Field(default=None, gt=0)
+    #: A negative batch size means all training events at once.
     epochs: int = Field(default=100, ge=1)
     batch_size: int = 100
+    #: Epochs without a better validation loss after which training stops and the best weights are restored.
     early_stopping: int | None = Field(default=None, ge=1)
+    #: Keep the weights of the best epoch, not those of the last.
     save_best_only: bool = True
+    #: Epochs without a better validation loss after which the learning rate is divided by ten.
     reduce_lr_on_plateau: int | None = Field(default=None, ge=1)
+    #: Size and number of balanced batches (htt-ml's `eventsPerClassAndBatch`).
     events_per_class_and_batch: int | None = Field(default=None, alias="eventsPerClassAndBatch")
     steps_per_epoch: int | None = Field(default=None, ge=1)
 
@@ -118,20 +108,13 @@ class MissingConfig(Schema):
 
 
 class TmvaMethodConfig(Schema):
-    """A method of TMVA.
+    """A method of TMVA."""
 
-    Attributes
-    ----------
-    name : str
-        Part of the names of its files; `{fold}` in it is replaced by the fold.
-    type : str
-        TMVA's type, e.g. `kBDT`; `kPyKeras` is trained as a Keras network.
-    options : str
-        TMVA's option string, e.g. `"NTrees=1500:BoostType=Grad"`.
-    """
-
+    #: Part of the names of its files; `{fold}` in it is replaced by the fold.
     name: MethodName
+    #: TMVA's type, e.g. `kBDT`; `kPyKeras` is trained as a Keras network.
     type: Name = "kBDT"
+    #: TMVA's option string, e.g. `"NTrees=1500:BoostType=Grad"`.
     options: str = ""
 
 
@@ -150,100 +133,64 @@ class TmvaConfig(Schema):
 
 
 class BoostedTreesConfig(Schema):
-    """Boosted trees that `bdt_training.py` trains, by the options of their own library.
+    """Boosted trees that `bdt_training.py` trains, by the options of their own library."""
 
-    Attributes
-    ----------
-    name : str
-        Part of the names of its files.
-    type : {"xgboost", "hist_gradient_boosting", "lightgbm"}
-        XGBoost, scikit-learn's histogram-based gradient boosting, or LightGBM.
-    rounds : int
-        Largest number of boosting rounds; each makes one tree per class, or one for two classes.
-    early_stopping : int, optional
-        Rounds without a better loss on the validation part after which training stops; the model has the best ones.
-    options : dict
-        Parameters of the library, by its own names, e.g. `max_depth`, `learning_rate`, `subsample`; checked by the
-        library before anything is trained.
-    negative_weights : str
-        What is done about events with negative weights, by TMVA's names.
-    """
-
+    #: Part of the names of its files.
     name: MethodName
+    #: XGBoost, scikit-learn's histogram-based gradient boosting, or LightGBM.
     type: Literal["xgboost", "hist_gradient_boosting", "lightgbm"] = "xgboost"
+    #: Largest number of boosting rounds; each makes one tree per class, or one for two classes.
     rounds: int = Field(default=500, ge=1)
+    #: Rounds without a better loss on the validation part after which training stops; the model has the best ones.
     early_stopping: int | None = Field(default=None, ge=1)
+    #: Parameters of the library, by its own names, e.g. `max_depth`, `learning_rate`, `subsample`; checked by the
+    #: library before anything is trained.
     options: Annotated[dict[Name, bool | int | float | str | None], TextKeys] = {}
+    #: What is done about events with negative weights, by TMVA's names.
     negative_weights: Name = "Pray"
 
 
 class TrainingConfig(Schema):
-    """Schema of the training config.
+    """Schema of the training config."""
 
-    Attributes
-    ----------
-    datasets : list of str
-        Fold files; the index is the fold.
-    conditions : dict of ConditionConfig
-        Fold files per condition, for training with one-hot inputs (htt-ml's eras; its keys `datasets_2016`,
-        `class_weights_2016`, … are read as conditions of these names).
-    output_path : str
-        Folder of all that is written.
-    classes : list of str
-        Trees in the fold files; the order is that of the network's outputs where it learns the classes.
-    class_weights : dict of float
-    global_weight_scale : float
-    event_weights : str, optional
-        Branch of event weights; without it each event counts 1.
-    variables : list of str
-        Inputs, in order: the short form of one group of numbers.
-    inputs : dict of groups
-        Groups of inputs by their names, in place of `variables`: numbers, objects and images.
-    target : TargetConfig, optional
-        What is learnt, where it is not the classes: values, or the inputs themselves. One class is enough then.
-    train_test_split : float
-        Share of the events used for training; the rest validates.
-    preprocessing : str
-        One of `PREPROCESSING_METHODS`; as in htt-ml, the first that the text contains.
-    weighted_preprocessing : bool
-        Whether scalers are fitted with event weights.
-    missing : MissingConfig, optional
-    seed : int
-    stream : bool
-        Read batches from disk instead of holding the training events in memory.
-    randomize_classes : list of str
-        Beginnings of the names of classes whose condition is drawn at random where that is asked for.
-    model : ModelConfig
-    boosted_trees : list of BoostedTreesConfig
-        What `bdt_training.py` trains.
-    tmva : TmvaConfig
-        What `TMVA_training.py` trains.
-    plot : PlotConfig
-    processes
-        Read by other tools of htt-ml's users; not used here.
-    """
-
+    #: Fold files; the index is the fold.
     datasets: FilePaths | None = None
+    #: Fold files per condition, for training with one-hot inputs (htt-ml's eras; its keys `datasets_2016`,
+    #: `class_weights_2016`, … are read as conditions of these names).
     conditions: Annotated[dict[Name, ConditionConfig], TextKeys] = {}
+    #: Folder of all that is written.
     output_path: FilePath
+    #: Trees in the fold files; the order is that of the network's outputs where it learns the classes.
     classes: ClassNames
     class_weights: _ClassWeights | None = None
     global_weight_scale: float = Field(default=1.0, gt=0)
+    #: Branch of event weights; without it each event counts 1.
     event_weights: Name | None = None
+    #: Inputs, in order: the short form of one group of numbers.
     variables: Names = []
+    #: Groups of inputs by their names, in place of `variables`: numbers, objects and images.
     inputs: InputsConfig | None = None
+    #: What is learnt, where it is not the classes: values, or the inputs themselves. One class is enough then.
     target: TargetConfig | None = None
+    #: Share of the events used for training; the rest validates.
     train_test_split: float = Field(default=0.75, gt=0, lt=1)
+    #: One of `PREPROCESSING_METHODS`; as in htt-ml, the first that the text contains.
     preprocessing: Preprocessing = "standard_scaler"
+    #: Whether scalers are fitted with event weights.
     weighted_preprocessing: bool = False
     missing: MissingConfig | None = None
     seed: int = Field(default=1234, ge=0, lt=2**32)
+    #: Read batches from disk instead of holding the training events in memory.
     stream: bool = False
+    #: Beginnings of the names of classes whose condition is drawn at random where that is asked for.
     randomize_classes: list[Name] = ["ggh", "qqh", "vbftopo"]
     model: ModelConfig = ModelConfig(name="example")
+    #: What `bdt_training.py` trains.
     boosted_trees: list[BoostedTreesConfig] = []
+    #: What `TMVA_training.py` trains.
     tmva: TmvaConfig = TmvaConfig()
     plot: PlotConfig = PlotConfig()
+    #: Read by other tools of htt-ml's users; not used here.
     processes: Any = None
 
     @model_validator(mode="before")

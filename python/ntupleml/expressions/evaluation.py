@@ -14,9 +14,8 @@ import numpy as np
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.expressions import arithmetic
-from ntupleml.expressions.aggregates import aggregate
 from ntupleml.expressions.functions import FUNCTIONS
-from ntupleml.expressions.instances import Columns, Instances, Use, Vector, instances
+from ntupleml.expressions.instances import Columns, Instances, Use, Vector, aggregate, instances
 from ntupleml.expressions.messages import no_element
 from ntupleml.expressions.syntax import (
     AGGREGATES,

@@ -44,8 +44,6 @@ class Expression:
             NumPy arrays for scalar branches (two dimensions for arrays of fixed length), jagged awkward arrays of
             numbers for vector branches, entry numbers for ``Entry$``. Columns that the formula does not use are not
             looked at.
-        n_events : int
-            Number of events.
 
         Returns
         -------
@@ -169,8 +167,6 @@ def parse(text: str, where: str = "") -> Expression:
     ----------
     text : str
         A formula in the syntax of TTree::Draw and TTree::CopyTree.
-    where : str
-        File and key it comes from, with which messages begin.
 
     Raises
     ------

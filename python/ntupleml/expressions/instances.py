@@ -1,8 +1,9 @@
-"""Over which elements of vector branches a formula runs, as TTreeFormula decides it.
+"""Over which elements of vector branches a formula runs, as TTreeFormula decides it, and aggregates over them.
 
 A formula of scalar branches has one instance per event. A vector branch used whole makes it run over its elements; of
 several, the shortest decides. A fixed element that an event does not have, ``jet_pt[3]``, leaves the event without
-instances.
+instances. ``Sum$``, ``Length$``, ``Max$``, ``Min$``, ``MaxIf$`` and ``MinIf$`` are formulas of their own: their vector
+branches do not make the formula around them run over elements.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.expressions import arithmetic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,26 +122,15 @@ class Use(NamedTuple):
 
 
 def instances(num_events: int, formulas: Sequence[Sequence[Use]]) -> Instances:
-    """The instances of formulas that run together.
-
-    Parameters
-    ----------
-    num_events : int
-        Number of events.
-    formulas : sequence of sequences of Use
-        For each formula, the vector branches in it, in the order of its text.
-
-    Raises
-    ------
-    NtuplemlError
-        For an array of fixed length whose index is a vector, where no other vector makes the formula run over it.
+    """The instances of formulas that run together; each is given by its vector branches, in the order of its text.
 
     Notes
     -----
     TTreeFormulaManager takes the smaller of two sizes, but takes a size of one for "none yet", so that an event with
     sizes 1 and 3 has three instances if they come in this order. Sizes that are known by type come first. Then those
     that differ between events are looked at, only in formulas that have a vector branch; there, an index replaces what
-    is known by type even where that is smaller.
+    is known by type even where that is smaller. An array of fixed length whose index is a vector is refused where no
+    other vector makes the formula run over it.
     """
     uses = [use for formula in formulas for use in formula]
     known = 1
@@ -179,13 +170,7 @@ class Columns:
         self._flat: dict[str, Array | Vector] = {}
 
     def __getitem__(self, name: str) -> Array | Vector:
-        """The column: an array with one value per event, or a Vector.
-
-        Raises
-        ------
-        NtuplemlError
-            If there is no such column, or it does not hold numbers or one vector of numbers per event.
-        """
+        """The column: an array with one value per event, or a Vector."""
         if name not in self._flat:
             if name not in self._columns:
                 raise NtuplemlError(f"no branch '{name}'{did_you_mean(name, self._columns)}")
@@ -231,10 +216,6 @@ def _jagged(name: str, column: Any) -> Vector:
 def content_and_counts(column: Any) -> tuple[Array, NDArray[np.int64]]:
     """Numbers of lists one after the other, and how many each list has.
 
-    Parameters
-    ----------
-    column : awkward array of lists of numbers
-
     Raises
     ------
     TypeError, ValueError
@@ -255,3 +236,55 @@ def content_and_counts(column: Any) -> tuple[Array, NDArray[np.int64]]:
 def _require_numbers(name: str, content: Array) -> None:
     if content.dtype.kind not in "biuf" or isinstance(content, np.ma.MaskedArray):
         raise NtuplemlError(f"branch '{name}' does not hold numbers ({content.dtype}) and cannot be in a formula")
+
+
+def aggregate(
+    function: str, found: Instances, values: Array, absent: NDArray[np.bool_] | None, condition: Array | None
+) -> Array:
+    """Value per event of an aggregate; 0 where an event has no instances.
+
+    `found` are the instances of its arguments, `values` those of the first one, NaN where `absent`; `condition` tells
+    which instances count, for MaxIf$ and MinIf$.
+    """
+    if function == "Length$":
+        return found.number_in_event()
+    event = np.arange(found.num_events) if found.event is None else found.event
+    values = np.broadcast_to(arithmetic.as_number(values), event.shape)
+    if absent is not None:
+        values = np.where(absent, np.nan, values)
+    kept = np.ones(event.size, np.bool_) if found.exists is None else found.exists
+    if condition is not None:
+        kept = kept & condition
+    values, event = values[kept], event[kept]
+    counts = np.bincount(event, minlength=found.num_events)
+    if function == "Sum$":
+        return _sum(values, event, counts)
+    return _extreme(values, counts, largest=function.startswith("Max"))
+
+
+def _sum(values: Array, event: Array, counts: Array) -> Array:
+    if values.dtype.kind == "i" and values.size:
+        largest = max(-int(values.min()), int(values.max())) * int(counts.max())
+        if largest < 2**63:
+            return _per_event(np.add, values, counts)
+    # bincount adds one value after the other, as TTreeFormula; reduceat would add in pairs.
+    return np.bincount(event, weights=arithmetic.as_double(values), minlength=counts.size)
+
+
+def _extreme(values: Array, counts: Array, largest: bool) -> Array:
+    if values.dtype.kind != "f":
+        return _per_event(np.maximum if largest else np.minimum, values, counts)
+    # A NaN never compares as better, so that only one in the first place stays.
+    extreme = _per_event(np.fmax if largest else np.fmin, values, counts)
+    first = _per_event(None, values, counts)
+    return np.where(np.isnan(first), first, extreme)
+
+
+def _per_event(reduction: np.ufunc | None, values: Array, counts: Array) -> Array:
+    """The reduction of the values of each event that has any (None: the first of them), 0 for the others."""
+    filled = counts > 0
+    result = np.zeros(counts.size, values.dtype)
+    starts = (np.cumsum(counts) - counts)[filled]
+    if starts.size:
+        result[filled] = values[starts] if reduction is None else reduction.reduceat(values, starts)
+    return result

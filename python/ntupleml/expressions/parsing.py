@@ -1,23 +1,27 @@
-"""Text of a formula to its tree, with an error that gives the position of any mistake."""
+"""Text of a formula to its tree, grouped as by TTreeFormula, with an error that gives the position of any mistake.
+
+Where that is not what C++ does, configs that worked with TTree::CopyTree keep their meaning; a line in the log tells
+where the same text means something else in C++ (and so in RDataFrame).
+"""
 
 from __future__ import annotations
 
 import functools
 import logging
 from importlib import resources
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from lark import Lark, Token, Transformer
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from ntupleml.errors import did_you_mean
 from ntupleml.expressions.functions import CONSTANTS, FUNCTIONS
-from ntupleml.expressions.grouping import group_comparisons, unlike_cpp
 from ntupleml.expressions.messages import FormulaError, ended_early, located, unexpected
 from ntupleml.expressions.syntax import AGGREGATES, ENTRY, Element, Name, Node, Number, Operation, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
+
 
 log = logging.getLogger(__name__)
 
@@ -32,20 +36,7 @@ LARGEST_INDEX = 2**31 - 1
 
 
 def parse_tree(text: str, where: str) -> Node:
-    """Parse a formula.
-
-    Parameters
-    ----------
-    text : str
-        The formula.
-    where : str
-        File and key it comes from, to begin a message with.
-
-    Raises
-    ------
-    NtuplemlError
-        With the column (from 1) of the mistake, if the text is not a formula.
-    """
+    """Parse a formula; messages begin with its file and key."""
     try:
         tree = _parse(text)
     except FormulaError as error:
@@ -192,3 +183,95 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 def _column(token: Token) -> int:
     return cast("int", token.start_pos) + 1
+
+
+#: Comparisons in a row without parentheses.
+LARGEST_COMPARISON = 20
+
+COMPARISONS = ("<", ">", "<=", ">=", "==", "!=")
+
+#: An operator and its column.
+Operator: TypeAlias = tuple[str, int]
+
+
+def group_comparisons(operands: Sequence[Node], operators: Sequence[Operator]) -> Node:
+    """Comparisons in a row, grouped as TFormula does.
+
+    It splits at the first '<', else at the first '>', '<=', '>=', '==', '!=', wherever they stand; as its search takes
+    the '<' of '<=' for one, a '<' before the first '<=' loses its rank. Refused where TFormula takes part of the row
+    for something else: '<' and '>' for the brackets of a template, the second '<=' for '<', a '<' after '<<' for
+    nothing.
+    """
+    if len(operators) > LARGEST_COMPARISON:
+        raise FormulaError(operators[0][1], f"more than {LARGEST_COMPARISON} comparisons in a row")
+    for place, (symbol, column) in enumerate(operators):
+        shift = {"<": "<<", ">": ">>"}.get(symbol)
+        hidden = shift and any(_contains_bare(operand, shift) for operand in operands[: place + 1])
+        following = operators[place + 1][0] if place + 1 < len(operators) else ""
+        if hidden or (symbol == "<" and following in {">", ">="}):
+            raise FormulaError(column, f"'{symbol}' is ambiguous", "write parentheses around each comparison and shift")
+    return _split(operands, operators)
+
+
+def _split(operands: Sequence[Node], operators: Sequence[Operator]) -> Node:
+    if not operators:
+        return operands[0]
+    place = _loosest([symbol for symbol, _ in operators])
+    symbol, column = operators[place]
+    if place > 0 and symbol in {"<=", ">="} and symbol in {earlier for earlier, _ in operators[:place]}:
+        raise FormulaError(column, f"several '{symbol}' in a row are ambiguous", "write parentheses")
+    left = _split(operands[: place + 1], operators[:place])
+    right = _split(operands[place + 1 :], operators[place + 1 :])
+    return Operation("infix", symbol, (left, right), column)
+
+
+def _loosest(symbols: Sequence[str]) -> int:
+    """Place of the comparison at which TFormula splits first; a search such as its own, so that it ends as its own."""
+    found: dict[str, int] = {}
+    for place, symbol in enumerate(symbols):
+        if symbol[0] in "<>":
+            found.setdefault(symbol[0], place)
+        if symbol in {"<=", ">="} and symbol not in found:
+            found[symbol] = place
+            del found[symbol[0]]
+        elif symbol in {"==", "!="}:
+            found.setdefault(symbol, place)
+    return next(found[symbol] for symbol in COMPARISONS if symbol in found)
+
+
+def _contains_bare(node: Node, symbol: str) -> bool:
+    """Whether an operator occurs outside parentheses."""
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        if isinstance(current, Operation) and current.kind in {"infix", "prefix"}:
+            if current.symbol == symbol:
+                return True
+            stack.extend(current.operands)
+    return False
+
+
+def unlike_cpp(tree: Node) -> Iterator[tuple[int, str]]:
+    """Columns at which C++ would group otherwise, with the rule that TTreeFormula follows."""
+    for node in walk(tree):
+        if isinstance(node, Operation) and node.kind in {"infix", "prefix"}:
+            rule = _rule_unlike_cpp(node)
+            if rule:
+                yield node.column, rule
+
+
+def _rule_unlike_cpp(node: Operation) -> str:
+    later = node.operands[1:]
+    if node.symbol in COMPARISONS and _any_infix(node.operands, COMPARISONS):
+        return "comparisons in a row are grouped as in TTreeFormula ('<', '>', '<=', '>=', '==', '!=', loosest first)"
+    if node.symbol in {"+", "-"} and _any_infix(node.operands, ("<<", ">>")):
+        return "shifts are grouped before '+' and '-' as in TTreeFormula"
+    if node.symbol == "%" and (len(later) > 1 or _any_infix(later, ("*", "/"))):
+        return "'%' is grouped after '*' and '/', and from the right, as in TTreeFormula"
+    if node.symbol in {"<<", ">>"} and (len(later) > 1 or _any_infix(later, ("<<",))):
+        return "shifts are grouped '<<' first, and from the right, as in TTreeFormula"
+    return ""
+
+
+def _any_infix(nodes: Sequence[Node], symbols: Sequence[str]) -> bool:
+    return any(isinstance(node, Operation) and node.kind == "infix" and node.symbol in symbols for node in nodes)

@@ -59,18 +59,7 @@ class Roles:
 
 
 def roles_of_branches(trees: Sequence[tuple[str, str]]) -> Roles:
-    """Tell what the branches are for that all trees have.
-
-    Parameters
-    ----------
-    trees : sequence of (str, str)
-        File and tree of each process.
-
-    Raises
-    ------
-    NtuplemlError
-        If a file or a tree cannot be read.
-    """
+    """Tell what the branches are for that all trees (file and tree of each process) have."""
     common = _common_branches(trees)
     with open_ntuple(*trees[0]) as ntuple:
         scalars = [name for name in common if ntuple.branches[name].kind == "scalar"]

@@ -66,8 +66,6 @@ def write_first_configs(
         Tree in the files, with its folders.
     output_directory : path
         Folder of the configs; what they make goes to `output` in it.
-    overwrite : bool, default: False
-        Whether configs that are there are replaced.
 
     Returns
     -------

@@ -65,8 +65,6 @@ def forest_of_lightgbm(text: str, where: str = "LightGBM model") -> Forest:
     ----------
     text : str
         Content of a model file, as ``Booster.model_to_string`` gives it too.
-    where : str
-        File, for messages.
 
     Returns
     -------

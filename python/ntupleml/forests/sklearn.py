@@ -1,4 +1,4 @@
-"""Forests from scikit-learn's histogram boosting and AdaBoost."""
+"""Forests from scikit-learn's histogram boosting."""
 
 from __future__ import annotations
 
@@ -86,41 +86,6 @@ def forest_of_hist_gradient_boosting(estimator: Any) -> Forest:
         num_outputs=num_outputs,
         link=link,
         offsets=np.asarray(estimator._baseline_prediction, dtype=np.float64).reshape(num_outputs),
-    )
-
-
-def forest_of_adaboost(estimator: Any) -> Forest:
-    """Forest of a fitted ``AdaBoostClassifier`` of decision trees for two classes, with the response of TMVA.
-
-    Σ w · leaf / Σ w, from −1 to 1, where the leaf is +1 if most of its training weight is of the first class, the
-    signal, and −1 otherwise (TMVA's ``UseYesNoLeaf``), and w the weight of the tree, ln((1 − error) / error), as a
-    float32 number, as TMVA reads it. That orders events as ``decision_function`` does, but is not ``predict_proba``.
-
-    Raises
-    ------
-    NtuplemlError
-        If there are not two classes.
-    """
-    if len(estimator.classes_) != 2:
-        raise NtuplemlError(
-            f"AdaBoost for {len(estimator.classes_)} classes; TMVA's is for two, use boosting by gradients"
-        )
-    weights = estimator.estimator_weights_[: len(estimator.estimators_)].astype(np.float32).astype(np.float64)
-    trees = []
-    for weight, member in zip(weights, estimator.estimators_, strict=True):
-        tree = member.tree_
-        is_signal = member.classes_[tree.value[:, 0, :].argmax(axis=1)] == estimator.classes_[0]
-        inner = tree.children_left != -1
-        leaves = np.where(inner, 0.0, np.where(is_signal, weight, -weight))
-        trees.append((inner, tree.feature, tree.threshold, tree.children_left, tree.children_right, leaves,
-                      np.ones_like(inner)))  # fmt: skip
-    return forest_of_trees(
-        trees,
-        num_inputs=estimator.n_features_in_,
-        num_outputs=1,
-        link="identity",
-        # one after the other, as TMVA adds them
-        divisor=float(np.cumsum(weights)[-1]),
     )
 
 

@@ -41,13 +41,7 @@ def read_xgboost(path: Path) -> Any:
 
 
 def parse_xgboost(content: bytes | bytearray, where: str) -> Any:
-    """Content of JSON or UBJSON, which its beginning tells apart.
-
-    Raises
-    ------
-    NtuplemlError
-        If it is neither, is cut off or damaged, has a name twice in an object, or is nested too deep.
-    """
+    """Content of JSON or UBJSON, which its beginning tells apart."""
     kind = "UBJSON" if content.startswith(UBJSON_BEGINNING) else "JSON"
     try:
         if kind == "UBJSON":

@@ -48,20 +48,7 @@ class Activation(NamedTuple):
 
 
 def activation_of(layer: Any, function: Any, width: int, rank: int = 2) -> Activation:
-    """An activation that a layer has: a function of `keras.activations`, or a layer that applies one.
-
-    Parameters
-    ----------
-    width : int
-        Number of values per event or step.
-    rank : int
-        2 for rows, 3 for sequences.
-
-    Raises
-    ------
-    NtuplemlError
-        If lwtnn has no exact form of it.
-    """
+    """An activation that a layer has: a function of `keras.activations`, or a layer; rank 3 for sequences."""
     import keras
 
     if function is None:
@@ -163,13 +150,7 @@ class Converted(NamedTuple):
 
 
 def convert_row_layer(layer: Any, width: int, rank: int) -> Converted | None:
-    """A layer that works on rows, of the width and rank of `activation_of`; None if it is none of those known here.
-
-    Raises
-    ------
-    NtuplemlError
-        If the layer is known, but cannot be exported with these parameters.
-    """
+    """A layer that works on rows, of the width and rank of `activation_of`; None if it is none of those known here."""
     name = type(layer).__name__
     if name in NOTHING:
         return Converted([], width)

@@ -23,18 +23,7 @@ _OPERATIONS = ("Add", "Subtract", "Concatenate", "Maximum", "Minimum")
 
 
 def constant_layers(operation: Any, arguments: tuple[Any, ...], value: Value) -> list[LayerEntry] | None:
-    """Layers of an operation (`keras.ops`) on one value and constants; None if it is another one.
-
-    Parameters
-    ----------
-    arguments : tuple
-        What it is called with: the value of the model, and the constants, in their order.
-
-    Raises
-    ------
-    NtuplemlError
-        If the constant changes the shape of the value, or lwtnn cannot compute the operation with it.
-    """
+    """Layers of an operation (`keras.ops`) on one value of the model and constants; None if it is another one."""
     import keras
 
     name = type(operation).__name__
@@ -100,13 +89,7 @@ def _smallest(constant: Numbers) -> list[LayerEntry]:
 
 
 def convert_merging(operation: Any, values: Sequence[Value], builder: NetworkBuilder) -> Value | None:
-    """A layer or operation of several inputs; None if it is another one.
-
-    Raises
-    ------
-    NtuplemlError
-        If it cannot be exported.
-    """
+    """A layer or operation of several inputs; None if it is another one."""
     name = type(operation).__name__
     is_layer = type(operation).__module__.startswith("keras.src.layers.")
     if name == "Sum" and not is_layer:

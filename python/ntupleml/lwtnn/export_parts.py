@@ -49,14 +49,7 @@ def flat(values: ArrayLike) -> list[float]:
 
 
 def dense(weights: ArrayLike, bias: ArrayLike | None = None, activation: ActivationEntry = "linear") -> LayerEntry:
-    """Layer activation(W x + b).
-
-    Parameters
-    ----------
-    weights : array, shape (n_outputs, n_inputs)
-        Empty for a layer that only applies the activation.
-    bias : array, shape (n_outputs,), optional
-    """
+    """Layer activation(W x + b); without weights (outputs × inputs) it only applies the activation."""
     return {
         "architecture": "dense",
         "weights": flat(weights),
@@ -73,12 +66,8 @@ def activation_only(activation: ActivationEntry) -> LayerEntry:
 def affine(scale: NDArray[np.float64], offset: NDArray[np.float64]) -> list[LayerEntry]:
     """Layers that compute scale · x + offset, element by element.
 
-    lwtnn's normalization is scale · (x + bias), which has no bias for an element whose scale is zero (or so small
-    that offset / scale overflows); then a second layer adds the offset.
-
-    Parameters
-    ----------
-    scale, offset : array of float64, shape (width,)
+    lwtnn's normalization is scale · (x + bias), which has no bias for an element whose scale is zero (or so small that
+    offset / scale overflows); then a second layer adds the offset.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         bias = offset / scale
@@ -122,17 +111,7 @@ class NetworkBuilder:
         return Value(self._add({"type": kind, "size": width, "sources": [index]}), width, sequence)
 
     def chain(self, value: Value, layers: Sequence[LayerEntry], width: int, key: Hashable) -> Value:
-        """Append layers on rows, one after the other; on a sequence they act at each step.
-
-        Parameters
-        ----------
-        value : Value
-            What they read.
-        width : int
-            Number of values that the last one gives.
-        key : hashable
-            Tells the same layers, used again.
-        """
+        """Append layers on rows, or on each step of a sequence; the same layers, used again, have the same key."""
         kind = "time_distributed" if value.sequence else "feed_forward"
         for index in self._indices(key, layers):
             value = value._replace(

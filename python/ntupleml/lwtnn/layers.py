@@ -146,17 +146,7 @@ def _function(entry: Entry, name: str) -> str:
 def shaped_layer(flat: FlatLayer, num_inputs: int, used_by: str, *, sequence: bool) -> tuple[Layer, int]:
     """A layer with its matrices, and how many values it gives, as liblwtnn derives them.
 
-    Parameters
-    ----------
-    used_by : str
-        Node or form that uses the layer so, for messages.
-    sequence : bool
-        Whether it turns a sequence into another, or a vector.
-
-    Raises
-    ------
-    NtuplemlError
-        If it is a layer of the other sort, or its sizes do not fit the number of inputs or each other.
+    `sequence`: it turns a sequence into another, not a vector. Messages name the node or form that it is used by.
     """
     shapes = _ON_SEQUENCES if sequence else _ON_ROWS
     if flat.architecture in shapes:

@@ -56,13 +56,7 @@ def _node(entry: Entry) -> FlatNode:
 def build_nodes(
     flat: Sequence[FlatNode], layers: Sequence[FlatLayer], groups: Sequence[InputGroup]
 ) -> tuple[tuple[Node, ...], tuple[int, ...]]:
-    """Nodes with their widths and the layers they share, and an order in which each comes after its sources.
-
-    Raises
-    ------
-    NtuplemlError
-        If there is a cycle, an index is out of range, a source is of the wrong kind, or sizes do not fit.
-    """
+    """Nodes with their widths and the layers they share, and an order in which each comes after its sources."""
     order = _order(flat)
     shared: dict[tuple[int, bool], tuple[Layer, int, int]] = {}
     built: dict[int, Node] = {}

@@ -70,7 +70,6 @@ def plain_arrays(values: Any, branch_type: DTypeLike | str) -> tuple[NDArray[Any
     values : array
         numpy of shape (n,), of shape (n, length) for lists of one length, or for vectors a jagged awkward array or
         numpy of shape (n, length).
-    branch_type : numpy type or str
 
     Returns
     -------

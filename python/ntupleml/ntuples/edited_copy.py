@@ -32,23 +32,13 @@ def edited_copy(path: str | Path, output_path: Path | None = None, *, overwrite:
 
     Parameters
     ----------
-    path : path
-        An existing file.
     output_path : Path, optional
         Where the copy goes instead: the file itself stays as it is. The folder is made if need be.
-    overwrite : bool, default: False
-        Whether a file in that place may be replaced.
 
     Yields
     ------
     Path
         The copy, readable and writable.
-
-    Raises
-    ------
-    NtuplemlError
-        If the file or its folder may not be written to, the disk is full, or another program changed the file
-        meanwhile.
     """
     target = Path(path).resolve()
     if output_path is not None:

@@ -71,8 +71,6 @@ def added_tree(
 
     Parameters
     ----------
-    path : path
-        The file.
     tree_path : str
         Name of the new tree, with its folders, which are made.
     branch_types : mapping of str to numpy type
@@ -81,10 +79,6 @@ def added_tree(
         Whether a tree of this name is replaced, all its cycles included. The space of its values is lost.
     title : str, optional
         Of the tree.
-
-    Yields
-    ------
-    AddedTree
 
     Raises
     ------

@@ -24,8 +24,6 @@ def expand_inputs(inputs: Sequence[str], folder: str = "", where: str = "") -> l
         root://host//path, with wildcards too.
     folder : str, optional
         Folder that the paths are relative to; the result is relative to it as well.
-    where : str, optional
-        Beginning of the message.
 
     Returns
     -------

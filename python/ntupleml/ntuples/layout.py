@@ -53,48 +53,30 @@ class Key(NamedTuple):
 
 
 class Folder(NamedTuple):
-    """A folder of the file.
-
-    Attributes
-    ----------
-    path : str
-    header : Range
-        Its own record, without name and title.
-    key_list : Range
-    is_short : bool
-        Whether its record is shorter than ROOT's, which would write over what follows (as in files of go-hep's groot).
-    """
+    """A folder of the file."""
 
     path: str
+    #: Its own record, without name and title.
     header: Range
     key_list: Range
+    #: Whether its record is shorter than ROOT's, which would write over what follows (as in files of go-hep's groot).
     is_short: bool
 
 
 class Layout(NamedTuple):
-    """Tables of a ROOT file.
+    """Tables of a ROOT file."""
 
-    Attributes
-    ----------
-    end : int
-        Where the file ends according to its header.
-    header : Range
-        The file's header.
-    free : list of Range
-        Gaps that hold nothing, and the list of them.
-    streamer_info : Range
-        The description of the classes.
-    folders : list of Folder
-        The path of the top folder is empty.
-    keys : list of Key
-        All objects in all folders, every cycle.
-    """
-
+    #: Where the file ends according to its header.
     end: int
+    #: The file's header.
     header: Range
+    #: Gaps that hold nothing, and the list of them.
     free: list[Range]
+    #: The description of the classes.
     streamer_info: Range
+    #: The path of the top folder is empty.
     folders: list[Folder]
+    #: All objects in all folders, every cycle.
     keys: list[Key]
 
 
@@ -114,13 +96,7 @@ class _OverwrittenError(ValueError):
 
 
 def require_room(layout: Layout, tree_path: str, where: str) -> None:
-    """Check that a program which writes folders as ROOT does can write those of a tree.
-
-    Raises
-    ------
-    NtuplemlError
-        If it would write over what follows one of them.
-    """
+    """Check that a program which writes folders as ROOT does can write those of a tree."""
     short = [folder.path for folder in layout.folders if folder.is_short]
     if any(not path or tree_path.startswith(f"{path}/") for path in short):
         raise NtuplemlError(
@@ -131,13 +107,7 @@ def require_room(layout: Layout, tree_path: str, where: str) -> None:
 
 
 def require_objects(path: Path, layout: Layout, where: str) -> None:
-    """Check that a record with the right head begins wherever the lists of a file say that there is an object.
-
-    Raises
-    ------
-    NtuplemlError
-        For the first one of which that is not so.
-    """
+    """Check that a record with the right head begins wherever the lists of a file say that there is an object."""
     with path.open("rb") as file:
         for key in layout.keys:
             if not _begins_at(file, key):
@@ -156,13 +126,7 @@ def _begins_at(file: BinaryIO, key: Key) -> bool:
 
 
 def read_layout(path: str | Path) -> Layout:
-    """Read the tables of a ROOT file.
-
-    Raises
-    ------
-    NtuplemlError
-        If the tables are incomplete, as in a file that was not closed, or name records that are not there.
-    """
+    """Read the tables of a ROOT file."""
     try:
         with Path(path).open("rb") as file:
             return _read_layout(file)

@@ -17,17 +17,11 @@ _MARK = re.compile(rb"ntupleml scores ([0-9a-f]{64}) ([^;\x00-\x1f]*);")
 
 
 class Mark(NamedTuple):
-    """What was written, and from what.
+    """What was written, and from what."""
 
-    Attributes
-    ----------
-    key : str
-        SHA-256 of all that the values depend on, 64 hexadecimal digits.
-    branches : tuple of str
-        Branches that were written.
-    """
-
+    #: SHA-256 of all that the values depend on, 64 hexadecimal digits.
     key: str
+    #: Branches that were written.
     branches: tuple[str, ...]
 
     def __str__(self) -> str:

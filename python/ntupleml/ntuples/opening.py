@@ -67,12 +67,6 @@ def open_root_file(path: str | Path, where: str = "") -> Iterator[Any]:
     ----------
     path : str or Path
         A local file, or the address of one, e.g. root://host//path.
-    where : str, optional
-        Beginning of the message.
-
-    Yields
-    ------
-    uproot.ReadOnlyDirectory
 
     Raises
     ------
@@ -131,16 +125,6 @@ def damage_as_error(what: str, place: Place) -> Iterator[None]:
 
 def find_tree(file: Any, path: str | Path, tree_path: str, where: str = "") -> Any:
     """Tree (TTree or RNTuple) of an open file.
-
-    Parameters
-    ----------
-    file : uproot.ReadOnlyDirectory
-    path : str or Path
-        Its path, for the message.
-    tree_path : str
-        Name of the tree, with its folders in the file.
-    where : str, optional
-        Beginning of the message.
 
     Raises
     ------

@@ -51,23 +51,15 @@ class UnreadableLeavesError(Exception):
 
 
 class Packing(NamedTuple):
-    """How ROOT stores a number: as a float, as bits of a float, or in steps of a range.
+    """How ROOT stores a number: as a float, as bits of a float, or in steps of a range."""
 
-    Attributes
-    ----------
-    to : str
-        Type of the number in memory: `f8` for `Double32_t`, `f4` for `Float16_t`.
-    bits : int
-        Bits of the mantissa that are kept; 0 where the number is stored as a float or in steps.
-    factor : float
-        Steps per unit; 0 where it is not stored in steps.
-    minimum : float
-        Lower end of the range.
-    """
-
+    #: Type of the number in memory: `f8` for `Double32_t`, `f4` for `Float16_t`.
     to: str
+    #: Bits of the mantissa that are kept; 0 where the number is stored as a float or in steps.
     bits: int = 0
+    #: Steps per unit; 0 where it is not stored in steps.
     factor: float = 0.0
+    #: Lower end of the range.
     minimum: float = 0.0
 
     @property
@@ -146,10 +138,6 @@ class Leaf(NamedTuple):
 
 def leaf_interpretation(branch: Any) -> Any:
     """Interpretation of a branch of packed numbers or of several leaves; None where uproot's own is right.
-
-    Parameters
-    ----------
-    branch : uproot TBranch
 
     Raises
     ------

@@ -42,13 +42,7 @@ def joined(folder: str | Path, file: str) -> str | Path:
 
 
 def remote_call(address: str, where: str, action: Callable[[], Any]) -> Any:
-    """Do something with a remote file; what fails becomes one line.
-
-    Raises
-    ------
-    NtuplemlError
-        If the package for this kind of address is not installed, or the file cannot be reached.
-    """
+    """Do something with a remote file; what fails becomes one line."""
     start = f"{where}: " if where else ""
     scheme = address.partition("://")[0]
     try:
@@ -92,13 +86,7 @@ def fetch(address: str, target: Path) -> None:
 
 
 def matching_addresses(pattern: str) -> list[str]:
-    """Addresses that match an address with wildcards.
-
-    Raises
-    ------
-    NtuplemlError
-        As `remote_call`.
-    """
+    """Addresses that match an address with wildcards."""
 
     def match() -> list[str]:
         import fsspec

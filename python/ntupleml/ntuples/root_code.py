@@ -11,8 +11,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.imports import import_root
 from ntupleml.ntuples.opening import one_line
-from ntupleml.root import import_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

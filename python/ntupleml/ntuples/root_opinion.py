@@ -9,8 +9,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ntupleml.imports import import_root, name_for_root
 from ntupleml.ntuples.remote import is_remote
-from ntupleml.root import import_root, name_for_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,23 +24,15 @@ _NEWEST = 9999
 
 
 class Place(NamedTuple):
-    """What could not be read: a file, a tree in it, or some entries of a branch.
+    """What could not be read: a file, a tree in it, or some entries of a branch."""
 
-    Attributes
-    ----------
-    path : str
-        A file or an address.
-    tree_path : str
-        Tree in it; empty where the file cannot be opened.
-    branch : str
-        Path of a branch in the tree, or field of the RNTuple; empty where the tree cannot be read.
-    start, stop : int
-        The first of its entries, and one past the last.
-    """
-
+    #: A file or an address.
     path: str
+    #: Tree in it; empty where the file cannot be opened.
     tree_path: str = ""
+    #: Path of a branch in the tree, or field of the RNTuple; empty where the tree cannot be read.
     branch: str = ""
+    #: The first of its entries, and one past the last.
     start: int = 0
     stop: int = 0
 

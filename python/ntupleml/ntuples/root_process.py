@@ -57,11 +57,6 @@ def run_with_root(
     -------
     object
         What the function returns.
-
-    Raises
-    ------
-    NtuplemlError
-        If the function raises one, ROOT is not installed, or its process crashes or does not end.
     """
     server, connection = _connected()
     try:

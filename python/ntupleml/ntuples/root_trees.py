@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.imports import import_root, name_for_root
 from ntupleml.ntuples.branch_types import number_type, vector_item
 from ntupleml.ntuples.layout import Key, Range, read_layout
 from ntupleml.ntuples.marks import MARK_NAME
 from ntupleml.ntuples.root_code import compiled, root_errors
-from ntupleml.root import import_root, name_for_root
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -60,28 +60,16 @@ _LZ4, _ZSTD, _ZLIB = 400, 500, 100
 
 
 class Extension(NamedTuple):
-    """What was done to a tree.
+    """What was done to a tree."""
 
-    Attributes
-    ----------
-    description : list of str
-        How ROOT saw the old branches that stay, see `described_tree`.
-    freed : list of Range
-        Where the baskets of replaced branches were.
-    """
-
+    #: How ROOT saw the old branches that stay, see `described_tree`.
     description: list[str]
+    #: Where the baskets of replaced branches were.
     freed: list[Range]
 
 
 def warm_up() -> None:
-    """Start ROOT and let it load what a tree needs, so that forks of this process have it.
-
-    Raises
-    ------
-    NtuplemlError
-        If ROOT is not installed.
-    """
+    """Start ROOT and let it load what a tree needs, so that forks of this process have it."""
     root = import_root()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "warm_up.root"
@@ -122,8 +110,6 @@ def extend_tree(
 
     Parameters
     ----------
-    path : Path
-        The file.
     key : Key
         The tree: its newest cycle.
     other_trees : sequence of Key
@@ -135,18 +121,6 @@ def extend_tree(
     chunks : iterable of mappings
         Values of all new branches for consecutive entries, from the first entry to the last, as
         `ntupleml.ntuples.branch_types.plain_arrays` gives them.
-    where : str
-        Beginning of the message.
-
-    Returns
-    -------
-    Extension
-
-    Raises
-    ------
-    NtuplemlError
-        If ROOT cannot read or write the file, or a branch that is to be replaced holds something else per event than
-        the new one: a list, an object.
     """
     root = import_root()
     with root_errors(where), name_for_root(path) as name:
@@ -172,25 +146,17 @@ def described_tree(path: Path, key: Key, all_keys: Sequence[Key], but: Container
 
     Parameters
     ----------
-    path : Path
     key : Key
         The tree.
     all_keys : sequence of Key
         What ROOT has to find in the file.
     but : container of str
         New branches, which are left out.
-    where : str
-        Beginning of the message.
 
     Returns
     -------
     list of str
         To be compared with that of `extend_tree`.
-
-    Raises
-    ------
-    NtuplemlError
-        If ROOT has to repair the file, lacks an object, or cannot read the tree.
     """
     root = import_root()
     with root_errors(where), name_for_root(path) as name:

@@ -108,7 +108,6 @@ class TreeFile:
         branch_types : mapping
             Type of each branch: a numpy type of numbers or bools, with a shape of one dimension for lists of one
             length (`np.dtype(("f4", (3,)))`), or `"vector of f4"` for lists of any length.
-        title : str, optional
 
         Raises
         ------
@@ -175,12 +174,6 @@ def new_tree_file(path: str | Path, overwrite: bool = False) -> Iterator[TreeFil
     ----------
     path : str or Path
         The file; its folder is made if need be.
-    overwrite : bool, default: False
-        Whether an existing file may be replaced.
-
-    Yields
-    ------
-    TreeFile
 
     Raises
     ------

@@ -28,11 +28,8 @@ def required_branches(variables: Sequence[str], available: Collection[str], wher
 
     Parameters
     ----------
-    variables : sequence of str
     available : collection of str
         Branches there are.
-    where : str
-        File and tree, for messages.
 
     Returns
     -------
@@ -70,8 +67,6 @@ def columns_to_matrix(
         vectors (awkward arrays) where a formula uses them.
     variables : sequence of str
         Branches or formulas, in the order of the matrix.
-    where : str
-        File and tree, for messages.
 
     Returns
     -------
@@ -105,7 +100,6 @@ def as_matrix(
 
     Parameters
     ----------
-    numbers : sequence of array
     constants : sequence of float
         Values of further columns.
     order : array of int64, shape (length,), optional
@@ -133,9 +127,6 @@ def variable_values(
         Branch or formula.
     columns : mapping of str to array
         Branches that it needs.
-    num_events : int
-    where : str
-        File and tree, for messages.
     vectors : bool, default: False
         Whether it may have several values per event.
 

@@ -39,17 +39,10 @@ def require_rest_unchanged(
         The file and its copy.
     tree_path : str
         The tree that was written.
-    where : str
-        Beginning of the message.
     replaced : sequence of Key
         Old headers of the tree that are not needed any more.
     freed : sequence of Range
         Other parts of the old file that hold nothing any more.
-
-    Raises
-    ------
-    NtuplemlError
-        If anything else differs.
     """
     layout, layout_of_copy = read_layout(old), _layout_of_copy(new, where)
     changed = [layout.header, layout.streamer_info, *layout.free, *freed]
@@ -135,17 +128,8 @@ def checksum_of_branch(branch: Any, branch_type: DTypeLike | str, entries: int, 
 
     Parameters
     ----------
-    branch : uproot TBranch
     branch_type : numpy type or str
         As `ntupleml.ntuples.branch_types` has them.
-    entries : int
-    where : str
-        Beginning of the message.
-
-    Raises
-    ------
-    NtuplemlError
-        If the branch cannot be read.
     """
     if branch.num_entries != entries:
         return None

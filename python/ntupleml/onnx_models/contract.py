@@ -24,20 +24,13 @@ ML_DOMAIN, ML_OPSET = "ai.onnx.ml", 3
 
 
 class GraphInput(NamedTuple):
-    """An input of a graph.
+    """An input of a graph."""
 
-    Attributes
-    ----------
-    names : sequence of str
-        Of its columns, or of what its image is made of.
-    sequence : bool
-        Whether it has any number of such rows per event.
-    image : tuple of int
-        Shape of the image of one event; none for rows.
-    """
-
+    #: Of its columns, or of what its image is made of.
     names: Sequence[str]
+    #: Whether it has any number of such rows per event.
     sequence: bool = False
+    #: Shape of the image of one event; none for rows.
     image: Sequence[int] = ()
 
 
@@ -51,7 +44,6 @@ def contract_model(
     kind: str,
     dtype: type[np.generic] = np.float32,
     opset: int = OPSET,
-    ir_version: int = IR_VERSION,
     ml_opset: int = ML_OPSET,
     description: Mapping[str, Any] | None = None,
     doc: str = "",
@@ -75,7 +67,6 @@ def contract_model(
         What the model was made from, e.g. ``"keras"``, ``"tmva"``, ``"forest"``, ``"lwtnn"``.
     dtype : type
         float32 or float64, of inputs and outputs.
-    opset, ir_version, ml_opset : int
     description : mapping, optional
         More for the metadata property: ``conditions``, ``missing``, ``record_hash``, …
     doc : str
@@ -101,7 +92,7 @@ def contract_model(
     model = helper.make_model(
         helper.make_graph(graph.nodes, "ntupleml", declared, given, initializer=graph.constants),
         opset_imports=domains,
-        ir_version=ir_version,
+        ir_version=IR_VERSION,
         producer_name="ntupleml",
         producer_version=__version__,
         doc_string=doc,

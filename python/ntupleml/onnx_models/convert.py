@@ -44,8 +44,6 @@ def convert_file(
         forest (`.npz`), or a Keras network (`.keras`) with the record of its training and its preprocessing beside it.
     dtype : {"float32", "float64"}
         Type of inputs and scores.
-    overwrite : bool, default: False
-        Whether the output may be replaced.
     network_output, replaced : optional
         See `convert`.
 

@@ -94,20 +94,7 @@ def forest_to_onnx(
 
 
 def forest_nodes(graph: GraphBuilder, value: str, forest: Forest, dtype: type[np.generic] = np.float32) -> str:
-    """Append a forest to a graph.
-
-    Parameters
-    ----------
-    value : str
-        Name of the inputs, events × inputs, float32 or float64.
-    dtype : type, default: float32
-        Type of the result.
-
-    Returns
-    -------
-    str
-        Name of the outputs, events × outputs, after the link and the preselection.
-    """
+    """Append a forest with its link and preselection; its inputs may be of another type than its result."""
     columns = graph.cast(graph.cast(value, np.float32), np.float64)
     compared = columns
     if len(forest.directions):

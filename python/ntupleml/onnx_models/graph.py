@@ -1,7 +1,13 @@
-"""Writing an ONNX graph node by node."""
+"""Writing an ONNX graph node by node.
+
+A function `…_nodes` appends what it is called after: it takes names of values and returns the name of the result.
+Values are of the type `dtype` (float32 or float64) where it has that argument, and events × columns unless it says
+otherwise.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,21 +28,16 @@ IR_VERSION = 8
 
 @dataclass
 class GraphBuilder:
-    """Nodes and constants of a graph under construction; values are referred to by name.
+    """Nodes and constants of a graph under construction; values are referred to by name."""
 
-    Attributes
-    ----------
-    nodes : list of onnx.NodeProto
-        In order of computation.
-    constants : list of onnx.TensorProto
-        The graph's initializers.
-    prefix : str
-        Beginning of all names, so that they never meet those of inputs and outputs.
-    """
-
+    #: In order of computation.
     nodes: list[onnx.NodeProto] = field(default_factory=list)
+    #: The graph's initializers.
     constants: list[onnx.TensorProto] = field(default_factory=list)
+    #: Beginning of all names, so that they never meet those of inputs and outputs.
     prefix: str = ""
+    #: Names of the constants so far, by type, shape and content: equal ones are kept once.
+    known: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)
 
     def add(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
         """Append a node and return the name of its output."""
@@ -54,11 +55,13 @@ class GraphBuilder:
         return names
 
     def constant(self, values: Any, dtype: type[np.generic] = np.float64) -> str:
-        """Append a constant array or number and return its name."""
-        name = f"{self.prefix}constant_{len(self.constants)}"
+        """Append a constant array or number, unless it is there already, and return its name."""
         array: NDArray[Any] = np.asarray(values, dtype=dtype)
-        self.constants.append(numpy_helper.from_array(array, name))
-        return name
+        key = (array.dtype.str, array.shape, hashlib.sha256(array.tobytes()).digest())
+        if key not in self.known:
+            self.known[key] = f"{self.prefix}constant_{len(self.constants)}"
+            self.constants.append(numpy_helper.from_array(array, self.known[key]))
+        return self.known[key]
 
     def cast(self, value: str, dtype: type[np.generic]) -> str:
         """Append a conversion to another type of numbers."""
@@ -68,3 +71,7 @@ class GraphBuilder:
         """Append the replacement of NaN and infinite values of a type of numbers."""
         lost = self.add("Or", self.add("IsNaN", value), self.add("IsInf", value))
         return self.add("Where", lost, self.constant(missing, dtype), value)
+
+    def body(self) -> GraphBuilder:
+        """An empty graph for the body of a loop; its constants belong to this graph."""
+        return GraphBuilder(constants=self.constants, prefix=f"{self.prefix}loop_{len(self.nodes)}/", known=self.known)

@@ -19,21 +19,7 @@ if TYPE_CHECKING:
 
 
 def activation_nodes(graph: GraphBuilder, value: str, activation: Any) -> str:
-    """Append an activation.
-
-    Parameters
-    ----------
-    graph : GraphBuilder
-    value : str
-        Float32; softmax works along its last axis.
-    activation : str, dict or None
-        As in a Keras file: a key of `ACTIVATIONS`, or a layer that is one.
-
-    Returns
-    -------
-    str
-        Name of the result; of the value itself where nothing changes.
-    """
+    """Append an activation as a Keras file has it, float32, softmax along the last axis; the value itself for none."""
     if isinstance(activation, dict):
         return ACTIVATION_LAYERS[activation["class_name"]](graph, value, activation["config"])
     return ACTIVATIONS[activation or "linear"](graph, value)

@@ -30,19 +30,12 @@ _NOTHING = -1e9
 
 
 class LayerParts(NamedTuple):
-    """What the nodes of a layer are made from.
+    """What the nodes of a layer are made from."""
 
-    Attributes
-    ----------
-    settings : mapping
-        As in the file, all checked.
-    weights : sequence of arrays
-    shape : tuple of int
-        Of its first input for one event; None where the number of objects is open.
-    """
-
+    #: As in the file, all checked.
     settings: Mapping[str, Any]
     weights: Sequence[NDArray[Any]]
+    #: Of its first input for one event; None where the number of objects is open.
     shape: Shape
 
     @property
@@ -62,12 +55,10 @@ def layer_nodes(graph: GraphBuilder, kind: str, values: Sequence[str], parts: La
 
     Parameters
     ----------
-    graph : GraphBuilder
     kind : str
         Class of the layer, a key of `NODES`.
     values : sequence of str
         Its inputs, float32.
-    parts : LayerParts
 
     Returns
     -------

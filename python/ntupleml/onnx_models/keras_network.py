@@ -275,10 +275,8 @@ def network_nodes(graph: GraphBuilder, inputs: Sequence[str], file: KerasFile) -
 
     Parameters
     ----------
-    graph : GraphBuilder
     inputs : sequence of str
         What the network takes, in the order of its inputs, float32.
-    file : KerasFile
 
     Returns
     -------

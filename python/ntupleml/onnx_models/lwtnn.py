@@ -13,7 +13,7 @@ from ntupleml.lwtnn import read_network
 from ntupleml.lwtnn.network import Convolution, Dense, Normalization, Recurrent
 from ntupleml.lwtnn.reading import SCORES
 from ntupleml.onnx_models.contract import GraphInput, contract_model
-from ntupleml.onnx_models.lwtnn_graph import LwtnnGraph, safe_prefix
+from ntupleml.onnx_models.graph import GraphBuilder
 from ntupleml.onnx_models.lwtnn_layers import layer_nodes, scaled_nodes
 from ntupleml.onnx_models.lwtnn_sequences import (
     SequenceValue,
@@ -25,6 +25,7 @@ from ntupleml.onnx_models.lwtnn_sequences import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     import onnx
@@ -95,7 +96,7 @@ def lwtnn_to_onnx(
     network = read_network(path)
     outputs = _chosen(network, output)
     names = [group.name for group in network.groups] + [one.name for one in outputs]
-    graph = LwtnnGraph(prefix=safe_prefix([*names, SCORES]))
+    graph = GraphBuilder(prefix=_safe_prefix([*names, SCORES]))
     try:
         _network_nodes(graph, network, outputs, dtype, replaced)
     except NtuplemlError as error:
@@ -141,7 +142,7 @@ def _description(network: Network, outputs: list[Output], replaced: Replaced) ->
 
 
 def _network_nodes(
-    graph: LwtnnGraph, network: Network, outputs: list[Output], dtype: type[np.generic], replaced: Replaced
+    graph: GraphBuilder, network: Network, outputs: list[Output], dtype: type[np.generic], replaced: Replaced
 ) -> None:
     """All nodes that the outputs need."""
     precision = _precision(network, dtype)
@@ -192,7 +193,7 @@ def _needed(network: Network, wanted: list[int]) -> set[int]:
     return needed
 
 
-def _input(graph: LwtnnGraph, group: InputGroup, precision: type[np.generic], replaced: Replaced) -> _Value:
+def _input(graph: GraphBuilder, group: InputGroup, precision: type[np.generic], replaced: Replaced) -> _Value:
     """Scaled inputs; in single precision the subtraction of a large offset would lose the digits that matter."""
     value = graph.cast(group.name, np.float64)
     value = _replacement(graph, value, group, replaced)
@@ -212,7 +213,7 @@ def _input(graph: LwtnnGraph, group: InputGroup, precision: type[np.generic], re
     return _Value(graph.add("Transpose", value, perm=[1, 0]), None)
 
 
-def _replacement(graph: LwtnnGraph, value: str, group: InputGroup, replaced: Replaced) -> str:
+def _replacement(graph: GraphBuilder, value: str, group: InputGroup, replaced: Replaced) -> str:
     has_default = [one.default is not None for one in group.variables]
     if replaced == "nothing" or not any(has_default):
         return value
@@ -224,7 +225,7 @@ def _replacement(graph: LwtnnGraph, value: str, group: InputGroup, replaced: Rep
     return graph.add("Where", is_lost, defaults, value)
 
 
-def _computed(graph: LwtnnGraph, node: Node, sources: list[_Value], precision: type[np.generic]) -> _Value:
+def _computed(graph: GraphBuilder, node: Node, sources: list[_Value], precision: type[np.generic]) -> _Value:
     if isinstance(node.layer, Recurrent | Convolution):
         return _Value(None, sequence_layer_nodes(graph, _sequence(sources[0]), node.layer))
     if node.kind == "sum":
@@ -248,6 +249,15 @@ def _sequence(value: _Value) -> SequenceValue:
     return value.sequence
 
 
-def _rows(graph: LwtnnGraph, value: _Value) -> str:
+def _rows(graph: GraphBuilder, value: _Value) -> str:
     """The rows of a node; of a sequence, its last steps."""
     return last_nodes(graph, _sequence(value)) if value.rows is None else value.rows
+
+
+def _safe_prefix(names: Iterable[str]) -> str:
+    """A prefix that none of the given names begins with."""
+    prefix = "network/"
+    taken = list(names)
+    while any(name.startswith(prefix) for name in taken):
+        prefix = "_" + prefix
+    return prefix

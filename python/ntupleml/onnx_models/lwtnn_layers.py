@@ -26,27 +26,7 @@ _SIGMOID_END = 30.0
 def layer_nodes(
     graph: GraphBuilder, value: str, layer: FeedForwardLayer, dtype: type[np.generic], *, sequence: bool = False
 ) -> str:
-    """Append a layer that works on rows.
-
-    Parameters
-    ----------
-    value : str
-        Name of its input, events × width, or events × steps × width.
-    dtype : type
-        float32 or float64: type of the value.
-    sequence : bool
-        Whether the value has steps.
-
-    Returns
-    -------
-    str
-        Name of what the layer gives.
-
-    Raises
-    ------
-    NtuplemlError
-        If a number of the layer is beyond single precision, where that is asked for.
-    """
+    """Append a layer that works on rows: events × width or, with `sequence`, events × steps × width."""
     if isinstance(layer, Dense):
         return activation_nodes(graph, _dense(graph, value, layer, dtype, sequence), layer.activation, dtype)
     if isinstance(layer, Normalization):
@@ -77,13 +57,7 @@ def _dense(graph: GraphBuilder, value: str, layer: Dense, dtype: type[np.generic
 
 
 def linear_nodes(graph: GraphBuilder, value: str, linear: Linear, dtype: type[np.generic], sequence: bool) -> str:
-    """Append W x + b.
-
-    Parameters
-    ----------
-    sequence : bool
-        Whether the value has steps; one operator does it all only where it has none.
-    """
+    """Append W x + b; one operator does it all only where the value has no steps."""
     weights, bias = constant(graph, linear.weights.T, dtype), constant(graph, linear.bias, dtype)
     if not sequence:
         return graph.add("Gemm", value, weights, bias)
@@ -101,18 +75,7 @@ def _highway(graph: GraphBuilder, value: str, layer: Highway, dtype: type[np.gen
 def activation_nodes(
     graph: GraphBuilder, value: str, activation: Activation, dtype: type[np.generic], *, axis: int = -1
 ) -> str:
-    """Append an activation function.
-
-    Parameters
-    ----------
-    axis : int
-        Along which softmax works.
-
-    Returns
-    -------
-    str
-        Name of the result; of the value itself for ``linear``.
-    """
+    """Append an activation function, softmax along an axis; ``linear`` gives the value itself."""
     function, alpha = activation
     if function == "linear":
         return value
@@ -156,13 +119,7 @@ def _below_zero(graph: GraphBuilder, value: str, activation: Activation, dtype: 
 
 
 def constant(graph: GraphBuilder, values: float | NDArray[np.float64], dtype: type[np.generic]) -> str:
-    """Append a number or array of the network.
-
-    Raises
-    ------
-    NtuplemlError
-        If a number is beyond single precision, where that is asked for.
-    """
+    """Append a number or array of the network; refused if it is beyond single precision, where that is asked for."""
     if dtype == np.float32 and np.abs(values).max(initial=0) > np.finfo(np.float32).max:
         raise NtuplemlError("the network has a weight beyond the range of float32; convert it with dtype float64")
     return graph.constant(np.ascontiguousarray(values), dtype)

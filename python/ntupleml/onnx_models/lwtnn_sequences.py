@@ -21,24 +21,17 @@ if TYPE_CHECKING:
 
     from ntupleml.lwtnn.network import Activation, Convolution, SequenceLayer
     from ntupleml.onnx_models.graph import GraphBuilder
-    from ntupleml.onnx_models.lwtnn_graph import LwtnnGraph
 
 #: End of a slice that goes to the end.
 _END = np.iinfo(np.int64).max
 
 
 class SequenceValue(NamedTuple):
-    """Names of the values of a sequence in a graph; always in double precision, with at least one step.
+    """Names of the values of a sequence in a graph; always in double precision, with at least one step."""
 
-    Attributes
-    ----------
-    steps : str
-        Events × steps × width; anything beyond an event's length.
-    length : str
-        Number of steps of each event that count, int64, shape (events,).
-    """
-
+    #: Events × steps × width; anything beyond an event's length.
     steps: str
+    #: Number of steps of each event that count, int64, shape (events,).
     length: str
 
 
@@ -61,17 +54,17 @@ def counts(graph: GraphBuilder, value: SequenceValue) -> str:
     return graph.add("Less", position, length)
 
 
-def _without_rest(graph: LwtnnGraph, value: SequenceValue, rest: float = 0.0) -> str:
+def _without_rest(graph: GraphBuilder, value: SequenceValue, rest: float = 0.0) -> str:
     """The steps, with a number in all that do not count."""
     return graph.add("Where", counts(graph, value), value.steps, graph.constant(rest))
 
 
-def sum_nodes(graph: LwtnnGraph, value: SequenceValue) -> str:
+def sum_nodes(graph: GraphBuilder, value: SequenceValue) -> str:
     """Append the sum over the steps: events × width."""
     return graph.add("ReduceSum", _without_rest(graph, value), graph.constant([1], np.int64), keepdims=0)
 
 
-def last_nodes(graph: LwtnnGraph, value: SequenceValue) -> str:
+def last_nodes(graph: GraphBuilder, value: SequenceValue) -> str:
     """Append the last step that counts, zeros for an event without any: events × width."""
     one, zero = graph.constant(1, np.int64), graph.constant(0, np.int64)
     index = graph.add("Max", graph.add("Sub", value.length, one), zero)
@@ -82,7 +75,7 @@ def last_nodes(graph: LwtnnGraph, value: SequenceValue) -> str:
     return graph.add("Where", is_empty, graph.constant(0.0), last)
 
 
-def step_output_nodes(graph: LwtnnGraph, value: SequenceValue) -> str:
+def step_output_nodes(graph: GraphBuilder, value: SequenceValue) -> str:
     """Append the steps as an output: as many as the event has that has most, zeros beyond those of an event."""
     longest = graph.add("Concat", value.length, graph.constant([0], np.int64), axis=0)
     longest = graph.add("ReduceMax", longest, axes=[0], keepdims=1)
@@ -90,21 +83,14 @@ def step_output_nodes(graph: LwtnnGraph, value: SequenceValue) -> str:
     return graph.add("Slice", _without_rest(graph, value), *bounds)
 
 
-def sequence_layer_nodes(graph: LwtnnGraph, value: SequenceValue, layer: SequenceLayer) -> SequenceValue:
-    """Append a layer that turns a sequence into another.
-
-    Parameters
-    ----------
-    graph : LwtnnGraph
-    value : SequenceValue
-    layer : Recurrent or Convolution
-    """
+def sequence_layer_nodes(graph: GraphBuilder, value: SequenceValue, layer: SequenceLayer) -> SequenceValue:
+    """Append a layer that turns a sequence into another."""
     if isinstance(layer, Recurrent):
         return SequenceValue(_recurrent(graph, value, layer), value.length)
     return _convolution(graph, value, layer)
 
 
-def _convolution(graph: LwtnnGraph, value: SequenceValue, layer: Convolution) -> SequenceValue:
+def _convolution(graph: GraphBuilder, value: SequenceValue, layer: Convolution) -> SequenceValue:
     """One product of matrices: the steps that a kernel sees side by side, times the kernel.
 
     Without padding an event loses the span of the kernel from its length; an event shorter than the kernel becomes an
@@ -130,7 +116,7 @@ def _convolution(graph: LwtnnGraph, value: SequenceValue, layer: Convolution) ->
     return SequenceValue(activation_nodes(graph, result, layer.activation, np.float64, axis=1), length)
 
 
-def _shifted(graph: LwtnnGraph, steps: str, start: int, span: int) -> str:
+def _shifted(graph: GraphBuilder, steps: str, start: int, span: int) -> str:
     """All steps but the first `start` and so many of the last that `span` are left out."""
     if span == 0:
         return steps
@@ -139,7 +125,7 @@ def _shifted(graph: LwtnnGraph, steps: str, start: int, span: int) -> str:
     return graph.add("Slice", steps, *bounds)
 
 
-def _recurrent(graph: LwtnnGraph, value: SequenceValue, layer: Recurrent) -> str:
+def _recurrent(graph: GraphBuilder, value: SequenceValue, layer: Recurrent) -> str:
     """Loop over the steps; what comes after an event's own steps is computed too, but never read.
 
     What the inputs give to the gates is one product for all steps, outside of the loop.
@@ -180,25 +166,25 @@ def _num_steps(graph: GraphBuilder, value: SequenceValue) -> str:
     return graph.add("Squeeze", graph.add("Shape", value.steps, start=1, end=2))
 
 
-def _zeros(graph: LwtnnGraph, value: SequenceValue, width: int) -> str:
+def _zeros(graph: GraphBuilder, value: SequenceValue, width: int) -> str:
     """Events × width."""
     shape = graph.add("Concat", graph.add("Shape", value.length), graph.constant([width], np.int64), axis=0)
     zero = helper.make_tensor("zero", TensorProto.DOUBLE, [1], [0.0])
     return graph.add("ConstantOfShape", shape, value=zero)
 
 
-def _split(body: LwtnnGraph, value: str, parts: int, width: int) -> list[str]:
+def _split(body: GraphBuilder, value: str, parts: int, width: int) -> list[str]:
     """Parts of equal width of the last axis."""
     bounds = [body.constant([part * width], np.int64) for part in range(parts + 1)]
     axis = body.constant([1], np.int64)
     return [body.add("Slice", value, start, end, axis) for start, end in pairwise(bounds)]
 
 
-def _activated(body: LwtnnGraph, values: Sequence[str], activation: Activation) -> list[str]:
+def _activated(body: GraphBuilder, values: Sequence[str], activation: Activation) -> list[str]:
     return [activation_nodes(body, value, activation, np.float64) for value in values]
 
 
-def _lstm_step(body: LwtnnGraph, at_step: str, before: Sequence[str], layer: Recurrent) -> list[str]:
+def _lstm_step(body: GraphBuilder, at_step: str, before: Sequence[str], layer: Recurrent) -> list[str]:
     output, cell = before
     gates = list(layer.gates.values())
     recurrent = body.constant(np.concatenate([gate.recurrent for gate in gates]).T)
@@ -211,7 +197,7 @@ def _lstm_step(body: LwtnnGraph, at_step: str, before: Sequence[str], layer: Rec
     return [body.add("Mul", out_gate, shown), new_cell]
 
 
-def _gru_step(body: LwtnnGraph, at_step: str, before: Sequence[str], layer: Recurrent) -> list[str]:
+def _gru_step(body: GraphBuilder, at_step: str, before: Sequence[str], layer: Recurrent) -> list[str]:
     (output,) = before
     update, reset, candidate = layer.gates["z"], layer.gates["r"], layer.gates["h"]
     at_update, at_reset, at_candidate = _split(body, at_step, 3, len(update.bias))
@@ -226,7 +212,7 @@ def _gru_step(body: LwtnnGraph, at_step: str, before: Sequence[str], layer: Recu
     return [body.add("Add", body.add("Mul", stay, output), body.add("Mul", move, new))]
 
 
-def _simple_step(body: LwtnnGraph, at_step: str, before: Sequence[str], layer: Recurrent) -> list[str]:
+def _simple_step(body: GraphBuilder, at_step: str, before: Sequence[str], layer: Recurrent) -> list[str]:
     recurrent = body.add("MatMul", before[0], body.constant(layer.gates["h"].recurrent.T))
     return _activated(body, [body.add("Add", at_step, recurrent)], layer.activation)
 

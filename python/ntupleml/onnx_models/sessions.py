@@ -1,27 +1,33 @@
-"""Running ONNX graphs: the one way in which sessions of ONNX Runtime are opened here."""
+"""Running ONNX graphs, the one way in which it is done here, and comparing them to the Keras networks behind them."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntupleml.artifacts.record import TargetRecord
+from ntupleml.errors import NtuplemlError
+from ntupleml.onnx_models.contract import INPUT
+from ntupleml.preprocessing.groups import as_argument, network_inputs
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx
     from numpy.typing import NDArray
 
+log = logging.getLogger(__name__)
+
+#: Largest difference between ONNX and Keras, in units of the largest score, before the graph counts as wrong.
+TOLERANCE = 1e-4
 #: Events per call where scores are only compared.
 _BATCH_SIZE = 10_000
 
 
 def new_session(content: bytes | str, threads: int = 1) -> Any:
-    """Session of ONNX Runtime for a graph; what it raises for a damaged one has no common class.
-
-    Parameters
-    ----------
-    content : bytes or str
-        The ONNX file, or its path.
-    """
+    """Session of ONNX Runtime for a file or its path; what it raises for a damaged one has no common class."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -48,3 +54,93 @@ def graph_scores(graph: onnx.ModelProto, rows: NDArray[np.floating[Any]]) -> NDA
     starts = range(0, max(len(rows), 1), _BATCH_SIZE)
     rows = np.ascontiguousarray(rows)
     return np.concatenate([session.run(None, {tensor.name: rows[start : start + _BATCH_SIZE]})[0] for start in starts])
+
+
+def check_against_keras(
+    onnx_model: onnx.ModelProto,
+    model: Any,
+    scalers: Any,
+    batch: NDArray[np.float32] | Mapping[str, NDArray[Any]],
+    *,
+    missing: float | None = None,
+    target: TargetRecord | None = None,
+) -> float:
+    """Largest absolute difference of any score between an ONNX graph and its source; usually below 1e-6.
+
+    Parameters
+    ----------
+    onnx_model : onnx.ModelProto
+        What `keras_to_onnx` returned.
+    scalers : mapping of str to scikit-learn scaler, or a scaler
+        By the names of the groups; one where the batch is a matrix.
+    batch : mapping of str to array, or array of float32, shape (n_events, n_variables + n_conditions)
+        Raw inputs of real events, as the graph takes them; conditions last.
+    missing : float, optional
+        Value that replaces NaN and infinite variables.
+    target : TargetRecord, optional
+        What the network learnt, by default classes.
+
+    Raises
+    ------
+    NtuplemlError
+        If the difference is above 1e-4 of the largest score, or either gives a score that is not finite.
+    """
+    if isinstance(batch, np.ndarray):
+        batch, scalers = {INPUT: batch}, {INPUT: scalers}
+    arrays = {name: np.ascontiguousarray(values) for name, values in batch.items()}
+    number = len(next(iter(arrays.values())))
+    session = new_session(onnx_model.SerializeToString())
+    difference = 0.0
+    largest = 0.0
+    for start in range(0, number, _BATCH_SIZE):
+        part = {name: values[start : start + _BATCH_SIZE] for name, values in arrays.items()}
+        expected = _expected(model, scalers, part, missing, target or TargetRecord())
+        (found,) = session.run(None, part)
+        if not (np.isfinite(expected).all() and np.isfinite(found).all()):
+            raise NtuplemlError("a score of the trained network is not finite; the training has diverged")
+        difference = max(difference, float(np.abs(found - expected).max()))
+        largest = max(largest, float(np.abs(expected).max()))
+    if difference > TOLERANCE * largest:
+        raise NtuplemlError(
+            f"the ONNX graph differs from the Keras network by up to {difference:.2g} on {number} events; more than "
+            f"{TOLERANCE:g} of the largest score means that this network cannot be converted; please report it"
+        )
+    log.info("ONNX and Keras agree within %.2g on %d events", difference, number)
+    return difference
+
+
+def keras_scores(
+    model: Any, scaler: Any, rows: NDArray[np.float32], *, missing: float | None = None
+) -> NDArray[np.float32]:
+    """Scores as Keras and scikit-learn compute them, preprocessing in float64.
+
+    Parameters
+    ----------
+    rows : array of float32, shape (n_events, n_variables + n_conditions)
+
+    Returns
+    -------
+    array of float32, shape (n_events, n_classes)
+    """
+    return _expected(model, {INPUT: scaler}, {INPUT: rows}, missing, TargetRecord())
+
+
+def _expected(
+    model: Any,
+    scalers: Mapping[str, Any],
+    batch: Mapping[str, NDArray[Any]],
+    missing: float | None,
+    target: TargetRecord,
+) -> NDArray[np.float32]:
+    """Scores of a batch."""
+    inputs = network_inputs(batch, scalers, missing)
+    scores = np.asarray(model(as_argument(inputs), training=False), dtype=np.float32)
+    if target.kind == "values":
+        mean, scale = (np.asarray(numbers, np.float32) for numbers in (target.mean, target.scale))
+        return np.asarray(scores * scale + mean)
+    if target.kind == "reconstruction":
+        from ntupleml.models.reconstruction import MaskedSquaredError, reconstruction_target
+
+        wanted = reconstruction_target(inputs, target.groups)
+        return np.asarray(MaskedSquaredError(reduction=None)(wanted, scores))[:, np.newaxis]
+    return np.concatenate([1 - scores, scores], axis=1) if scores.shape[1] == 1 else scores

@@ -1,7 +1,7 @@
 """The methods of TMVA as ONNX operators: perceptrons, linear discriminants, boosted or not, and likelihoods.
 
-They compute in double precision as TMVA does, also between float32 inputs and outputs: a response near zero is a sum
-of terms that cancel.
+They compute in double precision as TMVA does, also between float32 inputs and outputs: a response near zero is a sum of
+terms that cancel.
 """
 
 from __future__ import annotations
@@ -32,20 +32,7 @@ _TAU = 15.0
 
 
 def mlp_nodes(graph: GraphBuilder, value: str, mlp: Mlp, dtype: type[np.generic]) -> str:
-    """Append a multilayer perceptron.
-
-    Parameters
-    ----------
-    value : str
-        Name of the transformed variables, of `dtype`, events × inputs.
-    dtype : type
-        float32 or float64.
-
-    Returns
-    -------
-    str
-        Name of the outputs, of `dtype`, events × outputs.
-    """
+    """Append a multilayer perceptron."""
     value = _doubles(graph, value, dtype)
     for weights in mlp.weights[:-1]:
         value = _activation(graph, _neuron_input(graph, value, weights, mlp), mlp)
@@ -128,20 +115,7 @@ def _softmax(graph: GraphBuilder, value: str, num_classes: int) -> str:
 def discriminant_nodes(
     graph: GraphBuilder, value: str, discriminant: LinearDiscriminant, dtype: type[np.generic]
 ) -> str:
-    """Append Fisher or LD.
-
-    Parameters
-    ----------
-    value : str
-        Name of the transformed variables, of `dtype`, events × inputs.
-    dtype : type
-        float32 or float64.
-
-    Returns
-    -------
-    str
-        Name of the responses, of `dtype`, events × outputs.
-    """
+    """Append Fisher or LD."""
     return graph.cast(_responses(graph, _doubles(graph, value, dtype), discriminant), dtype)
 
 
@@ -162,20 +136,7 @@ def _responses(graph: GraphBuilder, value: str, discriminant: LinearDiscriminant
 
 
 def boost_nodes(graph: GraphBuilder, value: str, boosted: Boosted, dtype: type[np.generic]) -> str:
-    """Append the weighted mean of boosted discriminants.
-
-    Parameters
-    ----------
-    value : str
-        Name of the transformed variables, of `dtype`, events × inputs.
-    dtype : type
-        float32 or float64.
-
-    Returns
-    -------
-    str
-        Name of the response, of `dtype`, events × 1.
-    """
+    """Append the weighted mean of boosted discriminants."""
     value = _doubles(graph, value, dtype)
     together = LinearDiscriminant(
         np.concatenate([member.offset for member in boosted.members]),
@@ -210,20 +171,7 @@ def _votes(graph: GraphBuilder, answers: str, boosted: Boosted) -> str:
 
 
 def likelihood_nodes(graph: GraphBuilder, value: str, likelihood: Likelihood, dtype: type[np.generic]) -> str:
-    """Append a likelihood ratio, with the transformations of its two classes.
-
-    Parameters
-    ----------
-    value : str
-        Name of the variables before any transformation, of `dtype`, events × variables.
-    dtype : type
-        float32 or float64.
-
-    Returns
-    -------
-    str
-        Name of the response, of `dtype`, events × 1.
-    """
+    """Append a likelihood ratio, with the transformations of its two classes: its values are not transformed yet."""
     if dtype != np.float32:
         value = graph.cast(value, np.float32)  # TMVA's vector of variables, transformed or not
     products = []

@@ -20,21 +20,10 @@ if TYPE_CHECKING:
 def interpolation_nodes(
     graph: GraphBuilder, values: str, histograms: Sequence[Histogram], *, overflow: bool = False
 ) -> str:
-    """Append straight lines between the contents of bins at their centres, and beyond the outer centres.
+    """Append straight lines between the contents of bins at their centres, and beyond the outer centres; float64.
 
-    Parameters
-    ----------
-    values : str
-        Name of the values, float64, events × histograms.
-    histograms : sequence of Histogram
-        At least two bins each.
-    overflow : bool, default: False
-        Whether a value that is not below a histogram's end is in a bin of content 0 beyond it, or in the last bin.
-
-    Returns
-    -------
-    str
-        Name of the contents, float64, events × histograms; NaN for NaN.
+    Each histogram, of at least two bins, takes one column; NaN gives NaN. With `overflow` a value that is not below a
+    histogram's end is in a bin of content 0 beyond it, else in the last bin.
     """
     lows, widths = _lows(graph, histograms), _widths(graph, histograms)
     last = graph.constant([histogram.contents.size - 1 for histogram in histograms], np.int64)
@@ -61,19 +50,9 @@ def content_nodes(graph: GraphBuilder, values: str, histograms: Sequence[Histogr
 
 
 def inverse_nodes(graph: GraphBuilder, values: str, histograms: Sequence[Histogram]) -> str:
-    """Append the inverse of cumulative distributions, with the odd ends of TMVA's own (`PDF::GetValInverse`).
+    """Append the inverse of cumulative distributions, with the odd ends of TMVA's own (`PDF::GetValInverse`); float64.
 
-    Parameters
-    ----------
-    values : str
-        Name of the cumulative values, float64, events × histograms.
-    histograms : sequence of Histogram
-        Of the same number of bins.
-
-    Returns
-    -------
-    str
-        Name of the arguments, float64, events × histograms.
+    Each histogram takes one column; all have the same number of bins.
     """
     num_bins = histograms[0].contents.size
     size = 1 << num_bins.bit_length()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ntupleml.errors import NtuplemlError
 from ntupleml.forests import Forest
 from ntupleml.onnx_models.contract import INPUT, OUTPUT, GraphInput, contract_model
 from ntupleml.onnx_models.forest import FOREST_ML_OPSET, forest_nodes
@@ -16,7 +17,7 @@ from ntupleml.tmva.method import Boosted, Likelihood, LinearDiscriminant, Mlp
 from ntupleml.tmva.networks import PyKeras
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import onnx
 
@@ -95,23 +96,42 @@ def tmva_to_onnx(
     )
 
 
-def _body(graph: GraphBuilder, value: str, method: TmvaMethod, dtype: type[np.generic]) -> str:
-    body = method.body
-    if isinstance(body, Forest):
-        return forest_nodes(graph, value, body, dtype)
-    if isinstance(body, Likelihood):
-        return likelihood_nodes(graph, value, body, dtype)
-    if isinstance(body, Mlp):
-        return mlp_nodes(graph, value, body, dtype)
-    if isinstance(body, LinearDiscriminant):
-        return discriminant_nodes(graph, value, body, dtype)
-    if isinstance(body, Boosted):
-        return boost_nodes(graph, value, body, dtype)
-    if isinstance(body, PyKeras):
-        from ntupleml.onnx_models.tmva_pykeras import pykeras_nodes
+#: What appends a method, by the type of its content.
+_NODES: dict[type, Callable[..., str]] = {
+    Forest: forest_nodes,
+    Likelihood: likelihood_nodes,
+    Mlp: mlp_nodes,
+    LinearDiscriminant: discriminant_nodes,
+    Boosted: boost_nodes,
+}
 
-        return pykeras_nodes(graph, value, body, len(method.variables), dtype)
-    raise TypeError(f"{method.path}: no ONNX form of {type(body).__name__}")
+
+def _body(graph: GraphBuilder, value: str, method: TmvaMethod, dtype: type[np.generic]) -> str:
+    if isinstance(method.body, PyKeras):
+        return _pykeras_nodes(graph, value, method.body, len(method.variables), dtype)
+    return _NODES[type(method.body)](graph, value, method.body, dtype)
+
+
+def _pykeras_nodes(graph: GraphBuilder, value: str, pykeras: PyKeras, num_inputs: int, dtype: type[np.generic]) -> str:
+    """Append a Keras network, which computes in float32 as in TMVA.
+
+    With one output of the method and several of the network (classification), it is the first, as in MethodPyKeras: the
+    probability of the signal.
+    """
+    from ntupleml.artifacts import read_keras_file
+    from ntupleml.onnx_models.keras_network import network_nodes
+
+    file = read_keras_file(pykeras.file)
+    found_inputs, found_outputs = file.network.num_inputs, file.network.num_outputs
+    if found_inputs != num_inputs or (found_outputs != pykeras.num_outputs and pykeras.num_outputs != 1):
+        raise NtuplemlError(
+            f"{pykeras.file}: a network of {found_inputs} inputs and {found_outputs} outputs, but the method has "
+            f"{num_inputs} variables and {pykeras.num_outputs} outputs; it belongs to another weights file"
+        )
+    outputs = network_nodes(graph, [graph.cast(value, np.float32)], file)
+    if found_outputs > pykeras.num_outputs:
+        outputs = graph.add("Gather", outputs, graph.constant([0], np.int64), axis=1)
+    return graph.cast(outputs, dtype)
 
 
 def _checked(graph: GraphBuilder, value: str, method: TmvaMethod, dtype: type[np.generic]) -> str:

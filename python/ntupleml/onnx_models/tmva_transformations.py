@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ntupleml.onnx_models.special_functions import error_function_nodes, normal_quantile_nodes
+from ntupleml.onnx_models.scaler_nodes import error_function_nodes, normal_quantile_nodes
 from ntupleml.onnx_models.tmva_histograms import interpolation_nodes, inverse_nodes
 from ntupleml.tmva.method import Cumulative, Linear, Normalize
 from ntupleml.tmva.pdf import SMALLEST
@@ -28,22 +28,7 @@ _ROOT2 = 1.414213562
 def transformation_nodes(
     graph: GraphBuilder, value: str, transformations: Sequence[Transformation], dtype: type[np.generic]
 ) -> str:
-    """Append a chain of transformations.
-
-    Parameters
-    ----------
-    value : str
-        Name of the variables, of `dtype`, events × variables.
-    transformations : sequence of Transformation
-        In the order of their use.
-    dtype : type
-        float32 or float64. Both give the same numbers, since TMVA rounds to float32.
-
-    Returns
-    -------
-    str
-        Name of the transformed variables, of `dtype`.
-    """
+    """Append a chain of transformations; both types give the same numbers, since TMVA rounds to float32."""
     if not transformations:
         return value
     if dtype != np.float32:
@@ -108,20 +93,7 @@ def _cumulative(graph: GraphBuilder, value: str, transformation: Cumulative) -> 
 
 
 def target_nodes(graph: GraphBuilder, value: str, target: TargetTransformation, dtype: type[np.generic]) -> str:
-    """Append the inverse of a transformation of targets: from the method's answers to those of Reader.
-
-    Parameters
-    ----------
-    value : str
-        Name of the method's answers, of `dtype`, events × targets.
-    dtype : type
-        float32 or float64; the numbers are those of float32.
-
-    Returns
-    -------
-    str
-        Name of the targets, of `dtype`.
-    """
+    """Append the inverse of a transformation of targets: from the method's answers to those of Reader, in float32."""
     if dtype != np.float32:
         value = graph.cast(value, np.float32)
     transformed = target.outputs or target.inputs

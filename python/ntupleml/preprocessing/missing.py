@@ -44,8 +44,6 @@ def refuse_missing(rows: NDArray[Any], variables: Sequence[str], where: str) -> 
     rows : array, shape (n_events, n_variables)
     variables : sequence of str
         Names of the columns.
-    where : str
-        File and class (tree), for the message.
 
     Raises
     ------

@@ -210,7 +210,7 @@ def _replaced(values: NDArray[Any], group: InputGroup, replaced: Replaced) -> ND
 @cache
 def _root_with_lwtnn() -> Any:
     """ROOT with liblwtnn loaded and the loop compiled; once per process."""
-    from ntupleml.root import import_root
+    from ntupleml.imports import import_root
 
     root = import_root()
     prefix = os.environ.get(PREFIX_VARIABLE)

@@ -163,8 +163,8 @@ def _forest_graph(model: TrainedModel) -> bytes:
 
 def _make(model: TrainedModel) -> bytes:
     """Convert the Keras model, and keep the result beside it where that is possible."""
-    from ntupleml.onnx_models.comparison import check_against_keras
     from ntupleml.onnx_models.convert import graph_of_record
+    from ntupleml.onnx_models.sessions import check_against_keras
 
     files, record = model.files, model.record
     for path in (files.model, files.preprocessing):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import TypeAdapter
 
+from ntupleml.config.blocks import OnnxConfig, OnnxInputConfig
 from ntupleml.config.inputs import InputsConfig
-from ntupleml.config.onnx import OnnxConfig, OnnxInputConfig
 from ntupleml.errors import NtuplemlError, did_you_mean, one_line
 from ntupleml.events.groups import Image, InputGroup, Objects, groups_of
 

@@ -130,7 +130,7 @@ def reader_evaluator(method: TmvaMethod) -> Evaluator:
 @cache
 def _root_with_tmva() -> Any:
     """ROOT, with the loop compiled; once per process."""
-    from ntupleml.root import import_root
+    from ntupleml.imports import import_root
 
     root = import_root()
     try:

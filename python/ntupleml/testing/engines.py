@@ -57,7 +57,7 @@ def forms_of_model(model: TrainedModel, output_path: str | Path) -> list[Form]:
 
 def exported_files(model: TrainedModel, output_path: Path) -> dict[str, Path]:
     """Where `application/export_to_onnx.py` writes unless told otherwise."""
-    from ntupleml.onnx_models.export_names import all_folds_path, exported_path
+    from ntupleml.onnx_models.files import all_folds_path, exported_path
 
     fold, name = model.record.fold, model.method.name
     return {
@@ -105,7 +105,7 @@ def _form(name: str, build: Callable[[], Evaluator]) -> Form:
 def keras_evaluator(model: TrainedModel) -> Evaluator:
     """Keras itself, with the preprocessing in double precision by scikit-learn. Imports TensorFlow."""
     from ntupleml.artifacts import load_keras_model, load_preprocessing
-    from ntupleml.onnx_models.comparison import keras_scores
+    from ntupleml.onnx_models.sessions import keras_scores
 
     files, record = model.files, model.record
     for path in (files.model, files.preprocessing):

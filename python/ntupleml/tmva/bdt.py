@@ -60,13 +60,7 @@ class _Nodes:
 
 
 def read_bdt(setup: MethodSetup) -> Forest:
-    """Forest of the `Weights` of a MethodBDT.
-
-    Raises
-    ------
-    NtuplemlError
-        If a node, a count or a number is missing, impossible or contradictory.
-    """
+    """Forest of the `Weights` of a MethodBDT."""
     root, analysis, num_variables, num_outputs = setup
     if analysis == "Regression" and num_outputs > 1:
         raise root.error(f"a BDT answers for one target, but the file has {num_outputs}")

@@ -16,7 +16,7 @@ from typing import Any
 import pydantic
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.root import import_root
+from ntupleml.imports import import_root
 from ntupleml.tmva.writing import internal_name
 
 #: What TMVA is told on its way, as htt-ml does; colours and progress bars are for terminals.

@@ -33,11 +33,6 @@ def read_mlp(setup: MethodSetup) -> Mlp:
     The estimator that the file names decides on the outputs: a sigmoid for CE, nothing for MSE, which is also that of
     old files that name none (`MethodANNBase::BuildNetwork`). Since TMVA 4.2 every classification has CE, everything
     else MSE.
-
-    Raises
-    ------
-    NtuplemlError
-        If a layer or weight is missing or not a number, counts contradict, or a kind of neuron is unknown.
     """
     root, analysis, num_inputs, num_outputs = setup
     neuron = setup.choice("NeuronType", _NEURONS)
@@ -111,11 +106,6 @@ def read_pykeras(setup: MethodSetup) -> PyKeras:
     training. Looked for are the path itself (from the current folder), the same path beside the weights file and in
     the folders above it, and the bare name beside the weights file; and there also the same name ending in `.keras`,
     for networks in HDF5 that have been converted.
-
-    Raises
-    ------
-    NtuplemlError
-        If no file is named, it is not there, or it is in HDF5, which is not read.
     """
     root = setup.root
     # where MethodPyKeras puts the trained network unless told otherwise

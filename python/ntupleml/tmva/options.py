@@ -106,13 +106,7 @@ _LOWER_CASE = {"AdaBoostR2Loss", "NegWeightTreatment", "SeparationType", "PruneM
 
 
 def bdt_option_values(given: Mapping[str, str]) -> list[tuple[str, str, bool]]:
-    """Name, value and whether it was set, of each option that TMVA writes to a weights file.
-
-    Parameters
-    ----------
-    given : mapping of str to str
-        Options that were set, by TMVA's names.
-    """
+    """Name, value and whether it was set, of each option that TMVA writes to a weights file."""
 
     def written(option: Option, value: str) -> str:
         if option.kind == "number":
@@ -126,7 +120,7 @@ def bdt_option_values(given: Mapping[str, str]) -> list[tuple[str, str, bool]]:
     ]
 
 
-def read_options(text: str, known: Sequence[Option], unknown: str, where: str) -> dict[str, str]:
+def read_options(text: str, known: Sequence[Option], unknown: str, where: str, *, once: bool = False) -> dict[str, str]:
     """Options that a string sets, by TMVA's names.
 
     Names and given values may be written in any case, a flag as ``Flag``, ``!Flag`` or ``Flag=True``, and a value
@@ -139,6 +133,8 @@ def read_options(text: str, known: Sequence[Option], unknown: str, where: str) -
         ``"!H:!V:NTrees=1500:BoostType=Grad"``
     unknown : str
         What is said of an option that there is not, with `{}` for its name.
+    once : bool, default: False
+        Refuse an option that is given twice.
 
     Returns
     -------
@@ -161,6 +157,8 @@ def read_options(text: str, known: Sequence[Option], unknown: str, where: str) -
         if not (stripped := part.strip().removeprefix("~").strip()):
             continue
         name, value = _read_option(stripped, known, unknown, where)
+        if name in given and once:
+            raise NtuplemlError(f"{where}: option {name} is given twice; leave one out")
         if name in given and given[name] != value:
             log.warning("%s: %s is set twice; %s counts", where, name, value)
         given.pop(name, None)

@@ -45,13 +45,7 @@ class _Stored(NamedTuple):
 
 
 def read_pdf(node: Node, *, normalize: bool) -> Density:
-    """Density or cumulative distribution of a `PDF` element.
-
-    Parameters
-    ----------
-    normalize : bool
-        Whether the integral becomes one: of densities, not of cumulative distributions.
-    """
+    """Density or cumulative distribution of a `PDF` element; the integral of a density is made one, if asked for."""
     stored = _read_histogram(node)
     method = node.integer("InterpolMethod", maximum=_KDE)
     low, high = float(stored.edges[0]), float(stored.edges[-1])

@@ -93,8 +93,6 @@ def write_weights(
         In seconds.
     missing : float, optional
         What the training put in the place of NaN and infinite inputs; the file cannot say so, which is logged.
-    overwrite : bool, default: False
-        Whether an existing file may be replaced.
     where : str, optional
         What messages call the file; by default its path.
 

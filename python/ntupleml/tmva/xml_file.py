@@ -42,11 +42,6 @@ def read_xml(path: str | Path) -> Node:
     """Root element of an XML file.
 
     Neither entities nor anything outside the file is ever read, and nesting costs no stack.
-
-    Raises
-    ------
-    NtuplemlError
-        If there is no such file, it is no XML, is cut off, or declares a document type.
     """
     try:
         return Node(_parse(path), str(path))

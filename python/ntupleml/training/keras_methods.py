@@ -140,7 +140,7 @@ def pykeras_settings(options: str, fold: int, where: str) -> PyKerasSettings:
     'min_max_scaler'
     """
     known = (*_USED, *_WITHOUT_MEANING, *_SILENT, *_REFUSED)
-    given = read_options(options.replace("{fold}", str(fold)), known, "no option '{}' of kPyKeras", where)
+    given = read_options(options.replace("{fold}", str(fold)), known, "no option '{}' of kPyKeras", where, once=True)
     is_on = {name for name, value in given.items() if value.lower() not in ("", "0", "f", "false", "kfalse")}
     for option, reason in _REFUSED.items():
         if option.name in is_on:

@@ -10,8 +10,8 @@ from ntupleml.artifacts import KERAS, OnnxCheck, file_of_model, read_keras_file,
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.events.groups import groups_of
+from ntupleml.imports import import_tensorflow
 from ntupleml.models import build_model, network_of
-from ntupleml.tensorflow_import import import_tensorflow
 from ntupleml.training.checkpoint import Progress, checkpoint_path, load_checkpoint, training_identity
 from ntupleml.training.data import MemoryData, condition_names
 from ntupleml.training.initial_model import load_initial_model
@@ -233,7 +233,7 @@ class _FittedNetwork(Fitted):
         return _graph(file, self._data, self._config, record_hash(record))
 
     def check(self, graph: onnx.ModelProto) -> OnnxCheck:
-        from ntupleml.onnx_models.comparison import check_against_keras
+        from ntupleml.onnx_models.sessions import check_against_keras
 
         batch, preparation = self._data.check_batch, self._data.preparation
         difference = check_against_keras(

@@ -7,7 +7,7 @@ import sys
 
 PROGRAM = """
 import sys
-from ntupleml.xgboost_import import import_xgboost_alone
+from ntupleml.imports import import_xgboost_alone
 import_xgboost_alone()
 assert not any(name.partition(".")[0] == "sklearn" for name in sys.modules)
 import numpy, xgboost
@@ -27,7 +27,7 @@ def test_scikit_learn_is_left_out_and_can_be_imported_later() -> None:
 def test_without_xgboost_nothing_happens() -> None:
     program = (
         "import sys; sys.modules['xgboost'] = None\n"
-        "from ntupleml.xgboost_import import import_xgboost_alone\n"
+        "from ntupleml.imports import import_xgboost_alone\n"
         "del sys.modules['xgboost']; sys.path = [path for path in sys.path if 'site-packages' not in path]\n"
         "import_xgboost_alone(); assert 'sklearn' not in sys.modules and 'xgboost' not in sys.modules"
     )

@@ -1,4 +1,7 @@
-"""The models of all folds in one graph, which takes the event number too and asks the model that never saw it."""
+"""Other forms of a graph: the models of all folds in one, and another version of ONNX's operator set.
+
+The joined graph takes the event number too and asks the model that never saw the event.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, compose, helper
+from onnx import TensorProto, compose, helper, version_converter
 
 from ntupleml import __version__
+from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.onnx_models.contract import INPUT, OUTPUT, PROPERTY
 from ntupleml.onnx_models.graph import GraphBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
 
 #: The input that takes the event numbers.
 EVENT = "event"
@@ -120,3 +125,65 @@ def _numpy_type(value: onnx.ValueInfoProto) -> type[np.generic]:
 
 def _width(value: onnx.ValueInfoProto) -> int:
     return int(value.type.tensor_type.shape.dim[-1].dim_value)
+
+
+#: Operator sets that can be asked for: ONNX Runtime 1.8 (2021) reads the first.
+OLDEST_OPSET, NEWEST_OPSET = 13, 23
+
+
+def with_opset(model: onnx.ModelProto, opset: int, where: str = "model") -> onnx.ModelProto:
+    """Convert a graph to another version of ONNX's default operator set.
+
+    Where the operators of the graph are the same in both versions the number alone is changed, which ONNX's own
+    converter refuses for some (e.g. from 17 to 13, where newer versions only allow more types of numbers).
+
+    Parameters
+    ----------
+    opset : int
+        From 13 to 23.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Checked by ONNX; metadata and names of inputs and outputs are the same.
+
+    Raises
+    ------
+    NtuplemlError
+        If there is no such version, or an operator of the graph has no form in it.
+    """
+    if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
+        raise NtuplemlError(f"--opset {opset}: operator sets from {OLDEST_OPSET} to {NEWEST_OPSET} are written")
+    now = next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
+    if now == opset:
+        return model
+    try:
+        result = _relabelled(model, opset) if opset < now else version_converter.convert_version(model, opset)
+        result.ir_version = min(max(helper.find_min_ir_version_for(result.opset_import), 7), model.ir_version)
+        if opset > now:
+            result.ir_version = helper.find_min_ir_version_for(result.opset_import)
+        onnx.checker.check_model(result, full_check=True)
+    except Exception as error:  # onnx raises RuntimeError, ValueError and classes of its own
+        raise NtuplemlError(
+            f"{where}: has no form in operator set {opset} ({one_line(error, 160)}); choose one nearer to {now}"
+        ) from error
+    _keep_description(model, result)
+    return result
+
+
+def _relabelled(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """The graph under a lower number; the check that follows refuses what the older version does not know."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    for item in result.opset_import:
+        if item.domain in ("", "ai.onnx"):
+            item.version = opset
+    return result
+
+
+def _keep_description(model: onnx.ModelProto, result: onnx.ModelProto) -> None:
+    """What ONNX's converter may drop."""
+    del result.metadata_props[:]
+    result.metadata_props.extend(model.metadata_props)
+    result.producer_name, result.producer_version = model.producer_name, model.producer_version
+    result.doc_string = model.doc_string
