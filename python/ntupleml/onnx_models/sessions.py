@@ -9,7 +9,6 @@ import numpy as np
 
 from ntupleml.artifacts.record import TargetRecord
 from ntupleml.errors import NtuplemlError
-from ntupleml.onnx_models.contract import INPUT
 from ntupleml.preprocessing.groups import as_argument, network_inputs
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def check_against_keras(
         If the difference is above 1e-4 of the largest score, or either gives a score that is not finite.
     """
     if isinstance(batch, np.ndarray):
-        batch, scalers = {INPUT: batch}, {INPUT: scalers}
+        batch, scalers = {"variables": batch}, {"variables": scalers}
     arrays = {name: np.ascontiguousarray(values) for name, values in batch.items()}
     number = len(next(iter(arrays.values())))
     session = new_session(onnx_model.SerializeToString())
@@ -122,7 +121,7 @@ def keras_scores(
     -------
     array of float32, shape (n_events, n_classes)
     """
-    return _expected(model, {INPUT: scaler}, {INPUT: rows}, missing, TargetRecord())
+    return _expected(model, {"variables": scaler}, {"variables": rows}, missing, TargetRecord())
 
 
 def _expected(
