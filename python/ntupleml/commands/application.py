@@ -14,7 +14,7 @@ from ntupleml.application_arguments import (
     application_options,
     split_configs,
 )
-from ntupleml.commands.command import Command, add_configs, add_overwrite, true_or_false
+from ntupleml.commands.command import Command, add_configs, add_overwrite, positive_number, true_or_false
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
@@ -306,7 +306,37 @@ def _export_to_json(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _inputs_arguments(parser: argparse.ArgumentParser) -> None:
+    add_configs(parser, "training")
+    parser.add_argument("file", metavar="FILE", help="ntuple: ROOT, HDF5 or Parquet")
+    parser.add_argument("tree", metavar="TREE", help="tree in it, or group of an HDF5 file")
+    parser.add_argument("output", type=Path, metavar="OUTPUT.npz", help="file of arrays, one per group of inputs")
+    parser.add_argument(
+        "--num-events", type=positive_number, dest="num_rows", metavar="N", help="first rows only (default: all)"
+    )
+    add_overwrite(parser, "OUTPUT.npz")
+
+
+def _inputs(arguments: argparse.Namespace) -> int:
+    from ntupleml.application.model_inputs import write_model_inputs
+
+    write_model_inputs(
+        arguments.config_training,
+        arguments.file,
+        arguments.tree,
+        arguments.output,
+        num_rows=arguments.num_rows,
+        overwrite=arguments.overwrite,
+    )
+    return 0
+
+
 COMMANDS = {
+    "inputs": Command(
+        "Write the raw arrays that a model gets for the rows of an ntuple: one per group of inputs, and the folds.",
+        _inputs,
+        _inputs_arguments,
+    ),
     "apply-keras": Command(
         "Append the scores of the trained networks to trees: as new branches.",
         _apply_keras,
