@@ -3,55 +3,65 @@
 from __future__ import annotations
 
 import logging
+import zipfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.artifacts import model_files, read_record
+from ntupleml.artifacts import read_record
+from ntupleml.artifacts.files import model_files
 from ntupleml.artifacts.methods import methods_of
 from ntupleml.atomic import replace_file
 from ntupleml.config import RowsConfig, TrainingConfig, load_config
-from ntupleml.datasets import read_fold_record
+from ntupleml.datasets.fold_trees import open_class_tree
+from ntupleml.datasets.records import read_fold_record, record_path
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import groups_of
 from ntupleml.events.reading import read_events
-from ntupleml.events.values import joined
+from ntupleml.events.values import InputValues, joined
+from ntupleml.folds import what_decides
 from ntupleml.ntuples import open_ntuple, rows_of
 
-log = logging.getLogger(__name__)
-
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
+
+    from ntupleml.config.loading import ConfigSource
+    from ntupleml.ntuples import Chunk, Ntuple
+
+log = logging.getLogger(__name__)
 
 #: Array of the folds; no group can be called so.
 FOLD = "fold"
 
 
 class _Division(NamedTuple):
-    """What decides the fold of an event, what a row is, and which file says so."""
+    """What decides the fold, and what is a row; and the file that says so."""
 
     event_branch: str | None
     rows: RowsConfig | None
-    source: str
+    said_by: Path | None
 
 
 def write_model_inputs(
-    training_path: str | Path,
+    training: ConfigSource,
     ntuple_path: str | Path,
     tree_path: str,
     output: str | Path,
     *,
     num_rows: int | None = None,
     overwrite: bool = False,
-) -> dict[str, NDArray[np.generic]]:
+) -> dict[str, NDArray[Any]]:
     """Write the arrays that a model would get for the first rows of an ntuple.
 
     Parameters
     ----------
-    training_path : path
-        Training config.
+    training : path, dictionary or TrainingConfig
     ntuple_path, tree_path : path, str
+        In a fold file of the config the trees are the classes.
     output : path
         A `.npz` file: for each group of inputs its raw array under its name, float32 (numbers: rows × n; objects: rows
         × length × n, padded with zeros; images: rows × η × φ × channels), for objects their numbers as
@@ -65,46 +75,94 @@ def write_model_inputs(
     NtuplemlError
         For anything wrong in the config or the ntuple, values that no model takes, and an output that exists.
     """
-    config = load_config(training_path, TrainingConfig)
+    config = load_config(training, TrainingConfig)
     if Path(output).suffix != ".npz":
         raise NtuplemlError(f"{output}: arrays are written as .npz; give it a name that ends so")
     if FOLD in config.groups:
         raise NtuplemlError(f"{config.where}: inputs.{FOLD}: the folds of the rows are called so; rename the group")
     with replace_file(output, overwrite=overwrite) as temporary:
-        division = _division(config)
-        log.info("folds by %s: %s", division.event_branch or "entry number", division.source)
-        groups = groups_of(config.groups, None if config.missing is None else config.missing.value)
-        parts, folds, number = [], [np.empty(0, np.int64)], 0
-        with open_ntuple(ntuple_path, tree_path) as ntuple:
-            rows = rows_of(ntuple, division.rows)
-            step = None if num_rows is None else min(num_rows, 100_000)
-            for chunk in read_events(rows, groups, event_branch=division.event_branch, entries_per_chunk=step):
-                parts.append(chunk.inputs)
-                folds.append(chunk.folds(config.num_folds))
-                number += len(chunk)
-                if num_rows is not None and number >= num_rows:
-                    break
-        if not parts:
-            raise NtuplemlError(f"{ntuple_path}: tree '{tree_path}' has no events")
-        values = joined(parts)
-        values.require_finite(f"{ntuple_path}: tree '{tree_path}'")
-        arrays = values.batch(slice(0, num_rows)) | {FOLD: np.concatenate(folds)[:num_rows]}
-        with temporary.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # the stubs take its flag for a value
-    log.info("%s: %d rows: %s", output, len(arrays[FOLD]), ", ".join(f"{k} {v.shape}" for k, v in arrays.items()))
+        arrays = _arrays(config, str(ntuple_path), tree_path, num_rows)
+        with zipfile.ZipFile(temporary, "w") as archive:  # np.savez has arguments that a group may be called like
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, array, allow_pickle=False)
+    shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+    log.info("%s: %d rows: %s", output, len(arrays[FOLD]), shapes)
     return arrays
 
 
+def _arrays(config: TrainingConfig, path: str, tree_path: str, num_rows: int | None) -> dict[str, NDArray[Any]]:
+    parts: list[InputValues] = []
+    folds: list[NDArray[np.int64]] = []
+    of_file = _fold_of_file(config, path)
+    division = _Division(None, None, None) if of_file is not None else _division(config)
+    left = num_rows
+
+    def first(chunk: Chunk) -> NDArray[np.intp] | None:
+        return None if left is None or chunk.num_rows <= left else np.arange(left)
+
+    with _open(path, tree_path, of_file, division) as ntuple:
+        _log_division(division, of_file)
+        missing = None if config.missing is None else config.missing.value
+        for chunk in read_events(
+            ntuple, groups_of(config.groups, missing), event_branch=division.event_branch, choose=first
+        ):
+            parts.append(chunk.inputs)
+            folds.append(chunk.folds(config.num_folds) if of_file is None else np.full(len(chunk), of_file))
+            if left is not None:
+                left -= len(chunk)
+                if left == 0:
+                    break
+        where = ntuple.where
+    if not parts:
+        raise NtuplemlError(f"{where} has no events")
+    values = joined(parts)
+    values.require_finite(where)
+    return {**values.batch(), FOLD: np.concatenate(folds)}
+
+
+@contextmanager
+def _open(path: str, tree_path: str, of_file: int | None, division: _Division) -> Iterator[Ntuple]:
+    if of_file is not None:
+        with open_class_tree(path, tree_path) as ntuple:
+            yield ntuple
+    else:
+        with open_ntuple(path, tree_path) as ntuple:
+            yield rows_of(ntuple, division.rows)
+
+
+def _fold_files(config: TrainingConfig) -> list[tuple[int, str]]:
+    """All fold files of the config, and their folds."""
+    conditions = [*config.conditions, *([] if config.datasets is None else [None])]
+    return [(fold, path) for condition in conditions for fold, path in enumerate(config.datasets_of(condition))]
+
+
+def _fold_of_file(config: TrainingConfig, path: str) -> int | None:
+    """Fold of a fold file of the config, whose rows are made already; None for other files."""
+    wanted = Path(path).resolve()
+    return next((fold for fold, one in _fold_files(config) if Path(one).resolve() == wanted), None)
+
+
 def _division(config: TrainingConfig) -> _Division:
-    """How the events were divided: by the record of a training, else by that of a fold file, else by entry number."""
-    for method in methods_of(config, 0).values():
-        path = model_files(config.output_path, 0, method).record
-        if path.exists():
-            record = read_record(path)
-            return _Division(record.event_branch, record.rows, str(path))
-    conditions: list[str | None] = [None] if config.datasets is not None else [*config.conditions]
-    for file in config.datasets_of(conditions[0]):
-        if Path(file).exists() and (found := read_fold_record(file)) is not None:
-            rows = RowsConfig.model_validate(found.rows) if found.rows else None
-            return _Division(found.event_branch, rows, file)
-    return _Division(None, None, "no record of a training or of fold files is there")
+    """What decides the fold by the record of a model, else by that of a fold file, else the entry number."""
+    for fold in range(config.num_folds):
+        for method in methods_of(config, fold).values():
+            path = model_files(config.output_path, fold, method).record
+            record = read_record(path) if path.exists() else None
+            if record is not None and record.folds_recorded and record.num_folds == config.num_folds:
+                return _Division(record.event_branch, record.rows, path)
+    for _, file in _fold_files(config):
+        of_file = read_fold_record(file)
+        if of_file is not None and of_file.num_folds == config.num_folds:
+            rows = RowsConfig.model_validate(of_file.rows) if of_file.rows else None
+            return _Division(of_file.event_branch, rows, record_path(file))
+    return _Division(None, None, None)
+
+
+def _log_division(division: _Division, of_file: int | None) -> None:
+    if of_file is not None:
+        log.info("a fold file of the training config: all rows are of fold %d", of_file)
+        return
+    source = f"by {division.said_by}" if division.said_by else "as no model and no fold file has a record"
+    rows = f", and rows are objects of '{division.rows.objects}'" if division.rows else ""
+    log.info("%s%s, %s", what_decides(division.event_branch), rows, source)

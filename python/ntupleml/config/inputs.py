@@ -157,7 +157,16 @@ _ReadGroup = Annotated[
     ],
     BeforeValidator(_as_group),
 ]
-InputsConfig = Annotated[dict[GroupName, _ReadGroup], Field(min_length=1)]
+
+
+def _distinct_arrays(groups: dict[str, GroupConfig]) -> dict[str, GroupConfig]:
+    for name, group in groups.items():
+        if isinstance(group, ObjectsConfig) and f"{name}_length" in groups:
+            raise ValueError(f"'{name}_length' is what the number of objects of '{name}' is called; rename one of them")
+    return groups
+
+
+InputsConfig = Annotated[dict[GroupName, _ReadGroup], Field(min_length=1), AfterValidator(_distinct_arrays)]
 
 
 class TargetConfig(Schema):

@@ -31,7 +31,7 @@ class EventChunk:
     start, stop : int
         First entry of the chunk, and one past the last.
     rows : array of int64, shape (n_rows,)
-        Positions in the chunk of those that were chosen.
+        Positions, among the rows of the chunk, of those that were chosen.
     columns : dict of str to array
         All branches that were read.
     inputs : InputValues
@@ -39,7 +39,7 @@ class EventChunk:
     weights : array of float64, shape (n_rows,)
         1 where no branch has them.
     numbers : array of int64, shape (n_rows,)
-        Event numbers; entry numbers where no branch has them.
+        Event numbers; entry numbers where no branch has them. Rows of one event have the same.
     """
 
     start: int
@@ -144,8 +144,8 @@ def read_events(
         if rows is not None:
             columns = {name: values[rows] for name, values in columns.items()}
         else:
-            rows = np.arange(chunk.stop - chunk.start)
-        entries = chunk.start + rows
+            rows = np.arange(chunk.num_rows)
+        entries = chunk.entries[rows]
         numbers = entries
         if event_branch is not None:
             numbers = event_numbers(columns[event_branch], f"{place}: branch '{event_branch}'")
