@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
+import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import uproot
 
-from ntupleml.config.inputs import NumbersConfig, ObjectsConfig
+from ntupleml.config.inputs import ImageConfig, NumbersConfig, ObjectsConfig
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import groups_of
 from ntupleml.events.reading import branches_to_read, read_events
@@ -106,3 +109,58 @@ def test_branches_of_groups_are_named_with_their_key(path: Path) -> None:
         pytest.raises(NtuplemlError, match=r"tree 'ntuple': inputs\.jets: no branch 'Jet_et', which .*'Jet_et > 20'"),
     ):
         branches_to_read(ntuple, groups)
+
+
+_CALO = np.arange(5 * 4 * 3, dtype="f4").reshape(5, 4, 3)
+_LAYERS = np.arange(5 * 4 * 3 * 2, dtype="f8").reshape(5, 4, 3, 2)
+_CELL = ak.unflatten(np.arange(8, dtype="f4"), _COUNTS)
+
+
+def write_tree(path: Path) -> None:
+    with uproot.recreate(path) as file:
+        types = {"calo": np.dtype(("f4", (4, 3))), "layers": np.dtype(("f8", (4, 3, 2))), "cell": "var * float32"}
+        file.mktree("events", types)
+        file["events"].extend({"calo": _CALO, "layers": _LAYERS, "cell": _CELL})
+
+
+def write_rntuple(path: Path) -> None:
+    columns = {"calo": ak.to_regular(ak.Array(_CALO), axis=None), "layers": ak.to_regular(ak.Array(_LAYERS), axis=None)}
+    with uproot.recreate(path) as file:
+        file.mkrntuple("events", {**columns, "cell": _CELL})
+
+
+def write_hdf5(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["events/calo"], file["events/layers"] = _CALO, _LAYERS
+        lists = file.create_dataset("events/cell", (5,), h5py.vlen_dtype("f4"))
+        lists[:] = np.array([*map(np.asarray, _CELL), None], object)[:-1]
+
+
+def write_parquet(path: Path) -> None:
+    def nested(array: Any) -> Any:
+        values = pa.array(array.reshape(-1))
+        for length in reversed(array.shape[1:]):
+            values = pa.FixedSizeListArray.from_arrays(values, length)
+        return values
+
+    pq.write_table(pa.table({"calo": nested(_CALO), "layers": nested(_LAYERS), "cell": _CELL.to_list()}), path)
+
+
+@pytest.mark.parametrize("write", [write_tree, write_rntuple, write_hdf5, write_parquet])
+def test_images_and_objects_of_all_sources(tmp_path: Path, write: Any) -> None:
+    write(tmp_path / "a")
+    groups = groups_of(
+        {"both": ImageConfig(image=["calo", "layers"]), "cells": ObjectsConfig(objects=["cell"], length=2)}
+    )
+    with open_ntuple(tmp_path / "a", "events") as ntuple:
+        chunks = list(read_events(ntuple, groups, entries_per_chunk=2))
+    batch = joined([chunk.inputs for chunk in chunks]).batch()
+    np.testing.assert_array_equal(batch["both"], np.concatenate([_CALO[..., None], _LAYERS], axis=3).astype("f4"))
+    np.testing.assert_array_equal(batch["cells"][..., 0], [[0, 1], [0, 0], [2, 3], [7, 0], [0, 0]])
+    assert batch["cells_length"].tolist() == [2, 0, 2, 1, 0]
+    wrong = groups_of({"calo": ImageConfig(image=["calo", "cell"])})
+    with (
+        open_ntuple(tmp_path / "a", "events") as ntuple,
+        pytest.raises(NtuplemlError, match=r"events.*: variable 'cell' has lists of any length; an image needs arrays"),
+    ):
+        list(read_events(ntuple, wrong))
