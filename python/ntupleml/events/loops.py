@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     Positions = NDArray[np.int64]
 
-#: Objects that are sorted by insertion.
-_RUN = 8
+#: Objects that are sorted by counting.
+_RUN = 16
 
 
 @kept
@@ -43,6 +43,7 @@ def order_objects(
         By row, filled.
     """
     first, written = 0, 0
+    run = np.empty(_RUN)
     for row in range(len(counts)):
         begin = written
         for position in range(first, first + counts[row]):
@@ -51,7 +52,7 @@ def order_objects(
                 written += 1
         first += counts[row]
         if len(keys) > 0:
-            _sort(keys, order, scratch, begin, written)
+            _sort(keys, order, scratch, run, begin, written)
         if length >= 0:
             written = min(written, begin + length)
         kept_counts[row] = written - begin
@@ -59,16 +60,26 @@ def order_objects(
 
 
 @compiled
-def _sort(keys: NDArray[np.float64], order: Positions, scratch: Positions, begin: int, end: int) -> None:
-    """Sort positions by their keys: short runs by insertion, which are merged to runs of growing width."""
+def _sort(
+    keys: NDArray[np.float64], order: Positions, scratch: Positions, run: NDArray[np.float64], begin: int, end: int
+) -> None:
+    """Sort positions by their keys: short runs by counting what comes before, merged to runs of growing width.
+
+    Counting has no branch that a processor could guess wrong.
+    """
     width = _RUN
     for start in range(begin, end, width):
-        for place in range(start + 1, min(start + width, end)):
-            position, free = order[place], place
-            while free > start and _before(keys[position], keys[order[free - 1]]):
-                order[free] = order[free - 1]
-                free -= 1
-            order[free] = position
+        number = min(width, end - start)
+        for index in range(number):
+            scratch[index] = order[start + index]
+            run[index] = keys[scratch[index]]
+        for index in range(number):
+            rank = start
+            for other in range(index):
+                rank += not _before(run[index], run[other])
+            for other in range(index + 1, number):
+                rank += _before(run[other], run[index])
+            order[rank] = scratch[index]
     while width < end - begin:
         for left in range(begin, end, 2 * width):
             middle, right = min(left + width, end), min(left + 2 * width, end)
@@ -87,7 +98,7 @@ def _sort(keys: NDArray[np.float64], order: Positions, scratch: Positions, begin
 
 @compiled
 def _before(one: float, other: float) -> Any:
-    return one < other or (np.isnan(other) and not np.isnan(one))
+    return (one < other) | ((other != other) & (one == one))
 
 
 @kept
