@@ -231,7 +231,7 @@ def _image_of_columns(group: InputGroup, image: Image, columns: Mapping[str, Any
     names: list[str] = []
     wanted = tuple(image.bins)
     for name in group.variables:
-        part = _array_of_rows(name, columns, number, where)
+        part = _array_of_rows(name, columns, number, f"{where}: input '{group.name}'")
         shape = part.shape[1:]
         if len(shape) not in (2, 3) or (wanted and shape[:2] != wanted):
             raise NtuplemlError(
