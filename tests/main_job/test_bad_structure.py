@@ -244,7 +244,7 @@ NAN = float("nan")
         ),
     ],
 )
-def test_training(  # noqa: PLR0913
+def test_training(
     tmp_path: Path, refused: Refused, stream: bool, name: str, change: Any, keys: Columns, expected: tuple[str, ...]
 ) -> None:
     said = refused("train-keras", training(tmp_path, name, change, stream=stream, **keys), 0)
