@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 EVENTS = 40
 KINDS = ("root", "rntuple.root", "h5", "parquet")
+#: Verbs that read an ntuple of any kind as a model does.
+READERS = ("apply-keras-friend",)
 #: The event in which something is wrong.
 BAD = 6
 
@@ -60,6 +62,16 @@ def changed(column: Any, change: Callable[[Any], Any]) -> Any:
     return ak.values_astype(ak.Array(events), np.dtype(column.type.content.content.primitive))
 
 
+def as_arrow(values: Any) -> Any:
+    """A column for a Parquet file."""
+    if not isinstance(values, np.ndarray):
+        return ak.to_arrow(values)
+    array = pa.array(values.reshape(-1))
+    for length in values.shape[:0:-1]:
+        array = pa.FixedSizeListArray.from_arrays(array, length)
+    return array
+
+
 def write(path: Path, kind: str, columns: Columns, tree: str = "events") -> Path:
     """A file of a kind; where there is one tree, it is called as told."""
     path = path.with_name(f"{path.name}.{kind}")
@@ -87,9 +99,7 @@ def write(path: Path, kind: str, columns: Columns, tree: str = "events") -> Path
                     for entry, value in enumerate(values):
                         kept[entry] = value.to_numpy()
     else:
-        pq.write_table(
-            pa.table({n: v.tolist() if isinstance(v, np.ndarray) else ak.to_arrow(v) for n, v in columns.items()}), path
-        )
+        pq.write_table(pa.table({name: as_arrow(values) for name, values in columns.items()}), path)
     return path
 
 
@@ -252,3 +262,126 @@ def test_training(
     if change is not None:
         assert "fold0.root" in said
         assert "bkg" in said
+
+
+INPUTS = {"event": ["met"], "jets": {**JETS, "sort": "Jet_pt"}, "calo": {"image": ["calo", "calo_had"]}}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a training on numbers, objects and images, with the configs of all stages."""
+    folder = tmp_path_factory.mktemp("trained")
+    source = write(folder / "good", "root", good_columns())
+    data = dataset(folder, source, processes={name: {"files": [source.name]} for name in ("sig", "bkg")})
+    config(folder, "application", output_directory=str(folder / "friends"))
+    config(folder, "testing", seed=1)
+    training_config(folder)
+    assert main(["dataset", str(data)]) == 0
+    assert main(["train-keras", str(folder / "training.yaml"), "all"]) == 0
+    return folder
+
+
+def training_config(folder: Path, name: str = "training", **keys: Any) -> Path:
+    content = {
+        "datasets": [str(folder / f"fold{fold}_data.root") for fold in (0, 1)],
+        "output_path": str(folder),
+        "classes": ["sig", "bkg"],
+        "event_weights": "training_weight",
+        "inputs": INPUTS,
+        "model": {"hidden": [2], "epochs": 1},
+    }
+    return config(folder, name, **{**content, **keys})
+
+
+def of_training(verb: str, folder: Path, source: Path, output: Path) -> tuple[object, ...]:
+    """Arguments of a verb that reads an ntuple as the models of a training do."""
+    configs = [folder / f"{stage}.yaml" for stage in ("dataset", "training", "application")]
+    return (configs[1], source, "events", output / "x.npz") if verb == "inputs" else (*configs, source, "events")
+
+
+@pytest.mark.parametrize(
+    ("verb", "kind"),
+    [("apply-keras", "root"), *((verb, k) for verb in READERS for k in KINDS)],
+)
+@pytest.mark.parametrize(
+    ("name", "change", "expected"),
+    [
+        ("Jet_eta", lambda jets: jets[:-1], ("'jets'", "'Jet_eta' has 1", "'Jet_pt' has 2", f"entry {BAD}")),
+        ("calo", None, ("'calo'", "'calo_had' is of shape (3, 4, 2)", "(2, 4)")),
+        ("Jet_pt", None, ("'Jet_pt'", "nearest: 'Jet_Pt'")),
+        ("met", None, ("'met' has several values per event",)),
+    ],
+)
+def test_ntuples_that_do_not_fit_a_model(
+    trained: Path, tmp_path: Path, refused: Refused, verb: str, kind: str, name: str, change: Any, expected: Any
+) -> None:
+    columns = good_columns()
+    if change is not None:
+        columns[name] = changed(columns[name], change)
+    elif name == "calo":
+        columns["calo"] = columns["small"]
+    elif name == "Jet_pt":
+        columns["Jet_Pt"] = columns.pop("Jet_pt")
+    else:
+        columns["met"] = columns["Jet_pt"]
+    source = write(tmp_path / "a", kind, columns)
+    before = source.read_bytes()
+    said = refused(verb, *of_training(verb, trained, source, tmp_path))
+    assert all(text in said for text in (str(source), *expected)), said
+    assert source.read_bytes() == before
+    assert not (trained / "friends").exists()
+
+
+@pytest.mark.parametrize("verb", READERS)
+@pytest.mark.parametrize("kind", ["rntuple.root", "parquet"])
+def test_text_is_no_input(trained: Path, tmp_path: Path, refused: Refused, verb: str, kind: str) -> None:
+    source = write(tmp_path / "a", kind, {**good_columns(), "met": ak.Array(["word"] * EVENTS)})
+    said = refused(verb, *of_training(verb, trained, source, tmp_path))
+    assert all(text in said for text in (str(source), "'met'", "neither numbers nor lists of numbers")), said
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_only_trees_get_branches_in_place(trained: Path, tmp_path: Path, refused: Refused, kind: str) -> None:
+    source = write(tmp_path / "a", kind, good_columns())
+    before = source.read_bytes()
+    said = refused("apply-keras", *of_training("apply-keras", trained, source, tmp_path))
+    assert str(source) in said
+    assert "write a friend tree" in said
+    assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("met", "'met' is NaN or infinite in 1 of 40"), ("Jet_pt", "'Jet_pt' is NaN"), ("calo", "'calo' is NaN")],
+)
+def test_nan_in_an_ntuple(trained: Path, tmp_path: Path, refused: Refused, name: str, expected: str) -> None:
+    columns = good_columns()
+    columns[name] = changed(columns[name], lambda value: [1, NAN] if name == "Jet_pt" else NAN)
+    source = write(tmp_path / "a", "root", columns)
+    said = refused("apply-keras-friend", *of_training("apply-keras-friend", trained, source, tmp_path))
+    group = {"met": "event", "Jet_pt": "jets", "calo": "calo"}[name]
+    assert all(text in said for text in (str(source), f"'{group}'", expected, "missing: {value: …} in the training"))
+    assert not (trained / "friends").exists()
+
+
+OTHER = {
+    "another length": {**INPUTS, "jets": {**INPUTS["jets"], "length": 2}},
+    "no image": {"event": INPUTS["event"], "jets": INPUTS["jets"]},
+    "another name": {"event": INPUTS["event"], "jet": INPUTS["jets"], "calo": INPUTS["calo"]},
+    "another sort": {**INPUTS, "jets": JETS},
+    "numbers alone": {"event": ["met"]},
+}
+
+
+@pytest.mark.parametrize("other", OTHER)
+@pytest.mark.parametrize("verb", ["apply-keras-friend", "confusion-matrix", "report"])
+def test_models_of_other_groups(trained: Path, refused: Refused, verb: str, other: str) -> None:
+    """The config was changed after the training."""
+    changed_config = training_config(trained, "changed", inputs=OTHER[other])
+    arguments: tuple[object, ...] = (changed_config, trained / "testing.yaml", *([0] if verb[0] == "c" else []))
+    if verb == "apply-keras-friend":
+        arguments = (trained / "dataset.yaml", changed_config, trained / "application.yaml", trained / "good.root")
+        arguments = (*arguments, "events")
+    said = refused(verb, *arguments)
+    assert "inputs" in said
+    assert not (trained / "friends").exists()
