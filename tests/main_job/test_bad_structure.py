@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 EVENTS = 40
 KINDS = ("root", "rntuple.root", "h5", "parquet")
 #: Verbs that read an ntuple of any kind as a model does.
-READERS = ("apply-keras-friend",)
+READERS = ("apply-keras-friend", "inputs")
 #: The event in which something is wrong.
 BAD = 6
 
