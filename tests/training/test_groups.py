@@ -11,8 +11,10 @@ import numpy as np
 import onnxruntime
 import pytest
 import uproot
+import yaml
 
 from ntupleml.artifacts import model_files
+from ntupleml.cli import main
 from ntupleml.config import TrainingConfig
 from ntupleml.datasets.loading import class_trees, fold_files
 from ntupleml.errors import NtuplemlError
@@ -280,10 +282,17 @@ def test_what_is_refused(
         assert "\n" not in str(raised.value)
 
 
-def test_trees_take_numbers_of_several_groups(make: Callable[..., TrainingConfig]) -> None:
+def test_trees_take_numbers_of_several_groups(make: Callable[..., TrainingConfig], tmp_path: Path) -> None:
+    """They are trained, and their training part is tested, on all numbers as variables."""
     trees = [{"name": "bdt", "type": "hist_gradient_boosting", "rounds": 3}]
-    (record,) = train_boosted_trees(make(inputs={"a": ["met"], "b": ["sum", "met"]}, boosted_trees=trees), [0])
-    assert record.variables == ["met", "sum"]
+    config = make(inputs={"a": ["met"], "b": ["sum", "met"]}, boosted_trees=trees)
+    for record in train_boosted_trees(config, [0, 1]):
+        assert record.variables == ["met", "sum"]
+    configs = {"training": config.model_dump(mode="json", by_alias=True, exclude_unset=True), "testing": {"seed": 1}}
+    for name, content in configs.items():
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    given = [f"{tmp_path}/{name}.yaml" for name in configs]
+    assert main(["score-distributions", *given, "all", "--method", "bdt"]) == 0
     with pytest.raises(NtuplemlError, match=r"boosted_trees\[0\]: takes numbers and learns classes, but inputs.jets"):
         train_boosted_trees(make(boosted_trees=trees), [0])
     with pytest.raises(NtuplemlError, match=r"but the target is values; the network of keras_training.py"):

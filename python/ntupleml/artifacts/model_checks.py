@@ -48,8 +48,9 @@ def check_record(model: TrainedModel, training: TrainingConfig, where: str) -> N
             f"{path}: model {record.fold} is held out from fold {record.held_out_fold}, not from fold "
             f"{held_out_fold(record.fold, num_folds)} as the scheme of folds wants; train again"
         )
-    if training.inputs is None and record.inputs is None:
-        _check_names("variable", training.variables, record.variables, path, where)
+    # what takes a matrix takes the numbers of all groups
+    if record.inputs is None and (training.inputs is None or record.engine != "keras"):
+        _check_names("variable", training.numbers, record.variables, path, where)
     else:
         _check_groups(training, record, path, where)
     _check_names("class", training.classes, record.classes, path, where)

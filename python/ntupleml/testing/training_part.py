@@ -234,7 +234,7 @@ def training_part(
         for part in training_events(
             model.record,
             of_model,
-            partial(_rows, preparation, tested),
+            partial(_rows, preparation, tested, model.record),
             load_scorer([model]),
             preparation.condition,
             sampling,
@@ -244,18 +244,22 @@ def training_part(
     return _joined(parts, method, preparation, sampled)
 
 
-def _rows(preparation: Preparation, tested: TestedEvents | None, tree: ClassTree) -> Iterator[TreeRows]:
+def _rows(
+    preparation: Preparation, tested: TestedEvents | None, record: TrainingRecord, tree: ClassTree
+) -> Iterator[TreeRows]:
     """Events of a tree, from memory if they are there, else from the file."""
     reading = preparation.reading
     where = slice(0, 0) if tested is None else _in_memory(preparation, tested, tree)
     if tested is None or where.stop - where.start != tree.num_entries:
-        config = preparation.training.model_copy(update={"event_weights": reading.weight_branch})
+        # what takes a matrix was trained on the numbers of all groups
+        inputs = {"inputs": record.inputs, "variables": [] if record.inputs else record.variables}
+        config = preparation.training.model_copy(update={**inputs, "event_weights": reading.weight_branch})
         yield from checked_chunks(tree, config, _ENTRIES_PER_CHUNK)
         return
-    inputs, weights = tested.values[where, : len(reading.variables)], tested.weights[where]
+    matrix, weights = tested.values[where, : len(reading.variables)], tested.weights[where]
     for start in range(0, len(weights), _ENTRIES_PER_CHUNK):
         rows = slice(start, start + _ENTRIES_PER_CHUNK)
-        values = Rows(inputs[rows], tuple(reading.variables))
+        values = Rows(matrix[rows], tuple(reading.variables))
         number = len(values.values)
         yield TreeRows(InputValues({"variables": values}, number), weights[rows], np.empty((number, 0), np.float32))
 
