@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ntupleml.artifacts import ClassContent
     from ntupleml.config import TrainingConfig
     from ntupleml.datasets.loading import ClassTree, Events
+    from ntupleml.datasets.splitting import Split
 
 log = logging.getLogger(__name__)
 
@@ -172,6 +173,17 @@ def choose_batching(
     return Batching(per_class * len(group_sizes), per_class, steps * max(num_conditions, 1))
 
 
+def load_split(
+    config: TrainingConfig, trees: Sequence[ClassTree], **checks: bool
+) -> tuple[Events, Split, list[ClassContent]]:
+    """All events in memory, which of them train, and what each tree holds; `checks` are those of `check_weights`."""
+    events = load_events(config, trees)
+    split = split_events(len(events.weights), config.train_test_split, config.seed)
+    sums = split_sums(events.weights, events.trees, split.training, len(trees))
+    check_weights(config, trees, sums, **checks)
+    return events, split, [one.all.content() for one in sums]
+
+
 class MemoryData:
     """Events in memory. Tensors hold what the compiled epochs take."""
 
@@ -183,11 +195,7 @@ class MemoryData:
         self.trees = trees
         self._seed, self._fold = config.seed, fold
         names = condition_names(trees)
-        events = load_events(config, trees)
-        split = split_events(len(events.weights), config.train_test_split, config.seed)
-        sums = split_sums(events.weights, events.trees, split.training, len(trees))
-        check_weights(config, trees, sums, balanced=balanced)
-        self.contents = [one.all.content() for one in sums]
+        events, split, self.contents = load_split(config, trees, balanced=balanced)
         self.preprocessing_events = len(split.training)
         self.num_training, self.num_validation = len(split.training), len(split.validation)
         shown = np.array([tree.condition_index for tree in trees])[events.trees]

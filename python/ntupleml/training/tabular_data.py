@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ntupleml.config.inputs import NumbersConfig
-from ntupleml.datasets.loading import load_events
-from ntupleml.datasets.splitting import split_events
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import key_of
-from ntupleml.training.data import condition_names, training_weights
+from ntupleml.training.data import condition_names, load_split, training_weights
 from ntupleml.training.preparation import one_hot
-from ntupleml.training.weight_checks import check_weights, split_sums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,10 +122,7 @@ def load_tabular_data(config: TrainingConfig, trees: Sequence[ClassTree]) -> Tab
     """
     if config.stream:
         log.info("stream: boosted trees and TMVA take all events at once; they are read into memory")
-    events = load_events(config, trees)
-    split = split_events(len(events.weights), config.train_test_split, config.seed)
-    sums = split_sums(events.weights, events.trees, split.training, len(trees))
-    check_weights(config, trees, sums, treated=True)
+    events, split, contents = load_split(config, trees, treated=True)
     order = np.concatenate([split.training, split.validation])
     weights = training_weights(config, trees, events)[order]
     origin = events.trees[order]
@@ -140,4 +134,4 @@ def load_tabular_data(config: TrainingConfig, trees: Sequence[ClassTree]) -> Tab
     if names:
         shown = np.array([tree.condition_index for tree in trees])[origin]
         inputs = np.concatenate([inputs, one_hot(shown, len(names))], axis=1)
-    return TabularData(inputs, classes, weights, len(split.training), [one.all.content() for one in sums], list(trees))
+    return TabularData(inputs, classes, weights, len(split.training), contents, list(trees))
