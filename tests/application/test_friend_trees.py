@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import uproot
 
-from ntupleml.application import require_aligned, write_friends
-from ntupleml.application.inputs import ntuple_name
+from ntupleml.application import append_scores, require_aligned, write_friends
+from ntupleml.application.inputs import friends_of, ntuple_name
+from ntupleml.application.many_files import scored_files
+from ntupleml.application.plan import make_plan
+from ntupleml.application_arguments import ApplicationOptions
 from ntupleml.errors import NtuplemlError
 from ntupleml.imports import import_root
+from ntupleml.ntuples import open_ntuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,6 +113,57 @@ def test_an_rntuple_gets_a_friend_tree(analysis: Any, require_scores: Callable[.
     (friend,) = write_friends(*analysis.configs, [path], "ntuple")
     require_scores(friend, expected, "ntuple")
     require_aligned(path, friend, "ntuple", "event")
+
+
+def write_hdf5(path: Path, columns: dict[str, Any]) -> Path:
+    with h5py.File(path.with_suffix(".h5"), "w") as file:
+        for name, column in columns.items():
+            file[f"mt_nominal/ntuple/{name}"] = column
+    return path.with_suffix(".h5")
+
+
+def write_parquet(path: Path, columns: dict[str, Any]) -> Path:
+    pq.write_table(pa.table(columns), path.with_suffix(".parquet"))
+    return path.with_suffix(".parquet")
+
+
+@pytest.mark.parametrize(
+    ("write", "tree_path", "friend_tree"),
+    [(write_hdf5, f"/{TREE}", "ntuple"), (write_parquet, "", "ggh_2018"), (write_parquet, TREE, "ntuple")],
+)
+def test_other_files_get_friend_trees(
+    write: Any,
+    tree_path: str,
+    friend_tree: str,
+    analysis: Any,
+    require_scores: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A second run finds what is done, and the ntuple its friends; in place is refused."""
+    roots = [analysis.ntuple(name) for name in ("ggh_2018", "ztt")]
+    expected = analysis.expected(roots[0])
+    paths = []
+    for root in roots:
+        with uproot.open(root) as file:
+            paths.append(write(root, file[TREE].arrays(library="np")))
+        root.unlink()
+    (friend,) = write_friends(*analysis.configs, paths[:1], tree_path)
+    require_scores(friend, expected, friend_tree)
+    require_aligned(paths[0], friend, tree_path, "event")
+    caplog.set_level("INFO")
+    done = scored_files(
+        partial(make_plan, *analysis.configs), [*map(str, paths)], tree_path, ApplicationOptions(friend=True)
+    )
+    assert done.failures == []
+    assert sum("done already" in line for line in caplog.messages) == 1
+    friends = friends_of(paths[0], tree_path, [str(analysis.folder / "friends")])
+    with open_ntuple(paths[0], tree_path, friends) as ntuple:
+        (chunk,) = ntuple.chunks(["friends.ml_score_signal", "event"])
+    np.testing.assert_allclose(chunk.columns["friends.ml_score_signal"], expected["ml_score_signal"], rtol=1e-5)
+    before = paths[0].read_bytes()
+    with pytest.raises(NtuplemlError, match=r"branches are added to ROOT files, and no .* file is one; .*--friend"):
+        append_scores(*analysis.configs, paths[0], tree_path)
+    assert paths[0].read_bytes() == before
 
 
 def test_a_float_event_branch_becomes_integers(analysis: Any) -> None:

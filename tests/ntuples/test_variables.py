@@ -93,3 +93,8 @@ def test_a_missing_branch_names_the_nearest(variable: str, message: str) -> None
 
 def test_no_events() -> None:
     assert columns_to_matrix({"x": np.empty(0), "y": np.empty(0)}, ["x", "y"]).shape == (0, 2)
+
+
+def test_an_array_is_no_variable() -> None:
+    with pytest.raises(NtuplemlError, match="variable 'image' is an array of 50 × 64 numbers; it can only be an image"):
+        columns_to_matrix({"image": np.zeros((2, 50, 64))}, ["image"])

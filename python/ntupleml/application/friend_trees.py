@@ -21,6 +21,7 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import new_tree_file
 from ntupleml.ntuples.appending import require_branch_names
 from ntupleml.ntuples.extending import added_tree, objects_in
+from ntupleml.ntuples.friends import friend_file_name, friend_tree_path
 from ntupleml.ntuples.tree_files import require_tree_path
 
 if TYPE_CHECKING:
@@ -51,19 +52,19 @@ def write_friends(
 ) -> list[Path]:
     """Score ntuples and write the scores into friend trees, `{output_directory}/{name}/{name}.root`.
 
-    The name is that of the folder that holds the input file. The friend has the same path in its file as the tree,
-    and besides the scores a copy of the event branch (of the entry number where there is none), so that a friend of
-    other events can be noticed. A friend file that holds other trees keeps them. Everything is checked before
-    anything is written.
+    The name is that of the folder that holds the input file. The friend has the same path in its file as the tree (see
+    `ntupleml.ntuples.friends.friend_tree_path`), and besides the scores a copy of the event branch (of the entry number
+    where there is none), so that a friend of other events can be noticed. A friend file that holds other trees keeps
+    them. Everything is checked before anything is written.
 
     Parameters
     ----------
     dataset_path, training_path, application_path : path
         The configs; `output_directory` of the last one says where the friends go.
     input_paths : sequence of path
-        ROOT files.
+        ROOT, HDF5 or Parquet files.
     tree_path : str
-        Tree in them (TTree or RNTuple).
+        Tree in them (TTree or RNTuple), or group.
     overwrite : bool, default: False
         Whether friend trees that exist are replaced.
 
@@ -110,7 +111,8 @@ def require_friends(plan: Plan, tree_path: str) -> None:
         For names that no branch or tree can have, or no folder to write to.
     """
     require_branch_names([*plan.branch_names, event_branch_of_friend(plan.event_branch)], plan.where)
-    require_tree_path(tree_path, "friend trees")
+    if tree_path.strip("/"):  # not the root of an HDF5 file, or a Parquet file: there the name of the file is taken
+        require_tree_path(tree_path.strip("/"), "friend trees")
     if plan.output_directory is None and plan.where == "--weights":
         raise NtuplemlError("--friend: give --output-directory (or an application config), the folder of the friends")
     if plan.output_directory is None:
@@ -148,7 +150,7 @@ def friend_jobs(plan: Plan, input_paths: Sequence[str], *, keep_names: bool = Fa
     jobs = []
     for path in input_paths:
         name = ntuple_name(path)
-        jobs.append(Job(path, folder / name / (Path(path).name if keep_names else f"{name}.root")))
+        jobs.append(Job(path, folder / name / (friend_file_name(path) if keep_names else f"{name}.root")))
     require_own_outputs(jobs, "its friend")
     return jobs
 
@@ -164,6 +166,7 @@ def require_new(job: Job, tree_path: str, *, overwrite: bool) -> bool:
     if not job.output_path.exists():
         return False
     objects = objects_in(job.output_path)
+    tree_path = friend_tree_path(job.input_path, tree_path)
     if tree_path in objects and not overwrite:
         raise NtuplemlError(f"{job.output_path}: has a tree '{tree_path}' already; give --overwrite to replace it")
     return bool(objects - {tree_path})
@@ -194,7 +197,8 @@ def write_friend(
     with open_input(plan, job.input_path, tree_path) as ntuple:
         types: dict[str, DTypeLike | str] = {**plan.branch_types, event_name: _event_type(plan, ntuple)}
         title = str(scores_mark(plan, job.input_path, tree_path, in_place=False) or "")
-        with _friend_tree(job.output_path, tree_path, types, extends, overwrite, title) as tree:
+        friend_tree = friend_tree_path(job.input_path, tree_path)
+        with _friend_tree(job.output_path, friend_tree, types, extends, overwrite, title) as tree:
             for chunk in shown(scored_chunks(plan, ntuple), ntuple.num_entries, job.input_path):
                 tree.extend({**chunk.columns, event_name: chunk.events})
                 counts = counts.plus(chunk.counts)
@@ -202,7 +206,7 @@ def write_friend(
             level,
             "%s: tree '%s': scores of %s (%s%s)",
             job.output_path,
-            tree_path,
+            friend_tree,
             job.input_path,
             rate(ntuple.num_entries, start),
             counts.as_text(plan.selection),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import FriendFile, open_ntuple, required_branches
+from ntupleml.ntuples.friends import friend_file_name, friend_of
 from ntupleml.ntuples.rows import rows_of
 
 if TYPE_CHECKING:
@@ -41,11 +42,11 @@ def friends_of(path: str | Path, tree_path: str, friend_paths: Sequence[str]) ->
     path : path
         The input file.
     tree_path : str
-        Tree in it; that of a friend has the same path.
+        Tree in it; that of a friend has the same path (see `ntupleml.ntuples.friends.friend_tree_path`).
     friend_paths : sequence of str
-        Folders of friends; the last part of each is the friend's name. A friend is `{folder}/{name}/{file name}`
-        (as `--keep-names` writes it), where name is that of the folder of the input file, or else
-        `{folder}/{name}/{name}.root`, or else `{folder}/{file name}`.
+        Folders of friends; the last part of each is the friend's name. A friend is `{folder}/{name}/{file name}` (as
+        `--keep-names` writes it; with the ending `.root` beside an HDF5 or Parquet file), where name is that of the
+        folder of the input file, or else `{folder}/{name}/{name}.root`, or else `{folder}/{file name}`.
 
     Raises
     ------
@@ -55,14 +56,15 @@ def friends_of(path: str | Path, tree_path: str, friend_paths: Sequence[str]) ->
     name, file_name = ntuple_name(path), Path(path).name
     friends: list[FriendFile] = []
     for folder in friend_paths:
-        own = [Path(folder) / name / file_name, Path(folder) / name / f"{name}.root", Path(folder) / file_name]
-        candidates = list(dict.fromkeys(own))
+        names = (file_name, friend_file_name(path))
+        own = [*(Path(folder) / name / one for one in names), Path(folder) / name / f"{name}.root"]
+        candidates = list(dict.fromkeys([*own, *(Path(folder) / one for one in names)]))
         found = [candidate for candidate in candidates if candidate.is_file()]
         if not found:
             *others, last = map(str, candidates)
             neither = f"neither {', '.join(others)} nor {last}"
             raise NtuplemlError(f"{path}: no friend of it in '{folder}' of friend_paths: {neither} is there")
-        friend = FriendFile(str(found[0]), tree_path, Path(folder).resolve().name)
+        friend = friend_of(path, tree_path, found[0], Path(folder).resolve().name)
         if friend.name in [other.name for other in friends]:
             raise NtuplemlError(
                 f"friend_paths: two folders are called '{friend.name}', and friends are told apart by that; rename one"

@@ -18,6 +18,7 @@ from ntupleml.application.selection import EventCounts
 from ntupleml.cluster.workers import prepare_workers, started_workers
 from ntupleml.command_line import SOME_FAILED
 from ntupleml.errors import NtuplemlError, one_line
+from ntupleml.ntuples.friends import friend_tree_path
 from ntupleml.ntuples.input_files import expand_inputs
 from ntupleml.ntuples.remote import fetch, is_remote
 from ntupleml.progress import duration, files_progress
@@ -186,7 +187,7 @@ def score_file(plan: Plan, job: Job, task: Task) -> Scored:
     start = time.monotonic()
     if not task.overwrite and job.output_path.exists():
         mark = scores_mark(plan, job.input_path, task.tree_path, in_place=not task.friend)
-        if is_finished(mark, job.output_path, task.tree_path):
+        if is_finished(mark, job.output_path, friend_tree_path(job.input_path, task.tree_path)):
             return Scored(EventCounts(), True, time.monotonic() - start)
     return Scored(_write(plan, job, task), False, time.monotonic() - start)
 

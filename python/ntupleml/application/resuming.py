@@ -107,7 +107,7 @@ def is_finished(mark: Mark | None, output_path: str | Path, tree_path: str) -> b
     NtuplemlError
         If there is such a file, but it cannot be read.
     """
-    if mark is None or not Path(output_path).exists():
+    if mark is None or not Path(output_path).exists() or format_of(output_path) is not None:
         return False
     with open_root_file(output_path) as file:
         if not _has_tree(file, tree_path):

@@ -19,6 +19,7 @@ from ntupleml.config.schema import (
     Names,
     Schema,
     TextKeys,
+    TreePath,
     class_name,
 )
 
@@ -30,7 +31,7 @@ class ProcessConfig(Schema):
     cut_string: Formula = "1"
     weight_string: Formula = "1"
     class_: ClassName | None = Field(default=None, alias="class")
-    tree_path: Name | None = None
+    tree_path: TreePath | None = None
 
     @field_validator("cut_string", "weight_string")
     @classmethod
@@ -47,7 +48,7 @@ class DatasetConfig(Schema):
     #: Folder of the input files.
     base_path: FolderPath = "."
     #: Tree in the input files, with its folders; a process may name its own.
-    tree_path: Name | None = None
+    tree_path: TreePath | None = None
     #: Branch of integer event numbers; without it the entry number in each file decides the fold.
     event_branch: Name | None = None
     #: New branch that holds the weight.
@@ -85,13 +86,15 @@ class DatasetConfig(Schema):
         for name, process in self.processes.items():
             if process.tree_path is None and self.tree_path is None:
                 raise ValueError(
-                    f"no tree_path, neither here nor in processes.{name}; name the tree of the input files"
+                    f"no tree_path, neither here nor in processes.{name}; name the tree of the input files (empty for "
+                    "Parquet)"
                 )
         return self
 
     def tree_of(self, process: str) -> str:
         """Path of the tree in the files of a process."""
-        tree_path = self.processes[process].tree_path or self.tree_path
+        own = self.processes[process].tree_path
+        tree_path = self.tree_path if own is None else own
         assert tree_path is not None, "checked by the schema"
         return tree_path
 

@@ -99,6 +99,8 @@ def _text_keys(value: Any) -> Any:
 
 
 Name = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
+#: A tree with its folders, or a group of an HDF5 file; empty for its root, and for Parquet files.
+TreePath = Annotated[str, AfterValidator(_printable)]
 #: A way to train, part of the names of its files.
 MethodName = Annotated[Name, AfterValidator(_method_name)]
 #: Names in an order that matters, each once.

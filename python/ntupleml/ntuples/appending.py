@@ -137,7 +137,7 @@ def require_appendable(path: str | Path, tree_path: str, names: Sequence[str], o
     kind = format_of(path)
     if kind is not None:
         raise NtuplemlError(
-            f"{path}: branches are added to ROOT files only, and this is of the kind {kind.name}; write a friend tree "
+            f"{path}: branches are added to ROOT files, and no {kind.name} file is one; write a friend tree "
             "(--friend, or keras_application_friend.py)"
         )
     with open_root_file(path) as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from ntupleml.ntuples.formats import format_of
 from ntupleml.ntuples.opening import damage_as_error, find_tree, is_rntuple, open_root_file
 from ntupleml.ntuples.root_opinion import Place
 
@@ -39,6 +40,8 @@ def read_marks(path: str | Path, tree_path: str) -> list[Mark]:
     NtuplemlError
         If the file or the tree cannot be read.
     """
+    if format_of(path) is not None:
+        return []
     with open_root_file(path) as file:
         if is_rntuple(find_tree(file, path, tree_path)):
             return []

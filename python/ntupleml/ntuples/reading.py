@@ -179,7 +179,7 @@ class Ntuple:
         wanted = list(dict.fromkeys(branches))
         self.require(wanted)
         names = [name for name in wanted if name != ENTRY]
-        step = entries_per_chunk or self._chunk_size(names)
+        step = entries_per_chunk or self.chunk_size(names)
         by_source: dict[int, list[str]] = {}
         for name in names:
             by_source.setdefault(id(self.addresses[name][0]), []).append(name)
@@ -197,8 +197,9 @@ class Ntuple:
         for columns in source.chunks(list(dict.fromkeys(own_names.values())), step):
             yield {name: columns[own_name] for name, own_name in own_names.items()}
 
-    def _chunk_size(self, names: Sequence[str]) -> int:
-        row = sum(self.branches[name].bytes_per_entry for name in names)
+    def chunk_size(self, names: Sequence[str]) -> int:
+        """Entries of a chunk unless told otherwise."""
+        row = sum(self.branches[name].bytes_per_entry for name in names if name != ENTRY)
         return int(min(ENTRIES_PER_CHUNK, max(FEWEST_ENTRIES_PER_CHUNK, BYTES_PER_CHUNK // max(row, 1.0))))
 
 

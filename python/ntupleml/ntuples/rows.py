@@ -136,7 +136,8 @@ class ObjectRows(Ntuple):
         self.require(wanted)
         selection = [] if self.selection is None else sorted(self.selection.columns)
         read = list(dict.fromkeys(self._needed([*wanted, *selection])))
-        for chunk in self.events.chunks(read, entries_per_chunk):
+        # half as many as without rows: events and rows are in memory together
+        for chunk in self.events.chunks(read, entries_per_chunk or self.events.chunk_size(read) // 2):
             view = _ChunkView(self, chunk)
             objects = ObjectsOfEvents(view.counts, np.arange(view.counts.sum()))
             if self.selection is not None:

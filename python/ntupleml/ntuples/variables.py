@@ -145,6 +145,9 @@ def variable_values(
     if values is None or values.ndim != 1:
         if vectors:
             return found
+        if values is not None and values.ndim > 2:
+            shape = " × ".join(map(str, values.shape[1:]))
+            raise NtuplemlError(f"{where}: variable '{name}' is an array of {shape} numbers; it can only be an image")
         raise NtuplemlError(
             f"{where}: variable '{name}' has several values per event; choose one, e.g. '{name}[0]', or Sum$({name})"
         )

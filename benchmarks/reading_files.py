@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Cost of reading HDF5 and Parquet files, against bare h5py and pyarrow in chunks of the same size."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ntupleml.ntuples import open_ntuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NUMBERS = tuple(f"x{index}" for index in range(20))
+IMAGE = (4, 8)
+#: What reading may cost at most, relative to the library, processor time.
+LIMIT = 1.3
+_CHUNK = 100_000
+
+
+def write_files(folder: Path, events: int) -> dict[str, Path]:
+    """Write numbers and an image per event, and lists of six numbers on average."""
+    random = np.random.default_rng(1)
+    # steps of 1/16, so that there is something to compress
+    columns = {name: np.round(16 * random.standard_normal(events, dtype=np.float32)) / 16 for name in NUMBERS}
+    image = np.round(16 * random.standard_normal((events, *IMAGE), dtype=np.float32)) / 16
+    with h5py.File(folder / "a.h5", "w") as file:
+        for name, column in {**columns, "image": image}.items():
+            file.create_dataset(
+                name, data=column, chunks=(8192, *column.shape[1:]), compression="gzip", compression_opts=1
+            )
+    offsets = np.concatenate([[0], np.cumsum(random.poisson(6, events))]).astype(np.int32)
+    lists = pa.ListArray.from_arrays(offsets, random.standard_normal(offsets[-1], dtype=np.float32))
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(image.reshape(-1)), IMAGE[1])
+    table = pa.table({**columns, "image": pa.FixedSizeListArray.from_arrays(flat, IMAGE[0]), "lists": lists})
+    pq.write_table(table, folder / "a.parquet", use_dictionary=False)
+    return {"HDF5": folder / "a.h5", "Parquet": folder / "a.parquet"}
+
+
+def ours(path: Path) -> None:
+    """All columns in chunks."""
+    with open_ntuple(path, "") as ntuple:
+        for _ in ntuple.chunks(ntuple.main_branches, _CHUNK):
+            pass
+
+
+def bare_h5py(path: Path) -> None:
+    """Slices of all datasets."""
+    with h5py.File(path) as file:
+        for start in range(0, len(file["x0"]), _CHUNK):
+            for dataset in file.values():
+                dataset[start : start + _CHUNK]
+
+
+def bare_pyarrow(path: Path) -> None:
+    """Batches of all columns, numbers as numpy."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(_CHUNK):
+            for name in NUMBERS:
+                batch.column(name).to_numpy()
+
+
+def main(events: int, repetitions: int, folder: Path) -> int:
+    """Print the table; 1 if the limit is exceeded."""
+    peers: dict[str, Callable[[Path], None]] = {"HDF5": bare_h5py, "Parquet": bare_pyarrow}
+    too_slow = False
+    print(
+        f"{events:,} events, {len(NUMBERS)} numbers and an image of {IMAGE[0]} × {IMAGE[1]}, medians of {repetitions}"
+    )
+    for kind, path in write_files(folder, events).items():
+        costs: dict[str, list[float]] = {"ours": [], "bare": []}
+        for repetition in range(repetitions + 1):
+            for name, way in (("ours", ours), ("bare", peers[kind])):
+                cpu = time.process_time()
+                way(path)
+                if repetition:  # the first imports
+                    costs[name].append(time.process_time() - cpu)
+        own, bare = (statistics.median(costs[name]) for name in ("ours", "bare"))
+        print(f"{kind:10}{own:8.2f} s CPU{bare:8.2f} s bare{own / bare:8.2f} (limit {LIMIT})")
+        too_slow |= own / bare > LIMIT
+    return int(too_slow)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="where the files of the benchmark lie while it runs")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
+        sys.exit(main(arguments.events, arguments.repetitions, Path(temporary)))
