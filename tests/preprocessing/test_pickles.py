@@ -117,7 +117,7 @@ def test_the_attacks_are_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (StandardScaler(), "a StandardScaler without a valid 'mean_'; it is not fitted"),
         ([1, 2], "holds a list, not a fitted scaler"),
         (ROWS, "holds an array, not a fitted scaler"),
-        ({"a": StandardScaler().fit(ROWS)}, "holds a dict"),
+        ({"a": StandardScaler().fit(ROWS)}, "holds scalers of the groups a, but this is for models of numbers alone"),
         (hidden(np.array([1.0, np.nan, 1, 1])), "without a valid 'mean_'"),
         (hidden(np.array(["a", "b"])), "array of type U1"),
         (hidden(np.array([None, 1])), "array without numbers"),

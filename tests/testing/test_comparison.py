@@ -296,3 +296,12 @@ def test_nothing_is_written_if_a_model_cannot_be_used(two_methods: Analysis, no_
     with pytest.raises(NtuplemlError, match=r"TMVAMulticlass_Py_fold0\.onnx: not an ONNX graph"):
         run(two_methods)
     assert not list(two_methods.folder.rglob("*comparison*"))
+
+
+@pytest.mark.parametrize(
+    ("target", "verb"), [({"values": ["x"]}, "regression"), ({"reconstruction": "all"}, "reconstruction")]
+)
+def test_other_targets_than_classes_are_refused(analysis: Analysis, target: dict[str, Any], verb: str) -> None:
+    training = TrainingConfig.model_validate({**analysis.training, "target": target})
+    with pytest.raises(NtuplemlError, match=rf"training\.yaml: the target is .*; the verb for it is {verb}"):
+        compare_methods(training, TestingConfig(), "0", training_path="training.yaml")

@@ -74,7 +74,7 @@ def test_rows_for_comparisons_of_engines(analysis: Any) -> None:
     record = read_record(analysis.folder / "out" / "fold0_keras_training.json")
     rows = held_out_rows(training, record, 30, "training.yaml")
     expected = np.concatenate([analysis.events[1][name]["y"][:10] for name in CLASSES])
-    np.testing.assert_array_equal(rows[:, 1], expected)
+    np.testing.assert_array_equal(rows.batch()["variables"][:, 1], expected)
 
 
 def test_the_training_part(analysis: Any) -> None:

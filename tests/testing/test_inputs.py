@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.metrics import Undefined
+from ntupleml.metrics import Undefined, as_plain
 from ntupleml.plots.pictures import Picture, picture_paths, write_numbers
 from ntupleml.testing.input_findings import input_findings, inputs_verdict
 from ntupleml.testing.input_summary import Part, input_summary_of_events, summarize_inputs
@@ -109,6 +109,19 @@ def test_mistakes_are_one_line(
     done = run_script("dataset/validate_inputs.py", *arguments, cwd=analysis.folder)
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_numbers_of_groups_are_shown(analysis: Any) -> None:
+    """As the same variables are; objects and images are not, and nothing at all is said."""
+    expected, _ = validate(analysis)
+    del analysis.training["variables"]
+    analysis.training["inputs"] = {"a": ["x"], "b": ["y"], "jets": {"objects": ["Jet_pt"]}}
+    summary, _ = validate(analysis, overwrite=True)
+    assert as_plain(summary) == as_plain(expected)
+    analysis.training["inputs"] = {"jets": {"objects": ["Jet_pt"]}}
+    with pytest.raises(NtuplemlError, match=r"training\.yaml: inputs: no group of numbers, .*; give --variable"):
+        validate(analysis, overwrite=True)
 
 
 @pytest.mark.usefixtures("undrawn")

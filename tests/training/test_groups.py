@@ -13,12 +13,15 @@ import pytest
 import uproot
 import yaml
 
+from ntupleml.application.lwtnn_export import export_to_lwtnn
+from ntupleml.application.onnx_export import export_to_onnx
 from ntupleml.artifacts import model_files
 from ntupleml.cli import main
 from ntupleml.config import TrainingConfig
 from ntupleml.datasets.loading import class_trees, fold_files
 from ntupleml.errors import NtuplemlError
 from ntupleml.preprocessing import load_preprocessing, load_scalers
+from ntupleml.testing.engine_comparison import compare_engines
 from ntupleml.training.boosted_trees import train_boosted_trees
 from ntupleml.training.data import MemoryData
 from ntupleml.training.jobs import TrainingOptions
@@ -224,7 +227,7 @@ def test_files_of_a_network_of_any_number_of_jets(make: Callable[..., TrainingCo
     np.testing.assert_array_equal(safe["jets"].center_, scalers["jets"].center_)
     with pytest.raises(NtuplemlError, match="holds scalers of the groups event, jets, but the model has event, taus"):
         load_scalers(files.preprocessing, {"event": 1, "taus": 2})
-    with pytest.raises(NtuplemlError, match="holds a dict, not a fitted scaler"):
+    with pytest.raises(NtuplemlError, match=r"holds scalers of the groups event, jets, but this is for .* variables"):
         load_preprocessing(files.preprocessing)
     session = onnxruntime.InferenceSession(str(files.onnx))
     for length in (1, 2, 20):
@@ -236,6 +239,39 @@ def test_files_of_a_network_of_any_number_of_jets(make: Callable[..., TrainingCo
         (scores,) = session.run(["scores"], inputs)
         assert scores.shape == (2, 2)
         assert (np.abs(scores[:, 0] - 1100) < 300).all()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"target": {"values": {"huge": "(2*met+1000)*1e12", "tiny": "sum*1e-12"}}, "inputs": {"event": ["met", "sum"]}},
+        {"target": {"reconstruction": "all"}, "variables": ["met", "sum"], "inputs": None},
+    ],
+    ids=["groups", "values", "reconstruction"],
+)
+def test_other_forms_of_the_network(make: Callable[..., TrainingConfig], tmp_path: Path, keys: dict[str, Any]) -> None:
+    """The files agree with Keras, values in units of their widths; what has no such form is refused in one line."""
+    config = make(**keys, model={"epochs": 1, **({"encoders": {}} if keys else {})})
+    record, _ = train_keras(config, [0, 1])
+    assert record.onnx_check is not None
+    assert record.onnx_check.largest_difference < 1e-4
+    path = tmp_path / "training.yaml"
+    path.write_text(yaml.safe_dump(config.model_dump(exclude_unset=True)))
+    (export,) = export_to_onnx(path, "0")
+    names = {value.name for value in onnxruntime.InferenceSession(str(export)).get_inputs()}
+    assert names == {"event", "jets", "jets_length", "towers"} if not keys else set(keys["inputs"] or ["variables"])
+    (found,), _ = compare_engines(path, "0")
+    assert set(found.results) == {"Keras", "ONNX", "exported ONNX"}
+    assert found.events == 2 * EVENTS
+    assert found.largest < 1e-5
+    with pytest.raises(NtuplemlError, match="lwtnn files are written of networks that take variables and learn clas"):
+        export_to_lwtnn(path, "0")
+    if config.inputs is not None:
+        with pytest.raises(NtuplemlError, match="--single: joins networks of variables, but this one takes the groups"):
+            export_to_onnx(path, single=True)
+    else:
+        export_to_onnx(path, single=True)
 
 
 def test_a_training_goes_on_with_the_same_inputs_only(make: Callable[..., TrainingConfig]) -> None:

@@ -63,7 +63,7 @@ def export_to_json(
         If a key is missing or has a wrong length, a model is not there, its preprocessing is not linear, or lwtnn's
         own converter could not read its layers.
     """
-    from ntupleml.application.lwtnn_export import load, refuse_quantiles
+    from ntupleml.application.lwtnn_export import load, require_lwtnn_form
     from ntupleml.config import ApplicationConfig, TrainingConfig, load_config
 
     training = load_config(training_path, TrainingConfig)
@@ -71,7 +71,7 @@ def export_to_json(
     paths = _paths(application, training.num_folds, str(application_path), overwrite)
     models = _models(training, application, str(training_path), str(application_path))
     _check_conditions(models, conditional, str(training_path))
-    refuse_quantiles(models)
+    require_lwtnn_form(models)
     with all_or_none():
         for one, files in zip(models, paths, strict=True):
             _export(load(one), training, files, overwrite)

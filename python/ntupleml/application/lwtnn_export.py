@@ -69,22 +69,29 @@ def export_to_lwtnn(config_path: str | Path, fold: str, *, form: Form = "auto", 
         if path.exists() and not overwrite:
             raise NtuplemlError(f"{path}: exists already; give --overwrite to replace it")
     trained = models_by_fold(config, where=str(config_path), training_path=str(config_path), only=folds)
-    refuse_quantiles(trained)
+    require_lwtnn_form(trained)
     with all_or_none():
         for one in trained:
             _export(load(one), config, paths[one.record.fold], form, overwrite)
     return list(paths.values())
 
 
-def refuse_quantiles(models: Sequence[TrainedModel]) -> None:
-    """Refuse, before anything is loaded, the preprocessing that lwtnn cannot do.
+def require_lwtnn_form(models: Sequence[TrainedModel]) -> None:
+    """Refuse, before anything is loaded, inputs, targets and preprocessing that are not exported.
 
     Raises
     ------
     NtuplemlError
-        Naming the model's preprocessing file.
+        Naming the model's file, or that of its preprocessing.
     """
     for one in models:
+        groups, target = one.record.inputs, one.record.target.kind
+        if groups or target != "classes":
+            found = f"takes the groups {', '.join(groups)}" if groups else f"learns {target}"
+            raise NtuplemlError(
+                f"{one.files.model}: {found}; lwtnn files are written of networks that take variables and learn "
+                "classes; application/export_to_onnx.py writes all"
+            )
         if one.record.preprocessing == "quantile_transformer":
             raise NtuplemlError(
                 f"{one.files.preprocessing}: preprocessing by a quantile_transformer has no lwtnn form, which shifts "

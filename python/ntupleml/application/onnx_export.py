@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntupleml.artifacts import TrainedModel
+    from ntupleml.events.values import InputValues
     from ntupleml.testing.engines import Form
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,6 @@ log = logging.getLogger(__name__)
 #: Held-out events on which an export is compared with its source, and the largest difference of a score, in units of
 #: the largest score, before it counts as wrong.
 NUM_CHECKED, TOLERANCE = 5_000, 1e-4
-#: Value in a graph: the variables without missing ones.
 
 
 def export_to_onnx(
@@ -98,6 +98,11 @@ def export_to_onnx(
         if path.exists() and not overwrite:
             raise NtuplemlError(f"{path}: exists already; give --overwrite to replace it")
     models = models_by_fold(config, where=where, training_path=where, only=folds, method=methods)
+    if single and models[0].record.inputs:
+        raise NtuplemlError(
+            f"{where}: --single: joins networks of variables, but this one takes the groups "
+            f"{', '.join(models[0].record.inputs)}; leave it out for a file per fold"
+        )
     graphs = [_graph(model, opset, DTYPES[dtype]) for model in models]
     if single:
         by_fold = [scoring_model(event_fold, config.num_folds) for event_fold in range(config.num_folds)]
@@ -122,9 +127,10 @@ def _graph(model: TrainedModel, opset: int, dtype: type[np.generic]) -> onnx.Mod
     record = model.record
     description = read_description(graph)
     described = {
-        "variables": {INPUT: [*record.variables, *record.conditions]},
+        **description,
+        **({} if record.inputs else {"variables": {INPUT: [*record.variables, *record.conditions]}}),
         "outputs": [OUTPUT],
-        "classes": list(record.classes),
+        "classes": list(record.outputs),
         "kind": description["kind"],
         "preprocessing": record.preprocessing,
         "conditions": list(record.conditions),
@@ -140,8 +146,6 @@ def _graph(model: TrainedModel, opset: int, dtype: type[np.generic]) -> onnx.Mod
             "folds_recorded": record.folds_recorded,
         },
     }
-    if "one_value" in description:
-        described["one_value"] = description["one_value"]
     helper.set_model_props(graph, {PROPERTY: json.dumps(described)})
     return with_opset(graph, opset, str(model.files.model))
 
@@ -193,7 +197,8 @@ def _compared(content: bytes, model: TrainedModel, config: TrainingConfig, path:
     if not len(rows):
         raise NtuplemlError(f"{path}: the held-out fold of model {model.record.fold} has no events to check it on")
     source = reference_evaluator(model)
-    difference = _difference(all_scores(evaluator_of_export(path, model, content), rows), source, rows, path)
+    found = all_scores(evaluator_of_export(path, model, content), rows)
+    difference = _difference(found, source, rows, model.record.target.units, path)
     log.info(
         "model %d: ONNX and %s agree within %.2g on %d held-out events",
         model.record.fold,
@@ -204,11 +209,13 @@ def _compared(content: bytes, model: TrainedModel, config: TrainingConfig, path:
     return OnnxCheck(events=len(rows), largest_difference=difference)
 
 
-def _difference(found: NDArray[np.float64], source: Form, rows: NDArray[np.float32], path: Path) -> float:
+def _difference(
+    found: NDArray[np.float64], source: Form, rows: InputValues, units: NDArray[np.float64], path: Path
+) -> float:
     assert source.evaluator is not None
     expected = all_scores(source.evaluator, rows)
-    difference = float(np.abs(found - expected).max())
-    if not difference <= TOLERANCE * float(np.abs(expected).max()):
+    difference = float((np.abs(found - expected) / units).max())
+    if not difference <= TOLERANCE * float((np.abs(expected) / units).max()):
         raise NtuplemlError(
             f"{path}: not written: its scores differ from those of {source.name} by up to {difference:.2g} on "
             f"{len(rows)} held-out events; please report it"

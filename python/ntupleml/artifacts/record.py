@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pydantic
 
 from ntupleml import __version__
@@ -14,6 +15,9 @@ from ntupleml.atomic import replace_file
 from ntupleml.config.inputs import GroupConfig, InputsConfig, NumbersConfig, RowsConfig
 from ntupleml.config.training import RECONSTRUCTION_ERROR
 from ntupleml.errors import NtuplemlError, one_line
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: Version of the record's layout; a program reads the layouts up to its own.
 FORMAT_VERSION = 1
@@ -113,6 +117,11 @@ class TargetRecord(_Part):
     mean: list[float] = []
     scale: list[float] = []
     groups: list[str] = []
+
+    @property
+    def units(self) -> NDArray[np.float64]:
+        """What differences of scores are counted in: of values their standard deviations, else 1."""
+        return np.asarray(self.scale if self.kind == "values" else 1.0)
 
 
 class TrainingRecord(_Part):

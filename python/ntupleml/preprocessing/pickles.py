@@ -90,7 +90,13 @@ def load_preprocessing(path: str | Path, num_variables: int | None = None) -> Sc
         If there is no such file, it is not a pickle, it names any other class or function, it holds something else
         than one fitted scaler, or the scaler is fitted to another number of variables.
     """
-    return _scaler_of(_unpickled(path), str(path), num_variables)
+    found = _unpickled(path)
+    if isinstance(found, dict):
+        raise NtuplemlError(
+            f"{path}: holds scalers of the groups {one_line(', '.join(map(str, found)), 200)}, but this is for models "
+            "of numbers alone, listed as variables in the training config"
+        )
+    return _scaler_of(found, str(path), num_variables)
 
 
 def load_scalers(path: str | Path, groups: Mapping[str, int | None]) -> dict[str, Scaler]:

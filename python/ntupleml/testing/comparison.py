@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ntupleml.artifacts import TMVA_JOB
 from ntupleml.atomic import all_or_none, replace_file
 from ntupleml.config import TestingConfig
+from ntupleml.errors import NtuplemlError
 from ntupleml.folds import chosen_models, held_out_fold
 from ntupleml.metrics import BACKGROUND_EFFICIENCIES, Measurement, Performance, Undefined, as_plain, performance
 from ntupleml.plots import FORMATS, figure_paths
@@ -125,6 +126,11 @@ def compare_methods(
         If no method is trained, or one that is asked for is not, for results that exist already, and for everything
         wrong with fold, condition, models, fold files and their branches.
     """
+    if training.target is not None:
+        raise NtuplemlError(
+            f"{training_path}: the target is {training.target_kind}, but methods are compared by their classes; "
+            f"the verb for it is {'regression' if training.target_kind == 'values' else 'reconstruction'}"
+        )
     suffix = "" if condition is None else f"_{condition}"
     default = Path(training.output_path) / f"fold{fold}_methods_comparison{suffix}"
     stem = default if stem is None else Path(stem)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntupleml.artifacts import TrainedModel
+    from ntupleml.events.values import InputValues
     from ntupleml.plots.pictures import Cell
     from ntupleml.testing.material import Material
 
@@ -42,7 +43,8 @@ _SECONDS = 0.2
 class EngineResult(NamedTuple):
     """A form of a model against the reference."""
 
-    #: Absolute differences of all scores of all events; NaN where only one of the two is a number.
+    #: Absolute differences of all scores of all events, those of values in units of their standard deviations in the
+    #: training; NaN where only one of the two is a number.
     largest: float
     mean: float
     #: With one thread.
@@ -63,6 +65,8 @@ class EngineComparison(NamedTuple):
     results: dict[str, EngineResult]
     #: Forms that are not there, and why.
     absent: dict[str, str]
+    #: What differences are counted in; nothing for scores of classes.
+    units: str = ""
 
     @property
     def largest(self) -> float:
@@ -131,14 +135,15 @@ def compare_engines(
     return comparisons, paths
 
 
-def compared(model: TrainedModel, forms: Sequence[Form], rows: NDArray[np.float32]) -> EngineComparison:
+def compared(model: TrainedModel, forms: Sequence[Form], rows: InputValues) -> EngineComparison:
     """Compare the forms of a model on some events.
 
     Parameters
     ----------
     forms : sequence of Form
         The first that is there is the reference.
-    rows : array of float32, shape (n_events, n_inputs)
+    rows : InputValues
+        As of `held_out_rows`.
 
     Raises
     ------
@@ -154,7 +159,7 @@ def compared(model: TrainedModel, forms: Sequence[Form], rows: NDArray[np.float3
         assert form.evaluator is not None
         scores = all_scores(form.evaluator, rows)
         expected = scores if expected is None else expected
-        difference = np.abs(scores - expected)
+        difference = np.abs(scores - expected) / model.record.target.units
         results[form.name] = EngineResult(float(difference.max()), float(difference.mean()), _speed(form, rows))
         log.info("model %d: %s: differs by up to %.2g", model.record.fold, form.name, results[form.name].largest)
     return EngineComparison(
@@ -164,10 +169,11 @@ def compared(model: TrainedModel, forms: Sequence[Form], rows: NDArray[np.float3
         present[0].name,
         results,
         {form.name: form.absent for form in forms if form.evaluator is None},
+        "in standard deviations of each value" if model.record.target.kind == "values" else "",
     )
 
 
-def _speed(form: Form, rows: NDArray[np.float32]) -> float:
+def _speed(form: Form, rows: InputValues) -> float:
     """Events per second, after a first call that is not counted."""
     assert form.evaluator is not None
     start, done = time.perf_counter(), 0
@@ -187,7 +193,7 @@ def engine_table(comparisons: Sequence[EngineComparison], tolerance: float) -> s
         width = max(map(len, names.values())) + 2
         lines += [
             f"Model {one.model}: {one.events} events of fold {one.fold}, which it never saw; differences from "
-            f"{one.reference}, tolerance {tolerance:g}.",
+            f"{one.reference}{one.units and ' ' + one.units}, tolerance {tolerance:g}.",
             "",
             f"{'Form':<{width}} {'largest':>10} {'mean':>10} {'events/s':>12}",
         ]

@@ -10,16 +10,17 @@ import numpy as np
 
 from ntupleml.artifacts import KERAS
 from ntupleml.errors import NtuplemlError
-from ntupleml.scoring import Evaluator, model_evaluator, scores_of_matrix
+from ntupleml.scoring import Evaluator, model_evaluator
 from ntupleml.scoring.evaluators import matrix_evaluator
 from ntupleml.scoring.outputs import class_scores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from ntupleml.artifacts import TrainedModel
+    from ntupleml.events.values import InputValues
     from ntupleml.onnx_models.lwtnn import Replaced
     from ntupleml.scoring.outputs import Binary
 
@@ -104,17 +105,19 @@ def _form(name: str, build: Callable[[], Evaluator]) -> Form:
 
 def keras_evaluator(model: TrainedModel) -> Evaluator:
     """Keras itself, with the preprocessing in double precision by scikit-learn. Imports TensorFlow."""
-    from ntupleml.artifacts import load_keras_model, load_preprocessing
-    from ntupleml.onnx_models.sessions import keras_scores
+    from ntupleml.artifacts import load_keras_model
+    from ntupleml.events.groups import groups_of, numbers_of_variables
+    from ntupleml.onnx_models.sessions import scores_of_batch
+    from ntupleml.preprocessing import load_scalers
 
     files, record = model.files, model.record
     for path in (files.model, files.preprocessing):
         if path is None or not path.exists():
             raise NtuplemlError(f"no file '{path}'")
     assert files.preprocessing is not None
-    scaler = load_preprocessing(files.preprocessing, len(record.variables))
+    scalers = load_scalers(files.preprocessing, numbers_of_variables(groups_of(record.groups)))
     network = load_keras_model(files.model)
-    return matrix_evaluator(lambda rows: keras_scores(network, scaler, rows, missing=record.missing), _BATCH_SIZE)
+    return Evaluator(lambda batch: scores_of_batch(network, scalers, batch, record.missing, record.target), _BATCH_SIZE)
 
 
 def _forest_forms(model: TrainedModel) -> dict[str, Callable[[], Evaluator]]:
@@ -263,15 +266,17 @@ def evaluator_of_export(path: Path, model: TrainedModel, content: bytes | None =
     inputs = plan_inputs(graph, OnnxConfig(), None, str(path))
     binary: Binary = graph.description.get("one_value") or "second"
     output = choose_output(graph, None, str(path))
-    evaluate = graph_evaluator(graph, inputs, output, model.record.classes, binary=binary)
-    dtype = inputs.groups[0].dtype
+    evaluate = graph_evaluator(graph, inputs, output, model.record.outputs, binary=binary)
+    dtypes = {group.name: group.dtype for group in inputs.groups}
 
-    def scores(rows: NDArray[np.float32]) -> NDArray[Any]:
-        events = np.full(len(rows), model.record.held_out_fold, dtype=np.int64)
-        found: NDArray[Any] = evaluate.evaluate({"variables": rows.astype(dtype), EVENT: events})
+    def scores(batch: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        arrays = {name: values.astype(dtypes.get(name, values.dtype)) for name, values in batch.items()}
+        number = len(next(iter(arrays.values())))
+        arrays[EVENT] = np.full(number, model.record.held_out_fold, dtype=np.int64)
+        found: NDArray[Any] = evaluate.evaluate(arrays)
         return found
 
-    return matrix_evaluator(scores, evaluate.batch_size)
+    return Evaluator(scores, evaluate.batch_size)
 
 
 def _lwtnn_evaluator(model: TrainedModel, output_path: Path, engine: str) -> Evaluator:
@@ -306,8 +311,8 @@ def _lwtnn_evaluator(model: TrainedModel, output_path: Path, engine: str) -> Eva
     )
 
 
-def all_scores(evaluator: Evaluator, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+def all_scores(evaluator: Evaluator, rows: InputValues) -> NDArray[np.float64]:
     """Scores of all events, in batches of the evaluator's size."""
     size = evaluator.batch_size
-    parts = [scores_of_matrix(evaluator, np.ascontiguousarray(rows[i : i + size])) for i in range(0, len(rows), size)]
+    parts = [evaluator.evaluate(rows.batch(slice(start, start + size))) for start in range(0, len(rows), size)]
     return np.concatenate(parts).astype(np.float64)

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ntupleml.datasets.fold_trees import open_class_tree
-from ntupleml.ntuples import columns_to_matrix, required_branches
-from ntupleml.scoring import append_condition
+from ntupleml.events.evaluation import missing_events, read_inputs
+from ntupleml.events.groups import groups_of
+from ntupleml.events.reading import branches_to_read
+from ntupleml.events.values import InputValues, joined
+from ntupleml.scoring.conditions import one_hot
 from ntupleml.testing.events import held_out_sample, require_unseen
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ntupleml.artifacts import TrainingRecord
     from ntupleml.config import TrainingConfig
 
 
-def held_out_rows(training: TrainingConfig, record: TrainingRecord, num_events: int, where: str) -> NDArray[np.float32]:
+def held_out_rows(training: TrainingConfig, record: TrainingRecord, num_events: int, where: str) -> InputValues:
     """First events of each class in the fold that a model never saw, of all conditions that it was trained with.
 
     Parameters
@@ -30,8 +31,9 @@ def held_out_rows(training: TrainingConfig, record: TrainingRecord, num_events: 
 
     Returns
     -------
-    array of float32, shape (n_events, n_variables + n_conditions)
-        Events with NaN or infinite variables are among them only where the model replaces such values.
+    InputValues
+        Raw, conditions behind the variables. Events with NaN or infinite inputs are among them only where the model
+        replaces such values.
 
     Raises
     ------
@@ -45,21 +47,25 @@ def held_out_rows(training: TrainingConfig, record: TrainingRecord, num_events: 
         for condition in conditions
         for name in training.classes
     ]
-    return np.concatenate(parts)[:num_events]
+    present = [part for part in parts if len(part)]
+    return joined(present) if present else InputValues({}, 0)
 
 
 def _rows_of_class(
     training: TrainingConfig, record: TrainingRecord, condition: str | None, name: str, number: int, where: str
-) -> NDArray[np.float32]:
+) -> InputValues:
     sample = held_out_sample(training, record.fold, condition, where)
     with open_class_tree(sample.path, name, sample.where) as ntuple:
         require_unseen(ntuple, sample, record)
         place = f"{sample.path}: tree '{name}'"
-        branches = required_branches(record.variables, ntuple.branches, place)
-        chunk = next(iter(ntuple.chunks(branches, number)), None)
+        constants = one_hot(record.conditions, condition, place)
+        groups = [group._replace(constants=constants) for group in groups_of(record.groups)]
+        chunk = next(iter(ntuple.chunks(branches_to_read(ntuple, groups), number)), None)
         if chunk is None:
-            return np.empty((0, len(record.variables) + len(record.conditions)), np.float32)
-        rows = columns_to_matrix(chunk.columns, record.variables, where=place)
-    if record.missing is None:
-        rows = rows[np.isfinite(rows).all(axis=1)]
-    return append_condition(rows, record.conditions, condition, place)
+            return InputValues({}, 0)
+        bad = np.zeros(chunk.num_rows, np.bool_)
+        if record.missing is None:
+            for group in groups:
+                bad |= missing_events(group, chunk.columns, chunk.num_rows, place, group.needed)
+        columns = {name: values[~bad] for name, values in chunk.columns.items()}
+        return read_inputs(groups, columns, int(np.count_nonzero(~bad)), place)

@@ -118,7 +118,12 @@ def validate_inputs(
     ]
     weight_branch, weight_key = weights_of(training, testing, training_path, str(testing_path))
     factors = training.class_weights_of(condition) if class_weights or testing.class_weights else {}
-    wanted = list(dict.fromkeys([*training.variables, *testing.spectators, *variables]))
+    wanted = list(dict.fromkeys([*training.numbers, *testing.spectators, *variables]))
+    if not wanted:
+        raise NtuplemlError(
+            f"{training_path}: inputs: no group of numbers, which is what can be shown; give --variable, such as "
+            '"Sum$(Jet_pt)"'
+        )
     if any(not name.strip() for name in wanted):
         raise NtuplemlError("--variable: an empty name; give a branch, or a formula of branches")
     reading = InputReading(
