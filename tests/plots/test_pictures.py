@@ -12,7 +12,7 @@ import yaml
 from ntupleml.config import PlotConfig
 from ntupleml.metrics import Measurement
 from ntupleml.plots import new_figure
-from ntupleml.plots.pictures import Picture, Table, together, write_numbers, write_picture_and_svg
+from ntupleml.plots.pictures import Picture, Table, drawn, together, write_numbers, write_picture_and_svg
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,3 +71,16 @@ def test_files_of_a_picture_on_a_page(tmp_path: Path, formats: list[str]) -> Non
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
         assert "var(" not in (tmp_path / "roc.svg").read_text(encoding="utf-8")
     assert element.startswith("<svg")
+
+
+def test_powers_of_ten_do_not_cover_the_label() -> None:
+    def draw(_: PlotConfig) -> Any:
+        figure, axes = new_figure(5, 4)
+        axes.plot([1e12, 2e12], [0, 1])
+        axes.set_xlabel("Prediction − truth, energy", loc="right")
+        return figure
+
+    (axes,) = drawn(Picture("p", "", draw, {}), PlotConfig()).axes
+    power, label = axes.xaxis.get_offset_text(), axes.xaxis.get_label()
+    assert power.get_text() == "1e12"
+    assert not power.get_window_extent().overlaps(label.get_window_extent())

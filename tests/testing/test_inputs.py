@@ -15,6 +15,7 @@ from ntupleml.plots.pictures import Picture, picture_paths, write_numbers
 from ntupleml.testing.input_findings import input_findings, inputs_verdict
 from ntupleml.testing.input_summary import Part, input_summary_of_events, summarize_inputs
 from ntupleml.testing.inputs import inputs_names, inputs_pictures, validate_inputs
+from ntupleml.testing.registry import STEPS
 from ntupleml.testing.tested_events import TestedEvents
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def rewrite(analysis: Any, fold: int, name: str, **columns: Any) -> None:
                 tree.extend(changed)
 
 
-def summary_of(values: Any, truth: Any, weights: Any, classes: list[str], variables: list[str]) -> InputSummary:
-    events = TestedEvents(
+def events_of(values: Any, truth: Any, weights: Any, classes: list[str], variables: list[str]) -> TestedEvents:
+    return TestedEvents(
         classes,
         {},
         np.asarray(truth, dtype=np.int64),
@@ -66,7 +67,23 @@ def summary_of(values: Any, truth: Any, weights: Any, classes: list[str], variab
         {},
         {},
     )
-    return input_summary_of_events(events)
+
+
+def summary_of(*arguments: Any) -> InputSummary:
+    return input_summary_of_events(events_of(*arguments))
+
+
+@pytest.mark.parametrize(
+    ("classes", "missing"), [(["a"], {"inputs_separation", "correlations_difference"}), (["a", "b"], set())]
+)
+def test_one_class_is_compared_with_nothing(classes: list[str], missing: set[str]) -> None:
+    values, truth = np.random.default_rng(1).normal(size=(40, 2)), np.arange(40) % len(classes)
+    answer = STEPS["inputs"](events_of(values, truth, np.ones(40), classes, ["x", "y"]))
+    everything = {"inputs_separation", "inputs_1", "correlations", "correlations_difference"}
+    assert set(answer.pictures) == everything - missing
+    panels = answer.figure("inputs_1")
+    texts = [text.get_text() for axes in panels.axes for text in axes.texts]
+    assert any("separation" in text for text in texts) == (not missing)
 
 
 def test_script_works_before_any_training(run_script: Callable[..., Any], analysis: Any) -> None:

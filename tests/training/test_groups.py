@@ -86,7 +86,7 @@ def make(folder: Path, tmp_path: Path) -> Callable[..., TrainingConfig]:
             "seed": 3,
         }
         small = {"jets": {"type": "deep_set", "hidden": [4]}, "towers": {"type": "convolution", "filters": [2]}}
-        encoders = {name: block for name, block in small.items() if name in keys.get("inputs", INPUTS)}
+        encoders = {name: block for name, block in small.items() if name in (keys.get("inputs", INPUTS) or {})}
         model = {"encoders": encoders, "hidden": [4], "epochs": 2, "batch_size": 50, **keys.pop("model", {})}
         return TrainingConfig.model_validate({**content, "model": model, **keys})
 

@@ -113,7 +113,8 @@ def draw_several_distributions(
         _draw_variable(axes, binning, distributions, class_labels(distributions, config), 2, most_ticks=4)
         axes.locator_params(axis="y", nbins=3)
         axes.tick_params(labelsize=_PANEL_SIZE)
-        text = f"separation ≤ {_largest_separation_text(distributions, config)}"
+        largest = _largest_separation_text(distributions, config)
+        text = f"separation ≤ {largest}" if largest else ""
         axes.text(0.03, 0.97, text, transform=axes.transAxes, ha="left", va="top", fontsize=_PANEL_SIZE)
     first = blocks[0][0]
     drawn = [one for (one,) in blocks if one.get_legend_handles_labels()[0]]
@@ -134,7 +135,7 @@ def _largest_separation_text(distributions: Mapping[str, Distribution], config: 
         if isinstance(one.separation, Measurement)
     ]
     if not known:
-        return "undefined"
+        return "" if len(distributions) == 1 else "undefined"
     largest, index = max(known)
     return f"{largest:.3f}" + (f" ({class_labels(distributions, config)[index]})" if len(distributions) > 2 else "")
 

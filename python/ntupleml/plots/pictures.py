@@ -116,9 +116,19 @@ def drawn(picture: Picture, plot: PlotConfig) -> Figure:
     if picture.draw is None:
         raise NtuplemlError(f"'{picture.name}' has numbers alone, and no picture")
     with plot_style(plot, picture.parameters):
-        figure = picture.draw(plot)
+        figure = _figure(picture.draw, plot)
         figure.canvas.draw()
         return figure
+
+
+def _figure(draw: Callable[[PlotConfig], Figure], plot: PlotConfig) -> Figure:
+    """A figure whose powers of ten (1e12) stand left of the x axis, since the label is on the right."""
+    figure = draw(plot)
+    for axes in figure.axes:
+        power = axes.xaxis.get_offset_text()
+        power.set_horizontalalignment("left")
+        power.set_x(0)
+    return figure
 
 
 def write_picture(picture: Picture, stem: str | Path, plot: PlotConfig, *, overwrite: bool = False) -> list[Path]:
@@ -142,7 +152,7 @@ def write_picture(picture: Picture, stem: str | Path, plot: PlotConfig, *, overw
     paths: list[Path] = []
     if picture.draw is not None:
         with plot_style(plot, picture.parameters):
-            paths = save_figure(picture.draw(plot), stem, overwrite=overwrite)
+            paths = save_figure(_figure(picture.draw, plot), stem, overwrite=overwrite)
     return [*paths, write_numbers(picture.numbers, figure_paths(stem, ["yaml"])[0], overwrite=overwrite)]
 
 
@@ -180,7 +190,7 @@ def write_picture_and_svg(
     parameters = PARAMETERS | _PARAMETERS_OF_REPORTS
     assert picture.draw is not None
     with plot_style(plot, parameters):
-        figure = picture.draw(plot)
+        figure = _figure(picture.draw, plot)
         prepare_for_pages(figure)
         figure = record(figure, _PIXELS_PER_INCH)
         box = figure.bbox_inches.frozen()

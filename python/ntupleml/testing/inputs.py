@@ -50,6 +50,8 @@ def inputs_of_events(material: Material) -> Answer:
     """Overview, a panel per variable, and the correlations."""
     summary = input_summary_of_events(material.events)
     ranking, *others = inputs_pictures(summary, in_panels=True)
+    alone = len(summary.classes) == 1  # nothing to be compared with
+    others = [picture for picture in others if not (alone and picture.name.startswith("correlations_difference"))]
     variables = tuple(picture for picture in others if not picture.name.startswith("correlations"))
     correlations = tuple(picture for picture in others if picture.name.startswith("correlations"))
     findings = tuple((text,) for text in input_findings(summary))
@@ -57,7 +59,7 @@ def inputs_of_events(material: Material) -> Answer:
     if findings:
         tables.insert(0, Table(("Finding",), findings, "What to look at"))
     groups = (
-        Group("Overview", (), tuple(tables), (ranking._replace(tables=()),), _NO_METHOD),
+        Group("Overview", (), tuple(tables), () if alone else (ranking._replace(tables=()),), _NO_METHOD),
         Group("Variables", (), (), variables, _NO_METHOD),
         Group("Correlations", (), (), correlations, _NO_METHOD, is_open=len(summary.variables) <= _FEW_VARIABLES),
     )
