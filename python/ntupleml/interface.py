@@ -46,14 +46,15 @@ class Model:
         Branch whose value decides the fold.
     """
 
-    def __init__(self, scorer: Scorer, where: str) -> None:
-        """Take a scorer; `where` is the file for messages."""
+    def __init__(self, scorer: Scorer, where: str, rows: str | None = None) -> None:
+        """Take a scorer; `where` is the file for messages, `rows` the collection whose objects are scored."""
         self.outputs = list(scorer.outputs)
         self.num_folds = scorer.num_folds
         self.event_branch = scorer.event_branch
         self.inputs = {group.name: list(group.variables) for group in scorer.groups}
         self._scorer = scorer
         self._where = where
+        self._rows = rows
 
     def __repr__(self) -> str:
         taken = ", ".join(f"{name}: {len(variables)}" for name, variables in self.inputs.items())
@@ -66,7 +67,8 @@ class Model:
         ----------
         columns : mapping of arrays, DataFrame of pandas or polars, awkward record array, or array
             The branches that the variables need: one number per event, or awkward arrays of lists. An array of shape
-            (n_events, n_variables) holds the variables themselves, for models with one input.
+            (n_events, n_variables) holds the variables themselves, for models with one input. Where rows are objects,
+            such as jets, all is per object: one number for each, and lists of its members.
         event : array of int, shape (n_events,), optional
             Event numbers, which decide the model where there are several. By default the column `event_branch`.
 
@@ -90,6 +92,12 @@ class Model:
             )
         numbers = self._event_numbers(table, event, number)
         needed = required_branches(self._scorer.variables, table, self._where)
+        for name in needed:
+            if self._rows and name.startswith((f"{self._rows}_", f"{self._rows}.")) and not _is_flat(table[name]):
+                raise NtuplemlError(
+                    f"{self._where}: rows are objects of '{self._rows}', but column '{name}' has lists, as events do; "
+                    "give one number per object, and lists of its members"
+                )
         table.setdefault(ENTRY, np.arange(number))
         chosen = {name: table[name] for name in needed}
         if self._scorer.per_step:
@@ -160,7 +168,9 @@ def _trained(training: TrainingConfig, method: str | None, condition: str | None
     name = method or _first_trained(training)
     methods = methods_by_fold(training, name, where)
     models = models_by_fold(training, where=where, training_path=where, method=methods)
-    return Model(load_scorer(models).of_condition(condition, f"{where}: condition"), where)
+    rows = models[0].record.rows
+    scorer = load_scorer(models).of_condition(condition, f"{where}: condition")
+    return Model(scorer, where, None if rows is None else rows.objects)
 
 
 def _first_trained(training: TrainingConfig) -> str:
@@ -223,6 +233,10 @@ def _columns(columns: Any, variables: list[str], where: str) -> dict[str, Any]:
         for inner in getattr(values, "fields", ()):  # Jet.pt of records, by the names that NanoAOD's branches have
             table[f"{name}_{inner}"] = table[f"{name}.{inner}"] = values[inner]
     return table
+
+
+def _is_flat(values: Any) -> bool:
+    return isinstance(values, np.ndarray) or values.ndim == 1
 
 
 def _array(values: Any, where: str) -> Any:

@@ -258,6 +258,11 @@ def test_rows_are_jets(tmp_path: Path, events: ak.Array) -> None:
     append_scores(*chain.configs, chain.input, "Events")
     inside = uproot.open(chain.input)["Events"].arrays(["ml_score_signal"])
     assert inside["ml_score_signal"].tolist() == found["ml_score_signal"].tolist()
+    model = ntupleml.load_model(chain.configs[1])
+    with pytest.raises(NtuplemlError, match="rows are objects of 'Jet', but column 'Jet_pt' has lists, as events do"):
+        model.score(events)
+    row = {"Jet_pt": [30.0], "met": [5.0], "Track_pt": ak.Array([[1.0, 2.0]]), "event": [1]}
+    assert model.score(row).tolist() == [[40.0, 5.0]]
 
 
 JETS = INPUTS["jets"]

@@ -69,7 +69,10 @@ class ScalerFit:
             If there are no events, or negative weights leave no positive sum or variance.
         """
         if not self.num_events:
-            raise NtuplemlError(f"{self._where}: there is nothing to fit the scaler to in the events that train")
+            raise NtuplemlError(
+                f"{self._where}: there is nothing to fit the scaler to in the events that train; leave the group out, "
+                "or loosen its selection"
+            )
         if self._method == "standard_scaler":
             return self._sums.scaler(self._where)
         if self._method == "min_max_scaler":
