@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from ntupleml.config import TrainingConfig
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Verdict
 from ntupleml.plots.pictures import picture_paths
@@ -284,3 +286,10 @@ def test_script(analysis: Any, run_script: Callable[..., Any]) -> None:  # noqa:
     unknown = run_script("testing/report.py", *arguments[:-1], "kears", "--overwrite", cwd=analysis.folder)
     assert unknown.returncode == 2
     assert "'keras'" in unknown.stderr.splitlines()[-1]
+
+
+def test_trainings_of_other_targets_are_not_compared(analysis: Any) -> None:  # noqa: F811
+    preparation = _prepared(analysis)
+    other = TrainingConfig.model_validate({**analysis.training, "target": {"values": ["x"]}})
+    with pytest.raises(NtuplemlError, match=r"--compare: .*: the target is values, but two trainings are compared by"):
+        write_report(preparation, ReportOptions(compare=replace(preparation, training=other)))

@@ -76,6 +76,12 @@ def write_report(preparation: Preparation, options: ReportOptions) -> tuple[list
         If results exist and must not be overwritten, nothing can be tested, or files cannot be written.
     """
     page_path, folder = report_paths(preparation, options.output)
+    for one in () if options.compare is None else (preparation, options.compare):
+        if one.training.target is not None:
+            raise NtuplemlError(
+                f"--compare: {one.training_path}: the target is {one.training.target_kind}, but two trainings are "
+                "compared by their classes"
+            )
     _refuse_existing(page_path, folder, overwrite=options.overwrite)
     from threadpoolctl import threadpool_limits
 

@@ -79,7 +79,7 @@ STEPS: dict[str, Step] = {
         "calibration",
         "Say whether scores are probabilities: reliability curves, Brier scores and calibration errors.",
     ),
-    "ranking": Step("Ranking", "ranking:rankings_of_inputs", targets=_ALL_TARGETS),
+    "ranking": Step("Ranking", "ranking:rankings_of_inputs"),
     "engines": Step("Engines", "engine_comparison:agreement_of_engines", targets=_ALL_TARGETS),
     "record": Step("Record", "record:record_of_models", targets=_ALL_TARGETS),
     "ams": Step(
