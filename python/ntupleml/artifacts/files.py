@@ -15,21 +15,14 @@ TMVA_JOB = "TMVAMulticlass"
 
 
 class Method(NamedTuple):
-    """A way to train a classifier, by the name that the training config gives it.
+    """A way to train a classifier, by the name that the training config gives it."""
 
-    Attributes
-    ----------
-    kind : {"keras", "boosted_trees", "tmva"}
-        The config's block: `model`, `boosted_trees` or `tmva: methods`.
-    name : str
-        Part of the names of its files.
-    type : str
-        Within the kind: ``"xgboost"``, ``"hist_gradient_boosting"`` or ``"lightgbm"``; ``"kBDT"``, ``"kPyKeras"`` and
-        the like.
-    """
-
+    #: The config's block: `model`, `boosted_trees` or `tmva: methods`.
     kind: Literal["keras", "boosted_trees", "tmva"]
+    #: Part of the names of its files.
     name: str
+    #: Within the kind: ``"xgboost"``, ``"hist_gradient_boosting"`` or ``"lightgbm"``; ``"kBDT"``, ``"kPyKeras"`` and
+    #: the like.
     type: str = ""
 
 
@@ -40,31 +33,21 @@ _ENDINGS = {"xgboost": ".json", "hist_gradient_boosting": ".npz", "lightgbm": ".
 
 
 class ModelFiles(NamedTuple):
-    """Paths of everything that the training of one fold writes, whatever the method.
+    """Paths of everything that the training of one fold writes, whatever the method."""
 
-    Attributes
-    ----------
-    model : Path
-        The model in its own format: `.keras`, XGBoost's `.json`, LightGBM's `.txt`, a forest as `.npz`, TMVA's
-        `.weights.xml`.
-    preprocessing : Path or None
-        The scikit-learn scaler, a pickle; None for methods without one.
-    onnx : Path
-        Preprocessing and model as one graph.
-    record : Path
-        How the model came to be, JSON.
-    loss_png, loss_pdf : Path
-        The loss curves.
-    log : Path
-        The log of the training.
-    """
-
+    #: The model in its own format: `.keras`, XGBoost's `.json`, LightGBM's `.txt`, a forest as `.npz`, TMVA's
+    #: `.weights.xml`.
     model: Path
+    #: The scikit-learn scaler, a pickle; None for methods without one.
     preprocessing: Path | None
+    #: Preprocessing and model as one graph.
     onnx: Path
+    #: How the model came to be, JSON.
     record: Path
+    #: The loss curves.
     loss_png: Path
     loss_pdf: Path
+    #: The log of the training.
     log: Path
 
     @property
@@ -94,21 +77,13 @@ class ModelFiles(NamedTuple):
 
 
 class TrainedModel(NamedTuple):
-    """The trained model of one fold.
-
-    Attributes
-    ----------
-    files : ModelFiles
-    record : TrainingRecord
-        For foreign weights what the config says of them, which nobody can check.
-    method : Method
-    weights : TmvaMethod or None
-        Content of TMVA's weights file if it is foreign: no record goes with it.
-    """
+    """The trained model of one fold."""
 
     files: ModelFiles
+    #: For foreign weights what the config says of them, which nobody can check.
     record: TrainingRecord
     method: Method = KERAS
+    #: Content of TMVA's weights file if it is foreign: no record goes with it.
     weights: TmvaMethod | None = None
 
 

@@ -25,14 +25,8 @@ def read_foreign_weights(path: Path, scores_fold: int | None = None) -> TmvaMeth
 
     Parameters
     ----------
-    path : Path
     scores_fold : int, optional
         Fold whose events they are to score; None for all events.
-
-    Raises
-    ------
-    NtuplemlError
-        If the file cannot be read.
     """
     from ntupleml.tmva.reading import read_weights
 
@@ -52,20 +46,12 @@ def foreign_record(weights: TmvaMethod, fold: int, training: TrainingConfig, whe
 
     Parameters
     ----------
-    weights : TmvaMethod
     fold : int
         Index of the model.
     training : TrainingConfig
         A variable of the file that the config has by its expression, its label or both is called as there; the two
         classes of a binary method, which TMVA calls Signal and Background whatever they are, are called as in the
         config, the signal first.
-    where : str
-        Config and key, for messages.
-
-    Raises
-    ------
-    NtuplemlError
-        For a regression, which has no classes.
     """
     if weights.analysis == "Regression":
         raise NtuplemlError(

@@ -44,11 +44,6 @@ def read_network_config(config: Any, where: str) -> KerasNetwork:
     ----------
     config : parsed JSON
         Content of ``config.json`` of a Keras file.
-
-    Raises
-    ------
-    NtuplemlError
-        Naming the first layer or setting that is not read and its place, or what is wrong with the sizes.
     """
     if not isinstance(config, dict) or _model_class(config) is None:
         raise NtuplemlError(f"{where}: does not describe a Keras network")

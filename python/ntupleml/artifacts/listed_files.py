@@ -47,18 +47,12 @@ def find_model(listed: Listed, fold: int, training_config: str, method: Method =
 
     Parameters
     ----------
-    listed : Listed
     fold : int
         Index of the model that should be there, for the command that makes it.
     training_config : str
         The same.
     method : Method, optional
         The same.
-
-    Raises
-    ------
-    NtuplemlError
-        If the file is in HDF5 or no model, is not there, or no record goes with it and it is not one of TMVA.
     """
     for place in listed.places:
         if place.exists():
@@ -163,13 +157,7 @@ def _method_of(record_path: Path, record: TrainingRecord) -> Method:
 
 
 def find_preprocessing(listed: Listed, model: TrainedModel, models: Sequence[TrainedModel]) -> tuple[int, Path]:
-    """Index of the model that a listed scaler belongs to, and the file.
-
-    Raises
-    ------
-    NtuplemlError
-        If there is no such file, or it belongs to none of the models.
-    """
+    """Index of the model that a listed scaler belongs to, and the file."""
     for place in listed.places:
         if place.exists():
             return _owner(place, listed, [model, *models]), place

@@ -33,8 +33,6 @@ def find_method(training: TrainingConfig, name: str, fold: int, where: str) -> M
         As the training config has it; `{fold}` in it stands for the fold.
     fold : int
         Index of the model.
-    where : str
-        Config and key that give the name, for messages.
 
     Raises
     ------

@@ -22,36 +22,23 @@ Doubt = Literal["unknown", "one for all", "all folds among others", "other numbe
 
 
 class Origin(NamedTuple):
-    """The training that a file comes from.
+    """The training that a file comes from."""
 
-    Attributes
-    ----------
-    held_out_fold : int or None
-        Fold that its model never saw; None for a file with the models of all folds.
-    num_folds : int
-    trained_on : list of int
-    event_branch : str or None
-        Branch that decided the folds; None where the entry number did.
-    folds_recorded : bool
-        Whether that is known for sure.
-    where : str
-        What says so, for messages.
-    conditions : tuple of str
-        Inputs that stand for conditions (eras), after the variables.
-    missing : bool
-        Whether the training replaced NaN and infinite inputs.
-    record : TrainingRecord or None
-        The record itself, where that says all this.
-    """
-
+    #: Fold that its model never saw; None for a file with the models of all folds.
     held_out_fold: int | None
     num_folds: int
     trained_on: list[int]
+    #: Branch that decided the folds; None where the entry number did.
     event_branch: str | None
+    #: Whether that is known for sure.
     folds_recorded: bool
+    #: What says so, for messages.
     where: str
+    #: Inputs that stand for conditions (eras), after the variables.
     conditions: tuple[str, ...] = ()
+    #: Whether the training replaced NaN and infinite inputs.
     missing: bool = False
+    #: The record itself, where that says all this.
     record: TrainingRecord | None = None
 
 
@@ -75,7 +62,6 @@ def find_origin(path: Path, description: dict[str, Any], output_path: str | None
 
     Parameters
     ----------
-    path : Path
     description : dict
         What ntupleml wrote into the file; `training` and `record_hash` are looked at.
     output_path : str or None
@@ -117,8 +103,6 @@ def find_files(listed: Sequence[str], output_path: str | None, key: str) -> list
 
     Parameters
     ----------
-    listed : sequence of str
-    output_path : str or None
     key : str
         Config and key that list them, for messages.
 
@@ -189,7 +173,6 @@ def require_safe(
 
     Parameters
     ----------
-    path : Path
     origin : Origin or None
         None where nothing is known, which is worth a warning.
     fold : int

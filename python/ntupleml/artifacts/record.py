@@ -31,48 +31,31 @@ class _Part(pydantic.BaseModel):
 
 
 class ClassContent(_Part):
-    """What a dataset holds of one class.
+    """What a dataset holds of one class."""
 
-    Attributes
-    ----------
-    entries : int
-        Number of events.
-    sum_of_weights, uncertainty : float
-        Sum of the event weights and its statistical uncertainty √Σw².
-    negative_share : float
-        Share of the events with a negative weight, from 0 to 1.
-    """
-
+    #: Number of events.
     entries: int = pydantic.Field(ge=0)
+    #: Sum of the event weights and its statistical uncertainty √Σw².
     sum_of_weights: float
     uncertainty: float
+    #: Share of the events with a negative weight, from 0 to 1.
     negative_share: float = pydantic.Field(ge=0, le=1)
 
 
 class DatasetRecord(_Part):
-    """A fold file that a model was trained on.
+    """A fold file that a model was trained on."""
 
-    Attributes
-    ----------
-    path : str
-        The file, as the training config names it.
-    uuid : str
-        UUID that ROOT gave the file.
-    size : int
-        Its size in bytes.
-    fold : int
-        Fold of its events.
-    condition : str or None
-        The condition (era) it belongs to, where the training has conditions.
-    classes : dict of str to ClassContent
-        Content per class.
-    """
-
+    #: The file, as the training config names it.
     path: str
+    #: UUID that ROOT gave the file.
     uuid: str
+    #: Its size in bytes.
     size: int = pydantic.Field(ge=0)
+    #: Fold of its events.
     fold: int = pydantic.Field(ge=0)
+    #: The condition (era) it belongs to, where the training has conditions.
     condition: str | None = None
+    #: Content per class.
     classes: dict[str, ClassContent] = {}
 
 
@@ -84,38 +67,24 @@ class SplitSizes(_Part):
 
 
 class OnnxCheck(_Part):
-    """Comparison of the ONNX file with the model it was made from, on real events.
+    """Comparison of the ONNX file with the model it was made from, on real events."""
 
-    Attributes
-    ----------
-    events : int
-        Number of events compared.
-    largest_difference : float
-        Largest absolute difference of any score.
-    """
-
+    #: Number of events compared.
     events: int = pydantic.Field(ge=0)
+    #: Largest absolute difference of any score.
     largest_difference: float = pydantic.Field(ge=0)
 
 
 class TargetRecord(_Part):
-    """What a model learnt.
-
-    Attributes
-    ----------
-    kind : {"classes", "values", "reconstruction"}
-    values : dict of str to str
-        Formulas of the values by their names.
-    mean, scale : list of float
-        Of the values, by which they were standardised for the training; the scores are in the values' own units.
-    groups : list of str
-        Groups of inputs that are given back.
-    """
+    """What a model learnt."""
 
     kind: Literal["classes", "values", "reconstruction"] = "classes"
+    #: Formulas of the values by their names.
     values: dict[str, str] = {}
+    #: Of the values, by which they were standardised for the training; the scores are in the values' own units.
     mean: list[float] = []
     scale: list[float] = []
+    #: Groups of inputs that are given back.
     groups: list[str] = []
 
     @property
@@ -125,111 +94,75 @@ class TargetRecord(_Part):
 
 
 class TrainingRecord(_Part):
-    """How a trained model came to be: the content of ``fold{f}_keras_training.json`` and its like.
+    """How a trained model came to be: the content of ``fold{f}_keras_training.json`` and its like."""
 
-    Attributes
-    ----------
-    format_version : int
-        Version of this layout.
-    ntupleml_version : str
-        Version of the package that trained the model.
-    created : str
-        When the training ended, in UTC.
-    engine : str
-        What trained it: ``"keras"``, ``"xgboost"``, ``"hist_gradient_boosting"``, ``"sklearn"`` or ``"tmva"``.
-    method : str
-        Name of the method in the training config; ``"keras"`` for its Keras network.
-    fold, num_folds : int
-        Index of the model and number of folds.
-    trained_on : list of int
-        Folds whose events the model saw.
-    held_out_fold : int
-        Fold that it never saw, on which it is tested and which it scores.
-    event_branch : str or None
-        Branch whose value modulo ``num_folds`` is the fold; None where the entry number decides.
-    folds_recorded : bool
-        Whether the fold files had records that told this; False for those of other programs (htt-ml), where the
-        dataset config of the application is trusted.
-    classes : list of str
-        Classes, in order; where these are learnt, the scores.
-    variables : list of str
-        Formulas of all groups of inputs, in order.
-    inputs : dict of groups or None
-        Groups of inputs as the training config describes them; None for variables alone.
-    target : TargetRecord
-        What was learnt.
-    rows : RowsConfig or None
-        The dataset config's `rows`; None where a row is an event.
-    conditions : list of str
-        Names of the one-hot inputs that follow the variables, unscaled; normally empty.
-    preprocessing : str
-        Name of the scaler; ``"none"`` for boosted trees.
-    preprocessing_events : int or None
-        Number of events that it was fitted to: a random sample of them where events are streamed.
-    missing : float or None
-        Value that replaces NaN and infinite inputs; None where they are an error.
-    seed : int
-        Seed of everything random.
-    config : dict
-        The training config.
-    network : dict
-        Layers, loss, optimiser and the rest of the network's description; for boosted trees what their library was
-        given.
-    versions : dict of str to str
-        Versions of the libraries.
-    datasets : list of DatasetRecord
-        The files trained on.
-    split : SplitSizes
-        Events fitted on and validated with.
-    history : dict of str to list of float
-        Each metric, epoch by epoch.
-    epochs_compiled : str
-        How whole epochs were compiled: ``"xla"``, ``"graph"`` (without XLA, for convolutions and recurrent layers), or
-        nothing.
-    epochs : int
-        Number of epochs trained, or of boosting rounds.
-    best_epoch : int or None
-        Epoch (from 1) whose weights the model has; None where nobody looked for the best.
-    importance : dict of str to float
-        Share of each variable in what the trees gained, for boosted trees.
-    sha256 : dict of str to str
-        Checksum per model file, by file name.
-    onnx_check : OnnxCheck or None
-        Comparison of the ONNX file with the Keras model.
-    """
-
+    #: Version of this layout.
     format_version: int = pydantic.Field(default=FORMAT_VERSION, ge=1)
+    #: Version of the package that trained the model.
     ntupleml_version: str = __version__
+    #: When the training ended, in UTC.
     created: str = ""
+    #: What trained it: ``"keras"``, ``"xgboost"``, ``"hist_gradient_boosting"``, ``"sklearn"`` or ``"tmva"``.
     engine: str = "keras"
+    #: Name of the method in the training config; ``"keras"`` for its Keras network.
     method: str = "keras"
+    #: Index of the model and number of folds.
     fold: int = pydantic.Field(ge=0)
     num_folds: int = pydantic.Field(ge=2)
+    #: Folds whose events the model saw.
     trained_on: list[int]
+    #: Fold that it never saw, on which it is tested and which it scores.
     held_out_fold: int = pydantic.Field(ge=0)
+    #: Branch whose value modulo ``num_folds`` is the fold; None where the entry number decides.
     event_branch: str | None = None
+    #: Whether the fold files had records that told this; False for those of other programs (htt-ml), where the dataset
+    #: config of the application is trusted.
     folds_recorded: bool = True
+    #: Classes, in order; where these are learnt, the scores.
     classes: list[str] = pydantic.Field(min_length=1)
+    #: Formulas of all groups of inputs, in order.
     variables: list[str] = pydantic.Field(min_length=1)
+    #: Groups of inputs as the training config describes them; None for variables alone.
     inputs: InputsConfig | None = None
+    #: What was learnt.
     target: TargetRecord = TargetRecord()
+    #: The dataset config's `rows`; None where a row is an event.
     rows: RowsConfig | None = None
+    #: Names of the one-hot inputs that follow the variables, unscaled; normally empty.
     conditions: list[str] = []
+    #: Name of the scaler; ``"none"`` for boosted trees.
     preprocessing: str
+    #: Number of events that it was fitted to: a random sample of them where events are streamed.
     preprocessing_events: int | None = None
+    #: Value that replaces NaN and infinite inputs; None where they are an error.
     missing: float | None = None
+    #: Seed of everything random.
     seed: int
+    #: The training config.
     config: dict[str, Any]
+    #: Layers, loss, optimiser and the rest of the network's description; for boosted trees what their library was
+    #: given.
     network: dict[str, Any] = {}
+    #: Versions of the libraries.
     versions: dict[str, str] = {}
+    #: The files trained on.
     datasets: list[DatasetRecord] = []
+    #: Events fitted on and validated with.
     split: SplitSizes | None = None
+    #: Each metric, epoch by epoch.
     history: dict[str, list[float]] = {}
+    #: How whole epochs were compiled: ``"xla"``, ``"graph"`` (without XLA, for convolutions and recurrent layers), or
+    #: nothing.
     epochs_compiled: str = ""
+    #: Number of epochs trained, or of boosting rounds.
     epochs: int = pydantic.Field(default=0, ge=0)
+    #: Epoch (from 1) whose weights the model has; None where nobody looked for the best.
     best_epoch: int | None = None
+    #: Share of each variable in what the trees gained, for boosted trees.
     importance: dict[str, float] = {}
+    #: Checksum per model file, by file name.
     sha256: dict[str, str] = {}
+    #: Comparison of the ONNX file with the Keras model.
     onnx_check: OnnxCheck | None = None
 
     @pydantic.model_validator(mode="after")

@@ -49,8 +49,6 @@ def models_by_fold(
     ----------
     training : TrainingConfig
         A model that was trained on other inputs, classes or targets is refused.
-    where : str
-        Path of the config that lists the models (or of the training config), for messages.
     training_path : str
         Path of the training config, for the command that makes a missing model.
     only : sequence of int, optional

@@ -50,17 +50,12 @@ def create_training_dataset(
 
     Parameters
     ----------
-    config : DatasetConfig
     overwrite : bool, default: False
         Whether existing fold files may be replaced.
     where : str, optional
         Path of the config, for messages on what it names.
     cluster : ClusterOptions, optional
         Workers that read the inputs; by default this process does.
-
-    Returns
-    -------
-    DatasetSummary
 
     Raises
     ------

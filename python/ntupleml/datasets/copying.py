@@ -31,17 +31,11 @@ _GATHERED_BYTES = 128_000_000
 
 
 class WrittenFold(NamedTuple):
-    """A fold file that is complete.
-
-    Attributes
-    ----------
-    name, uuid : str
-    branches : dict
-        For each class, its branches and their types.
-    """
+    """A fold file that is complete."""
 
     name: str
     uuid: str
+    #: For each class, its branches and their types.
     branches: dict[str, dict[str, str]]
 
 
@@ -86,9 +80,6 @@ def copy_events(
 
     Parameters
     ----------
-    config : DatasetConfig
-    process : Process
-    file : InputFile
     trees : sequence of Tree
         One for each fold.
     advance : callable
@@ -98,11 +89,6 @@ def copy_events(
     -------
     list of WeightSums
         What was read and kept for each fold.
-
-    Raises
-    ------
-    NtuplemlError
-        If the file cannot be read, or a weight is not finite.
     """
     sums = [WeightSums() for _ in trees]
     needed = {*process.cut.columns, *process.weight.columns, *file.event_copies}

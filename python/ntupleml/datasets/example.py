@@ -67,8 +67,6 @@ def write_example_dataset(
         Simulated events per process, and (up to rounding of the shares) data events in all.
     seed : int, default: 1234
         At least 0.
-    overwrite : bool, default: False
-        Whether existing files may be replaced.
 
     Returns
     -------

@@ -27,11 +27,6 @@ def check_not_empty(process: Process, sums: Sequence[WeightSums], event_branch: 
     ----------
     sums : sequence of WeightSums
         What was read and kept for each fold.
-
-    Raises
-    ------
-    NtuplemlError
-        Naming what leaves the fold empty: the event numbers, the number of events, or the cut.
     """
     for fold, fold_sums in enumerate(sums):
         if fold_sums.events_kept == 0:

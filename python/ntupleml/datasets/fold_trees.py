@@ -31,8 +31,6 @@ def open_class_tree(path: str, name: str, where: str = "") -> Iterator[Ntuple]:
         The fold file.
     name : str
         Class, and name of the tree.
-    where : str, optional
-        What asks for the file, for messages.
 
     Raises
     ------

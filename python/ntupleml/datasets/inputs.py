@@ -65,12 +65,6 @@ def survey(config: DatasetConfig) -> list[Process]:
     -------
     list of Process
         In the order of the config, those of one class next to each other.
-
-    Raises
-    ------
-    NtuplemlError
-        For a formula that cannot be parsed, a file, tree or branch that is not there, a tree without events, a
-        weight branch that exists already, and files of one class that differ in their branches.
     """
     formulas = {name: _formulas(config, name) for name in config.processes}
     left_out: dict[str, Branch] = {}

@@ -37,30 +37,19 @@ class FoldFile(NamedTuple):
 
 
 class ClassTree(NamedTuple):
-    """The tree of one class in a fold file.
-
-    Attributes
-    ----------
-    file : FoldFile
-    name : str
-        Class, and name of the tree.
-    class_index : int
-        Index of the class, that is of the network's output.
-    condition_index : int
-        Index of the file's condition; 0 without conditions.
-    num_entries : int
-    uuid : str
-        Of the ROOT file.
-    size : int
-        Of the ROOT file, in bytes.
-    """
+    """The tree of one class in a fold file."""
 
     file: FoldFile
+    #: Class, and name of the tree.
     name: str
+    #: Index of the class, that is of the network's output.
     class_index: int
+    #: Index of the file's condition; 0 without conditions.
     condition_index: int
     num_entries: int
+    #: Of the ROOT file.
     uuid: str
+    #: Of the ROOT file, in bytes.
     size: int
 
     @property
@@ -70,37 +59,24 @@ class ClassTree(NamedTuple):
 
 
 class TreeRows(NamedTuple):
-    """Some events of a class.
+    """Some events of a class."""
 
-    Attributes
-    ----------
-    inputs : InputValues
-        Raw; missing ones replaced where the config says by what.
-    weights : array of float64, shape (n_events,)
-        Event weights, without class weights.
-    values : array of float32, shape (n_events, n_values)
-        What is learnt where it is not the classes; else no columns.
-    """
-
+    #: Raw; missing ones replaced where the config says by what.
     inputs: InputValues
+    #: Shape (n_events,). Event weights, without class weights.
     weights: NDArray[np.float64]
+    #: Shape (n_events, n_values). What is learnt where it is not the classes; else no columns.
     values: NDArray[np.float32]
 
 
 class Events(NamedTuple):
-    """All events of a training.
+    """All events of a training."""
 
-    Attributes
-    ----------
-    inputs, weights, values
-        As of `TreeRows`; finite.
-    trees : array of int64, shape (n_events,)
-        Index of the class tree that each event is from.
-    """
-
+    #: As of `TreeRows`; finite.
     inputs: InputValues
     weights: NDArray[np.float64]
     values: NDArray[np.float32]
+    #: Shape (n_events,). Index of the class tree that each event is from.
     trees: NDArray[np.int64]
 
 
@@ -188,9 +164,6 @@ def read_rows(
 
     Parameters
     ----------
-    tree : ClassTree
-    config : TrainingConfig
-    entries_per_chunk : int, optional
     filled : bool
         Replace missing inputs where the config says by what.
     """
@@ -247,13 +220,7 @@ def require_same_shapes(first: InputValues, other: InputValues, where: str) -> N
 
 
 def check_rows(rows: TreeRows, config: TrainingConfig, tree: ClassTree) -> None:
-    """Refuse NaN and infinite weights and values to be learnt, and such inputs where the config does not replace them.
-
-    Raises
-    ------
-    NtuplemlError
-        Naming branch, class and count.
-    """
+    """Refuse NaN and infinite weights and values, and such inputs where the config does not replace them."""
     bad = np.count_nonzero(~np.isfinite(rows.weights))
     if bad:
         raise NtuplemlError(

@@ -54,25 +54,17 @@ def fill_with_workers(
 
     Parameters
     ----------
-    config : DatasetConfig
     processes : sequence of Process
         Those of one class next to each other.
     places : sequence of Path
         Where the folds are written.
     outputs : sequence of Path
         Where they will be.
-    cluster : ClusterOptions
 
     Returns
     -------
-    list of WrittenFold
     dict of list of WeightSums
         Per process and fold, what was read and kept.
-
-    Raises
-    ------
-    NtuplemlError
-        For an input that fails; no other is begun then.
     """
     prepare_workers(cluster, __name__, "uproot")
     with (
@@ -146,20 +138,10 @@ def write_part(config: DatasetConfig, process: Process, places: Sequence[Path]) 
 
     Parameters
     ----------
-    config : DatasetConfig
     process : Process
         With that file alone.
     places : sequence of Path
         Files to write, one for each fold. What a worker that was lost left there is written anew.
-
-    Returns
-    -------
-    list of WeightSums
-
-    Raises
-    ------
-    NtuplemlError
-        As `copy_events`.
     """
     with new_fold_files(config, places, places) as files:
         trees = [file.tree(process.class_name, branch_types(config, process)) for file in files]
@@ -170,13 +152,7 @@ def write_part(config: DatasetConfig, process: Process, places: Sequence[Path]) 
 
 
 def join_parts(config: DatasetConfig, place: Path, final_path: Path, classes: dict[str, _ClassParts]) -> WrittenFold:
-    """Write one fold file from its parts, on a worker.
-
-    Raises
-    ------
-    NtuplemlError
-        If a part cannot be read, or the file not be written.
-    """
+    """Write one fold file from its parts, on a worker."""
     with new_fold_files(config, [place], [final_path]) as (file,):
         for class_name, (types, paths) in classes.items():
             tree = file.tree(class_name, types)

@@ -17,19 +17,13 @@ if TYPE_CHECKING:
 
 
 class Selected(NamedTuple):
-    """Events of one fold in a chunk.
+    """Events of one fold in a chunk."""
 
-    Attributes
-    ----------
-    numbers : array of int64
-        Event numbers (or entry numbers) of the fold, before the cut.
-    rows : array of int
-        Positions in the chunk of the events kept.
-    weights : array of float32, shape (len(rows),)
-    """
-
+    #: Event numbers (or entry numbers) of the fold, before the cut.
     numbers: NDArray[np.int64]
+    #: Positions in the chunk of the events kept.
     rows: NDArray[np.intp]
+    #: Shape (len(rows),).
     weights: NDArray[np.float32]
 
 
@@ -40,11 +34,8 @@ def select(chunk: Chunk, process: Process, file: InputFile, event_branch: str | 
     ----------
     chunk : Chunk
         With the branches of the formulas, the event number and its copies in friends.
-    process : Process
-    file : InputFile
     event_branch : str or None
         Without it, the entry number in the file decides the fold.
-    num_folds : int
 
     Returns
     -------

@@ -76,13 +76,7 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
 
 
 def require_name(name: str, registry: Iterable[str], kind: str, where: str) -> None:
-    """Check that a registry has a name.
-
-    Raises
-    ------
-    NtuplemlError
-        With the nearest names, e.g. `training.yaml: model.loss: no loss 'mse_error'; nearest: …`.
-    """
+    """Check that a registry has a name."""
     names = list(registry)
     if name not in names:
         raise NtuplemlError(f"{where}: no {kind} '{name}'{did_you_mean(name, names)}")

@@ -162,12 +162,6 @@ def require_appendable(path: str | Path, tree_path: str, names: Sequence[str], o
 def require_branch_names(names: Sequence[str], where: str = "") -> None:
     """Check that names can be those of branches, and that none comes twice.
 
-    Parameters
-    ----------
-    names : sequence of str
-    where : str, optional
-        Beginning of the message.
-
     Raises
     ------
     NtuplemlError

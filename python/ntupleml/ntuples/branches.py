@@ -29,30 +29,20 @@ _NO_NUMBERS = ("char", "std::byte")
 
 @dataclass(frozen=True)
 class Branch:
-    """A column of numbers, of lists of numbers, of arrays of one shape, or of something else.
+    """A column of numbers, of lists of numbers, of arrays of one shape, or of something else."""
 
-    Attributes
-    ----------
-    name : str
-        Name as ROOT's formulas have it: that of the branch, or `branch.leaf` for a branch of several leaves.
-    type_name : str
-        Type in C++ or NumPy, for messages and tables.
-    dtype : numpy.dtype or None
-        Type of the numbers in native byte order; None for what this package cannot use (strings, objects).
-    shape : tuple of int or None
-        Of each event: `()` for a number, `(3,)` for a C array `x[3]`, `(None,)` for a list of any length, `(50, 64)`
-        for an array of two dimensions.
-    bytes_per_entry : float
-        Uncompressed size, roughly.
-    problem : str or None
-        Why it cannot be read, where that is known without reading it; its kind is `other` then.
-    """
-
+    #: Name as ROOT's formulas have it: that of the branch, or `branch.leaf` for a branch of several leaves.
     name: str
+    #: Type in C++ or NumPy, for messages and tables.
     type_name: str
+    #: Type of the numbers in native byte order; None for what this package cannot use (strings, objects).
     dtype: np.dtype[Any] | None
+    #: Of each event: `()` for a number, `(3,)` for a C array `x[3]`, `(None,)` for a list of any length, `(50, 64)` for
+    #: an array of two dimensions.
     shape: Shape = ()
+    #: Uncompressed size, roughly.
     bytes_per_entry: float = 8.0
+    #: Why it cannot be read, where that is known without reading it; its kind is `other` then.
     problem: str | None = None
 
     @property
@@ -110,10 +100,6 @@ class NtupleField(NamedTuple):
 
 def tree_branches(tree: Any) -> Iterator[TreeBranch]:
     """Branches of a TTree, those of split objects included, in the order of the file.
-
-    Parameters
-    ----------
-    tree : uproot TTree
 
     Yields
     ------
@@ -199,10 +185,6 @@ def ntuple_fields(ntuple: Any) -> Iterator[NtupleField]:
     """Fields of an RNTuple that hold numbers or something else, but no other fields, in the order of the file.
 
     The fields of a record or of a collection of records have its name before theirs, as in `Jet.pt`.
-
-    Parameters
-    ----------
-    ntuple : uproot RNTuple
 
     Yields
     ------

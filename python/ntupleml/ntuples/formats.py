@@ -24,25 +24,16 @@ _MOST_BYTES = 4096
 
 
 class Format(NamedTuple):
-    """A kind of file besides ROOT's.
-
-    Attributes
-    ----------
-    name : str
-    signature : bytes
-        What its files begin with.
-    places : tuple of int
-        Positions at which the signature may stand.
-    endings : tuple of str
-        Usual ends of its files' names.
-    open : callable
-        Takes the path, and the beginning of messages.
-    """
+    """A kind of file besides ROOT's."""
 
     name: str
+    #: What its files begin with.
     signature: bytes
+    #: Positions at which the signature may stand.
     places: tuple[int, ...]
+    #: Usual ends of its files' names.
     endings: tuple[str, ...]
+    #: Takes the path, and the beginning of messages.
     open: Callable[[Path, str], AbstractContextManager[TableFile]]
 
 
@@ -90,13 +81,6 @@ def open_tables(path: str | Path, where: str = "") -> Iterator[TableFile]:
     ----------
     path : str or Path
         A local file, or the address of a ROOT file, e.g. root://host//path.
-    where : str, optional
-        Beginning of the message.
-
-    Raises
-    ------
-    NtuplemlError
-        If there is no such file, it is of no kind known, or it is truncated or damaged.
     """
     kind = format_of(path, where)
     with open_root_tables(path, where) if kind is None else kind.open(Path(path), where) as file:

@@ -50,8 +50,6 @@ def friend_files(
         Input file, relative to the folder of the input files.
     tree_path : str
         Tree in the input file, see `friend_tree_path`.
-    where : str, optional
-        Beginning of the message.
     base_path : str, optional
         Folder of the input files.
 

@@ -35,13 +35,7 @@ class _Place(NamedTuple):
 
 @contextmanager
 def open_hdf5_tables(path: Path, where: str = "") -> Iterator[TableFile]:
-    """Open an HDF5 file.
-
-    Raises
-    ------
-    NtuplemlError
-        If it is truncated or damaged.
-    """
+    """Open an HDF5 file."""
     import h5py
 
     with suppress(ImportError):  # filters that HDF5 does not bring itself, where they are installed

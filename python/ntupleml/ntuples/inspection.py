@@ -27,29 +27,19 @@ _BRANCHES_AT_A_TIME = 100
 
 @dataclass
 class BranchContent:
-    """A branch and the range of its values.
-
-    Attributes
-    ----------
-    branch : Branch
-    minimum, maximum : int or float or None
-        Of the values that are not NaN; None where there are none.
-    num_values : int
-        Number of values: of entries, or for a vector branch of all elements.
-    num_nan : int
-        How many of them are NaN.
-    is_readable : bool
-        False for strings and objects, and where there is a problem.
-    problem : str or None
-        Why a branch cannot be read.
-    """
+    """A branch and the range of its values."""
 
     branch: Branch
+    #: Of the values that are not NaN; None where there are none.
     minimum: int | float | None = None
     maximum: int | float | None = None
+    #: Number of values: of entries, or for a vector branch of all elements.
     num_values: int = 0
+    #: How many of them are NaN.
     num_nan: int = 0
+    #: False for strings and objects, and where there is a problem.
     is_readable: bool = True
+    #: Why a branch cannot be read.
     problem: str | None = None
 
     def refuse(self, problem: str | None) -> None:
@@ -73,11 +63,6 @@ def list_trees(path: str | Path) -> list[TreeContent]:
 
 def inspect_tree(path: str | Path, tree_path: str) -> list[BranchContent]:
     """Type, range and number of NaN of each branch of a tree, read in chunks.
-
-    Parameters
-    ----------
-    path : str or Path
-    tree_path : str
 
     Returns
     -------

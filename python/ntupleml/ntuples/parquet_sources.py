@@ -42,13 +42,7 @@ class _Leaf(NamedTuple):
 
 @contextmanager
 def open_parquet_tables(path: Path, where: str = "") -> Iterator[TableFile]:
-    """Open a Parquet file.
-
-    Raises
-    ------
-    NtuplemlError
-        If pyarrow is not installed, or the file is truncated or damaged.
-    """
+    """Open a Parquet file."""
     start = f"{where}: " if where else ""
     try:
         import pyarrow as pa

@@ -32,20 +32,14 @@ FEWEST_ENTRIES_PER_CHUNK = 1_000
 
 
 class Chunk(NamedTuple):
-    """Values of some branches for consecutive entries.
+    """Values of some branches for consecutive entries."""
 
-    Attributes
-    ----------
-    start, stop : int
-        First entry, and one past the last.
-    columns : dict
-        By the names that were asked for: a numpy array of shape (n_rows,), or (n_rows, a, b, …) for a branch of arrays
-        of two dimensions or more, or an awkward array for a vector branch, of regular type where all its lists are of
-        one length (`x[3]`).
-    """
-
+    #: First entry, and one past the last.
     start: int
     stop: int
+    #: By the names that were asked for: a numpy array of shape (n_rows,), or (n_rows, a, b, …) for a branch of arrays
+    #: of two dimensions or more, or an awkward array for a vector branch, of regular type where all its lists are of
+    #: one length (`x[3]`).
     columns: dict[str, Column]
 
     @property
@@ -66,54 +60,33 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True)
 class Ntuple:
-    """A table (TTree, RNTuple, group of HDF5, Parquet file), together with its friends. Made by `open_ntuple`.
-
-    Attributes
-    ----------
-    path, tree_path : str
-    num_entries : int
-    uuid : str
-        Of the file, as ROOT made it; of an HDF5 or Parquet file, a number of this form made from its bytes.
-    size : int
-        Of the file, in bytes.
-    kind : {'TTree', 'RNTuple', 'HDF5', 'Parquet'}
-    branches : dict of Branch
-        Branches of the tree, then those of its friends: by their own name where no other tree has it, else as
-        `friend_branch`, which is what fold files call them; and always as `friend.branch`. Names stand in the order
-        of the files.
-    main_branches : tuple of str
-        Those of the tree itself.
-    friend_branches : dict of (str, str)
-        For each friend branch, by `friend.branch`: name of the friend, name of the branch in it.
-    duplicates : frozenset of str
-        Branches that the tree itself holds more than once, which cannot be read.
-    addresses : dict of (Source, str)
-        For each of `branches`, where it is read from, and its name there.
-    where : str
-        Table and file, for messages.
-    """
+    """A table (TTree, RNTuple, group of HDF5, Parquet file), together with its friends. Made by `open_ntuple`."""
 
     path: str
     tree_path: str
     num_entries: int
+    #: Of the file, as ROOT made it; of an HDF5 or Parquet file, a number of this form made from its bytes.
     uuid: str
+    #: Of the file, in bytes.
     size: int
     kind: TableKind
+    #: Branches of the tree, then those of its friends: by their own name where no other tree has it, else as
+    #: `friend_branch`, which is what fold files call them; and always as `friend.branch`. Names stand in the order of
+    #: the files.
     branches: dict[str, Branch]
+    #: Those of the tree itself.
     main_branches: tuple[str, ...]
+    #: For each friend branch, by `friend.branch`: name of the friend, name of the branch in it.
     friend_branches: dict[str, tuple[str, str]]
+    #: Branches that the tree itself holds more than once, which cannot be read.
     duplicates: frozenset[str]
+    #: For each of `branches`, where it is read from, and its name there.
     addresses: dict[str, tuple[Source, str]]
+    #: Table and file, for messages.
     where: str
 
     def require(self, names: Iterable[str], where: str = "") -> None:
         """Check that branches are there, once each, and hold numbers.
-
-        Parameters
-        ----------
-        names : iterable of str
-        where : str, optional
-            What needs them (e.g. the config key), for the message.
 
         Raises
         ------
@@ -165,10 +138,6 @@ class Ntuple:
         entries_per_chunk : int, optional
             By default 100,000, or fewer where the branches are so many that a chunk would exceed 48 MB.
 
-        Yields
-        ------
-        Chunk
-
         Raises
         ------
         NtuplemlError
@@ -218,12 +187,6 @@ def open_ntuple(
         the datasets (empty for the root); of a Parquet file, which is one table, anything.
     friends : sequence of FriendFile, optional
         Trees with more branches for the same entries.
-    where : str, optional
-        What asks for the file, e.g. `processes.signal`, for messages.
-
-    Yields
-    ------
-    Ntuple
 
     Raises
     ------

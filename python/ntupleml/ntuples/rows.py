@@ -32,17 +32,11 @@ _INDEX = "_index"
 
 @dataclass(frozen=True)
 class ObjectsOfEvents:
-    """Which objects of which events the rows of a chunk are.
+    """Which objects of which events the rows of a chunk are."""
 
-    Attributes
-    ----------
-    counts : array of int64, shape (n_events,)
-        Objects of each event, rows or not.
-    kept : array of int64, shape (n_rows,)
-        Place of each row among the objects of all events, one event after the other.
-    """
-
+    #: Shape (n_events,). Objects of each event, rows or not.
     counts: NDArray[np.int64]
+    #: Shape (n_rows,). Place of each row among the objects of all events, one event after the other.
     kept: NDArray[np.int64]
 
     @cached_property
@@ -254,7 +248,6 @@ def members_within(
 
     Parameters
     ----------
-    radius : float
     objects, members : pair of arrays
         η and φ of all events, one event after the other; φ in radians, with any period.
     counts, member_counts : array of int64, shape (n_events,)
@@ -286,13 +279,6 @@ def _equal_parts(values: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
 
 def rows_of(ntuple: Ntuple, rows: RowsConfig | None, where: str = "rows") -> Ntuple:
     """The ntuple itself, or with `rows` a view of it whose rows are objects.
-
-    Parameters
-    ----------
-    ntuple : Ntuple
-    rows : RowsConfig or None
-    where : str, optional
-        Beginning of messages.
 
     Raises
     ------

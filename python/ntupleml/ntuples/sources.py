@@ -39,26 +39,16 @@ class TreeContent(NamedTuple):
 
 
 class Source(Protocol):
-    """One table of one file.
+    """One table of one file."""
 
-    Attributes
-    ----------
-    label : str
-        Table and file, for messages.
-    where : str
-        The same, after what asks for it.
-    kind : str
-    num_entries : int
-    branches : dict of Branch
-    duplicates : set of str
-        Names that the table holds more than once.
-    """
-
+    #: Table and file, for messages.
     label: str
+    #: The same, after what asks for it.
     where: str
     kind: TableKind
     num_entries: int
     branches: dict[str, Branch]
+    #: Names that the table holds more than once.
     duplicates: set[str]
 
     def chunks(self, names: Sequence[str], step: int) -> Iterator[dict[str, Column]]:
@@ -67,17 +57,11 @@ class Source(Protocol):
 
 
 class TableFile(Protocol):
-    """An open file.
+    """An open file."""
 
-    Attributes
-    ----------
-    uuid : str
-        ROOT's UUID of the file; of another file, a number of this form made from its bytes.
-    size : int
-        In bytes.
-    """
-
+    #: ROOT's UUID of the file; of another file, a number of this form made from its bytes.
     uuid: str
+    #: In bytes.
     size: int
 
     def tables(self) -> list[TreeContent]:

@@ -44,11 +44,6 @@ def refuse_missing(rows: NDArray[Any], variables: Sequence[str], where: str) -> 
     rows : array, shape (n_events, n_variables)
     variables : sequence of str
         Names of the columns.
-
-    Raises
-    ------
-    NtuplemlError
-        Naming the first such branch, the counts, and the key that replaces them.
     """
     found = [(name, int(count)) for name, count in zip(variables, count_missing(rows), strict=True) if count]
     if found:

@@ -70,7 +70,6 @@ def draw_balanced(
 
     Parameters
     ----------
-    generator : numpy.random.Generator
     groups : sequence of Group
         None of them empty.
     weights : array of float, shape (n_events,)
@@ -85,11 +84,6 @@ def draw_balanced(
     Drawn
         Batch after batch of n × len(groups) events, with weights w′ = w · n / Σw, the sum over the events of the
         group in the batch.
-
-    Raises
-    ------
-    NtuplemlError
-        If negative weights leave no positive sum.
     """
     order = np.empty((steps, len(groups), events_per_group), dtype=np.int32)
     normalised = np.empty(order.shape, dtype=np.float32)
@@ -129,7 +123,6 @@ def balanced_weights(groups: Sequence[Group], weights: NDArray[np.float64]) -> N
 
     An event weighs 1 on average, as in the balanced batches, so that the losses of both can be compared. (htt-ml lets
     each group weigh N, which makes its validation loss G times as large.)
-
     """
     balanced = np.zeros_like(weights)
     filled = [group for group in groups if len(group.events)]

@@ -80,12 +80,6 @@ def check_options(method: BoostedTreesConfig, num_inputs: int, num_classes: int,
     ----------
     num_inputs, num_classes : int
         Of the training.
-
-    Raises
-    ------
-    NtuplemlError
-        For an option that the library does not know, with the nearest ones; for one that another key decides; and
-        for a value that the library refuses.
     """
     refused = _SET_BY_US[method.type]
     given = [name for name in method.options if name in refused]

@@ -28,12 +28,8 @@ def train_boosted_trees(
 
     Parameters
     ----------
-    config : TrainingConfig
     folds : sequence of int
         Models to train; model f is trained on all folds but (f + 1) mod k.
-    options : TrainingOptions, optional
-    where : str
-        Path of the config, for messages.
 
     Returns
     -------

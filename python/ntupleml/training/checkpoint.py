@@ -32,22 +32,14 @@ CHANGEABLE_IN_MODEL = {"epochs", "early_stopping"}
 
 @dataclass
 class Progress:
-    """How far a training has come.
+    """How far a training has come."""
 
-    Attributes
-    ----------
-    epoch : int
-        Epochs done.
-    history : dict of list of float
-        Each metric, epoch by epoch.
-    schedule : Schedule
-    best_weights : list of array
-        Weights of the model after the best epoch; empty before there is one.
-    """
-
+    #: Epochs done.
     epoch: int = 0
+    #: Each metric, epoch by epoch.
     history: dict[str, list[float]] = field(default_factory=dict)
     schedule: Schedule = field(default_factory=Schedule)
+    #: Weights of the model after the best epoch; empty before there is one.
     best_weights: list[NDArray[Any]] = field(default_factory=list)
 
 
@@ -73,9 +65,6 @@ def save_checkpoint(path: Path, model: Any, progress: Progress, identity: dict[s
 
     Parameters
     ----------
-    path : Path
-    model : keras.Model
-    progress : Progress
     identity : dict
         What the training is of (config, fold files), as JSON; a continuation must be of the same.
     """
@@ -92,14 +81,7 @@ def save_checkpoint(path: Path, model: Any, progress: Progress, identity: dict[s
 
 
 def load_checkpoint(path: Path, model: Any, identity: dict[str, Any]) -> Progress:
-    """Put a model into the state of a checkpoint.
-
-    Raises
-    ------
-    NtuplemlError
-        If the file is not a checkpoint, or belongs to another config, network or other fold files; what differs is
-        named.
-    """
+    """Put a model into the state of a checkpoint."""
     try:
         _require_uncompressed(path)
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:

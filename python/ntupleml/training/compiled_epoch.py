@@ -24,23 +24,15 @@ EVALUATION_BATCH = 4096
 
 
 class Block(NamedTuple):
-    """Events of an epoch, or of a part of it, in the order in which they are used.
+    """Events of an epoch, or of a part of it, in the order in which they are used."""
 
-    Attributes
-    ----------
-    inputs : array or tensor of float32, shape (n_events, n_inputs), or dict of them
-        What the network takes; several inputs by their names.
-    targets : array or tensor of float32, shape (n_events, n_targets)
-        One-hot for classes.
-    order : array of int32, shape (n_used,)
-        Which events, batch after batch; repetitions are allowed.
-    weights : array of float32, shape (n_used,)
-        Weight of each event used, in the same order.
-    """
-
+    #: Shape (n_events, n_inputs), or dict of them. What the network takes; several inputs by their names.
     inputs: Any
+    #: Shape (n_events, n_targets). One-hot for classes.
     targets: Any
+    #: Shape (n_used,). Which events, batch after batch; repetitions are allowed.
     order: NDArray[np.int32]
+    #: Shape (n_used,). Weight of each event used, in the same order.
     weights: NDArray[np.float32]
 
 

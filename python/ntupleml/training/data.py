@@ -50,17 +50,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Batching:
-    """Size and kind of the batches.
+    """Size and kind of the batches."""
 
-    Attributes
-    ----------
-    size : int
-        Events per batch.
-    events_per_group, steps : int
-        Events of each class and condition in a batch, and batches per epoch; 0 where batches are not balanced.
-    """
-
+    #: Events per batch.
     size: int
+    #: Events of each class and condition in a batch, and batches per epoch; 0 where batches are not balanced.
     events_per_group: int = 0
     steps: int = 0
 
@@ -106,13 +100,7 @@ def training_weights(
 
 
 def randomised_trees(config: TrainingConfig, trees: Sequence[ClassTree]) -> NDArray[np.bool_]:
-    """For each tree, whether its class is one of those whose condition is drawn at random.
-
-    Raises
-    ------
-    NtuplemlError
-        If there is none, or the training has no conditions.
-    """
+    """For each tree, whether its class is one of those whose condition is drawn at random."""
     prefixes = tuple(config.randomize_classes)
     chosen = np.array([tree.name.startswith(prefixes) for tree in trees])
     if not chosen.any():
@@ -143,13 +131,10 @@ def choose_batching(
 
     Parameters
     ----------
-    config : TrainingConfig
-    balanced : bool
     group_sizes : mapping
         Number of training events of each class and condition, by the names of `group_events`.
     num_conditions : int
         0 or more; balanced steps are multiplied by it.
-
     """
     model = config.model
     per_class = model.events_per_class_and_batch

@@ -33,17 +33,11 @@ log = logging.getLogger(__name__)
 
 
 class Trained(NamedTuple):
-    """What becomes of methods that are trained together.
+    """What becomes of methods that are trained together."""
 
-    Attributes
-    ----------
-    records : list of TrainingRecord
-        Of those that are in place, fold by fold.
-    failures : list of str
-        A line for each of the others.
-    """
-
+    #: Of those that are in place, fold by fold.
     records: list[TrainingRecord]
+    #: A line for each of the others.
     failures: list[str]
 
 

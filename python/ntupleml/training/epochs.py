@@ -50,8 +50,6 @@ def train_epochs(
     ----------
     model : keras.Model
         In the state after `progress.epoch` epochs.
-    data : TrainingData
-    settings : ModelConfig
     progress : Progress
         Updated epoch by epoch.
     checkpoint : Path
@@ -65,11 +63,6 @@ def train_epochs(
     -------
     str
         How epochs were compiled, see `EpochRunner`.
-
-    Raises
-    ------
-    NtuplemlError
-        If the loss becomes NaN or infinite.
     """
     runner = EpochRunner(model, data.batching.size)
     next_checkpoint = 0.0

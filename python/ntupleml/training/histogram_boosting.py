@@ -33,26 +33,17 @@ _MORE_ROUNDS = 0.5
 
 
 class HistGradientBoostingFit(NamedTuple):
-    """A fitted forest.
+    """A fitted forest."""
 
-    Attributes
-    ----------
-    estimator : sklearn.ensemble.HistGradientBoostingClassifier
-        It has the best rounds only where early stopping looked for them.
-    history : dict of str to list of float
-        `loss` and, with validation events, `val_loss`: weighted mean of the cross-entropy, round by round.
-    rounds : int
-        Number of rounds until the training stopped.
-    best_round : int or None
-        Round (from 1) with the lowest validation loss; None without early stopping.
-    gain : dict of int to float
-        Total gain of the cuts on each input, for the inputs that are cut on.
-    """
-
+    #: It has the best rounds only where early stopping looked for them.
     estimator: Any
+    #: `loss` and, with validation events, `val_loss`: weighted mean of the cross-entropy, round by round.
     history: dict[str, list[float]]
+    #: Number of rounds until the training stopped.
     rounds: int
+    #: Round (from 1) with the lowest validation loss; None without early stopping.
     best_round: int | None
+    #: Total gain of the cuts on each input, for the inputs that are cut on.
     gain: dict[int, float]
 
 
@@ -88,8 +79,6 @@ def fit_hist_gradient_boosting(
         By scikit-learn's names.
     seed : int
         Of everything random; the same seed gives the same model.
-    where : str
-        Config and key of the method, for messages.
     validation : tuple of arrays, optional
         Inputs, classes and weights of the events that the validation loss is computed from.
     early_stopping : int, optional

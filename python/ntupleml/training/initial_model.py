@@ -37,15 +37,8 @@ def load_initial_model(
 
     Returns
     -------
-    model : keras.Model
     description : dict
         For the record.
-
-    Raises
-    ------
-    NtuplemlError
-        If the file is not safe to load (`ntupleml.artifacts.read_keras_file`), or its network has other numbers of
-        inputs or outputs.
     """
     file = read_keras_file(path)
     found = (file.network.num_inputs, file.network.num_outputs)

@@ -22,41 +22,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Options of the command line, and of methods of TMVA that are trained as Keras networks.
+    """Options of the command line, and of methods of TMVA that are trained as Keras networks."""
 
-    Attributes
-    ----------
-    method : str, optional
-        Name of the one method to train; by default all that the verb is for.
-    conditional : bool
-        Train on all conditions (eras), each shown to the model as a one-hot input. Batches are balanced then.
-    randomization : bool
-        Draw the condition at random for the classes that `randomize_classes` of the config names.
-    balance_batches : bool
-        Let all classes (and conditions) weigh the same in each batch.
-    overwrite : bool
-        Replace the files of an earlier training.
-    continue_training : bool
-        Go on from the checkpoint of a finished or interrupted training.
-    threads : int, optional
-        Number of threads of boosted trees; by default as many as the process may use cores.
-    initial_model : str, optional
-        Keras file whose network, with its weights, the training begins with; by default one is built from the config.
-    learning_rates : mapping of int to float
-        Learning rates by the number of the epoch, counted from 0, from which on they hold.
-    remarks : tuple of str
-        What the user should know about options that are not followed.
-    """
-
+    #: Name of the one method to train; by default all that the verb is for.
     method: str | None = None
+    #: Train on all conditions (eras), each shown to the model as a one-hot input. Batches are balanced then.
     conditional: bool = False
+    #: Draw the condition at random for the classes that `randomize_classes` of the config names.
     randomization: bool = False
+    #: Let all classes (and conditions) weigh the same in each batch.
     balance_batches: bool = False
+    #: Replace the files of an earlier training.
     overwrite: bool = False
+    #: Go on from the checkpoint of a finished or interrupted training.
     continue_training: bool = False
+    #: Number of threads of boosted trees; by default as many as the process may use cores.
     threads: int | None = None
+    #: Keras file whose network, with its weights, the training begins with; by default one is built from the config.
     initial_model: str | None = None
+    #: Learning rates by the number of the epoch, counted from 0, from which on they hold.
     learning_rates: Mapping[int, float] = field(default_factory=dict)
+    #: What the user should know about options that are not followed.
     remarks: tuple[str, ...] = ()
 
     @property
@@ -67,29 +53,17 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class Job:
-    """What is trained in one go.
-
-    Attributes
-    ----------
-    trainer : Trainer
-    config : TrainingConfig
-    fold : int
-        Index of the model, which is trained on all folds but (fold + 1) mod k.
-    methods : tuple of Method
-        Whose files are written: one, or several of ROOT's TMVA.
-    where : str
-        Config and key of the method, for messages.
-    options : TrainingOptions
-    settings : object
-        What the config says of the method, in the trainer's own form.
-    """
+    """What is trained in one go."""
 
     trainer: Trainer
     config: TrainingConfig
+    #: Index of the model, which is trained on all folds but (fold + 1) mod k.
     fold: int
+    #: Whose files are written: one, or several of ROOT's TMVA.
     methods: tuple[Method, ...]
     where: str
     options: TrainingOptions = TrainingOptions()
+    #: What the config says of the method, in the trainer's own form.
     settings: Any = None
 
     @property
@@ -124,7 +98,6 @@ class Fitted:
 
     Attributes
     ----------
-    method : Method
     fields : dict
         Fields of the record that depend on the trainer: `network`, `history`, `importance`, ….
     leaves : str
@@ -207,11 +180,10 @@ class Trainer:
     ----------
     tabular : bool
         Whether it takes all events at once as a matrix, which the methods of a fold share.
-    isolated : tuple of str
-        Whether a method fails alone, the others are kept: in the ``"fit"``, when its files are made (``"write"``).
     """
 
     tabular = True
+    #: Whether a method fails alone, the others are kept: in the ``"fit"``, when its files are made (``"write"``).
     isolated: tuple[str, ...] = ()
 
     def title(self, job: Job) -> str:

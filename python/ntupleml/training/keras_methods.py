@@ -57,30 +57,19 @@ _PREPROCESSING = {
 
 
 class PyKerasSettings(NamedTuple):
-    """What an option string says; None where it says nothing.
+    """What an option string says; None where it says nothing."""
 
-    Attributes
-    ----------
-    model : str or None
-        Keras file to begin with.
-    epochs, batch_size : int or None
-    save_best_only : bool or None
-    early_stopping : int or None
-        Epochs without improvement; negative: training goes on to its end.
-    learning_rates : dict of int to float
-        By the number of the epoch, counted from 0.
-    preprocessing : str or None
-    remarks : tuple of str
-        What the user should know about options that are not followed.
-    """
-
+    #: Keras file to begin with.
     model: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
     save_best_only: bool | None = None
+    #: Epochs without improvement; negative: training goes on to its end.
     early_stopping: int | None = None
+    #: By the number of the epoch, counted from 0.
     learning_rates: Mapping[int, float] = {}
     preprocessing: str | None = None
+    #: What the user should know about options that are not followed.
     remarks: tuple[str, ...] = ()
 
 
@@ -92,20 +81,10 @@ def pykeras_job(config: TrainingConfig, fold: int, method: TmvaMethodConfig, ove
 
     Parameters
     ----------
-    config : TrainingConfig
     fold : int
         Index of the model.
     method : TmvaMethodConfig
         One of `tmva: methods` with the type kPyKeras.
-    overwrite : bool
-        Replace the files of an earlier training.
-    where : str
-        Path of the config, for messages.
-
-    Raises
-    ------
-    NtuplemlError
-        For unknown options, values of another kind and Keras files that are not safe to load.
     """
     settings = pykeras_settings(method.options, fold, f"{where}: tmva.methods: '{method.name}'")
     options = TrainingOptions(
@@ -125,14 +104,6 @@ def pykeras_settings(options: str, fold: int, where: str) -> PyKerasSettings:
     ----------
     options : str
         E.g. ``"!H:!V:VarTransform=N:NumEpochs=20"``; `{fold}` stands for the fold.
-    fold : int
-    where : str
-        Config and method, for messages.
-
-    Raises
-    ------
-    NtuplemlError
-        For an unknown option (with the nearest names), one that cannot be followed, and a value that does not fit.
 
     Examples
     --------

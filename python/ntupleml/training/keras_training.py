@@ -44,12 +44,8 @@ def train_keras(
 
     Parameters
     ----------
-    config : TrainingConfig
     folds : sequence of int
         Models to train; model f is trained on all folds but (f + 1) mod k.
-    options : TrainingOptions, optional
-    where : str
-        Path of the config, for messages.
 
     Returns
     -------

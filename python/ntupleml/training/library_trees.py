@@ -38,19 +38,10 @@ _TEXT_ENDINGS = ("txt", "yaml")
 
 
 class Task(NamedTuple):
-    """What a library fits.
-
-    Attributes
-    ----------
-    settings : BoostedTreesConfig
-    training, validation : TabularPart
-        The negative weights of the events that train are treated.
-    num_classes, seed, threads : int
-    where : str
-        Config and key of the method, for messages.
-    """
+    """What a library fits."""
 
     settings: BoostedTreesConfig
+    #: The negative weights of the events that train are treated.
     training: TabularPart
     validation: TabularPart
     num_classes: int
@@ -60,34 +51,22 @@ class Task(NamedTuple):
 
 
 class TrainedTrees(NamedTuple):
-    """What a library gives back.
-
-    Attributes
-    ----------
-    forest : Forest
-    write : callable
-        Writes the model in the library's own format to a path.
-    predict : callable
-        Scores by the library itself: float32 (n_events, n_inputs) to (n_events, n_classes).
-    parameters : mapping
-        What the library was given.
-    history : dict of str to list of float
-        `loss` and `val_loss`, round by round.
-    rounds : int
-        Number of rounds until the training stopped.
-    best_round : int or None
-        The last round of the model, from 1; None without early stopping.
-    gain : dict of int to float
-        Total gain of the cuts on each input, for the inputs that are cut on.
-    """
+    """What a library gives back."""
 
     forest: Forest
+    #: Writes the model in the library's own format to a path.
     write: Callable[[Path], object]
+    #: Scores by the library itself: float32 (n_events, n_inputs) to (n_events, n_classes).
     predict: Callable[[NDArray[np.float32]], NDArray[np.floating[Any]]]
+    #: What the library was given.
     parameters: Mapping[str, Any]
+    #: `loss` and `val_loss`, round by round.
     history: dict[str, list[float]]
+    #: Number of rounds until the training stopped.
     rounds: int
+    #: The last round of the model, from 1; None without early stopping.
     best_round: int | None
+    #: Total gain of the cuts on each input, for the inputs that are cut on.
     gain: dict[int, float]
 
 
@@ -146,7 +125,6 @@ def boosted_trees(
 
     Parameters
     ----------
-    fit_trees : callable
     check_options : callable
         Checks names and values of a method's options: settings, numbers of inputs and classes, config and key.
     """

@@ -57,14 +57,7 @@ _LOG_SECONDS = 20.0
 
 
 def check_lightgbm(settings: BoostedTreesConfig, num_inputs: int, num_classes: int, where: str) -> None:
-    """Check names and values of a method's options by what the installed library says of them.
-
-    Raises
-    ------
-    NtuplemlError
-        For an option that LightGBM does not know, with the nearest ones; for one that another key decides; and for a
-        value that it refuses.
-    """
+    """Check names and values of a method's options by what the installed library says of them."""
     own_names = _own_names()
     given: dict[str, str] = {}
     for name in settings.options:

@@ -34,11 +34,6 @@ _NO_VARIANCE = 1e-12
 def find_treatment(name: str, where: str) -> str:
     """The treatment of a name, whose case does not matter, in TMVA's spelling.
 
-    Raises
-    ------
-    NtuplemlError
-        If there is none of that name.
-
     Examples
     --------
     >>> find_treatment("pray", "training.yaml: negative_weights")
@@ -74,8 +69,6 @@ def treat_negative_weights(
         Class of each event.
     inputs : array of float32, shape (n_events, n_variables)
         Finite inputs, which `PairNegWeightsGlobal` measures distances in.
-    where : str
-        Config and key, for messages.
     class_names : sequence of str, optional
         Names of the classes, for messages.
 
@@ -83,12 +76,6 @@ def treat_negative_weights(
     -------
     array of float64, shape (n_events,)
         A new array; 0 for events that take no part.
-
-    Raises
-    ------
-    NtuplemlError
-        If there is no such treatment, the sum of weights of a class is not positive after it, or the weights of a
-        class cannot be paired because its negative ones prevail.
 
     Notes
     -----

@@ -34,13 +34,6 @@ def check_difference(what: str, source: str, found: NDArray[Any], expected: NDAr
     what, source : str
         File and source, for messages.
     found, expected : array, shape (n_events, n_outputs)
-    where : str
-        Config and method, for messages.
-
-    Raises
-    ------
-    NtuplemlError
-        If they differ by more than `TOLERANCE`.
     """
     difference = float(np.abs(found - expected).max(initial=0.0))
     if not difference <= TOLERANCE:

@@ -37,20 +37,12 @@ def one_hot(indices: NDArray[np.int64], length: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Preparation:
-    """What the training part taught of inputs and values, and how both are prepared with it.
+    """What the training part taught of inputs and values, and how both are prepared with it."""
 
-    Attributes
-    ----------
-    scalers : dict of str to scaler
-        By the names of the groups.
-    target : TargetRecord
-    shapes : dict of str to GroupShape
-        What the network takes.
-    classes : tuple of str
-    """
-
+    #: By the names of the groups.
     scalers: dict[str, Scaler]
     target: TargetRecord
+    #: What the network takes.
     shapes: dict[str, GroupShape]
     classes: tuple[str, ...]
 
@@ -246,12 +238,7 @@ def with_extreme_lengths(batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray
 
 
 def check_target(config: TrainingConfig, balanced: bool) -> None:
-    """Refuse, before anything is read, what goes with classes only, and objects of any number that are given back.
-
-    Raises
-    ------
-    NtuplemlError
-    """
+    """Refuse, before anything is read, what goes with classes only, and objects of any number that are given back."""
     if balanced and config.target is not None:
         raise NtuplemlError(
             f"--balance-batches, --conditional: balanced batches are of classes, but the target is "

@@ -55,31 +55,18 @@ def library_versions() -> dict[str, str]:
 
 
 class FoldDivision(NamedTuple):
-    """What the records of fold files say of them.
+    """What the records of fold files say of them."""
 
-    Attributes
-    ----------
-    recorded : bool
-        Whether all have records; htt-ml's have none.
-    event_branch : str or None
-        Branch that decides the fold.
-    rows : RowsConfig or None
-        What their rows are where these are no events.
-    """
-
+    #: Whether all have records; htt-ml's have none.
     recorded: bool
+    #: Branch that decides the fold.
     event_branch: str | None
+    #: What their rows are where these are no events.
     rows: RowsConfig | None
 
 
 def fold_division(trees: Sequence[ClassTree], num_folds: int) -> FoldDivision:
-    """What the records of the fold files say of them.
-
-    Raises
-    ------
-    NtuplemlError
-        If the records say that the files are other folds than the config has them, or of different datasets.
-    """
+    """What the records of the fold files say of them."""
     files = {tree.file: tree.uuid for tree in trees}
     records = {file: record for file, uuid in files.items() if (record := read_fold_record(file.path, uuid))}
     datasets: dict[str | None, str] = {}
@@ -167,8 +154,6 @@ def training_record(
 
     Parameters
     ----------
-    config : TrainingConfig
-    fold : int
     trees : sequence of ClassTree
         What it was trained on.
     contents : sequence of ClassContent

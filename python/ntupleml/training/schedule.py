@@ -21,19 +21,13 @@ class Decision(NamedTuple):
 
 @dataclass
 class Schedule:
-    """Follows the validation loss, by the rules of Keras' EarlyStopping and ReduceLROnPlateau.
+    """Follows the validation loss, by the rules of Keras' EarlyStopping and ReduceLROnPlateau."""
 
-    Attributes
-    ----------
-    best_loss, best_epoch, waited
-        Lowest validation loss, its epoch (from 1; 0 before the first), and epochs since then.
-    plateau_loss, plateau_waited
-        The same for the learning rate, where an improvement below 1e-4 does not count.
-    """
-
+    #: Lowest validation loss, its epoch (from 1; 0 before the first), and epochs since then.
     best_loss: float = math.inf
     best_epoch: int = 0
     waited: int = 0
+    #: The same for the learning rate, where an improvement below 1e-4 does not count.
     plateau_loss: float = math.inf
     plateau_waited: int = 0
 

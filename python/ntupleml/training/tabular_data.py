@@ -36,29 +36,20 @@ class TabularPart(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class TabularData:
-    """All events that a model is made from; those that train come first, those that validate follow.
+    """All events that a model is made from; those that train come first, those that validate follow."""
 
-    Attributes
-    ----------
-    inputs : array of float32, shape (n_events, n_variables + n_conditions)
-        Variables, missing ones replaced as the config says, then the one-hot conditions.
-    classes : array of int64, shape (n_events,)
-        Index of each event's class in the config.
-    weights : array of float64, shape (n_events,)
-        Event weight × class weight × global weight scale; of either sign.
-    num_training : int
-        How many of the events train.
-    contents : list of ClassContent
-        Content of each tree, by event weights alone.
-    trees : list of ClassTree
-        Where the events are from.
-    """
-
+    #: Shape (n_events, n_variables + n_conditions). Variables, missing ones replaced as the config says, then the
+    #: one-hot conditions.
     inputs: NDArray[np.float32]
+    #: Shape (n_events,). Index of each event's class in the config.
     classes: NDArray[np.int64]
+    #: Shape (n_events,). Event weight × class weight × global weight scale; of either sign.
     weights: NDArray[np.float64]
+    #: How many of the events train.
     num_training: int
+    #: Content of each tree, by event weights alone.
     contents: list[ClassContent]
+    #: Where the events are from.
     trees: list[ClassTree]
 
     @property
@@ -86,13 +77,7 @@ class TabularData:
 
 
 def as_tabular(config: TrainingConfig, where: str) -> TrainingConfig:
-    """The same training with all numbers as variables, for what takes a matrix and learns classes.
-
-    Raises
-    ------
-    NtuplemlError
-        If it has objects or images, or learns something else.
-    """
+    """The same training with all numbers as variables, for what takes a matrix and learns classes."""
     others = [name for name, group in config.groups.items() if not isinstance(group, NumbersConfig)]
     if others or config.target is not None:
         what = f"{key_of(others[0])} holds no numbers" if others else f"the target is {config.target_kind}"
@@ -110,15 +95,8 @@ def load_tabular_data(config: TrainingConfig, trees: Sequence[ClassTree]) -> Tab
 
     Parameters
     ----------
-    config : TrainingConfig
     trees : sequence of ClassTree
         Those of several conditions (eras) get a one-hot input for each.
-
-    Raises
-    ------
-    NtuplemlError
-        For whatever is wrong with the fold files, for NaN and infinite inputs or weights, if the events do not fit
-        into memory, and if a class has no events to train on.
     """
     if config.stream:
         log.info("stream: boosted trees and TMVA take all events at once; they are read into memory")

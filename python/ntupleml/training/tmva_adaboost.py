@@ -43,20 +43,13 @@ _CRITERIA = {"GiniIndex": "gini", "CrossEntropy": "entropy"}
 
 
 class VotingTrees(NamedTuple):
-    """Decision trees, each of which votes for signal (the first class) or background.
+    """Decision trees, each of which votes for signal (the first class) or background."""
 
-    Attributes
-    ----------
-    trees : list of sklearn.tree.DecisionTreeClassifier
-        Fitted to whether an event is signal.
-    weights : list of float
-        Weight of each vote.
-    errors : list of float
-        Share of the weights that each tree classified wrongly, as AdaBoost saw them.
-    """
-
+    #: Fitted to whether an event is signal.
     trees: list[Any]
+    #: Weight of each vote.
     weights: list[float]
+    #: Share of the weights that each tree classified wrongly, as AdaBoost saw them.
     errors: list[float]
 
 
@@ -69,14 +62,6 @@ def fit_voting_trees(settings: BdtSettings, training: TabularPart, seed: int, wh
         `boost_type` is ``"AdaBoost"`` or ``"Bagging"``.
     training : TabularPart
         Events to train on, their negative weights treated; class 0 is the signal. Those of weight 0 take no part.
-    seed : int
-    where : str
-        Config and key, for messages.
-
-    Raises
-    ------
-    NtuplemlError
-        If not even the first tree is better than chance, or no event is drawn.
 
     Notes
     -----
@@ -120,18 +105,12 @@ def fit_voting_trees(settings: BdtSettings, training: TabularPart, seed: int, wh
 
 
 class _Sample(NamedTuple):
-    """Events that a tree is made from.
+    """Events that a tree is made from."""
 
-    Attributes
-    ----------
-    events, rows : slice or array of int
-        Each event once, and as often as it counts.
-    copies : array of int, shape (n_events,)
-        How often each counts.
-    """
-
+    #: Each event once, and as often as it counts.
     events: slice | NDArray[np.intp]
     rows: slice | NDArray[np.intp]
+    #: Shape (n_events,). How often each counts.
     copies: NDArray[np.int64]
 
 
@@ -207,13 +186,7 @@ def _tree(settings: BdtSettings, num_events: int, seen: NDArray[np.float64], see
 
 
 def forest_of_votes(votes: VotingTrees, num_inputs: int) -> Forest:
-    """The forest whose output is Σ w (±1) / Σ w: TMVA's response, 1 for signal.
-
-    Parameters
-    ----------
-    votes : VotingTrees
-    num_inputs : int
-    """
+    """The forest whose output is Σ w (±1) / Σ w: TMVA's response, 1 for signal."""
     trees = [tree.tree_ for tree in votes.trees]
     sizes = np.array([tree.node_count for tree in trees])
     roots = np.cumsum(sizes) - sizes

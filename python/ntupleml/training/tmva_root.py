@@ -69,10 +69,8 @@ def factory_job(
 
     Parameters
     ----------
-    config : TrainingConfig
     fold : int
         Index of the model; the trees are those of all folds that it is trained on.
-    methods : sequence of TmvaMethodConfig
     data : TabularData
         For the trees of the fold files.
     """

@@ -40,17 +40,12 @@ def train_tmva(
 
     Parameters
     ----------
-    config : TrainingConfig
     folds : sequence of int
         Models to train; model f is trained on all folds but (f + 1) mod k.
     engine : {"tmva", "xgboost"}, optional
         By default TMVA if ROOT has it.
     method : str, optional
         Name of the one method to train.
-    overwrite : bool, default: False
-        Whether the files of an earlier training may be replaced.
-    where : str
-        Path of the config, for messages.
 
     Returns
     -------

@@ -47,7 +47,6 @@ def xgboost_parameters(settings: BdtSettings, num_classes: int, num_events: int)
 
     Parameters
     ----------
-    settings : BdtSettings
     num_classes : int
         K; each round makes K trees, for two classes one.
     num_events : int
@@ -91,15 +90,11 @@ def fit_gradient_boosting(
 
     Parameters
     ----------
-    settings : BdtSettings
     training : TabularPart
         Events to train on, their negative weights treated; those of weight 0 take no part, as in TMVA.
-    num_classes : int
-    seed : int
 
     Returns
     -------
-    XgboostFit
     dict
         The parameters that XGBoost was given.
     """

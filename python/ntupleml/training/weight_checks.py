@@ -98,7 +98,6 @@ def split_sums(
         Index of the class tree that each event is from.
     training : array of int
         Indices of the events that train.
-    num_trees : int
     """
     trains = np.zeros(len(weights), np.bool_)
     trains[training] = True
@@ -121,8 +120,6 @@ def check_weights(
 
     Parameters
     ----------
-    config : TrainingConfig
-    trees : sequence of ClassTree
     sums : sequence of SplitSums
         Of each tree.
     balanced : bool

@@ -29,27 +29,18 @@ _LOG_SECONDS = 20.0
 
 
 class XgboostFit(NamedTuple):
-    """A fitted forest.
+    """A fitted forest."""
 
-    Attributes
-    ----------
-    model : bytes
-        XGBoost's JSON. For two classes one tree per round, whose sigmoid is the probability of class 1; for more one
-        tree per class and round, with a softmax. It has the best rounds only where early stopping looked for them.
-    history : dict of str to list of float
-        `loss` and, with validation events, `val_loss`: weighted mean of the cross-entropy, round by round.
-    rounds : int
-        Number of rounds fitted.
-    best_round : int or None
-        Round (from 1) with the lowest validation loss, the last one of the model; None without early stopping.
-    gain : dict of int to float
-        Total gain of the cuts on each input, for the inputs that are cut on.
-    """
-
+    #: XGBoost's JSON. For two classes one tree per round, whose sigmoid is the probability of class 1; for more one
+    #: tree per class and round, with a softmax. It has the best rounds only where early stopping looked for them.
     model: bytes
+    #: `loss` and, with validation events, `val_loss`: weighted mean of the cross-entropy, round by round.
     history: dict[str, list[float]]
+    #: Number of rounds fitted.
     rounds: int
+    #: Round (from 1) with the lowest validation loss, the last one of the model; None without early stopping.
     best_round: int | None
+    #: Total gain of the cuts on each input, for the inputs that are cut on.
     gain: dict[int, float]
 
 

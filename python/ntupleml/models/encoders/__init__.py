@@ -41,12 +41,6 @@ def encoder_of(settings: Mapping[str, Any], kind: str, where: str) -> Encoder:
         Its ``type``, a key of `ENCODERS`, and its settings; without a type the one that goes with the kind.
     kind : str
         Of the group: ``numbers``, ``objects`` or ``image``.
-
-    Raises
-    ------
-    NtuplemlError
-        If there is no such encoder, or it is for groups of another kind; for settings that it does not have, or of
-        another type.
     """
     name = settings.get("type", DEFAULT_ENCODERS.get(kind, "dense"))
     require_name(str(name), ENCODERS, "encoder", f"{where}.type")
