@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from ntupleml.training.histogram_bins import bin_edges, bin_numbers, cuts_to_inputs
+from ntupleml.training.histogram_boosting import bin_edges, bin_numbers, cuts_to_inputs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

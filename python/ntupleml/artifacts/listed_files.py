@@ -11,7 +11,7 @@ from ntupleml.artifacts.record import record_hash as hash_of_record
 from ntupleml.errors import NtuplemlError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 #: htt-ml's files: `fold0_keras_model.h5`, or with the name of the network after it.
@@ -113,13 +113,11 @@ def find_by_checksum(path: Path) -> TrainedModel | None:
         If a record beside it is damaged.
     """
     checksum = sha256_of_file(path)
-    for pattern in _RECORDS:
-        for candidate in sorted(path.parent.glob(pattern)):
-            record = read_record(candidate)
-            if checksum in record.sha256.values():
-                found = _found(candidate, record)
-                key = "onnx" if path.suffix == _ONNX else "model"
-                return found._replace(files=found.files._replace(**{key: path}))
+    for candidate, record in _records(path.parent):
+        if checksum in record.sha256.values():
+            found = _found(candidate, record)
+            key = "onnx" if path.suffix == _ONNX else "model"
+            return found._replace(files=found.files._replace(**{key: path}))
     return None
 
 
@@ -132,12 +130,16 @@ def find_by_record_hash(record_hash: str, folders: Sequence[Path]) -> TrainedMod
         If a record there is damaged.
     """
     for folder in folders:
-        for pattern in _RECORDS:
-            for candidate in sorted(folder.glob(pattern)):
-                record = read_record(candidate)
-                if hash_of_record(record) == record_hash:
-                    return _found(candidate, record)
+        for candidate, record in _records(folder):
+            if hash_of_record(record) == record_hash:
+                return _found(candidate, record)
     return None
+
+
+def _records(folder: Path) -> Iterator[tuple[Path, TrainingRecord]]:
+    for pattern in _RECORDS:
+        for path in sorted(folder.glob(pattern)):
+            yield path, read_record(path)
 
 
 def _found(record_path: Path, record: TrainingRecord) -> TrainedModel:

@@ -1,4 +1,4 @@
-"""Copying the selected events of an input file into the trees of the folds."""
+"""Copying the selected events of an input file, with cut and weight, into the trees of the folds."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.datasets.records import WeightSums
-from ntupleml.datasets.selection import select
 from ntupleml.errors import NtuplemlError
+from ntupleml.folds import event_numbers, fold_of_events
 from ntupleml.ntuples import TreeFile, UnreadableBranchError, open_ntuple, rows_of
 
 if TYPE_CHECKING:
@@ -28,6 +28,70 @@ log = logging.getLogger(__name__)
 
 #: What all trees that are being written may gather together, in bytes.
 _GATHERED_BYTES = 128_000_000
+
+
+class _Selected(NamedTuple):
+    """Events of one fold in a chunk."""
+
+    #: Event numbers (or entry numbers) of the fold, before the cut.
+    numbers: NDArray[np.int64]
+    #: Positions in the chunk of the events kept.
+    rows: NDArray[np.intp]
+    #: Shape (len(rows),).
+    weights: NDArray[np.float32]
+
+
+def _select(
+    chunk: Chunk, process: Process, file: InputFile, event_branch: str | None, num_folds: int
+) -> list[_Selected]:
+    """Apply cut and weight of a process to a chunk of one of its files.
+
+    Parameters
+    ----------
+    chunk : Chunk
+        With the branches of the formulas, the event number and its copies in friends.
+    event_branch : str or None
+        Without it, the entry number in the file decides the fold.
+
+    Returns
+    -------
+    list of _Selected
+        One for each fold. An event is kept where the cut is not zero, for any element of a vector, as in ROOT.
+
+    Raises
+    ------
+    NtuplemlError
+        If event numbers have lost their parity, a friend's differ from the file's, or the weight has several
+        values per event.
+    """
+    number = chunk.num_rows
+    if event_branch is None:
+        events = chunk.entries
+    else:
+        events = event_numbers(chunk.columns[event_branch], f"branch '{event_branch}' of {file.path}")
+        _check_friends(chunk, file, event_branch, events)
+    folds = fold_of_events(events, num_folds)
+    kept = process.cut.passes(chunk.columns, number)
+    weights = process.weight.per_event(chunk.columns, number)
+    selected = []
+    for fold in range(num_folds):
+        in_fold = folds == fold
+        rows = np.flatnonzero(in_fold & kept)
+        with np.errstate(over="ignore"):  # what exceeds float32 becomes infinite, and that is reported
+            selected.append(_Selected(events[in_fold], rows, weights.take(rows).astype(np.float32)))
+    return selected
+
+
+def _check_friends(chunk: Chunk, file: InputFile, event_branch: str, events: NDArray[np.int64]) -> None:
+    for name in file.event_copies:
+        own = event_numbers(chunk.columns[name], f"branch '{name}' of a friend of {file.path}")
+        different = np.flatnonzero(own != events)
+        if len(different):
+            row = int(different[0])
+            raise NtuplemlError(
+                f"{file.path}: entry {chunk.entries[row]} has {event_branch} {events[row]}, but {own[row]} in the "
+                f"friend '{name.split('.')[0]}'; the friend was made from another file, make it anew"
+            )
 
 
 class WrittenFold(NamedTuple):
@@ -101,7 +165,7 @@ def copy_events(
         open_ntuple(file.path, file.tree_path, file.friends, f"processes.{process.name}") as ntuple,
     ):
         for chunk in rows_of(ntuple, config.rows).chunks(names):
-            selected = select(chunk, process, file, config.event_branch, config.num_folds)
+            selected = _select(chunk, process, file, config.event_branch, config.num_folds)
             for tree, fold_sums, (numbers, rows, weights) in zip(trees, sums, selected, strict=True):
                 bad_weights.look(chunk, rows, weights)
                 fold_sums.add(numbers, weights)
@@ -137,7 +201,7 @@ def _rows_of(chunk: Chunk, name: str, rows: NDArray[np.intp]) -> NDArray[np.gene
 
 @dataclass
 class _BadWeights:
-    """Selected events of a file whose weight is not a finite number."""
+    """_Selected events of a file whose weight is not a finite number."""
 
     number: int = 0
     first_entry: int | None = None

@@ -10,7 +10,7 @@ import numpy as np
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.ntuples.branches import Branch, number_branch, type_with_shape, unreadable_branch
 from ntupleml.ntuples.opening import one_line
-from ntupleml.ntuples.sources import TreeContent, UnreadableBranchError, file_identity, lists_of, plain_column
+from ntupleml.ntuples.sources import DAMAGED, TreeContent, UnreadableBranchError, file_identity, lists_of, plain_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 #: Part of a chunk of a file that is kept unpacked is at least this, in bytes: HDF5's own default.
 _CACHE_BYTES = 1_048_576
-_DAMAGED = "the file is damaged or incomplete; copy or make it anew"
 
 
 class _Place(NamedTuple):
@@ -44,7 +43,7 @@ def open_hdf5_tables(path: Path, where: str = "") -> Iterator[TableFile]:
     try:
         file = h5py.File(path, "r", locking="best-effort")
     except OSError as error:
-        raise NtuplemlError(f"{start}{path}: cannot be read: {one_line(error)}; {_DAMAGED}") from error
+        raise NtuplemlError(f"{start}{path}: cannot be read: {one_line(error)}; {DAMAGED}") from error
     with file:
         yield _HDF5File(file, path)
 
@@ -96,7 +95,7 @@ class _HDF5File:
             return _HDF5Source(group, label, f"{start}{label}")
         except (OSError, RuntimeError, KeyError) as error:
             raise NtuplemlError(
-                f"{start}{self._path}: group '{tree_path}' cannot be read: {one_line(error)}; {_DAMAGED}"
+                f"{start}{self._path}: group '{tree_path}' cannot be read: {one_line(error)}; {DAMAGED}"
             ) from error
 
 
@@ -229,4 +228,4 @@ def _lists(rows: NDArray[Any], branch: Branch) -> Column:
 def _advice(error: Exception) -> str:
     if "filter" in str(error).lower() and "plugin" in str(error).lower():
         return "pip install hdf5plugin brings the filters that HDF5 itself lacks"
-    return _DAMAGED
+    return DAMAGED

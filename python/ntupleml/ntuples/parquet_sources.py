@@ -12,6 +12,7 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.branches import Branch, Shape, number_branch, type_with_shape
 from ntupleml.ntuples.opening import one_line
 from ntupleml.ntuples.sources import (
+    DAMAGED,
     TreeContent,
     UnreadableBranchError,
     file_identity,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 #: Read from disk at a time, for each column.
 _BUFFER_BYTES = 1_048_576
-_DAMAGED = "the file is damaged or incomplete; copy or make it anew"
 
 
 class _Leaf(NamedTuple):
@@ -54,7 +54,7 @@ def open_parquet_tables(path: Path, where: str = "") -> Iterator[TableFile]:
     try:
         file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
-        raise NtuplemlError(f"{start}{path}: cannot be read: {one_line(error)}; {_DAMAGED}") from error
+        raise NtuplemlError(f"{start}{path}: cannot be read: {one_line(error)}; {DAMAGED}") from error
     with file:
         yield _ParquetFile(file, path)
 
@@ -128,7 +128,7 @@ class _ParquetSource:
                 for _ in self._file.iter_batches(step, columns=[self._paths[name]]):
                     pass
             except (pa.ArrowException, OSError) as own_error:
-                return UnreadableBranchError.found(self.where, name, f"{one_line(own_error)}; {_DAMAGED}", start)
+                return UnreadableBranchError.found(self.where, name, f"{one_line(own_error)}; {DAMAGED}", start)
         return NtuplemlError(f"{self.where}: cannot be read at entries {start} and following: {one_line(error)}")
 
 

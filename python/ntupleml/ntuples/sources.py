@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: One value per event (numpy), or an array (numpy), or a list per event (awkward array; regular where all lists are of
 #: one length by type).
 Column = Any
+#: What is said of a file that cannot be read.
+DAMAGED = "the file is damaged or incomplete; copy or make it anew"
 #: Parts of a file whose bytes tell it from others, and their size.
 _SAMPLES, _SAMPLE_BYTES = 64, 16_384
 TableKind = Literal["TTree", "RNTuple", "HDF5", "Parquet"]

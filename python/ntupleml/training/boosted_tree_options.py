@@ -11,7 +11,7 @@ import numpy as np
 from ntupleml.errors import NtuplemlError, did_you_mean, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ntupleml.config.training import BoostedTreesConfig
 
@@ -99,7 +99,20 @@ def check_options(method: BoostedTreesConfig, num_inputs: int, num_classes: int,
         _try_hist_gradient_boosting(method.options, num_inputs, num_classes, where)
 
 
-def _few_events(num_inputs: int, num_classes: int) -> tuple[Any, Any]:
+def require_accepted(
+    options: Mapping[str, Any], refusal: Callable[[Mapping[str, Any]], str | None], where: str
+) -> None:
+    """Raise what a library says of options, and of which, since it does not always say which parameter it means."""
+    reason = refusal(options)
+    if reason is None:
+        return
+    for name, value in options.items():
+        if reason_of_one := refusal({name: value}):
+            raise NtuplemlError(f"{where}.options: '{name}' cannot be {value!r}: {reason_of_one}")
+    raise NtuplemlError(f"{where}.options: {reason}")
+
+
+def few_events(num_inputs: int, num_classes: int) -> tuple[Any, Any]:
     """Events, two of each class, to try options with."""
     classes = np.repeat(np.arange(num_classes), 2)
     return np.tile(np.arange(len(classes), dtype=np.float32)[:, np.newaxis], (1, num_inputs)), classes
@@ -109,7 +122,7 @@ def _known_xgboost() -> set[str]:
     """Names of the parameters, aliases included, from the config of a forest without trees."""
     import xgboost
 
-    booster = xgboost.train({"tree_method": "hist"}, xgboost.DMatrix(*_few_events(1, 2)), 0)
+    booster = xgboost.train({"tree_method": "hist"}, xgboost.DMatrix(*few_events(1, 2)), 0)
     learner = json.loads(booster.save_config())["learner"]
     trees = learner["gradient_booster"]
     blocks = [learner["generic_param"], learner["learner_train_param"], trees["tree_train_param"]]
@@ -129,7 +142,7 @@ def _try_xgboost(options: Mapping[str, Any], num_inputs: int, num_classes: int, 
 
     from ntupleml.training.xgboost_fit import fit_xgboost
 
-    inputs, classes = _few_events(num_inputs, num_classes)
+    inputs, classes = few_events(num_inputs, num_classes)
     twice = _same_parameter(options)
     if twice:
         raise NtuplemlError(f"{where}.options: '{twice[0]}' and '{twice[1]}' are the same parameter; give one of them")
@@ -141,13 +154,7 @@ def _try_xgboost(options: Mapping[str, Any], num_inputs: int, num_classes: int, 
             return one_line(_reason(str(error)))
         return None
 
-    if refusal(options) is None:
-        return
-    # XGBoost does not always say which parameter it means.
-    for name, value in options.items():
-        if reason := refusal({name: value}):
-            raise NtuplemlError(f"{where}.options: '{name}' cannot be {value!r}: {reason}")
-    raise NtuplemlError(f"{where}.options: {refusal(options)}")
+    require_accepted(options, refusal, where)
 
 
 def _same_parameter(options: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -170,7 +177,7 @@ def _reason(text: str) -> str:
 def _try_hist_gradient_boosting(options: Mapping[str, Any], num_inputs: int, num_classes: int, where: str) -> None:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    inputs, classes = _few_events(num_inputs, num_classes)
+    inputs, classes = few_events(num_inputs, num_classes)
     try:
         HistGradientBoostingClassifier(max_iter=1, early_stopping=False, **options).fit(inputs, classes)
     except (ValueError, TypeError) as error:  # scikit-learn's InvalidParameterError is both

@@ -33,7 +33,7 @@ from ntupleml.training.preparation import (
     with_extreme_lengths,
     with_lengths,
 )
-from ntupleml.training.weight_checks import check_weights, split_sums
+from ntupleml.training.weight_checks import check_weights, split_sums, weight_factor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -92,10 +92,8 @@ def condition_names(trees: Sequence[ClassTree]) -> list[str]:
 def training_weights(
     config: TrainingConfig, trees: Sequence[ClassTree], events: Events | None = None
 ) -> NDArray[np.float64]:
-    """Factor of the event weights: class weight × global scale, per tree, or per event where events are given."""
-    factors = np.array(
-        [config.class_weights_of(tree.file.condition)[tree.name] * config.global_weight_scale for tree in trees]
-    )
+    """Factor of the event weights per tree, or where events are given their weights with it."""
+    factors = np.array([weight_factor(config, tree) for tree in trees])
     return factors if events is None else events.weights * factors[events.trees]
 
 

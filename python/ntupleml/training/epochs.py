@@ -76,7 +76,7 @@ def train_epochs(
         decision = progress.schedule.observe(
             progress.epoch, metrics["val_loss"], settings.early_stopping, settings.reduce_lr_on_plateau
         )
-        if decision.best and _keeps_best(settings):
+        if decision.best and keeps_best(settings):
             progress.best_weights = model.get_weights()
         if decision.reduce_learning_rate:
             _reduce_learning_rate(model)
@@ -85,13 +85,14 @@ def train_epochs(
         if decision.stop:
             log.info("early stopping: no better validation loss since epoch %d", progress.schedule.best_epoch)
     save_checkpoint(checkpoint, model, progress, identity)
-    if _keeps_best(settings) and progress.best_weights:
+    if keeps_best(settings) and progress.best_weights:
         model.set_weights(progress.best_weights)
         log.info("weights of the best epoch, %d, are kept", progress.schedule.best_epoch)
     return runner.compiled
 
 
-def _keeps_best(settings: ModelConfig) -> bool:
+def keeps_best(settings: ModelConfig) -> bool:
+    """Whether the weights of the best epoch are kept, not those of the last."""
     return settings.save_best_only or settings.early_stopping is not None
 
 

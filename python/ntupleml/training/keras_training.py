@@ -111,7 +111,7 @@ class _Networks(Trainer):
         return MemoryData(job.config, trees, job.fold, balanced=options.balanced, randomized=options.randomization)
 
     def fit(self, job: Job, data: TrainingData, staging: Staging) -> list[Fitted]:  # noqa: ARG002
-        from ntupleml.training.epochs import train_epochs
+        from ntupleml.training.epochs import keeps_best, train_epochs
 
         config, options = job.config, job.options
         for remark in options.remarks:
@@ -135,7 +135,6 @@ class _Networks(Trainer):
         if options.overwrite:
             checkpoint.unlink(missing_ok=True)
         compiled = train_epochs(model, data, config.model, progress, checkpoint, identity, options.learning_rates)
-        keeps_best = config.model.save_best_only or config.model.early_stopping is not None
         fields = {
             "preprocessing": config.preprocessing,
             "preprocessing_events": data.preprocessing_events,
@@ -144,7 +143,7 @@ class _Networks(Trainer):
             "epochs_compiled": compiled,
             "history": progress.history,
             "epochs": progress.epoch,
-            "best_epoch": progress.schedule.best_epoch if keeps_best else None,
+            "best_epoch": progress.schedule.best_epoch if keeps_best(config.model) else None,
         }
         return [_FittedNetwork(job, model, data, fields)]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean, one_line
+from ntupleml.training.boosted_tree_options import few_events, require_accepted
 from ntupleml.training.library_trees import TrainedTrees
 
 if TYPE_CHECKING:
@@ -72,13 +73,7 @@ def check_lightgbm(settings: BoostedTreesConfig, num_inputs: int, num_classes: i
                 f"{where}.options: '{given[own]}' and '{name}' are the same parameter; give one of them"
             )
         given[own] = name
-    if _refusal(settings.options, num_inputs, num_classes) is None:
-        return
-    # LightGBM does not always say which parameter it means.
-    for name, value in settings.options.items():
-        if reason := _refusal({name: value}, num_inputs, num_classes):
-            raise NtuplemlError(f"{where}.options: '{name}' cannot be {value!r}: {reason}")
-    raise NtuplemlError(f"{where}.options: {_refusal(settings.options, num_inputs, num_classes)}")
+    require_accepted(settings.options, lambda options: _refusal(options, num_inputs, num_classes), where)
 
 
 def _own_names() -> dict[str, str]:
@@ -93,8 +88,7 @@ def _refusal(options: Mapping[str, Any], num_inputs: int, num_classes: int) -> s
     """What LightGBM says of options, tried with two events of each class; None where it takes them."""
     import lightgbm
 
-    classes = np.repeat(np.arange(num_classes), 2)
-    inputs = np.tile(np.arange(len(classes), dtype=np.float32)[:, np.newaxis], (1, num_inputs))
+    inputs, classes = few_events(num_inputs, num_classes)
     given = _parameters(options, num_classes, seed=0, threads=1)
     try:
         with _silent_errors():

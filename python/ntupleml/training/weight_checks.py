@@ -142,7 +142,7 @@ def check_weights(
         first = trees[members[0]]
         others = f" and {len(members) - 1} more" if len(members) > 1 else ""
         where = f"{first.file.path}{others}: class '{first.name}'"
-        factors = [1.0 if balanced else _factor(config, trees[index]) for index in members]
+        factors = [1.0 if balanced else weight_factor(config, trees[index]) for index in members]
         training = _Part([sums[index].training for index in members], factors, not balanced)
         validation = _Part([sums[index].validation for index in members], factors, not balanced)
         if not training.entries:
@@ -160,7 +160,8 @@ def check_weights(
         raise NtuplemlError(f"{trees[0].file.path}: all weights that validate sum to {validating:.6g}; {_LOWER_SPLIT}")
 
 
-def _factor(config: TrainingConfig, tree: ClassTree) -> float:
+def weight_factor(config: TrainingConfig, tree: ClassTree) -> float:
+    """Factor of the event weights of a tree: class weight × global scale."""
     return config.class_weights_of(tree.file.condition)[tree.name] * config.global_weight_scale
 
 
