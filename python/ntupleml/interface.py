@@ -240,13 +240,7 @@ def _is_flat(values: Any) -> bool:
 
 
 def _array(values: Any, where: str) -> Any:
-    """A column as a numpy array, or as it is where it is one of awkward; NaN where a value is missing.
-
-    Raises
-    ------
-    NtuplemlError
-        If it is a single value, or lists of several lengths that are no awkward array.
-    """
+    """A column as a numpy array, or as it is where it is one of awkward; NaN where a value is missing."""
     if hasattr(values, "layout"):
         import awkward as ak
 

@@ -32,11 +32,6 @@ def require_aligned(path: str | Path, friend_path: str | Path, tree_path: str, e
     event_branch : str, optional
         Branch of event numbers; None where the dataset config has none, so that only the number of entries and the
         friend's own count can be compared.
-
-    Raises
-    ------
-    NtuplemlError
-        If the numbers of entries differ or an event does, naming the first one.
     """
     name = event_branch_of_friend(event_branch)
     with ExitStack() as stack:

@@ -36,12 +36,6 @@ def events_to_compare(config: TrainingConfig, record: TrainingRecord, scaler: An
 
     Typical ones are normal numbers of width 1.5, brought to the scale of the variables by the inverse of the
     preprocessing. Infinite inputs, which lwtnn's defaults do not replace unless asked to, become NaN.
-
-    Parameters
-    ----------
-    config : TrainingConfig
-    record : TrainingRecord
-    scaler : scikit-learn scaler
     """
     names: list[str | None] = [*record.conditions] or [None]
     try:

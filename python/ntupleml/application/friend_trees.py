@@ -72,11 +72,6 @@ def write_friends(
     -------
     list of Path
         The friend files, in the order of the input files.
-
-    Raises
-    ------
-    NtuplemlError
-        For anything wrong with configs, models or ntuples, two inputs with one output, or a friend that exists.
     """
     plan = make_plan(dataset_path, training_path, application_path)
     return write_planned_friends(plan, input_paths, tree_path, overwrite=overwrite)
@@ -103,13 +98,7 @@ def _as_given(path: str | Path) -> str:
 
 
 def require_friends(plan: Plan, tree_path: str) -> None:
-    """Check that friends can be written by a plan, whatever the inputs.
-
-    Raises
-    ------
-    NtuplemlError
-        For names that no branch or tree can have, or no folder to write to.
-    """
+    """Check that friends can be written by a plan, whatever the inputs."""
     require_branch_names([*plan.branch_names, event_branch_of_friend(plan.event_branch)], plan.where)
     if tree_path.strip("/"):  # not the root of an HDF5 file, or a Parquet file: there the name of the file is taken
         require_tree_path(tree_path.strip("/"), "friend trees")
@@ -137,14 +126,8 @@ def friend_jobs(plan: Plan, input_paths: Sequence[str], *, keep_names: bool = Fa
     ----------
     plan : Plan
         With an output directory, see `require_friends`.
-    input_paths : sequence of str
     keep_names : bool, default: False
         Whether a friend is called as its input, `{output_directory}/{folder}/{file}`.
-
-    Raises
-    ------
-    NtuplemlError
-        If two inputs have one friend, or a friend would be its own ntuple.
     """
     folder = Path(plan.output_directory or "")
     jobs = []
@@ -156,13 +139,7 @@ def friend_jobs(plan: Plan, input_paths: Sequence[str], *, keep_names: bool = Fa
 
 
 def require_new(job: Job, tree_path: str, *, overwrite: bool) -> bool:
-    """Whether the friend's file exists and holds more than the tree that is to be written.
-
-    Raises
-    ------
-    NtuplemlError
-        If it holds that tree already, which is not to be replaced.
-    """
+    """Whether the friend's file exists and holds more than the tree that is to be written."""
     if not job.output_path.exists():
         return False
     objects = objects_in(job.output_path)
@@ -179,17 +156,8 @@ def write_friend(
 
     Parameters
     ----------
-    plan : Plan
-    job : Job
-    tree_path : str
-    overwrite : bool, default: False
     level : int, optional
         Of the line in the log.
-
-    Raises
-    ------
-    NtuplemlError
-        As `write_friends`.
     """
     start, counts = time.monotonic(), EventCounts()
     extends = require_new(job, tree_path, overwrite=overwrite)

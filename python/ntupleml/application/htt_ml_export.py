@@ -49,8 +49,6 @@ def export_to_json(
         The configs; the latter has the keys `weights`, `variable_exports` and `architecture_exports`.
     conditional : bool, optional
         Whether the models take conditions (eras) as inputs; by default as their records say.
-    overwrite : bool, default: False
-        Whether existing files may be replaced.
 
     Returns
     -------

@@ -47,11 +47,6 @@ def append_scores(
     -------
     int
         Number of events.
-
-    Raises
-    ------
-    NtuplemlError
-        For anything wrong with configs, models or the ntuple; the file is as it was.
     """
     plan = make_plan(dataset_path, training_path, application_path)
     return append_planned_scores(plan, input_path, tree_path, overwrite=overwrite).events
@@ -70,8 +65,6 @@ def append_planned_scores(
 
     Parameters
     ----------
-    plan : Plan
-    input_path, tree_path : path, str
     overwrite : bool, default: False
         Whether score branches, and a file in the place of the output, are replaced.
     output_path : Path, optional
@@ -83,11 +76,6 @@ def append_planned_scores(
     -------
     EventCounts
         Numbers of events: all, and those that were not scored.
-
-    Raises
-    ------
-    NtuplemlError
-        As `append_scores`.
     """
     require_appendable(input_path, tree_path, plan.branch_names, overwrite=overwrite)
     mark = scores_mark(plan, input_path, tree_path, in_place=True)

@@ -47,11 +47,6 @@ def friends_of(path: str | Path, tree_path: str, friend_paths: Sequence[str]) ->
         Folders of friends; the last part of each is the friend's name. A friend is `{folder}/{name}/{file name}` (as
         `--keep-names` writes it; with the ending `.root` beside an HDF5 or Parquet file), where name is that of the
         folder of the input file, or else `{folder}/{name}/{name}.root`, or else `{folder}/{file name}`.
-
-    Raises
-    ------
-    NtuplemlError
-        If a folder has none of them, or two folders are called the same.
     """
     name, file_name = ntuple_name(path), Path(path).name
     friends: list[FriendFile] = []
@@ -75,13 +70,7 @@ def friends_of(path: str | Path, tree_path: str, friend_paths: Sequence[str]) ->
 
 @contextmanager
 def open_input(plan: Plan, path: str | Path, tree_path: str) -> Iterator[Ntuple]:
-    """Open an ntuple with its friends, its rows where these are objects, and check that the models can score it.
-
-    Raises
-    ------
-    NtuplemlError
-        If the file, the tree, a friend or a branch is missing, or a branch is of another kind.
-    """
+    """Open an ntuple with its friends, its rows where these are objects, and check that the models can score it."""
     with open_ntuple(path, tree_path, friends_of(path, tree_path, plan.friend_paths)) as ntuple:
         if plan.event_branch is not None:
             _require_event_branch(ntuple, plan.event_branch)

@@ -44,8 +44,6 @@ def export_to_lwtnn(config_path: str | Path, fold: str, *, form: Form = "auto", 
     fold : str
         Index of the model, or ``"all"``.
     form : {"auto", "sequential", "graph"}
-    overwrite : bool, default: False
-        Whether existing files may be replaced.
 
     Returns
     -------
@@ -77,13 +75,7 @@ def export_to_lwtnn(config_path: str | Path, fold: str, *, form: Form = "auto", 
 
 
 def require_lwtnn_form(models: Sequence[TrainedModel]) -> None:
-    """Refuse, before anything is loaded, inputs, targets and preprocessing that are not exported.
-
-    Raises
-    ------
-    NtuplemlError
-        Naming the model's file, or that of its preprocessing.
-    """
+    """Refuse, before anything is loaded, inputs, targets and preprocessing that are not exported."""
     for one in models:
         groups, target = one.record.inputs, one.record.target.kind
         if groups or target != "classes":

@@ -37,8 +37,6 @@ def largest_difference(
     ----------
     content : dict
         A network of one input and one output, as `keras_to_lwtnn` gives it.
-    model : keras.Model
-    scaler : scikit-learn scaler
     rows : array of float32, shape (n_events, n_variables + n_conditions)
         Raw inputs, conditions last.
     missing : float, optional
@@ -114,7 +112,6 @@ def lwtnn_scores(content: Mapping[str, Any], rows: NDArray[np.float32]) -> NDArr
 
     Parameters
     ----------
-    content : dict
     rows : array of float32, shape (n_events, n_inputs)
     """
     from ntupleml.onnx_models.lwtnn import lwtnn_to_onnx

@@ -35,51 +35,31 @@ log = logging.getLogger(__name__)
 
 
 class Task(NamedTuple):
-    """What is done with every file, but for the models.
-
-    Attributes
-    ----------
-    tree_path : str
-    friend : bool
-        Whether scores go into a friend tree.
-    overwrite : bool
-        Whether scores that exist are replaced, finished ones too.
-    """
+    """What is done with every file, but for the models."""
 
     tree_path: str
+    #: Whether scores go into a friend tree.
     friend: bool
+    #: Whether scores that exist are replaced, finished ones too.
     overwrite: bool
 
 
 class Scored(NamedTuple):
-    """What became of one file.
+    """What became of one file."""
 
-    Attributes
-    ----------
-    counts : EventCounts
-        Events that were looked at now, and those of them that were not scored.
-    skipped : bool
-        Whether all was done already.
-    seconds : float
-    """
-
+    #: Events that were looked at now, and those of them that were not scored.
     counts: EventCounts
+    #: Whether all was done already.
     skipped: bool
     seconds: float
 
 
 class ScoredFiles(NamedTuple):
-    """What became of several files.
+    """What became of several files."""
 
-    Attributes
-    ----------
-    outputs : list of Path
-        Files with the scores.
-    failures : list of str
-        A line for each input that has none.
-    """
-
+    #: Files with the scores.
     outputs: list[Path]
+    #: A line for each input that has none.
     failures: list[str]
 
 
@@ -113,10 +93,6 @@ def scored_files(
     options : ApplicationOptions, optional
         From `ntupleml.application_arguments.application_options`; by default scores go into the inputs themselves,
         computed in this process.
-
-    Returns
-    -------
-    ScoredFiles
 
     Raises
     ------
@@ -177,13 +153,7 @@ def scored_files(
 
 
 def score_file(plan: Plan, job: Job, task: Task) -> Scored:
-    """Score one of many files, unless that is done.
-
-    Raises
-    ------
-    NtuplemlError
-        For anything wrong with it; what was there is as it was.
-    """
+    """Score one of many files, unless that is done."""
     start = time.monotonic()
     if not task.overwrite and job.output_path.exists():
         mark = scores_mark(plan, job.input_path, task.tree_path, in_place=not task.friend)
@@ -230,13 +200,6 @@ def score_on_worker(make: Callable[[], Plan], key: str, job: Job, task: Task) ->
         Makes the plan.
     key : str
         Its `plan_key`, as the process that shares the work out has it.
-    job : Job
-    task : Task
-
-    Raises
-    ------
-    NtuplemlError
-        For anything wrong with the file, and models or configs that have changed meanwhile.
     """
     if key not in _plans:
         plan = make()

@@ -59,7 +59,6 @@ def write_model_inputs(
 
     Parameters
     ----------
-    training : path, dictionary or TrainingConfig
     ntuple_path, tree_path : path, str
         In a fold file of the config the trees are the classes.
     output : path
@@ -68,7 +67,6 @@ def write_model_inputs(
         `{group}_length`, and the `fold` of each row.
     num_rows : int, optional
         By default all, which have to fit into memory.
-    overwrite : bool, default: False
 
     Raises
     ------

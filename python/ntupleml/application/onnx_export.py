@@ -69,8 +69,6 @@ def export_to_onnx(
         Method of the training config; by default its network.
     output : path, optional
         Folder of the files, in place of the training's `output_path`.
-    overwrite : bool, default: False
-        Whether existing files may be replaced.
 
     Returns
     -------

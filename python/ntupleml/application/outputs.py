@@ -14,17 +14,11 @@ if TYPE_CHECKING:
 
 
 class Job(NamedTuple):
-    """One input and its output.
+    """One input and its output."""
 
-    Attributes
-    ----------
-    input_path : str
-        Path or address.
-    output_path : Path
-        A friend, a copy with the scores, or the input itself.
-    """
-
+    #: Path or address.
     input_path: str
+    #: A friend, a copy with the scores, or the input itself.
     output_path: Path
 
 
@@ -33,16 +27,10 @@ def in_place_jobs(input_paths: Sequence[str], output_directory: str | None, *, k
 
     Parameters
     ----------
-    input_paths : sequence of str
     output_directory : str, optional
         Folder for copies, `{output_directory}/{file}`; without it the inputs themselves are extended.
     keep_names : bool, default: False
         Whether the folder is part of a copy's name, `{output_directory}/{folder}/{file}`.
-
-    Raises
-    ------
-    NtuplemlError
-        If two inputs have one output, a copy would be its own input, or an address would have to be written to.
     """
     jobs = []
     for path in input_paths:
@@ -65,14 +53,8 @@ def require_own_outputs(jobs: Sequence[Job], what: str | None) -> None:
 
     Parameters
     ----------
-    jobs : sequence of Job
     what : str or None
         What an output is, for messages; None where the inputs themselves are extended.
-
-    Raises
-    ------
-    NtuplemlError
-        For the first pair.
     """
     inputs = {} if what is None else {Path(job.input_path).resolve(): job for job in jobs}
     taken: dict[Path, Job] = {}

@@ -58,50 +58,33 @@ _DEFAULT_PREFIX = "ml_score_"
 
 
 class Plan(NamedTuple):
-    """Everything about an application but its ntuples.
+    """Everything about an application but its ntuples."""
 
-    Attributes
-    ----------
-    scorer : Scorer
-        The models of all folds.
-    branch_names : list of str
-        New branches: one per score, and with `max_branches` the largest score and the index of its class.
-    event_branch : str or None
-        Branch whose value decides the fold; None where the entry number does.
-    friend_paths : list of str
-        Folders with friends of the ntuples.
-    condition : str or None
-        Condition (era) of the ntuples.
-    output_directory : str or None
-        Folder of the friend files.
-    where : str
-        Path of the application config, for messages.
-    max_branches : bool
-        Whether the last two branches are the largest score and the index of its class.
-    labels : mapping of str to str
-        Name of a branch that is taken for a variable where the ntuple lacks what its formula needs.
-    models : tuple of str
-        Checksum of each model, by which scores of a run are known again; without them a run is never taken up again.
-    cluster : ClusterConfig
-        What the jobs of a batch system ask for.
-    selection : Selection
-        Which events are scored.
-    rows : RowsConfig or None
-        Objects that are scored in place of events: the branches hold one list per event.
-    """
-
+    #: The models of all folds.
     scorer: Scorer
+    #: New branches: one per score, and with `max_branches` the largest score and the index of its class.
     branch_names: list[str]
+    #: Branch whose value decides the fold; None where the entry number does.
     event_branch: str | None
+    #: Folders with friends of the ntuples.
     friend_paths: list[str]
+    #: Condition (era) of the ntuples.
     condition: str | None
+    #: Folder of the friend files.
     output_directory: str | None
+    #: Path of the application config, for messages.
     where: str
+    #: Whether the last two branches are the largest score and the index of its class.
     max_branches: bool = True
+    #: Name of a branch that is taken for a variable where the ntuple lacks what its formula needs.
     labels: Mapping[str, str] = MappingProxyType({})
+    #: Checksum of each model, by which scores of a run are known again; without them a run is never taken up again.
     models: tuple[str, ...] = ()
+    #: What the jobs of a batch system ask for.
     cluster: ClusterConfig = ClusterConfig()
+    #: Which events are scored.
     selection: Selection = Selection()
+    #: Objects that are scored in place of events: the branches hold one list per event.
     rows: RowsConfig | None = None
 
     @property

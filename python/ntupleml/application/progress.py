@@ -18,7 +18,6 @@ def shown(chunks: Iterable[ScoredChunk], total: int, description: str) -> Iterat
 
     Parameters
     ----------
-    chunks : iterable of ScoredChunk
     total : int
         Number of events of all chunks.
     description : str

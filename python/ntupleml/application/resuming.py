@@ -54,15 +54,8 @@ def scores_mark(plan: Plan, input_path: str | Path, tree_path: str, *, in_place:
 
     Parameters
     ----------
-    plan : Plan
-    input_path, tree_path : path, str
     in_place : bool
         Whether the scores go into the tree itself or a copy of it.
-
-    Raises
-    ------
-    NtuplemlError
-        If the file, the tree or a friend cannot be read.
     """
     if not plan.models:
         return None
@@ -100,13 +93,7 @@ def _beginning(file: Any, place: int) -> int:
 
 
 def is_finished(mark: Mark | None, output_path: str | Path, tree_path: str) -> bool:
-    """Whether a file holds the scores that a mark stands for, every branch of them complete.
-
-    Raises
-    ------
-    NtuplemlError
-        If there is such a file, but it cannot be read.
-    """
+    """Whether a file holds the scores that a mark stands for, every branch of them complete."""
     if mark is None or not Path(output_path).exists() or format_of(output_path) is not None:
         return False
     with open_root_file(output_path) as file:

@@ -28,23 +28,16 @@ log = logging.getLogger(__name__)
 
 
 class ScoredChunk(NamedTuple):
-    """Scores of consecutive entries.
+    """Scores of consecutive entries."""
 
-    Attributes
-    ----------
-    start, stop : int
-        First entry, and one past the last.
-    events : array of int, shape (stop − start,)
-        Values of the event branch, in its own type if that is an integer; the entry numbers where there is none.
-    columns : dict of str to array of float32, shape (stop − start,)
-        New branches; lists of any length (awkward) of models that score each step of a sequence, and where rows are
-        objects.
-    counts : EventCounts
-    """
-
+    #: First entry, and one past the last.
     start: int
     stop: int
+    #: Shape (stop − start,). Values of the event branch, in its own type if that is an integer; the entry numbers where
+    #: there is none.
     events: NDArray[np.integer[Any]]
+    #: Shape (stop − start,). New branches; lists of any length (awkward) of models that score each step of a sequence,
+    #: and where rows are objects.
     columns: dict[str, Any]
     counts: EventCounts = EventCounts()
 
@@ -68,15 +61,8 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
 
     Parameters
     ----------
-    plan : Plan
     ntuple : Ntuple
         Opened by `open_input`.
-
-    Raises
-    ------
-    NtuplemlError
-        If values cannot be read or used: NaN or infinite inputs, event numbers that are no integers; or if a friend
-        that carries event numbers holds other events.
     """
     where = f"{ntuple.path}: tree '{ntuple.tree_path}'"
     variables = variables_in(plan, ntuple)

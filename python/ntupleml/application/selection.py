@@ -21,20 +21,13 @@ if TYPE_CHECKING:
 
 
 class Selection(NamedTuple):
-    """Which events are scored.
+    """Which events are scored."""
 
-    Attributes
-    ----------
-    formula : Expression or None
-        Events that fail it are not; None where all are.
-    missing_inputs : bool
-        Whether events whose inputs the models cannot be given are left out, too; else they are an error.
-    default_score : float or None
-        What the branches of events that are left out hold; None where there are none.
-    """
-
+    #: Events that fail it are not; None where all are.
     formula: Expression | None = None
+    #: Whether events whose inputs the models cannot be given are left out, too; else they are an error.
     missing_inputs: bool = False
+    #: What the branches of events that are left out hold; None where there are none.
     default_score: float | None = None
 
     def branches(self, ntuple: Ntuple) -> list[str]:
@@ -58,20 +51,13 @@ class Selection(NamedTuple):
 
 
 class EventCounts(NamedTuple):
-    """Numbers of events.
+    """Numbers of events."""
 
-    Attributes
-    ----------
-    events : int
-        All that were looked at.
-    failed : int
-        Those that fail the selection.
-    missing : int
-        Of the others, those whose inputs are missing.
-    """
-
+    #: All that were looked at.
     events: int = 0
+    #: Those that fail the selection.
     failed: int = 0
+    #: Of the others, those whose inputs are missing.
     missing: int = 0
 
     def plus(self, other: EventCounts) -> EventCounts:
@@ -89,13 +75,7 @@ class EventCounts(NamedTuple):
 
 
 def selection_of(config: ApplicationConfig | None, rows: RowsConfig | None, where: str) -> Selection:
-    """Selection that an application config asks for.
-
-    Raises
-    ------
-    NtuplemlError
-        If its formula is none, or there is no score for objects that are no rows.
-    """
+    """Selection that an application config asks for."""
     if rows is not None and rows.selection is not None and (config is None or config.default_score is None):
         raise NtuplemlError(
             f"{where}: default_score: is missing; objects that fail the dataset config's rows.selection get it, e.g. "

@@ -22,20 +22,13 @@ Task: TypeAlias = tuple[Any, ...]
 
 
 class Finished(NamedTuple):
-    """A task that has ended.
+    """A task that has ended."""
 
-    Attributes
-    ----------
-    place : int
-        Its place among the tasks.
-    result : object
-        What the function returned; None after an error.
-    error : str or None
-        The error as one line.
-    """
-
+    #: Its place among the tasks.
     place: int
+    #: What the function returned; None after an error.
     result: Any
+    #: The error as one line.
     error: str | None
 
 
@@ -64,8 +57,6 @@ def call(folder: str, function: Callable[..., Any], task: Task) -> Returned:
     ----------
     folder : str
         Current folder of the process that shares the work out: paths are relative to it.
-    function : callable
-    task : tuple
     """
     with _collected_warnings() as warnings:
         try:

@@ -22,7 +22,6 @@ def prepare_workers(options: ClusterOptions, *modules: str) -> None:
 
     Parameters
     ----------
-    options : ClusterOptions
     *modules : str
         What they will need, and what does not start threads when it is imported.
     """

@@ -57,12 +57,6 @@ def _select(
     -------
     list of _Selected
         One for each fold. An event is kept where the cut is not zero, for any element of a vector, as in ROOT.
-
-    Raises
-    ------
-    NtuplemlError
-        If event numbers have lost their parity, a friend's differ from the file's, or the weight has several
-        values per event.
     """
     number = chunk.num_rows
     if event_branch is None:

@@ -50,13 +50,10 @@ def read_group(
 
     Parameters
     ----------
-    group : InputGroup
     columns : mapping of str to array
         Branches that it needs, see `branches_of_groups`.
     number : int
         Of rows.
-    where : str
-        File and tree, for messages.
     finite : collection of str
         Variables that must not be NaN or infinite, unless the group says what replaces that.
     entries : array of int64, shape (number,), optional
@@ -142,13 +139,7 @@ def _order(
 def _of_one_collection(
     group: InputGroup, names: Sequence[str], columns: Mapping[str, Any], number: int, where: str, entries: _Entries
 ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
-    """Values of vector variables, those of all events after one another, and their number per event.
-
-    Raises
-    ------
-    NtuplemlError
-        If they, or the vectors in their formulas, are of different lengths in an event.
-    """
+    """Values of vector variables, those of all events after one another, and their number per event."""
     flat: dict[str, NDArray[Any]] = {}
     lengths: dict[str, NDArray[np.int64]] = {}
     for name in dict.fromkeys(names):

@@ -16,76 +16,49 @@ if TYPE_CHECKING:
 
 
 class Objects(NamedTuple):
-    """How the objects of an event, such as its jets, become rows of an array.
+    """How the objects of an event, such as its jets, become rows of an array."""
 
-    Attributes
-    ----------
-    length : int or None
-        Objects per event: fewer are padded, more are cut away. None: as many as the event of a batch that has most.
-    padding : float
-        What the rows without an object hold.
-    sort : str or None
-        Variable by which objects are sorted before the array is filled; None keeps the order of the ntuple.
-    ascending : bool
-        Whether the smallest comes first.
-    selection : str or None
-        Formula per object; those that fail it are left out before they are sorted.
-    """
-
+    #: Objects per event: fewer are padded, more are cut away. None: as many as the event of a batch that has most.
     length: int | None = None
+    #: What the rows without an object hold.
     padding: float = 0.0
+    #: Variable by which objects are sorted before the array is filled; None keeps the order of the ntuple.
     sort: str | None = None
+    #: Whether the smallest comes first.
     ascending: bool = False
+    #: Formula per object; those that fail it are left out before they are sorted.
     selection: str | None = None
 
 
 class Image(NamedTuple):
-    """How a row becomes an image of shape (η, φ, channels).
+    """How a row becomes an image of shape (η, φ, channels)."""
 
-    Attributes
-    ----------
-    eta, phi : tuple of str
-        Where objects lie that fill a grid, one formula or one per channel; none for columns that are images.
-    bins : tuple of int
-        Of the grid; for columns the shape (η, φ) that is wanted, where it is known.
-    eta_range, phi_range : tuple of float
-        Objects outside the first are left out; the second is one period.
-    """
-
+    #: Where objects lie that fill a grid, one formula or one per channel; none for columns that are images.
     eta: tuple[str, ...] = ()
     phi: tuple[str, ...] = ()
+    #: Of the grid; for columns the shape (η, φ) that is wanted, where it is known.
     bins: tuple[int, ...] = ()
+    #: Objects outside the first are left out; the second is one period.
     eta_range: tuple[float, ...] = ()
     phi_range: tuple[float, ...] = ()
 
 
 class InputGroup(NamedTuple):
-    """Variables that a model takes together.
+    """Variables that a model takes together."""
 
-    Attributes
-    ----------
-    name : str
-        What the model calls them.
-    variables : tuple of str
-        Branches or formulas, in order; those of objects are vectors.
-    dtype : numpy.dtype
-        Type of numbers that the model takes.
-    objects : Objects or None
-        None for one number per event and variable, and for images.
-    image : Image or None
-        None for numbers and objects.
-    constants : tuple of float
-        Values of further columns, the same for all events.
-    missing : float or None
-        What replaces NaN and infinite values.
-    """
-
+    #: What the model calls them.
     name: str
+    #: Branches or formulas, in order; those of objects are vectors.
     variables: tuple[str, ...]
+    #: Type of numbers that the model takes.
     dtype: np.dtype[Any] = np.dtype(np.float32)
+    #: None for one number per event and variable, and for images.
     objects: Objects | None = None
+    #: Values of further columns, the same for all events.
     constants: tuple[float, ...] = ()
+    #: What replaces NaN and infinite values.
     missing: float | None = None
+    #: None for numbers and objects.
     image: Image | None = None
 
     @property

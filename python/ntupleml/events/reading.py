@@ -24,30 +24,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EventChunk:
-    """Rows of an open ntuple that follow one another, or those of them that were chosen.
+    """Rows of an open ntuple that follow one another, or those of them that were chosen."""
 
-    Attributes
-    ----------
-    start, stop : int
-        First entry of the chunk, and one past the last.
-    rows : array of int64, shape (n_rows,)
-        Positions, among the rows of the chunk, of those that were chosen.
-    columns : dict of str to array
-        All branches that were read.
-    inputs : InputValues
-        `inputs.batch()` has the arrays that a model takes, `inputs.batch(rows)` those of some rows.
-    weights : array of float64, shape (n_rows,)
-        1 where no branch has them.
-    numbers : array of int64, shape (n_rows,)
-        Event numbers; entry numbers where no branch has them. Rows of one event have the same.
-    """
-
+    #: First entry of the chunk, and one past the last.
     start: int
     stop: int
+    #: Shape (n_rows,). Positions, among the rows of the chunk, of those that were chosen.
     rows: NDArray[np.int64]
+    #: All branches that were read.
     columns: dict[str, Any]
+    #: `inputs.batch()` has the arrays that a model takes, `inputs.batch(rows)` those of some rows.
     inputs: InputValues
+    #: Shape (n_rows,). 1 where no branch has them.
     weights: NDArray[np.float64]
+    #: Shape (n_rows,). Event numbers; entry numbers where no branch has them. Rows of one event have the same.
     numbers: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -71,8 +61,6 @@ def branches_to_read(
 
     Parameters
     ----------
-    ntuple : Ntuple
-    groups : sequence of InputGroup
     weights, event_branch, more
         As for `read_events`.
 
@@ -110,7 +98,6 @@ def read_events(
 
     Parameters
     ----------
-    ntuple : Ntuple
     groups : sequence of InputGroup
         What the model takes, see `ntupleml.events.groups.groups_of`.
     weights : str, optional

@@ -145,16 +145,10 @@ GroupValues = Rows | ObjectRows | ImageRows
 
 @dataclass(frozen=True)
 class InputValues:
-    """Raw values of all groups for some rows.
-
-    Attributes
-    ----------
-    groups : dict of str to Rows, ObjectRows or ImageRows
-    number : int
-        Of rows.
-    """
+    """Raw values of all groups for some rows."""
 
     groups: dict[str, GroupValues]
+    #: Of rows.
     number: int
 
     def __len__(self) -> int:
@@ -172,11 +166,6 @@ class InputValues:
 
     def require_finite(self, where: str) -> None:
         """Refuse what is NaN or infinite.
-
-        Parameters
-        ----------
-        where : str
-            File and class (tree), for the message.
 
         Raises
         ------

@@ -76,13 +76,7 @@ def svg_document(figure: Figure, box: BboxBase) -> str:
 
 
 def write_svg(document: str, path: Path, *, overwrite: bool = False) -> Path:
-    """Write what `svg_document` gives as a file of its own: black on white, without a background.
-
-    Raises
-    ------
-    NtuplemlError
-        If the file exists and must not be overwritten, or cannot be written.
-    """
+    """Write what `svg_document` gives as a file of its own: black on white, without a background."""
     with replace_file(path, overwrite=overwrite) as temporary:
         temporary.write_text(document.replace(_PAPER, "#ffffff"), encoding="utf-8")
     return path

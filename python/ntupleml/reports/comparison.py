@@ -36,13 +36,7 @@ _JUDGED = ("scores", "efficiency", "calibration", "engines")
 
 
 def two_trainings(material: Material, other: Preparation) -> Answer:
-    """The second training beside the first one.
-
-    Raises
-    ------
-    NtuplemlError
-        If the events of the second training cannot be read or scored.
-    """
+    """The second training beside the first one."""
     second = Material(other, for_page=True)
     same = same_events(material, second)
     groups = [

@@ -108,13 +108,7 @@ def write_report(preparation: Preparation, options: ReportOptions) -> tuple[list
 
 
 def report_paths(preparation: Preparation, output: Path | None) -> tuple[Path, Path]:
-    """The page, and the folder of its pictures' files: its name without the ending.
-
-    Raises
-    ------
-    NtuplemlError
-        If the name that is given does not end with .html.
-    """
+    """The page, and the folder of its pictures' files: its name without the ending."""
     if output is not None and output.suffix.lower() not in (".html", ".htm"):
         raise NtuplemlError(f"--output {output}: a page is written; give it a name that ends with .html")
     suffix = "" if preparation.condition is None else f"_{preparation.condition}"
@@ -140,13 +134,7 @@ def _subtitle(preparation: Preparation, created: str) -> str:
 
 @files_kept_open()
 def read_material(preparation: Preparation) -> Material:
-    """Read and score the events.
-
-    Raises
-    ------
-    NtuplemlError
-        If no method can score the events, or the fold files cannot be read.
-    """
+    """Read and score the events."""
     material = Material(preparation, for_page=True)
     if not material.events.scores:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in material.events.left_out.items())

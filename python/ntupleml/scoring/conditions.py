@@ -23,8 +23,6 @@ def one_hot(conditions: Sequence[str], condition: str | None, where: str) -> tup
         Conditions of the models; empty for models without.
     condition : str or None
         The one of these events.
-    where : str
-        Config and key, for messages.
 
     Raises
     ------

@@ -33,7 +33,6 @@ def model_evaluator(model: TrainedModel, engine: Engine | None = None, threads: 
 
     Parameters
     ----------
-    model : TrainedModel
     engine : {"onnx", "forest", "tmva"}, optional
         By default the kernel for forests, ONNX Runtime for everything else. The scores are the same.
     threads : int, default: 1
@@ -79,7 +78,6 @@ def weights_evaluator(
 
     Parameters
     ----------
-    method : TmvaMethod
     engine, threads
         As for `model_evaluator`.
     missing : float, optional

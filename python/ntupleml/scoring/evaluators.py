@@ -19,38 +19,25 @@ BATCH_SIZE = 2_000
 
 
 class Evaluator(NamedTuple):
-    """A model ready to score.
+    """A model ready to score."""
 
-    Attributes
-    ----------
-    evaluate : callable
-        Takes a batch, arrays by the names of the groups of inputs: numbers (n_events, n_columns), objects (n_events,
-        n_objects, n_columns) and how many of them there are as `{name}_length`, images (n_events, eta, phi, channels);
-        and the event numbers, int64, under the name that the scorer has for them. Gives the scores, shape (n_events,
-        n_scores), of any float type, or `StepScores`.
-    batch_size : int
-        Number of events per call at which it is fastest.
-    per_step : bool
-        Whether the scores are `StepScores`.
-    """
-
+    #: Takes a batch, arrays by the names of the groups of inputs: numbers (n_events, n_columns), objects (n_events,
+    #: n_objects, n_columns) and how many of them there are as `{name}_length`, images (n_events, eta, phi, channels);
+    #: and the event numbers, int64, under the name that the scorer has for them. Gives the scores, shape (n_events,
+    #: n_scores), of any float type, or `StepScores`.
     evaluate: Callable[[Mapping[str, NDArray[Any]]], Any]
+    #: Number of events per call at which it is fastest.
     batch_size: int
+    #: Whether the scores are `StepScores`.
     per_step: bool = False
 
 
 class StepScores(NamedTuple):
-    """Scores for each step of a sequence.
+    """Scores for each step of a sequence."""
 
-    Attributes
-    ----------
-    rows : array of float, shape (n_steps, n_scores)
-        Those of all events, one after the other.
-    lengths : array of int64, shape (n_events,)
-        Number of steps of each event.
-    """
-
+    #: Shape (n_steps, n_scores). Those of all events, one after the other.
     rows: NDArray[Any]
+    #: Shape (n_events,). Number of steps of each event.
     lengths: NDArray[np.int64]
 
 
@@ -74,7 +61,6 @@ def open_session(content: bytes | str, name: object, threads: int) -> Any:
         The ONNX file, or its path.
     name : path
         What to call it in messages.
-    threads : int
 
     Raises
     ------

@@ -55,8 +55,6 @@ def forest_evaluator(forest: Forest, threads: int, missing: float | None = None)
 
     Parameters
     ----------
-    forest : Forest
-    threads : int
     missing : float, optional
         What replaces NaN and infinite inputs, where the training did so.
     """

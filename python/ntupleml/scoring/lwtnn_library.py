@@ -145,7 +145,6 @@ def library_evaluator(network: Network, output: Output, replaced: Replaced) -> E
 
     Parameters
     ----------
-    network : Network
     output : Output
         The one that is wanted.
     replaced : {"nan", "nan_and_infinities", "nothing"}

@@ -27,43 +27,27 @@ if TYPE_CHECKING:
 
 
 class OpenFile(NamedTuple):
-    """A model file that is open.
+    """A model file that is open."""
 
-    Attributes
-    ----------
-    graph : OnnxGraph
-        What it takes and gives.
-    origin : Origin or None
-        The training that it comes from, as far as that is known.
-    evaluator : Evaluator or None
-        What scores in place of the graph.
-    with_default : frozenset of str
-        Variables whose missing values it replaces.
-    """
-
+    #: What it takes and gives.
     graph: OnnxGraph
+    #: The training that it comes from, as far as that is known.
     origin: Origin | None
+    #: What scores in place of the graph.
     evaluator: Evaluator | None = None
+    #: Variables whose missing values it replaces.
     with_default: frozenset[str] = frozenset()
 
 
 class Filling(NamedTuple):
-    """What a config says of model files.
-
-    Attributes
-    ----------
-    onnx : OnnxConfig
-    variables : list of str or None
-        Those of the training config, for the only input of a file that does not say what it takes.
-    condition : str or None
-        Condition (era) of the events.
-    where : str
-        The config, for messages.
-    """
+    """What a config says of model files."""
 
     onnx: OnnxConfig
+    #: Those of the training config, for the only input of a file that does not say what it takes.
     variables: list[str] | None
+    #: Condition (era) of the events.
     condition: str | None
+    #: The config, for messages.
     where: str
 
 
@@ -82,7 +66,6 @@ def scorer_of_files(
         Element j scores the events of fold j, a single one all events.
     classes : sequence of str
         Names of the scores, in the order of the output's columns.
-    filling : Filling
     event_branch : str, optional
         Branch whose value decides the fold; by default the entry number does.
 
@@ -208,8 +191,6 @@ def open_lwtnn(
 
     Parameters
     ----------
-    path : Path
-    origin : Origin or None
     output : str or None
         Which output scores, of networks with several.
     replaced : {"nan", "nan_and_infinities", "nothing"}
@@ -245,16 +226,10 @@ def _output_of_lwtnn(network: Network, name: str | None, key: str) -> Output:
 
     Parameters
     ----------
-    network : Network
     name : str or None
         None for the only one.
     key : str
         Option or key that names it, for messages.
-
-    Raises
-    ------
-    NtuplemlError
-        If there is none of that name, or there are several and none is named.
     """
     names = [one.name for one in network.outputs]
     if name is None and len(names) > 1:

@@ -46,7 +46,6 @@ def open_graph(model: TrainedModel, threads: int) -> Evaluator:
 
     Parameters
     ----------
-    model : TrainedModel
     threads : int
         Of ONNX Runtime.
 

@@ -66,24 +66,15 @@ class Port(NamedTuple):
 
 
 class OnnxGraph(NamedTuple):
-    """An ONNX file that is open.
-
-    Attributes
-    ----------
-    path : Path
-    session : onnxruntime.InferenceSession
-    inputs, outputs : dict of str to Port
-    labels : dict of str to list of str
-        Names of the columns of an output, where the file has them as keys of maps.
-    description : dict
-        What ntupleml wrote into the metadata; empty for files of others.
-    """
+    """An ONNX file that is open."""
 
     path: Path
     session: Any
     inputs: dict[str, Port]
     outputs: dict[str, Port]
+    #: Names of the columns of an output, where the file has them as keys of maps.
     labels: dict[str, list[str]]
+    #: What ntupleml wrote into the metadata; empty for files of others.
     description: dict[str, Any]
 
 
@@ -95,7 +86,6 @@ def open_onnx(path: str | Path, threads: int = 1, content: bytes | None = None) 
 
     Parameters
     ----------
-    path : path
     threads : int, default: 1
         Of ONNX Runtime.
     content : bytes, optional
@@ -168,11 +158,8 @@ def choose_output(graph: OnnxGraph, wanted: str | int | None, where: str) -> Por
 
     Parameters
     ----------
-    graph : OnnxGraph
     wanted : str, int or None
         Name, or position from 0.
-    where : str
-        Config and key, for messages.
 
     Raises
     ------

@@ -24,22 +24,14 @@ EVENT = "<event number>"
 
 
 class Feed(NamedTuple):
-    """What one input of a graph gets.
-
-    Attributes
-    ----------
-    port : Port
-    source : str
-        Group of variables; for the event number unused.
-    kind : str
-        The values of the group, the number of its objects, 1 where there is an object, or the event number.
-    transposed : bool
-        Whether objects come last.
-    """
+    """What one input of a graph gets."""
 
     port: Port
+    #: Group of variables; for the event number unused.
     source: str
+    #: The values of the group, the number of its objects, 1 where there is an object, or the event number.
     kind: Literal["values", "lengths", "mask", "event"]
+    #: Whether objects come last.
     transposed: bool = False
 
 
@@ -78,14 +70,11 @@ def plan_inputs(
 
     Parameters
     ----------
-    graph : OnnxGraph
     config : OnnxConfig
         Its `inputs`; left out: what ntupleml wrote into the file, else the variables of the training for the only
         input, else one branch for each input, of its name.
     variables : sequence of str or None
         Those of the training config.
-    where : str
-        Config that is meant, for messages.
     condition : mapping of str to float, optional
         Values of the inputs that stand for conditions (eras), which follow the variables of our own files.
 
@@ -279,7 +268,6 @@ def input_array(feed: Feed, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
 
     Parameters
     ----------
-    feed : Feed
     arrays : mapping of str to array
         See `ntupleml.scoring.evaluators.Evaluator`.
     """

@@ -40,9 +40,6 @@ def graph_evaluator(
 
     Parameters
     ----------
-    graph : OnnxGraph
-    inputs : InputPlan
-    output : Port
     classes : sequence of str
         Names of the scores.
     apply : {"softmax", "sigmoid"}, optional

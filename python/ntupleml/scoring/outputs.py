@@ -31,7 +31,6 @@ def class_scores(values: NDArray[Any], num_classes: int, binary: Binary) -> NDAr
     Parameters
     ----------
     values : array of float, shape (n_events, n_classes), or (n_events, 1) for two classes
-    num_classes : int
     binary : Binary
         What one value says.
 

@@ -71,12 +71,6 @@ class Scorer:
 
         Parameters
         ----------
-        evaluators : mapping of int to Evaluator
-        groups : sequence of InputGroup
-        num_folds : int
-        outputs : sequence of str
-        conditions : sequence of str
-        event_branch : str, optional
         event_input : str, optional
             Name by which the models take the event numbers.
         non_finite : {"refused", "replaced", "as Reader"}
@@ -130,8 +124,6 @@ class Scorer:
             Branches that the variables need. A variable that is among them by its own text is taken from there.
         events : array of int, shape (n_events,)
             Event numbers (or entry numbers), which decide the fold; its index will do.
-        where : str
-            File and tree, for messages.
 
         Returns
         -------

@@ -99,11 +99,6 @@ def reader_evaluator(method: TmvaMethod) -> Evaluator:
     ----------
     method : TmvaMethod
         Content of the weights file, which names variables, spectators and outputs; the Reader reads the file itself.
-
-    Raises
-    ------
-    NtuplemlError
-        If ROOT has no TMVA, or its Reader refuses the file.
     """
     root = _root_with_tmva()
     variables = [variable.full_name for variable in method.variables]

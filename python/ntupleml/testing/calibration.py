@@ -100,11 +100,6 @@ def calibration_summary(
         it saw, which is not that of the event weights alone; so both are made where the class weights differ.
     included : bool, default: False
         Whether the weights of the events have the class weights already; then only this mixture is made.
-
-    Raises
-    ------
-    NtuplemlError
-        For a method that the events do not have.
     """
     scores = events.scores_of(method)
     method = method or next(iter(events.scores))

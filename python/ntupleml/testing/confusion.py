@@ -116,11 +116,6 @@ def confusion_of_all(preparation: Preparation, method: str) -> ConfusionMatrix:
     """Confusion matrix of a method on all events that its models never saw; memory does not grow with their number.
 
     Class weights do not count.
-
-    Raises
-    ------
-    NtuplemlError
-        As `read_tested_events`.
     """
     size = len(preparation.reading.classes)
     nothing = np.zeros(0, dtype=np.int64)

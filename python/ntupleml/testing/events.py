@@ -46,11 +46,6 @@ def held_out_sample(training: TrainingConfig, model: int, condition: str | None,
         Index of the model.
     condition : str or None
         Condition (era) to test.
-
-    Raises
-    ------
-    NtuplemlError
-        If there is no such condition, or the training has conditions and none is given.
     """
     if condition is not None and condition not in training.conditions:
         if not training.conditions:
@@ -74,13 +69,7 @@ def weights_of(
 
 
 def require_unseen(ntuple: Ntuple, sample: HeldOutSample, record: TrainingRecord) -> None:
-    """Refuse a file that holds, or may hold, events that the model was trained on.
-
-    Raises
-    ------
-    NtuplemlError
-        For a file of the training, of another fold, or of folds that were divided otherwise.
-    """
+    """Refuse a file that holds, or may hold, events that the model was trained on."""
     _refuse_training_file(ntuple, sample, record)
     require_same_division(ntuple, sample, record)
 
@@ -96,13 +85,7 @@ def _refuse_training_file(ntuple: Ntuple, sample: HeldOutSample, record: Trainin
 
 
 def require_same_division(ntuple: Ntuple, sample: HeldOutSample, record: TrainingRecord | Origin) -> None:
-    """Refuse a file of another fold, or of folds divided otherwise: it may hold events that the model was trained on.
-
-    Raises
-    ------
-    NtuplemlError
-        If it is such a file; one without a record is trusted.
-    """
+    """Refuse a file of another fold, or of folds divided otherwise, with events that the model may have seen."""
     found = read_fold_record(sample.path, ntuple.uuid)
     if found is None:  # a file of another program
         return
@@ -123,13 +106,7 @@ def _divider(event_branch: str | None) -> str:
 
 
 def require_weight(ntuple: Ntuple, weight_branch: str, weight_key: str) -> None:
-    """Check that a tree has the branch of the weights, with one number per event.
-
-    Raises
-    ------
-    NtuplemlError
-        If not.
-    """
+    """Check that a tree has the branch of the weights, with one number per event."""
     ntuple.require([weight_branch], weight_key)
     if ntuple.branches[weight_branch].kind != "scalar":
         raise NtuplemlError(
@@ -164,11 +141,6 @@ def require_scores(scores: NDArray[np.float32], what: str, chunk: Chunk, where: 
     scores : array of float32, shape (n_events, n_classes)
     what : str
         Whose scores they are.
-
-    Raises
-    ------
-    NtuplemlError
-        Naming the entries.
     """
     require_finite(scores.sum(axis=1), what, chunk, where)
     bad = np.flatnonzero((scores == NO_ANSWER).all(axis=1))

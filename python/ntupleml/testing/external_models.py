@@ -83,12 +83,6 @@ def external_sources(
     -------
     list of ScoreSource
         One per sample.
-
-    Raises
-    ------
-    NtuplemlError
-        For files that are not there or cannot be used, inputs that cannot be filled, other classes than those of the
-        training config, and files in the wrong order: tested on events that they were trained on.
     """
     where = f"{testing_path}: external: {name}"
     paths = find_files(external.files, training.output_path, f"{where}: files")

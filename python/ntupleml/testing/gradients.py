@@ -66,11 +66,6 @@ def score_derivatives(
     DerivativeBatch
         In the order of the events.
 
-    Raises
-    ------
-    NtuplemlError
-        If the network has layer normalisation and higher derivatives than the first are wanted.
-
     Notes
     -----
     Reverse differentiation gives the gradient, that of all components of the gradient the Hessian, and the Hessian of

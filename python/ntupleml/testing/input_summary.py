@@ -151,12 +151,6 @@ def read_input_summary(samples: Sequence[HeldOutSample], reading: InputReading) 
     ----------
     samples : sequence of HeldOutSample
         Whose fold files are read; nothing else of them counts.
-
-    Raises
-    ------
-    NtuplemlError
-        For a missing file, tree or branch (with the nearest names), and for variables or weights that are not one
-        number per event.
     """
     trees = [
         _tree(sample, reading, (number, index))

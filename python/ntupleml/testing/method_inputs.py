@@ -123,13 +123,7 @@ def inputs_of_method(events: TestedEvents, preparation: Preparation, method: str
 
 
 def read_with_inputs(preparation: Preparation) -> tuple[TestedEvents, MethodInputs]:
-    """Events of the held-out folds with the inputs of the one method of a preparation, whatever these are.
-
-    Raises
-    ------
-    NtuplemlError
-        As `read_tested_events`.
-    """
+    """Events of the held-out folds with the inputs of the one method of a preparation, whatever these are."""
     (method,) = preparation.methods
     sources = {model: _source(preparation, model, method) for model in preparation.models}
     if method in preparation.trained and not next(iter(sources.values())).vectors:
@@ -180,11 +174,6 @@ def variable_groups(texts: Sequence[str], variables: Sequence[str]) -> dict[str,
     texts : sequence of str
     variables : sequence of str
         All that there are.
-
-    Raises
-    ------
-    NtuplemlError
-        For a text of another form, a name that is taken, and an unknown variable (with the nearest names).
 
     Examples
     --------

@@ -54,11 +54,6 @@ def trained_methods(
     -------
     dict of str to list of Method, dict of str to str
         By name: the method, once per model; and the reasons.
-
-    Raises
-    ------
-    NtuplemlError
-        If no method is trained, or one that is wanted is not.
     """
     configured = _configured_methods(training, models)
     if wanted is not None:
@@ -123,12 +118,6 @@ def wanted_methods(
         Files of the configs, for messages.
     all_methods : bool, default: False
         Take all that are trained, and all external models, where none is named.
-
-    Raises
-    ------
-    NtuplemlError
-        If a method is in no config, an external model is called as a method of the training config, or there is
-        nothing to test.
     """
     _require_other_names(training, testing, training_path, testing_path)
     if wanted is None and all_methods:

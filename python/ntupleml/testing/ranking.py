@@ -120,13 +120,7 @@ def _stored(title: str, path: Path, table: Table | Undefined) -> Group:
 
 
 def read_permutation(path: Path) -> Table:
-    """The ranking that testing/permutation_importance.py wrote.
-
-    Raises
-    ------
-    NtuplemlError
-        If the file is something else.
-    """
+    """The ranking that testing/permutation_importance.py wrote."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

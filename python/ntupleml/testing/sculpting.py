@@ -172,11 +172,6 @@ def sculpting_summary(
     list of SculptingRow
         By variable and, within it, by class. All events count, but for the distance correlations, which take a random
         sample of at most 2,000 background events, or 500 for more than 20 rows.
-
-    Raises
-    ------
-    NtuplemlError
-        For a variable or method that the events do not have.
     """
     scores = events.scores_of(method)
     variables = events.variables if variables is None else list(variables)

@@ -92,13 +92,7 @@ def performance_of_cut(
     target_class: str,
     cut: float,
 ) -> Answer:
-    """Yields, efficiencies, purity and significances of the events with a score above a cut.
-
-    Raises
-    ------
-    NtuplemlError
-        For an unknown class (with the nearest names).
-    """
+    """Yields, efficiencies, purity and significances of the events with a score above a cut."""
     if target_class not in material.classes:
         near = did_you_mean(target_class, material.classes)
         raise NtuplemlError(f"TARGET_CLASS: {material.preparation.training_path} has no class '{target_class}'{near}")

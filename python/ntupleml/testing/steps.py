@@ -164,11 +164,6 @@ class Step:
             What `prepare` gives, or events that are there already.
         **options
             Those of the step.
-
-        Raises
-        ------
-        NtuplemlError
-            For everything wrong with files, events and options.
         """
         from ntupleml.testing.material import Material
 
@@ -240,13 +235,7 @@ def write_step(
 
 
 def refuse_existing(paths: Iterable[Path], *, overwrite: bool) -> None:
-    """Check, before anything is computed, that nothing would be overwritten unasked.
-
-    Raises
-    ------
-    NtuplemlError
-        Naming the first file that is there.
-    """
+    """Check, before anything is computed, that nothing would be overwritten unasked."""
     for path in paths:
         if path.exists() and not overwrite:
             raise NtuplemlError(f"{path}: exists already; give --overwrite to replace it")

@@ -89,13 +89,7 @@ def name_of_all(classes: list[str]) -> str:
 
 
 def differentiable_method(preparation: Preparation, method: str | None = None) -> str:
-    """Name of the method whose networks are differentiated: the first Keras network of those that are tested.
-
-    Raises
-    ------
-    NtuplemlError
-        If a method is named, or there is but one, and it has no derivatives.
-    """
+    """Name of the method whose networks are differentiated: the first Keras network of those that are tested."""
     names = [method] if method is not None else preparation.methods
     for name in names:
         models = preparation.trained.get(name, [])
@@ -129,11 +123,6 @@ def taylor_sums(
     most_events : int, optional
         Of more events a random sample is taken, as evenly from the classes as their numbers allow; by default
         `MOST_EVENTS` of the order.
-
-    Raises
-    ------
-    NtuplemlError
-        If the method is no Keras network, or its files cannot be read.
     """
     method = differentiable_method(preparation, method)
     chosen = _sample(events, most_events or MOST_EVENTS[order], preparation.testing.seed)
@@ -360,11 +349,6 @@ def read_taylor_ranking(path: str | Path) -> list[RankedTerm]:
     -------
     list of RankedTerm
         In rank order. In htt-ml's files, which have none, uncertainties are 0.
-
-    Raises
-    ------
-    NtuplemlError
-        If there is no such file, or it is something else.
     """
     import yaml
 

@@ -67,26 +67,14 @@ class TestedEvents:
         return len(self.truth)
 
     def values_of(self, variable: str) -> NDArray[np.float32]:
-        """Values of one variable, shape (n_events,).
-
-        Raises
-        ------
-        NtuplemlError
-            If the events do not have it, naming the nearest.
-        """
+        """Values of one variable, shape (n_events,)."""
         if variable not in self.variables:
             raise NtuplemlError(f"variable '{variable}' was not read{did_you_mean(variable, self.variables)}")
         column: NDArray[np.float32] = self.values[:, self.variables.index(variable)]
         return column
 
     def scores_of(self, method: str | None) -> NDArray[np.float32]:
-        """Scores of a method, by default of the first one.
-
-        Raises
-        ------
-        NtuplemlError
-            If the events have no scores of it, naming the nearest.
-        """
+        """Scores of a method, by default of the first one."""
         method = method or next(iter(self.scores))
         if method not in self.scores:
             raise NtuplemlError(f"method '{method}' is not among those tested{did_you_mean(method, self.scores)}")
@@ -165,12 +153,6 @@ def read_tested_events(
         Leave out a method that cannot score the events, with the reason, in place of raising its error.
     left_out : mapping of str to str, optional
         Methods that are left out already, and why.
-
-    Raises
-    ------
-    NtuplemlError
-        For a missing file, tree or branch (with the nearest names), a file that a model was trained on, inputs,
-        scores or weights that cannot be used.
     """
     failed: dict[str, str] = dict(left_out or {})
     shares = _shares(samples, reading)
@@ -226,13 +208,7 @@ def read_recorded_data(
 
 
 def scored_parts(sample: HeldOutSample, sources: Sequence[ScoreSource], reading: Reading) -> Iterator[ScoredPart]:
-    """All events of one fold with their scores, class after class, a bounded number at a time.
-
-    Raises
-    ------
-    NtuplemlError
-        As `read_tested_events`.
-    """
+    """All events of one fold with their scores, class after class, a bounded number at a time."""
     for index, name in enumerate(reading.classes):
         yield from _parts(sample, name, (0, index), sources, reading, 1.0, None)
 

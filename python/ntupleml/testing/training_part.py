@@ -205,11 +205,6 @@ def training_part(
     TestedEvents or Undefined
         With no variables. Undefined where the fold files are no longer those of the training, and for a model of
         another program, of which nothing is recorded.
-
-    Raises
-    ------
-    NtuplemlError
-        For weights that are missing, NaN or infinite.
     """
     trained = preparation.trained.get(method)
     if not trained:

@@ -81,13 +81,7 @@ def _efficiencies(events: TestedEvents, passed: NDArray[np.bool_]) -> dict[str, 
 
 
 def working_points_of_classes(material: Material, *, background: Sequence[float] = ()) -> Answer:
-    """Cuts and efficiencies at some shares of all other classes.
-
-    Raises
-    ------
-    NtuplemlError
-        For a share that is not between 0 and 1.
-    """
+    """Cuts and efficiencies at some shares of all other classes."""
     levels = tuple(map(_share, background)) or BACKGROUND_EFFICIENCIES
     material.announce(["working_points.yaml"])
     (method, *_) = material.methods
