@@ -21,7 +21,7 @@ from ntupleml.metrics.sculpting import (
 )
 from ntupleml.metrics.slice_shapes import shape_in_slices
 from ntupleml.metrics.two_samples import TwoSampleTest
-from ntupleml.metrics.variable_bins import VariableBins, even_bins, quantile_bins
+from ntupleml.metrics.variable_bins import VariableBins, even_bins, quantile_bins, sums_in_bins
 
 Array = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ def result_of(
     score, bins = sliced_score(scores, background, weights, 1, 1000), quantile_bins(values)
     assert isinstance(score, SlicedScore)
     assert isinstance(bins, VariableBins)
-    return sculpting(score, values, bins, weights)
+    return sculpting(score, values, bins, sums_in_bins(score.slices.of_event, score.slices.number, bins, weights))
 
 
 def slices_of(scores: Array, weights: Array | None = None) -> ScoreSlices:
@@ -104,7 +104,8 @@ def test_p_values_of_independent_scores_are_uniform(negative: float) -> None:
         weights = random.exponential(1, 3000) * np.where(random.random(3000) < negative, -1, 1)
         bins = quantile_bins(random.normal(size=3000))
         assert isinstance(bins, VariableBins)
-        last = slice_shapes(slices_of(random.random(3000), weights), bins, weights)[-1]
+        slices = slices_of(random.random(3000), weights)
+        last = slice_shapes(slices, sums_in_bins(slices.of_event, slices.number, bins, weights))[-1]
         assert not isinstance(last.kolmogorov_smirnov, Undefined)
         assert not isinstance(last.jensen_shannon, Undefined)
         distances.append(last.kolmogorov_smirnov.p_value)

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ntupleml.metrics import Undefined
-from ntupleml.metrics.variable_bins import VariableBins, even_bins, quantile_bins, sums_in_bins
+from ntupleml.metrics.variable_bins import (
+    VariableBins,
+    crossed_kinds,
+    even_bins,
+    quantile_bins,
+    sums_in_bins,
+    sums_of_crossed,
+)
 
 FLOATS = st.floats(allow_nan=True, allow_infinity=True, width=32)
 
@@ -92,3 +99,20 @@ def test_sums_are_those_of_a_loop() -> None:
             chosen = weights[(kinds == kind) & (bins.of_event == index)]
             assert filled.sums[kind, index] == pytest.approx(chosen.sum(), abs=1e-12)
             assert filled.squares[kind, index] == pytest.approx((chosen**2).sum(), abs=1e-12)
+
+
+def test_kinds_filled_together_are_those_filled_one_by_one() -> None:
+    """Four ways, of which three are crossed."""
+    random = np.random.default_rng(4)
+    values, weights = random.normal(size=2000), random.normal(1, 2, 2000)
+    values[::30] = np.nan
+    bins = even_bins(values)
+    assert isinstance(bins, VariableBins)
+    ways = [(random.integers(0, number + 1, 2000), number) for number in (1, 5, 3, 2)]
+    crossed = crossed_kinds(ways)
+    together = [sums for one in crossed for sums in sums_of_crossed(one, bins, weights, weights**2)]
+    assert [len(one.numbers) for one in crossed] == [3, 1]
+    for (kinds, number), found in zip(ways, together, strict=True):
+        alone = sums_in_bins(kinds, number, bins, weights)
+        np.testing.assert_allclose(found.sums, alone.sums, atol=1e-12)
+        np.testing.assert_allclose(found.squares, alone.squares, atol=1e-12)

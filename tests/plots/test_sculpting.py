@@ -13,7 +13,7 @@ from ntupleml.metrics import Undefined, Verdict
 from ntupleml.metrics.binned_efficiency import binned_efficiency
 from ntupleml.metrics.sculpting import ScoreSlices, SlicedScore, sculpting, sliced_score
 from ntupleml.metrics.slice_shapes import shape_in_slices
-from ntupleml.metrics.variable_bins import VariableBins, even_bins, quantile_bins
+from ntupleml.metrics.variable_bins import VariableBins, even_bins, quantile_bins, sums_in_bins
 from ntupleml.plots.binned_efficiency import draw_binned_efficiency
 from ntupleml.plots.pictures import PARAMETERS
 from ntupleml.plots.sculpting import draw_background_shape, draw_sculpting_overview
@@ -40,7 +40,7 @@ def made(values: Any = None) -> tuple[Any, Any, Any]:
     return (
         binned_efficiency(scores, is_signal, weights, bins),
         shape_in_slices(score.slices, bins, weights),
-        sculpting(score, values, fine, weights),
+        sculpting(score, values, fine, sums_in_bins(score.slices.of_event, score.slices.number, fine, weights)),
     )
 
 

@@ -103,12 +103,13 @@ def class_rocs(
         weights = np.asarray(weights, dtype=np.float64)
         weights = None if (weights == 1).all() else weights  # counting is faster
     shares = _shares(truth, weights, len(classes))
+    narrow = truth.astype(np.int16)  # a quarter of the memory
     influences = np.zeros(len(truth))
     rest: dict[str, RocSummary | Undefined] = {}
     others: dict[str, dict[str, RocSummary | Undefined]] = {}
     for index, name in enumerate(classes):
         order = falling_order(column := np.ascontiguousarray(scores[:, index]))
-        true, falling = truth[order], column[order]
+        true, falling = narrow[order], column[order]
         events = SortedEvents(falling, true == index, None if weights is None else weights[order])
         curve = curve_of_sorted(events)
         rest[name] = _summary(curve, events)

@@ -65,34 +65,48 @@ def histogram(values: NDArray[Any], weights: NDArray[Any] | None, edges: Sequenc
     >>> counts.sums, counts.overflow
     (array([1., 2.]), (1.0, 1.0))
     """
-    import boost_histogram
+    filling = Filling(edges)
+    filling.add(values, weights)
+    return filling.histogram()
 
-    edges = np.asarray(edges, dtype=np.float64)
-    num_bins = len(edges) - 1
-    steps = np.diff(edges)
-    equidistant = num_bins > 0 and np.allclose(steps, steps[0], rtol=1e-9, atol=0)
-    axis = (
-        boost_histogram.axis.Regular(num_bins, edges[0], edges[-1])
-        if equidistant
-        else boost_histogram.axis.Variable(edges)
-    )
-    filled = boost_histogram.Histogram(axis, storage=boost_histogram.storage.Weight())
-    values = np.asarray(values)
-    missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=np.bool_)
-    if missing.any():
-        values = values[~missing]
-        weights = None if weights is None else np.asarray(weights)[~missing]
-    # What equals the last edge belongs to the last bin, as in NumPy.
-    last = values == edges[-1]
-    if last.any():
-        values = np.where(last, 0.5 * (edges[-2] + edges[-1]), values)
-    if len(values):
-        filled.fill(values, weight=1.0 if weights is None else np.asarray(weights, dtype=np.float64))
-    content: Any = filled.view(flow=True)
-    sums, squares = np.array(content.value), np.array(content.variance)
-    return Histogram(
-        edges, sums[1:-1], squares[1:-1], (float(sums[0]), float(squares[0])), (float(sums[-1]), float(squares[-1]))
-    )
+
+class Filling:
+    """A histogram that events are added to, some at a time; arguments as for `histogram`."""
+
+    def __init__(self, edges: Sequence[float] | NDArray[Any]) -> None:
+        import boost_histogram
+
+        self.edges = np.asarray(edges, dtype=np.float64)
+        num_bins = len(self.edges) - 1
+        steps = np.diff(self.edges)
+        equidistant = num_bins > 0 and np.allclose(steps, steps[0], rtol=1e-9, atol=0)
+        axis = (
+            boost_histogram.axis.Regular(num_bins, self.edges[0], self.edges[-1])
+            if equidistant
+            else boost_histogram.axis.Variable(self.edges)
+        )
+        self._filled = boost_histogram.Histogram(axis, storage=boost_histogram.storage.Weight())
+
+    def add(self, values: NDArray[Any], weights: NDArray[Any] | None) -> None:
+        """Add events."""
+        values = np.asarray(values)
+        missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=np.bool_)
+        if missing.any():
+            values = values[~missing]
+            weights = None if weights is None else np.asarray(weights)[~missing]
+        # What equals the last edge belongs to the last bin, as in NumPy.
+        last = values == self.edges[-1]
+        if last.any():
+            values = np.where(last, 0.5 * (self.edges[-2] + self.edges[-1]), values)
+        if len(values):
+            self._filled.fill(values, weight=1.0 if weights is None else np.asarray(weights, dtype=np.float64))
+
+    def histogram(self) -> Histogram:
+        """What there is by now."""
+        content: Any = self._filled.view(flow=True)
+        sums, squares = np.array(content.value), np.array(content.variance)
+        below, *_, above = zip(sums.tolist(), squares.tolist(), strict=True)
+        return Histogram(self.edges, sums[1:-1], squares[1:-1], below, above)
 
 
 def add_histograms(first: Histogram, second: Histogram) -> Histogram:

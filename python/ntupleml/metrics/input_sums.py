@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.metrics.correlations import CorrelationSums
-from ntupleml.metrics.histograms import Histogram, add_histograms, histogram
+from ntupleml.metrics.histograms import Filling
 from ntupleml.metrics.measurement import Measurement, Undefined, no_normalisation
 from ntupleml.metrics.weight_summary import WeightSums
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ntupleml.metrics.histograms import Histogram
     from ntupleml.metrics.input_binning import Binning
 
 #: Events that are worked on at a time.
@@ -100,8 +101,6 @@ class ClassSums:
 
     Attributes
     ----------
-    histograms : list of Histogram or None
-        By variable; None where the binning has no edges.
     minimum, maximum : array of float64, shape (n_variables,)
         +∞ and −∞ without events.
     nan, plus_infinity, minus_infinity, spikes : array of int64, shape (n_variables,)
@@ -115,9 +114,7 @@ class ClassSums:
     def __init__(self, binnings: Sequence[Binning]) -> None:
         number = len(binnings)
         self.binnings = list(binnings)
-        self.histograms: list[Histogram | None] = [
-            None if one.edges is None else histogram(np.zeros(0), None, one.edges) for one in binnings
-        ]
+        self._fillings = [None if one.edges is None else Filling(one.edges) for one in binnings]
         self.moments = MomentSums(number)
         self.correlations = CorrelationSums.empty(number)
         self.weights = WeightSums()
@@ -145,6 +142,11 @@ class ClassSums:
             block = slice(start, start + _BLOCK)
             self._add(np.array(values[block].T, order="C"), weights[block])
 
+    def histogram(self, index: int) -> Histogram | None:
+        """Distribution of a variable; None where the binning has no edges."""
+        filling = self._fillings[index]
+        return None if filling is None else filling.histogram()
+
     def _add(self, columns: NDArray[np.float32], weights: NDArray[np.float64]) -> None:
         """Add a block of events, one row per variable; the array is changed."""
         present = np.isfinite(columns)
@@ -158,8 +160,8 @@ class ClassSums:
                 present[index] &= ~np.isnan(values)
             if binning.spike is not None:
                 self.spikes[index] += np.count_nonzero(values == np.float32(binning.spike))
-            if (content := self.histograms[index]) is not None:
-                self.histograms[index] = add_histograms(content, histogram(values, weights, content.edges))
+            if (filling := self._fillings[index]) is not None:
+                filling.add(values, weights)
         low = columns if is_complete else np.where(present, columns, np.float32(np.inf))
         high = columns if is_complete else np.where(present, columns, np.float32(-np.inf))
         np.minimum(self.minimum, low.min(axis=1), out=self.minimum)

@@ -170,7 +170,7 @@ def _distributions(index: int, binning: Binning, sums: Mapping[str, ClassSums]) 
 
 def _contents(index: int, sums: ClassSums) -> NDArray[np.float64]:
     """Σw and Σw² of the bins, under- and overflow, NaN and default values: shape (2, n_bins + 4)."""
-    histogram = sums.histograms[index]
+    histogram = sums.histogram(index)
     inner = [np.zeros(0), np.zeros(0)] if histogram is None else [histogram.sums, histogram.squares]
     flow = [(0.0, 0.0)] * 2 if histogram is None else [histogram.underflow, histogram.overflow]
     outer = [*flow, sums.nan_weight[index], sums.default_weight[index]]
@@ -185,7 +185,7 @@ def _distribution(
     others: Sequence[NDArray[np.float64]],
 ) -> Distribution:
     good = sums.weights.events - sums.weights.bad
-    histogram = sums.histograms[index]
+    histogram = sums.histogram(index)
     mean, deviation = sums.moments.mean_and_deviation(index, binning.centre, binning.scale)
     nothing = Undefined("all values are missing" if good else "no events")
     is_empty = sums.minimum[index] > sums.maximum[index]

@@ -23,6 +23,10 @@ class Measurement(NamedTuple):
     uncertainty: float
 
 
+#: Types of what a file holds as it is.
+_PLAIN = {float, int, str, bool, type(None)}
+
+
 class Undefined(NamedTuple):
     """Stands where a number does not exist, and says why."""
 
@@ -53,6 +57,8 @@ def as_plain(result: Any) -> Any:
     >>> as_plain({"a": Measurement(0.5, 0.1), "b": [Undefined("no events"), np.arange(2)]})
     {'a': {'value': 0.5, 'uncertainty': 0.1}, 'b': ['undefined: no events', [0, 1]]}
     """
+    if type(result) in _PLAIN:  # nearly all of what is in lists
+        return result
     if isinstance(result, Undefined):
         return str(result)
     if isinstance(result, np.ndarray | np.generic):

@@ -297,20 +297,17 @@ def auc_influences(
 def influences_of_sorted(curve: RocCurve, events: SortedEvents) -> NDArray[np.float64]:
     """`auc_influences` of sorted events, in their order."""
     scores, is_signal, weights = events
-    below, above = _placements(curve.signal_efficiency, curve.background_efficiency)
+    placements = _placements(curve.signal_efficiency, curve.background_efficiency)
+    for placement, sample in zip(placements, (curve.signal, curve.background), strict=True):
+        placement -= curve.auc.value
+        placement *= math.sqrt(sample.entries / (sample.entries - 1)) / float(sample.sums[-1])
+    below, above = placements
     if len(below) < len(scores):  # of events with equal scores there is but one point
         point = np.append(0, np.cumsum(scores[1:] != scores[:-1]))
         below, above = below[point], above[point]
     influences = np.where(is_signal, below, above)
-    influences -= curve.auc.value
     if weights is not None:
         influences *= weights
-    factors = []
-    for chosen in (~is_signal, is_signal):
-        entries = int(np.count_nonzero(chosen))
-        total = float(entries if weights is None else weights[chosen].sum())
-        factors.append(math.sqrt(entries / (entries - 1)) / total)
-    influences *= np.array(factors)[is_signal.astype(np.intp)]
     return influences
 
 

@@ -12,7 +12,7 @@ from ntupleml.metrics.distance_correlation import LARGEST_SAMPLE, distance_corre
 from ntupleml.metrics.divergence import Divergence, divergence, no_total
 from ntupleml.metrics.measurement import Undefined, Verdict, no_sum_of_weights
 from ntupleml.metrics.two_samples import TwoSampleTest, p_text
-from ntupleml.metrics.variable_bins import Sums, sums_in_bins
+from ntupleml.metrics.variable_bins import Sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -128,20 +128,13 @@ def score_slices(
     return ScoreSlices(edges, index, tuple(itertools.pairwise(borders)))
 
 
-def slice_shapes(
-    slices: ScoreSlices,
-    bins: VariableBins,
-    weights: NDArray[np.float64],
-    squares: NDArray[np.float64] | None = None,
-) -> tuple[SliceShape, ...]:
+def slice_shapes(slices: ScoreSlices, filled: Sums) -> tuple[SliceShape, ...]:
     """Tests of the shape of the background in each slice against that in all other slices.
 
     Parameters
     ----------
-    bins : VariableBins
-        Of the same events: many bins with about equal numbers of events, of `quantile_bins`.
-    weights, squares : array of float64, shape (n_events,)
-        Event weights, negative ones as they are; and, optionally, their squares.
+    filled : Sums
+        By slice, in many bins with about equal numbers of events, of `quantile_bins`; negative weights as they are.
 
     Notes
     -----
@@ -150,7 +143,6 @@ def slice_shapes(
     smaller, never larger. Its p-value is that of Kolmogorov's distribution with the effective entries, see
     `kolmogorov_factor`. For Jensen-Shannon see `divergence`.
     """
-    filled = sums_in_bins(slices.of_event, slices.number, bins, weights, squares)
     rest = Sums(*(array.sum(axis=0) - array for array in filled))
     tests = _kolmogorov_smirnov(filled, rest)
     entries = [_entries(*one) for one in zip(*filled, strict=True)]
@@ -266,8 +258,7 @@ def sculpting(
     score: SlicedScore,
     values: NDArray[Any],
     bins: VariableBins,
-    weights: NDArray[np.float64],
-    squares: NDArray[np.float64] | None = None,
+    filled: Sums,
 ) -> Sculpting:
     """What a score does to the shape of the background in a variable.
 
@@ -277,12 +268,12 @@ def sculpting(
         The variable, of the same events; those with NaN or infinite values do not count.
     bins : VariableBins
         Of these values, by `quantile_bins`.
-    weights, squares : array of float64, shape (n_events,)
-        Event weights and, optionally, their squares.
+    filled : Sums
+        By slice and bin.
     """
     missing = score.slices.of_event[bins.of_event == bins.number] if bins.missing else np.zeros(0, np.intp)
     return Sculpting(
-        slice_shapes(score.slices, bins, weights, squares),
+        slice_shapes(score.slices, filled),
         _distance_correlation(score, values[score.sample.positions]),
         int(np.count_nonzero(missing < score.slices.number)),
     )

@@ -10,6 +10,8 @@ import numpy as np
 from ntupleml.metrics.measurement import Undefined
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 #: Events from which ranges and quantiles are read off; taken at equal distances.
@@ -55,7 +57,6 @@ def sums_in_bins(
     number: int,
     bins: VariableBins,
     weights: NDArray[np.float64],
-    squares: NDArray[np.float64] | None = None,
 ) -> Sums:
     """Sums of weights of several kinds of events in the bins of a variable.
 
@@ -68,17 +69,53 @@ def sums_in_bins(
     bins : VariableBins
         Of the same events. Events with missing values count nowhere.
     weights : array of float64, shape (n_events,)
-    squares : array of float64, shape (n_events,), optional
-        The weights' squares, for those who need them several times.
     """
-    squares = np.square(weights) if squares is None else squares
-    index = kinds * (bins.number + 1)
+    (sums,) = sums_of_crossed(CrossedKinds(kinds, (number,)), bins, weights, np.square(weights))
+    return sums
+
+
+class CrossedKinds(NamedTuple):
+    """Several ways in which events are of some kind, as one: filling them together takes not much longer than one."""
+
+    #: Shape (n_events,).
+    of_event: NDArray[np.intp]
+    #: Numbers of kinds.
+    numbers: tuple[int, ...]
+
+
+#: Ways that are crossed: with more of them, the sums no longer fit into a processor's cache.
+_CROSSED = 3
+
+
+def crossed_kinds(ways: Sequence[tuple[NDArray[np.intp], int]]) -> list[CrossedKinds]:
+    """Kinds of events and their numbers, as for `sums_in_bins`, some of them crossed."""
+    crossed = []
+    for first in range(0, len(ways), _CROSSED):
+        some = ways[first : first + _CROSSED]
+        numbers = tuple(number for _, number in some)
+        of_event = np.ravel_multi_index([kinds for kinds, _ in some], [number + 1 for number in numbers])
+        crossed.append(CrossedKinds(of_event, numbers))
+    return crossed
+
+
+def sums_of_crossed(
+    kinds: CrossedKinds, bins: VariableBins, weights: NDArray[np.float64], squares: NDArray[np.float64]
+) -> list[Sums]:
+    """What `sums_in_bins` gives for each of the ways that were crossed, from the weights and their squares."""
+    index = kinds.of_event * (bins.number + 1)
     index += bins.of_event
-    filled = [
-        np.bincount(index, one, minlength=(number + 1) * (bins.number + 1)).reshape(number + 1, -1)[:number, :-1]
-        for one in (weights, squares)
+    shape = [*(number + 1 for number in kinds.numbers), bins.number + 1]
+    filled = [np.bincount(index, one, minlength=math.prod(shape)).reshape(shape) for one in (weights, squares)]
+    ways = range(len(kinds.numbers))
+    return [
+        Sums(
+            *(
+                np.asarray(one.sum(axis=tuple(other for other in ways if other != way))[:-1, :-1], dtype=np.float64)
+                for one in filled
+            )
+        )
+        for way in ways
     ]
-    return Sums(*(np.asarray(one, dtype=np.float64) for one in filled))
 
 
 def even_bins(values: NDArray[Any], number: int = 24) -> VariableBins | Undefined:

@@ -197,22 +197,15 @@ def draw_all_score_stacks(stacks: Mapping[str, ScoreStack], config: PlotConfig) 
 
 
 def _draw_stack(axes: Axes, name: str, stack: ScoreStack, config: PlotConfig) -> None:
-    import mplhep
-
     names = [other for other in stack.classes if other != name] + [name]
     colours = dict(zip(stack.classes, _many_colours(len(stack.classes)), strict=True))
     edges = stack.total.edges
     sums, uncertainties = stack.scale * stack.total.sums, stack.scale * stack.total.uncertainties
-    mplhep.histplot(
-        [stack.scale * stack.classes[other].sums for other in names],
-        bins=edges,
-        stack=True,
-        histtype="fill",
-        color=[colours[other] for other in names],
-        label=class_labels(names, config),
-        ax=axes,
-        edges=False,
-    )
+    below = np.zeros(len(edges) - 1)
+    for other, label in zip(names, class_labels(names, config), strict=True):
+        above = below + stack.scale * stack.classes[other].sums
+        axes.stairs(above, edges, baseline=below, fill=True, color=colours[other], label=label)
+        below = above
     axes.stairs(
         sums + uncertainties,
         edges,

@@ -38,7 +38,6 @@ _NOT_INLINE = re.compile(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->
 _PLACE = re.compile(r' (?:x|y|x1|x2|y1|y2|width|height|transform)="[^"]*"')
 _PATH = re.compile(r' d="[^"]*"')
 _SECOND_DECIMAL, _THIRD_DECIMAL = re.compile(r"(?<=\.\d)\d+"), re.compile(r"(?<=\.\d\d)\d+")
-_SPACE_IN_PATH = re.compile(r"\s*([A-Za-z])\s*")
 _UNUSED_ID = re.compile(r' id="[A-Za-z]+[A-Za-z0-9]*_\d+"')
 #: A text in one font, without formulas.
 _TEXT = re.compile(r'<text style="([^"]*)"([^>]*)>([^<]+)</text>')
@@ -174,7 +173,9 @@ def _with_length(match: re.Match[str]) -> str:
 
 
 def _shorter_path(match: re.Match[str]) -> str:
-    path = _SPACE_IN_PATH.sub(r"\1", _SECOND_DECIMAL.sub("", match[0][4:-1])).strip()
+    path = " ".join(_SECOND_DECIMAL.sub("", match[0][4:-1]).split())
+    for command in "MLQCz":  # a regular expression takes ten times as long
+        path = path.replace(f"{command} ", command).replace(f" {command}", command)
     return f' d="{path}"'
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import re
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Pictures whose garbage is collected together.
-_PICTURES_PER_COLLECTION = 25
+_PICTURES_PER_COLLECTION = 100
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def write_report(preparation: Preparation, options: ReportOptions) -> tuple[list
 
     created = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     # Threads of the linear algebra only wait for each other, which doubles the cost of the numbers.
-    with threadpool_limits(limits=1, user_api="blas"):
+    with threadpool_limits(limits=1, user_api="blas"), files_kept_open():
         material = read_material(preparation)
         preparation = replace(preparation, methods=material.methods)  # names of files are those of what is there
         sections = make_sections(material, options, created)
@@ -198,9 +199,11 @@ def _rare_garbage_collection() -> Iterator[Callable[[], object]]:
     was_enabled = gc.isenabled()
     gc.disable()
     gc.freeze()  # what is there already is not looked at
+    atexit.register(gc.freeze)  # nor what is left when the process ends, which takes as long as 20 figures
     try:
         yield gc.collect
     finally:
+        gc.freeze()  # together: what is there is old, and looked at when Python next looks at everything
         gc.unfreeze()
         if was_enabled:
             gc.enable()

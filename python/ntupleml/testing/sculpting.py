@@ -13,10 +13,18 @@ import numpy as np
 from ntupleml.metrics.binned_efficiency import binned_efficiency
 from ntupleml.metrics.distance_correlation import LARGEST_SAMPLE
 from ntupleml.metrics.measurement import Undefined, Verdict, as_plain
-from ntupleml.metrics.sculpting import Sculpting, score_slices, sculpting, sculpting_verdict, sliced_score, worst_first
+from ntupleml.metrics.sculpting import (
+    Sculpting,
+    SlicedScore,
+    score_slices,
+    sculpting,
+    sculpting_verdict,
+    sliced_score,
+    worst_first,
+)
 from ntupleml.metrics.slice_shapes import shape_in_slices
 from ntupleml.metrics.two_samples import TwoSampleTest
-from ntupleml.metrics.variable_bins import even_bins, quantile_bins
+from ntupleml.metrics.variable_bins import crossed_kinds, even_bins, quantile_bins, sums_of_crossed
 from ntupleml.plots.binned_efficiency import draw_binned_efficiency
 from ntupleml.plots.pictures import Picture, Table
 from ntupleml.plots.sculpting import draw_background_shape, draw_sculpting_overview
@@ -29,9 +37,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntupleml.metrics.binned_efficiency import BinnedEfficiency
-    from ntupleml.metrics.sculpting import ScoreSlices, SlicedScore, SliceShape
+    from ntupleml.metrics.sculpting import ScoreSlices, SliceShape
     from ntupleml.metrics.slice_shapes import ShapeInSlices
-    from ntupleml.metrics.variable_bins import VariableBins
+    from ntupleml.metrics.variable_bins import CrossedKinds, VariableBins
     from ntupleml.plots.pictures import Cell
     from ntupleml.testing.tested_events import TestedEvents
 
@@ -182,8 +190,13 @@ def sculpting_summary(
         for index in range(len(events.classes))
     ]
     squares = np.square(events.weights)
+    crossed = crossed_kinds(
+        [(one.slices.of_event, one.slices.number) for one in sliced if isinstance(one, SlicedScore)]
+    )
     results = [
-        result for variable in variables for result in _results_of(events, variable, sliced, events.weights, squares)
+        result
+        for variable in variables
+        for result in _results_of(events.values_of(variable), sliced, crossed, events.weights, squares)
     ]
     pairs = [(class_name, variable) for variable in variables for class_name in events.classes]
     return [
@@ -193,20 +206,19 @@ def sculpting_summary(
 
 
 def _results_of(
-    events: TestedEvents,
-    variable: str,
+    values: NDArray[np.float32],
     sliced: Sequence[SlicedScore | Undefined],
+    crossed: Sequence[CrossedKinds],
     weights: NDArray[np.float64],
     squares: NDArray[np.float64],
 ) -> list[Sculpting | Undefined]:
     """One variable, for all classes."""
-    values = np.ascontiguousarray(events.values_of(variable))
+    values = np.ascontiguousarray(values)
     bins = quantile_bins(values)
     if isinstance(bins, Undefined):
         return [bins] * len(sliced)
-    return [
-        score if isinstance(score, Undefined) else sculpting(score, values, bins, weights, squares) for score in sliced
-    ]
+    filled = iter([sums for kinds in crossed for sums in sums_of_crossed(kinds, bins, weights, squares)])
+    return [score if isinstance(score, Undefined) else sculpting(score, values, bins, next(filled)) for score in sliced]
 
 
 def worst_rows(rows: Sequence[SculptingRow], number: int | None = None) -> list[SculptingRow]:
