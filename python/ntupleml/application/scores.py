@@ -10,6 +10,7 @@ import numpy as np
 from ntupleml.application.inputs import branches_to_read, variables_in
 from ntupleml.application.selection import EventCounts, among_others, rows_of
 from ntupleml.errors import MissingInputError, NtuplemlError
+from ntupleml.events.reading import require_same_events
 from ntupleml.folds import event_numbers
 from ntupleml.ntuples.rows import ObjectChunk
 from ntupleml.ntuples.variables import variable_values
@@ -77,7 +78,7 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
             events = of_events[plan.event_branch]
             numbers = event_numbers(events, f"{where}: branch '{plan.event_branch}'")
             for copy in ntuple.copies_in_friends(plan.event_branch):
-                _require_same_events(numbers, of_events[copy], start, copy, where)
+                require_same_events(numbers, of_events[copy], np.arange(start, stop), copy, where)
         of_rows = numbers if objects is None else numbers[objects.events]
         chosen = _chosen(plan, columns, counts.variables, of_rows, where)
         scores, lengths = _scores(plan, chosen, counts, where)
@@ -196,15 +197,4 @@ class _CountsOfNan:
             f"{self.by_variable[first]:,}",
             f", and {others} more variables" if others else "",
             scores,
-        )
-
-
-def _require_same_events(numbers: NDArray[np.int64], values: NDArray[Any], start: int, copy: str, where: str) -> None:
-    of_friend = event_numbers(values, f"{where}: branch '{copy}'")
-    different = np.flatnonzero(numbers != of_friend)
-    if len(different):
-        first = int(different[0])
-        raise NtuplemlError(
-            f"{where}: entry {start + first} is event {numbers[first]}, but {of_friend[first]} in the friend "
-            f"'{copy.split('.')[0]}'; the friend was made from another file, make it anew"
         )

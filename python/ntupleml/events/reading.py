@@ -137,7 +137,7 @@ def read_events(
         if event_branch is not None:
             numbers = event_numbers(columns[event_branch], f"{place}: branch '{event_branch}'")
             for copy in copies:
-                _require_same_events(numbers, columns[copy], entries, copy, place)
+                require_same_events(numbers, columns[copy], entries, copy, place)
         yield EventChunk(
             chunk.start,
             chunk.stop,
@@ -160,9 +160,10 @@ def _weights(columns: Mapping[str, Any], name: str, where: str) -> NDArray[np.fl
     return values.astype(np.float64)
 
 
-def _require_same_events(
+def require_same_events(
     numbers: NDArray[np.int64], values: NDArray[Any], entries: NDArray[np.int64], copy: str, where: str
 ) -> None:
+    """Refuse a friend whose event numbers are others; `entries` are the entry numbers, for the message."""
     of_friend = event_numbers(values, f"{where}: branch '{copy}'")
     different = np.flatnonzero(numbers != of_friend)
     if len(different):
