@@ -26,6 +26,8 @@ for _name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREA
 # would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+#: How much is logged before any script's main function has run.
+LOG_LEVELS = {name: logging.getLogger(name or None).level for name in ("", "ntupleml")}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,11 +44,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _no_handlers_left_behind() -> Iterator[None]:
     """What a script's main function logs to, and how much, ends with its test; later log lines must not go there."""
-    root, ours = logging.getLogger(), logging.getLogger("ntupleml")
-    before, levels = set(root.handlers), (root.level, ours.level)
+    root = logging.getLogger()
+    before = set(root.handlers)
+    for name, level in LOG_LEVELS.items():  # a fixture of a module may have run a main function before
+        logging.getLogger(name or None).setLevel(level)
     yield
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
+    for name, level in LOG_LEVELS.items():
+        logging.getLogger(name or None).setLevel(level)
     for handler in [one for one in root.handlers if type(one) is logging.StreamHandler and one not in before]:
         root.removeHandler(handler)
 
