@@ -8,7 +8,7 @@ TOP := $(CURDIR)
 SETUP := . $(TOP)/setup.sh
 DEV := export NTUPLEML_DEV=1; $(SETUP)
 
-.PHONY: help setup example example-multiclass example-higgs example-htautau test test-fast test-lower-bounds lint format bench clean
+.PHONY: help setup example example-multiclass example-higgs example-htautau example-tth example-calratio example-anomaly test test-fast test-lower-bounds lint format bench clean
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -63,6 +63,59 @@ example-htautau: ## the same on simulated collisions: make example-htautau DATA=
 	@echo
 	echo "report:       $(TOP)/example/htautau/foldall_report.html, its figures in foldall_report"
 	echo "scored files: $(TOP)/example/data/htautau/*.root (tree ntuple, branches ml_score_*)"
+
+example-tth: ## jets, leptons and missing energy as objects, of a toy or of simulations: make example-tth SAMPLES="a.npz ..."
+	@$(SETUP)
+	tools/tth_events.py example/data/tth $(SAMPLES)
+	$(call stages,tth,example/data/tth/ttH.root,nominal_Loose)
+	application/keras_application.py configs/tth/{dataset,training,application}.yaml \
+	    example/data/tth/tt.root nominal_Loose --overwrite
+	training/bdt_training.py configs/tth/training.yaml all --overwrite
+	testing/compare_methods.py configs/tth/training.yaml configs/tth/testing.yaml all --overwrite
+	$(call report,tth)
+	@echo
+	echo "report:  $(TOP)/example/tth/foldall_report.html, its figures in foldall_report"
+	echo "friends: $(TOP)/example/tth/friends (tree nominal_Loose, branches ml_score_*)"
+
+example-calratio: ## jets with constituents and an adversary, made up or yours: make example-calratio DATA=folder of sig.root, qcd.root, bib.root
+	@$(SETUP)
+	mkdir -p example/data/calratio
+	for file in $(if $(DATA),$$(ls "$(DATA)"/{,root_synth/}{sig,sig_125,qcd,bib,control_mc,control_data}.root 2>/dev/null)); do
+	    cp --no-preserve=mode "$$file" example/data/calratio/
+	done
+	tools/calratio_events.py example/data/calratio
+	dataset/create_training_dataset.py configs/calratio/dataset.yaml --overwrite
+	training/keras_training.py configs/calratio/training.yaml all --overwrite
+	testing/keras_confusion_matrix.py configs/calratio/training.yaml configs/calratio/testing.yaml all --overwrite
+	for file in sig sig_125 qcd bib; do
+	    application/keras_application.py configs/calratio/{dataset,training,application}.yaml \
+	        example/data/calratio/$$file.root trees_DV_ --overwrite
+	done
+	$(call report,calratio)
+	@echo
+	echo "report:  $(TOP)/example/calratio/foldall_report.html, its figures in foldall_report"
+	echo "friends: $(TOP)/example/calratio/friends (tree trees_DV_, branches jet_nn_*, a list per event)"
+
+example-anomaly: ## an anomaly trigger of two levels on made-up events, or yours: make example-anomaly DATA=folder of EB.root, …
+	@$(SETUP)
+	mkdir -p example/data/anomaly
+	for file in $(if $(DATA),$$(ls "$(DATA)"/{EB,HHbbtautau,HtoAAto4b,dark_showers}.root 2>/dev/null)); do
+	    cp --no-preserve=mode "$$file" example/data/anomaly/
+	done
+	tools/anomaly_events.py example/data/anomaly
+	dataset/create_training_dataset.py configs/anomaly/l1/dataset.yaml --overwrite
+	training/keras_training.py configs/anomaly/l1/training.yaml all --overwrite
+	application/keras_application_friend.py configs/anomaly/l1/{dataset,training,application}.yaml \
+	    'example/data/anomaly/*.root' trigger --keep-names --overwrite
+	dataset/create_training_dataset.py configs/anomaly/dataset.yaml --overwrite
+	training/keras_training.py configs/anomaly/training.yaml all --workers 2 --overwrite
+	testing/trigger_rates.py configs/anomaly/training.yaml configs/anomaly/testing.yaml all --overwrite
+	$(call report,anomaly)
+	application/keras_application.py configs/anomaly/{dataset,training,application}.yaml \
+	    'example/data/anomaly/*.root' trigger --overwrite
+	@echo
+	echo "report:       $(TOP)/example/anomaly/foldall_report.html, its figures in foldall_report"
+	echo "scored files: $(TOP)/example/data/anomaly/*.root (tree trigger, branches l1_* and hlt_*)"
 
 # Everything about the trainings of a folder's configs on one page.
 define report

@@ -39,11 +39,14 @@ _ntupleml_python() {
 
 # Install what the environment lacks, once for each pyproject.toml.
 _ntupleml_install() { # environment, python of the environment
-    local stamp missing extras="batch,keras,root,trees"
-    [ -z "${NTUPLEML_DEV:-}" ] || extras="$extras,dev"
+    local stamp missing extras="batch,keras,root,trees" more=""
+    if [ -n "${NTUPLEML_DEV:-}" ]; then
+        extras="$extras,dev"
+        [ -n "${NTUPLEML_VIEW:-}" ] || more=",hgq,hls" # HGQ2 asks for a Keras that views may not have yet
+    fi
     stamp="$1/ntupleml-$(cksum < "$_ntupleml_top/pyproject.toml" | tr ' ' '-')"
     if [ -e "$stamp-${extras%,dev},dev" ] || [ -e "$stamp-$extras" ]; then return 0; fi
-    missing=$("$2" "$_ntupleml_top/tools/missing_requirements.py" "$extras") || return 1
+    missing=$("$2" "$_ntupleml_top/tools/missing_requirements.py" "$extras$more") || return 1
     if [ -n "$missing" ]; then
         _ntupleml_say "installing into $1: $(echo "$missing" | tr '\n' ' ')"
         echo "$missing" > "$1/missing-requirements.txt"

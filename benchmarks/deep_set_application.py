@@ -11,8 +11,8 @@ from pathlib import Path
 import awkward as ak
 import numpy as np
 import uproot
-import yaml
-from support.measuring import cost_of, median_costs, table
+from support.measuring import median_costs, table
+from support.trained_models import trained_models
 
 PROJECT = Path(__file__).resolve().parents[1]
 #: The peer: the same columns read and padded and the same session run, nothing written.
@@ -58,12 +58,7 @@ def write_models(folder: Path) -> list[Path]:
         },
         "application": {"output_directory": str(folder / "friends")},
     }  # fmt: skip
-    configs = [folder / f"{stage}.yaml" for stage in contents]
-    for path, content in zip(configs, contents.values(), strict=True):
-        path.write_text(yaml.safe_dump(content))
-    cost_of([sys.executable, PROJECT / "dataset" / "create_training_dataset.py", configs[0]])
-    cost_of([sys.executable, PROJECT / "training" / "keras_training.py", configs[1], "all"])
-    return configs
+    return trained_models(folder, contents)
 
 
 def main(events: int, repetitions: int, folder: Path) -> int:

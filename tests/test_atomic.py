@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import subprocess
+from pathlib import Path
 
 import pytest
 
-from ntupleml.atomic import all_or_none, replace_file
+from ntupleml.atomic import all_or_none, host, replace_file
 from ntupleml.errors import NtuplemlError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_the_file_appears_at_the_end_with_the_suffix_kept(tmp_path: Path) -> None:
@@ -124,3 +122,19 @@ def test_none_of_several_files_appears_if_one_fails(tmp_path: Path) -> None:
         write()
     assert (tmp_path / "one").read_text() == "old"
     assert [path.name for path in tmp_path.rglob("*")] == ["one"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="another system says nothing of such processes")
+def test_what_a_killed_process_left_is_removed_before_anybody_waited_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "friend.root"
+    with subprocess.Popen(["sleep", "60"]) as process:
+        left = tmp_path / f".friend.{host()}-{process.pid}-0123abcd.root"
+        left.touch()
+        with replace_file(path) as temporary:
+            temporary.touch()
+        assert left.exists()  # that process works on it
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and its number is still taken
+        with replace_file(path, overwrite=True) as temporary:
+            temporary.touch()
+        assert list(tmp_path.iterdir()) == [path]

@@ -20,7 +20,7 @@ SCRIPTS = sorted(
     path for stage in ("dataset", "training", "testing", "application") for path in (PROJECT / stage).glob("*.py")
 )
 #: Modules that only extras bring.
-OPTIONAL = ("ROOT", "dask", "distributed", "keras", "shap", "tensorflow", "xgboost")
+OPTIONAL = ("ROOT", "dask", "distributed", "keras", "shap", "skl2onnx", "tensorflow", "xgboost")
 
 
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,7 +97,7 @@ def test_the_toy_without_extras(tmp_path: Path, bare: dict[str, str]) -> None:
     [
         ("ntupleml roc", {"roc-curves"}),
         ("ntupleml train-bdt --meth", {"--method"}),
-        ("ntupleml inspect --d", {"--debug"}),
+        ("ntupleml inspect --d", {"--debug", "--describe"}),
         ("ntupleml inspect a", {"a.root"}),
         ("ntupleml inspect t", {"two words.root"}),
     ],

@@ -6,22 +6,38 @@ from typing import TYPE_CHECKING
 
 import pytest
 import uproot
+import yaml
 
-from ntupleml.config import ApplicationConfig, DatasetConfig, TestingConfig, TrainingConfig, load_config
+from ntupleml.config import ApplicationConfig, DatasetConfig, ModelConfig, TestingConfig, TrainingConfig, load_config
 from ntupleml.datasets.example import write_example_dataset
+from ntupleml.models import network_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ANALYSES = ["toy", "multiclass", "higgs", "htautau"]
+ANALYSES = ["toy", "multiclass", "higgs", "htautau", "tth", "anomaly"]
 
 
 def test_each_analysis_has_four_configs(project: Path) -> None:
-    found = sorted(str(path.relative_to(project / "configs")) for path in (project / "configs").rglob("*.yaml"))
+    found = sorted(
+        str(path.relative_to(project / "configs"))
+        for path in (project / "configs").glob("*/*.yaml")
+        if path.stem != "networks"
+    )
     stages = ("application", "dataset", "testing", "training")
     assert [path for path in found if path.split("/")[0] in ANALYSES] == sorted(
         f"{analysis}/{stage}.yaml" for analysis in ANALYSES for stage in stages
     )
+
+
+@pytest.mark.parametrize("analysis", ["calratio", "tth"])
+def test_networks_that_are_compared_take_the_inputs(project: Path, analysis: str) -> None:
+    groups = load_config(project / "configs" / analysis / "training.yaml", TrainingConfig).groups
+    networks = yaml.safe_load((project / "configs" / analysis / "networks.yaml").read_text())
+    for block in networks.values():
+        if "trees" not in block:
+            network = network_of(ModelConfig.model_validate(block), groups=groups)
+            assert set(network.encoders) <= set(groups)
 
 
 @pytest.mark.parametrize("analysis", ANALYSES)
@@ -34,14 +50,46 @@ def test_the_configs_of_an_analysis_agree(project: Path, analysis: str) -> None:
     made = [f"{dataset.output_path}/fold{fold}_{dataset.output_filename}" for fold in range(dataset.num_folds)]
     assert training.datasets == made
     assert training.output_path == dataset.output_path
-    assert set(training.classes) == {dataset.class_of(process) for process in dataset.processes}
-    assert training.event_weights == dataset.training_weight_branch
-    assert testing.weight_branch in (None, training.event_weights)
-    assert set(testing.plot.class_labels) <= set(training.classes)
+    tested = testing.classes or training.classes
+    assert set(training.classes) <= set(tested) == {dataset.class_of(process) for process in dataset.processes}
+    assert training.event_weights in (None, dataset.training_weight_branch)
+    assert (testing.weight_branch or training.event_weights) == dataset.training_weight_branch
+    assert set(testing.plot.class_labels) <= set(tested)
     # Everything is written below one folder, which git ignores.
     assert dataset.base_path.split("/")[0] == "example"
     assert training.output_path.split("/")[0] == "example"
     assert (application.output_directory or "").startswith(training.output_path)
+
+
+SCHEMAS = {
+    "dataset": DatasetConfig,
+    "training": TrainingConfig,
+    "testing": TestingConfig,
+    "application": ApplicationConfig,
+}
+
+
+@pytest.mark.parametrize("part", ["l1", "hdf5"])
+def test_parts_of_the_trigger_have_configs_of_their_own(project: Path, part: str) -> None:
+    loaded = {
+        path.stem: load_config(path, SCHEMAS[path.stem]) for path in (project / "configs/anomaly" / part).glob("*.yaml")
+    }
+    dataset, training = loaded["dataset"], loaded["training"]
+    made = [f"{dataset.output_path}/fold{fold}_{dataset.output_filename}" for fold in range(dataset.num_folds)]
+    assert training.datasets == made
+    assert loaded["application"].output_directory.startswith(training.output_path)
+
+
+def test_schemes_of_the_trigger_differ_in_the_events_alone(project: Path) -> None:
+    folder = project / "configs/anomaly"
+    usual = load_config(folder / "training.yaml", TrainingConfig)
+    schemes = {path.stem: load_config(path, TrainingConfig) for path in (folder / "schemes").glob("*.yaml")}
+    assert set(schemes) == {"topo2A_train", "L1noalg_HLTall", "B_C_loose"}
+    for name, scheme in schemes.items():
+        assert scheme.selections
+        assert scheme.output_path == f"{usual.output_path}/{name}"
+        changed = {"selections": usual.selections, "output_path": usual.output_path}
+        assert scheme.model_copy(update=changed) == usual
 
 
 @pytest.mark.parametrize(("analysis", "file"), [("multiclass", "tmva_multiclass_example"), ("higgs", "Higgs_data")])

@@ -2,7 +2,8 @@
 """Compare the product with the stored answers of the programs that it agrees with: `agreement.py SET FOLDER`.
 
 A line per quantity: its name, the largest difference, the limit. A difference is absolute for answers up to 1, relative
-above. The exit status is 1 if a quantity is beyond its limit or cannot be computed.
+above; that of components of four-vectors is relative to the energy. The exit status is 1 if a quantity is beyond its
+limit or cannot be computed.
 """
 
 from __future__ import annotations
@@ -14,9 +15,14 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from agreement_calratio import calratio
+from agreement_etmiss import etmiss
+from agreement_hlt import hlt
+from agreement_nntrainer import nntrainer
+from quantities import Quantity, largest
 
 from ntupleml.errors import NtuplemlError
 
@@ -29,14 +35,6 @@ if TYPE_CHECKING:
     from ntupleml.tmva.method import TmvaMethod
 
 DTYPES = ("float32", "float64")
-
-
-class Quantity(NamedTuple):
-    """One comparison: its name, how the difference is computed, and how large it may be."""
-
-    name: str
-    difference: Callable[[], float]
-    limit: float
 
 
 def lwtnn(folder: Path) -> Iterator[Quantity]:
@@ -68,7 +66,7 @@ def _lwtnn_difference(file: Path, data: Mapping[str, NDArray[Any]], key: str, dt
     from ntupleml.onnx_models.lwtnn import lwtnn_to_onnx
 
     graph = lwtnn_to_onnx(file, np.dtype(dtype).type, replaced=replaced)
-    return _largest(_lwtnn_scores(graph, data, key), data[key])
+    return largest(_lwtnn_scores(graph, data, key), data[key])
 
 
 def _export_difference(case: Path, data: Mapping[str, NDArray[Any]], key: str, replaced: Any) -> float:
@@ -143,13 +141,13 @@ def _tmva_difference(case: Path, method: TmvaMethod, answers: NDArray[Any], dtyp
     from ntupleml.onnx_models.tmva_method import tmva_to_onnx
 
     session = new_session(tmva_to_onnx(method, np.dtype(dtype).type).SerializeToString())
-    return _largest(session.run(None, {"variables": _tmva_events(case, method).astype(dtype)})[0], answers)
+    return largest(session.run(None, {"variables": _tmva_events(case, method).astype(dtype)})[0], answers)
 
 
 def _kernel_difference(case: Path, method: TmvaMethod, answers: NDArray[Any]) -> float:
     from ntupleml.forests.kernel import evaluate
 
-    return _largest(evaluate(method.body, _tmva_events(case, method).astype(np.float32)), answers)
+    return largest(evaluate(method.body, _tmva_events(case, method).astype(np.float32)), answers)
 
 
 def _tmva_method(case: Path) -> TmvaMethod:
@@ -175,18 +173,15 @@ def _tmva_events(case: Path, method: TmvaMethod) -> NDArray[Any]:
     return np.stack([np.asarray(value, dtype=np.float64) for value in values], axis=1)
 
 
-def _largest(found: NDArray[Any], expected: NDArray[Any]) -> float:
-    """Largest difference; infinite where a number stands against none."""
-    expected = expected.astype(np.float64)
-    found = np.asarray(found, dtype=np.float64).reshape(expected.shape)
-    with np.errstate(invalid="ignore"):
-        differences = np.abs(found - expected) / np.maximum(np.abs(expected), 1)
-    differences[(found == expected) | (np.isnan(found) & np.isnan(expected))] = 0
-    return float(np.nan_to_num(differences, nan=np.inf).max(initial=0.0))
-
-
 #: What can be compared; each makes its quantities from a folder.
-SETS: dict[str, Callable[[Path], Iterator[Quantity]]] = {"lwtnn": lwtnn, "tmva": tmva}
+SETS: dict[str, Callable[[Path], Iterator[Quantity]]] = {
+    "calratio": calratio,
+    "etmiss": etmiss,
+    "hlt": hlt,
+    "lwtnn": lwtnn,
+    "nntrainer": nntrainer,
+    "tmva": tmva,
+}
 
 
 def main() -> int:

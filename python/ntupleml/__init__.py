@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
+    from ntupleml.datasets.joining import join
     from ntupleml.interface import Model, load_model
     from ntupleml.stages import apply, create_datasets, read_events, test, train
 
 __version__ = "0.1.0"
+
+#: Where not in `ntupleml.stages`.
+_MODULES = {"Model": "interface", "load_model": "interface", "join": "datasets.joining"}
 
 __all__ = [
     "Model",
@@ -22,6 +26,7 @@ __all__ = [
     "__version__",
     "apply",
     "create_datasets",
+    "join",
     "load_model",
     "read_events",
     "test",
@@ -34,6 +39,5 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     if name in __all__:
-        module = import_module("ntupleml.interface" if name in ("Model", "load_model") else "ntupleml.stages")
-        return getattr(module, name)
+        return getattr(import_module(f"ntupleml.{_MODULES.get(name, 'stages')}"), name)
     raise AttributeError(f"module 'ntupleml' has no attribute '{name}'")

@@ -7,13 +7,14 @@ here: `--help` is fast.
 
 from __future__ import annotations
 
+import argparse
+import math
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ntupleml.cluster.options import ClusterOptions, add_cluster_options, cluster_options
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
 
 #: What may stand for INPUT.
@@ -54,6 +55,34 @@ def _add_tree(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tree", metavar="TREE", help="tree in them, with its folders, e.g. mt_nominal/ntuple")
 
 
+def _name_and_number(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not (name and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=NUMBER, e.g. mass=125")
+    return name, value
+
+
+def add_parameters(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--parameter`."""
+    parser.add_argument(
+        "--parameter",
+        type=_name_and_number,
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="number that stands for a branch in all inputs, such as a mass that the models take; may be repeated",
+    )
+
+
+def application_parameters(arguments: argparse.Namespace) -> dict[str, float]:
+    """Numbers that `--parameter` gave."""
+    return dict(arguments.parameter)
+
+
 def add_application_options(
     parser: argparse.ArgumentParser, *, friend: Literal["always", "never", "option"] = "option"
 ) -> None:
@@ -77,6 +106,7 @@ def add_application_options(
         help="call an output as its input, FOLDER/its folder/its file: for several inputs of one folder",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace scores that exist")
+    add_parameters(parser)
     add_cluster_options(parser)
 
 

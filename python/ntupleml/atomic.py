@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Linux' flag PF_EXITING of a process.
+_IS_EXITING = 0x4
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -150,7 +152,16 @@ def _is_running(process: int) -> bool:
         return False
     except (PermissionError, OverflowError):
         return True
-    return True
+    return not _has_ended(process)
+
+
+def _has_ended(process: int) -> bool:
+    """Whether Linux says of a process that it has ended, though nobody has waited for it yet."""
+    try:
+        state, *numbers = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # another system, or the process is gone by now: the next run finds it so
+        return False
+    return state in {"Z", "X"} or bool(int(numbers[5]) & _IS_EXITING)
 
 
 def _remove_empty(folders: Iterable[Path]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ntupleml import __version__
 from ntupleml.command_line import DEBUG, USER_ERROR, run
-from ntupleml.commands import application, dataset, start, testing, training
+from ntupleml.commands import application, dataset, exporting, inspection, start, tables, testing, training
 from ntupleml.commands.command import Command
 from ntupleml.errors import did_you_mean
 
@@ -62,10 +62,10 @@ _COMPLETE = Command(
 #: All verbs, by the stage that they belong to.
 STAGES: dict[str, dict[str, Command]] = {
     "first steps": {**start.COMMANDS, "completion": _COMPLETE},
-    "dataset: ntuples to fold files": dataset.COMMANDS,
+    "dataset: ntuples to fold files": {**inspection.COMMANDS, **dataset.COMMANDS, **tables.COMMANDS},
     "training: fold files to models": training.COMMANDS,
     "testing: models to numbers and figures": testing.COMMANDS,
-    "application: scores into ntuples, models for other programs": application.COMMANDS,
+    "application: scores into ntuples, models for other programs": {**application.COMMANDS, **exporting.COMMANDS},
 }
 
 

@@ -10,7 +10,7 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ntupleml.errors import NtuplemlError
+from ntupleml.errors import NtuplemlError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,6 +111,24 @@ def _without_remarks() -> Iterator[None]:
             lines = [line for line in held if not any(remark in line for remark in _REMARKS)]
             os.write(original, b"".join(lines))
             os.close(original)
+
+
+def import_hgq() -> Any:
+    """HGQ2, with Keras on TensorFlow.
+
+    Raises
+    ------
+    NtuplemlError
+        If it is not installed.
+    """
+    import_tensorflow()
+    try:
+        import hgq
+    except ImportError as error:
+        raise NtuplemlError(
+            f'quantised networks need HGQ2, which is not there: {one_line(error)}; run pip install "ntupleml[hgq]"'
+        ) from error
+    return hgq
 
 
 def import_xgboost_alone() -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ntupleml.config import ConfigSource
     from ntupleml.scoring import Scorer
+    from ntupleml.scoring.evaluators import EnsembleScores
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,37 @@ class Model:
         NtuplemlError
             If a column is missing (with the nearest names), a value cannot be used, or event numbers are needed.
         """
+        chosen, numbers = self._chosen(columns, event)
+        if self._scorer.per_step:
+            import awkward as ak
+
+            return ak.unflatten(*self._scorer.step_scores(chosen, numbers, where=self._where))
+        return self._scorer.score(chosen, numbers, where=self._where)
+
+    def ensemble(self, columns: Any, event: ArrayLike | None = None) -> EnsembleScores:
+        """Scores with the spread and the scores of all members, of ensembles (`ensemble` in the training config).
+
+        Parameters
+        ----------
+        columns, event
+            As for `score`.
+
+        Returns
+        -------
+        EnsembleScores
+            Arrays of float32: `scores` and `spread` (n_events, n_outputs), `members` (n_events, n_members, n_outputs).
+
+        Raises
+        ------
+        NtuplemlError
+            If the models are no ensembles; and as `score`.
+        """
+        chosen, numbers = self._chosen(columns, event)
+        inputs = self._scorer.read(chosen, len(numbers), self._where)
+        return self._scorer.ensemble_scores(inputs, numbers, where=self._where)
+
+    def _chosen(self, columns: Any, event: ArrayLike | None) -> tuple[dict[str, Any], NDArray[np.int64]]:
+        """Columns that the models need, and the numbers of the events."""
         table = _columns(columns, [name for names in self.inputs.values() for name in names], self._where)
         number = len(next(iter(table.values()))) if table else 0
         different = [name for name, values in table.items() if len(values) != number]
@@ -99,12 +131,7 @@ class Model:
                     "give one number per object, and lists of its members"
                 )
         table.setdefault(ENTRY, np.arange(number))
-        chosen = {name: table[name] for name in needed}
-        if self._scorer.per_step:
-            import awkward as ak
-
-            return ak.unflatten(*self._scorer.step_scores(chosen, numbers, where=self._where))
-        return self._scorer.score(chosen, numbers, where=self._where)
+        return {name: table[name] for name in needed}, numbers
 
     def _event_numbers(self, table: Mapping[str, Any], event: ArrayLike | None, number: int) -> NDArray[np.int64]:
         if event is None and self.event_branch is not None and self.event_branch in table:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ntupleml.application.plan import Kind
+    from ntupleml.application.finding import Kind
     from ntupleml.artifacts import TrainingRecord
     from ntupleml.config import ConfigSource
     from ntupleml.datasets.records import DatasetSummary
@@ -87,7 +87,7 @@ def train(
     fold : int or "all"
         Model f is trained on all folds but (f + 1) mod k.
     method : str, default: "keras"
-        The network of the config, or the name of one of its boosted trees or methods of TMVA.
+        The network of the config, or the name of one of its boosted trees, estimators or methods of TMVA.
     **options
         Those of `ntupleml.training.TrainingOptions`, such as `overwrite`.
 
@@ -112,11 +112,11 @@ def train(
         from ntupleml.training import TrainingOptions, train_keras
 
         return train_keras(training, folds, TrainingOptions(**options), where)
-    if kind == "boosted_trees":
+    if kind in training.listed_methods:
         from ntupleml.training import TrainingOptions
-        from ntupleml.training.boosted_trees import train_boosted_trees
+        from ntupleml.training.listed_methods import train_listed
 
-        return train_boosted_trees(training, folds, TrainingOptions(method, **options), where)
+        return train_listed(training, kind, folds, TrainingOptions(method, **options), where)
     from ntupleml.training.tmva_training import train_tmva
 
     trained = train_tmva(training, folds, method=method, where=where, **options)

@@ -183,6 +183,12 @@ def require_scores() -> Callable[..., None]:
     return require
 
 
+@pytest.fixture
+def linear_model() -> Callable[[TrainingRecord, NDArray[np.float32]], bytes]:
+    """Makes an ONNX file of ours, softmax(x·W), from a record and weights."""
+    return softmax_model
+
+
 @dataclass
 class TmvaAnalysis:
     """Weights of a real TMVA, the ntuple whose events its Reader answered, and configs for them."""

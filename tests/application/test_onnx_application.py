@@ -14,7 +14,10 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from ntupleml.application import append_planned_scores, make_plan, write_planned_friends
+from ntupleml.artifacts.keras2_files import read_keras2_file
 from ntupleml.errors import NtuplemlError
+from ntupleml.onnx_models.convert import convert_file
+from ntupleml.quantised import evaluate
 
 if TYPE_CHECKING:
     import subprocess
@@ -153,6 +156,18 @@ def test_one_input_per_variable_of_several_types(stranger: Stranger) -> None:
     found = stranger.scores()
     assert sorted(found) == ["entry", "ml_score_sum"]
     require_close(found["ml_score_sum"], expected)
+
+
+def test_an_encoder_of_qkeras(stranger: Stranger, project: Path) -> None:
+    """Its file is converted, its 44 inputs are formulas; the score is the mean square of what whole numbers give."""
+    encoder = project / "tests" / "data" / "qkeras" / "encoder.h5"
+    convert_file(encoder, stranger.folder / "model.onnx", score="latent_norm")
+    formulas = [f"{number - 20}*x + {number % 5}*y" for number in range(44)]
+    stranger.config(inputs={"variables": formulas})
+    x, y = (stranger.columns[name].astype("f8") for name in ("x", "y"))
+    inputs = np.stack([(number - 20) * x + number % 5 * y for number in range(44)], axis=1).astype("f4")
+    expected = np.square(evaluate(read_keras2_file(encoder), inputs)).mean(axis=1)
+    require_close(stranger.scores()["ml_score_latent_norm"], expected)
 
 
 @pytest.mark.parametrize("apply", [None, "softmax", "sigmoid"])

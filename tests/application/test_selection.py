@@ -123,7 +123,7 @@ def test_events_that_fail_the_selection_get_the_default(
     failed = int((~jets.passing()).sum())
     assert 0 < failed < 1000
     with caplog.at_level(logging.INFO):
-        assert append_planned_scores(plan_of(jets), path, TREE) == (1000, failed, 0)
+        assert append_planned_scores(plan_of(jets), path, TREE)[:3] == (1000, failed, 0)
     require_scores(path, expected)
     assert f"; {failed} fail the selection, with -1 for a score)" in caplog.messages[-1]
     (friend,) = write_friends(*jets.analysis.configs, [path], TREE)
@@ -138,7 +138,7 @@ def test_missing_inputs_get_the_default(jets: Jets, require_scores: Callable[...
     path = jets.ntuple(x=x)
     jets.analysis.change("application", {"missing_inputs": "default", "default_score": -0.5})
     missing = int((~jets.existing()).sum())
-    assert append_planned_scores(plan_of(jets), path, TREE) == (1000, 0, missing)
+    assert append_planned_scores(plan_of(jets), path, TREE)[:3] == (1000, 0, missing)
     require_scores(path, jets.expected(jets.existing(), -0.5))
 
 
@@ -156,7 +156,7 @@ def test_both_are_counted_apart_and_other_losses_are_refused(
     jets.analysis.change("application", {**keys, "missing_inputs": "default"})
     failed = int((~jets.passing()).sum())
     with caplog.at_level(logging.INFO):
-        assert append_planned_scores(plan_of(jets), path, TREE) == (1000, failed, lost)
+        assert append_planned_scores(plan_of(jets), path, TREE)[:3] == (1000, failed, lost)
     require_scores(path, jets.expected(jets.passing() & jets.existing(), -1))
     assert f"; {failed} fail the selection and {lost} have missing inputs, with -1 for a score)" in caplog.messages[-1]
 
@@ -164,7 +164,7 @@ def test_both_are_counted_apart_and_other_losses_are_refused(
 def test_no_event_is_scored(jets: Jets, require_scores: Callable[..., None]) -> None:
     path = jets.ntuple()
     jets.analysis.change("application", {"selection": "x > 1000", "default_score": -9})
-    assert append_planned_scores(plan_of(jets), path, TREE) == (1000, 1000, 0)
+    assert append_planned_scores(plan_of(jets), path, TREE)[:3] == (1000, 1000, 0)
     require_scores(path, jets.expected(np.zeros(1000, bool), -9))
 
 
@@ -283,7 +283,7 @@ def test_weights_of_tmva(tmva_analysis: Any, caplog: pytest.LogCaptureFixture) -
         application.write_text(yaml.safe_dump({**keys, "default_score": -1}))
         caplog.clear()
         plan = make_weights_plan(weights, application_path=application)
-        assert append_planned_scores(plan, path, "ntuple", overwrite=True) == counts
+        assert append_planned_scores(plan, path, "ntuple", overwrite=True)[:3] == counts
         assert not any("-999" in line for line in caplog.messages)
         left_out = np.isnan(x)
         left_out[0] = "selection" in keys
@@ -342,7 +342,7 @@ def test_groups_of_objects(jets: Jets, keys: dict[str, Any]) -> None:
     counts = append_planned_scores(make_plan(None, None, jets.analysis.configs[2], kind="onnx"), path, TREE)
     scored = finite & (jets.passing() if "selection" in keys else True)
     left_out = int((~scored).sum())
-    assert counts == ((1000, left_out, 0) if "selection" in keys else (1000, 0, left_out))
+    assert counts[:3] == ((1000, left_out, 0) if "selection" in keys else (1000, 0, left_out))
     with uproot.open(path) as file:
         found = file[TREE]["ml_score_s"].array(library="np")
     with np.errstate(invalid="ignore"):

@@ -5,6 +5,8 @@ The graphs compute sums of their inputs and add 1000 times the number of the mod
 
 from __future__ import annotations
 
+import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -17,6 +19,7 @@ import ntupleml
 from ntupleml.application import make_plan, write_friends
 from ntupleml.application.in_place import append_scores
 from ntupleml.artifacts import TrainingRecord, model_files, record_hash, sha256_of_file, write_record
+from ntupleml.cli import main
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import described, groups_of
 from ntupleml.onnx_models.contract import GraphInput, contract_model
@@ -32,7 +35,12 @@ INPUTS = {
     "event": {"numbers": ["met", "Sum$(Jet_pt)"]},
     "jets": {"objects": ["Jet_pt", "Jet_eta"], "selection": "Jet_pt > 25", "sort": "Jet_pt", "length": 3},
 }
-ROWS = {"objects": "Jet", "selection": "Jet_pt > 25", "members": {"Track": {"index": "Track_jetIdx"}}}
+ROWS = {
+    "objects": "Jet",
+    "selection": "Jet_pt > 25",
+    "sort": "Jet_pt",
+    "members": {"Track": {"index": "Track_jetIdx", "sort": "Track_pt", "length": 2}},
+}
 OF_ROWS = {"jet": {"numbers": ["Jet_pt", "met"]}, "tracks": {"objects": ["Track_pt"]}}
 IMAGES = {
     "towers": {"image": ["Jet_pt"], "eta": ["Jet_eta"], "phi": ["Jet_phi"], "bins": [4, 3], "eta_range": [-2.0, 2.0]},
@@ -247,8 +255,8 @@ def test_rows_are_jets(tmp_path: Path, events: ak.Array) -> None:
         for event in events:
             scores = []
             for jet, pt in enumerate(event["Jet_pt"]):
-                tracks = event["Track_pt"][event["Track_jetIdx"] == jet]
-                total = pt + event["met"] + ak.sum(tracks) + len(tracks) + 1000 * (1 - event["event"] % 2)
+                tracks = sorted(event["Track_pt"][event["Track_jetIdx"] == jet])[-2:]
+                total = pt + event["met"] + sum(tracks) + len(tracks) + 1000 * (1 - event["event"] % 2)
                 scores.append(total if pt > 25 and (not selection or pt < 60) else -1.0)
             expected.append(scores)
         assert ak.num(found["ml_score_signal"]).tolist() == list(map(len, expected))
@@ -321,3 +329,86 @@ def test_missing_values_of_objects(tmp_path: Path, events: ak.Array) -> None:
     chain.write("application", output_directory=str(tmp_path / "friends"), missing_inputs="default", default_score=-5.0)
     bad = np.asarray(ak.any(np.isnan(events["Jet_mass"]), axis=1))
     np.testing.assert_array_equal(np.asarray(chain.friend()["ml_score_signal"]) == -5, bad)
+
+
+def table_of_jets(events: ak.Array) -> dict[str, list[Any]]:
+    """Jets above 25 and below 60 GeV in the order of the rows, with their places in the event."""
+    rows: dict[str, list[Any]] = {name: [] for name in ("file_entry", "event", "Jet_index", "Jet_pt", "twice", "score")}
+    for entry, event in enumerate(events):
+        for jet in np.argsort(-np.asarray(event["Jet_pt"]), kind="stable").tolist():
+            if 25 < (pt := event["Jet_pt"][jet]) < 60:
+                tracks = sorted(event["Track_pt"][event["Track_jetIdx"] == jet])[-2:]
+                score = pt + event["met"] + sum(tracks) + len(tracks) + 1000 * (1 - event["event"] % 2)
+                for name, value in zip(rows, (entry, event["event"], jet, pt, 2 * event["met"], score), strict=True):
+                    rows[name].append(value)
+    return rows
+
+
+@pytest.mark.parametrize("models", ["training", "onnx"])
+def test_a_table_of_scores(tmp_path: Path, events: ak.Array, models: str) -> None:
+    """A row per jet of two files; from the models of a training, or from their ONNX files alone."""
+    import pyarrow.parquet as pq
+
+    chain = Analysis(tmp_path, OF_ROWS, ROWS)
+    files = {"classifiers": [str(model_files(tmp_path, fold).onnx) for fold in (1, 0)]} if models == "onnx" else {}
+    chain.write("application", default_score=-1.0, selection="Jet_pt < 60", **files)
+    configs = chain.configs if models == "training" else [chain.configs[0], chain.configs[2]]
+    (tmp_path / "second").mkdir()
+    second = tmp_path / "second" / "other.root"
+    second.write_bytes((tmp_path / "data" / "ntuple.root").read_bytes())
+    output = str(tmp_path / "scores.parquet")
+    command = ["score-table", *configs, chain.input, str(second), "Events", "-o", output]
+    assert main([*command, "--branch", "Jet_pt", "--branch", "twice=2*met"]) == 0
+    found, expected = pq.read_table(output).to_pydict(), table_of_jets(events)
+    assert list(found)[:6] == ["file_index", *list(expected)[:5]]
+    number = len(expected["event"])
+    assert found["file_index"] == [0] * number + [1] * number
+    for name in ("file_entry", "event", "Jet_index"):
+        assert found[name] == 2 * expected[name]
+    for name, of in (("Jet_pt", "Jet_pt"), ("twice", "twice"), ("ml_score_signal", "score")):
+        np.testing.assert_allclose(found[name], 2 * expected[of], rtol=1e-6)
+    record = json.loads(pq.read_metadata(output).metadata[b"ntupleml"])
+    assert [one["path"] for one in record["files"]] == [chain.input, str(second)]
+    assert record["columns"] == {"Jet_pt": "Jet_pt", "twice": "2*met"}
+    assert main(command) == 2  # it exists
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--branch", "Jet_p"], "--branch: no branch 'Jet_p'; nearest: 'Jet_pt'"),
+        (["--branch", "pt=Track_pt"], "variable 'Track_pt' has several values per event"),
+        (["--branch", "ml_score_signal=met"], "the table would have two columns 'ml_score_signal'"),
+        (["--branch", "2*met"], "--branch '2*met': a formula needs a name; give NAME=2*met"),
+        (["--branch", "a=met", "--branch", "a=event"], "'a' is given twice"),
+        (["-o", "scores.csv"], "scores.csv: the name of a table ends in"),
+    ],
+)
+def test_bad_tables_of_scores(
+    tmp_path: Path, events: ak.Array, options: list[str], message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    chain = Analysis(tmp_path, OF_ROWS, ROWS)
+    chain.write("application", default_score=-1.0)
+    output = tmp_path / "scores.parquet"
+    assert main(["score-table", *chain.configs, chain.input, "Events", "-o", str(output), *options]) == 2
+    *_, line = capfd.readouterr().err.splitlines()
+    assert line.startswith("ntupleml score-table: ")
+    assert message in line
+    assert not output.exists()
+
+
+def test_a_table_of_scores_never_replaces_an_ntuple(
+    tmp_path: Path, events: ak.Array, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The kind of a file is in its content, so a ROOT file may have the name of a table."""
+    chain = Analysis(tmp_path, OF_ROWS, ROWS)
+    chain.write("application", default_score=-1.0)
+    ntuple, link = tmp_path / "ntuple.parquet", tmp_path / "link.parquet"
+    shutil.copy(chain.input, ntuple)
+    content = ntuple.read_bytes()
+    link.symlink_to(ntuple)
+    for output in (ntuple, link):
+        command = ["score-table", *chain.configs, str(ntuple), "Events", "-o", str(output), "--overwrite"]
+        assert main(command) == 2
+        assert f"{output}: is read, so it cannot be written" in capfd.readouterr().err
+        assert ntuple.read_bytes() == content

@@ -113,7 +113,7 @@ LAYERS = {
     "module of no text": {"module": ["keras.layers"], "class_name": "Dense", "config": {}},
     "wrapped": layer("keras.layers", "TimeDistributed", layer=layer("keras.layers", "Lambda")),
     "no config": {"module": "keras.layers", "class_name": "Dense", "registered_name": None},
-    "million units": layer("keras.layers", "Dense", units=1_000_000),
+    "ten million units": layer("keras.layers", "Dense", units=10_000_000),
     "units of no number": layer("keras.layers", "Dense", units="10"),
     "units below zero": layer("keras.layers", "Dense", units=-1),
 }

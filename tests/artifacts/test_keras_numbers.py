@@ -168,7 +168,7 @@ def nested(depth: int) -> Config:
 
 
 STRUCTURES: dict[str, tuple[Callable[[], Config], str]] = {
-    "doubling widths": (lambda: doubling(40), "computes more than 1,000,000 numbers per event"),
+    "doubling widths": (lambda: doubling(40), "computes more than 5,000,000 numbers per event"),
     "calls of calls": (lambda: calls_of_calls(18), "has more than 3,000 layers and calls of them"),
     "networks in networks": (lambda: nested(100), "is a network in networks, deeper than 20"),
     "many layers": (
@@ -272,7 +272,7 @@ STRUCTURED: dict[str, tuple[str, list[int | None], Config, str]] = {
     **{
         f"{key} {value} of a convolution": ("Conv2D", IMAGE, {**CONVOLUTION, key: value}, message)
         for key, value, message in (
-            ("filters", MANY, "computes more than 1,000,000 numbers per event"),
+            ("filters", MANY, "computes more than 5,000,000 numbers per event"),
             ("filters", 0, "filters=0 is not read"),
             ("filters", 2.0, r"filters=2\.0 is not read"),
             ("kernel_size", [MANY, 3], "kernel_size=.* is not read"),
@@ -301,12 +301,15 @@ STRUCTURED: dict[str, tuple[str, list[int | None], Config, str]] = {
     "huge pool": ("MaxPooling2D", IMAGE, {"pool_size": MANY}, "pool_size=1000000000 is not read"),
     "pool of channels first": ("AveragePooling2D", IMAGE, {"data_format": "channels_first"}, "is not read"),
     "mean over padding": ("GlobalAveragePooling1D", OBJECTS, {}, "it takes padding for objects"),
+    "product of one matrix": ("Dot", [5, 4], {"axes": 2}, r"it joins 5 × 4 values along \(2, 2\); matrices are read"),
+    "product along three axes": ("Dot", [5, 4], {"axes": [1, 2, 1]}, "it has 3 sizes for 2 axes"),
+    "product of directions": ("Dot", [5, 4], {"axes": 2, "normalize": True}, "normalize=True is not read"),
     "axes that stay": ("GlobalMaxPooling2D", IMAGE, {"keepdims": True}, "keepdims=True is not read"),
     **{
         f"{key} of an LSTM": ("LSTM", [5, 4], {"units": 3, key: True}, f"{key}=True is not read")
         for key in ("go_backwards", "stateful", "return_state", "unroll", "time_major", "zero_output_for_mask")
     },
-    "units of an LSTM": ("LSTM", [5, 4], {"units": MANY}, "computes more than 1,000,000 numbers per event"),
+    "units of an LSTM": ("LSTM", [5, 4], {"units": MANY}, "computes more than 5,000,000 numbers per event"),
     "activation of an LSTM": ("LSTM", [5, 4], {"units": 3, "activation": "softmax"}, "activation=softmax is not read"),
     "gates of a GRU": (
         "GRU",
@@ -331,7 +334,7 @@ STRUCTURED: dict[str, tuple[str, list[int | None], Config, str]] = {
     "shape of any number of objects": ("Reshape", OBJECTS, {"target_shape": [4, -1]}, r"it makes \[4, -1\] of any × 4"),
     "flat objects of any number": ("Flatten", OBJECTS, {}, "it gets any number of objects; it needs a fixed one"),
     "layer for each object": ("TimeDistributed", OBJECTS, {"layer": {}}, "not among the plain layers"),
-    "large image": ("Flatten", [10_000, 10_000, 3], {}, "computes more than 1,000,000 numbers per event"),
+    "large image": ("Flatten", [10_000, 10_000, 3], {}, "computes more than 5,000,000 numbers per event"),
     "image without an end": ("Flatten", [6, None, 2], {}, "sizes are needed"),
 }
 

@@ -69,6 +69,16 @@ def test_htcondor_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
+@pytest.mark.parametrize(("option", "command"), [("htcondor", "condor_submit"), ("slurm", "sbatch")])
+def test_no_batch_system_is_here(option: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with (
+        pytest.raises(NtuplemlError, match=rf"^--{option}: no command '{command}' here; .*, or use --workers$"),
+        started_workers(ClusterOptions(**{option: True}), ClusterConfig()),
+    ):
+        pass
+
+
 @pytest.mark.parametrize(
     ("package", "name", "extra"),
     [("dask_jobqueue", "HTCondorCluster", "job_extra_directives"), ("dask_lxplus", "CernCluster", "job_extra")],
@@ -103,6 +113,7 @@ def test_jobs_get_the_resources_of_the_config(
     module.__dict__[name] = Cluster
     monkeypatch.setitem(sys.modules, package, module)
     monkeypatch.setattr("distributed.Client", client)
+    monkeypatch.setattr("shutil.which", lambda command: f"/usr/bin/{command}")
     config = ClusterConfig(memory="3 GB", disk="5 GB", cores=2, log_directory="logs", job_extra={"+JobFlavour": '"x"'})
     with started_workers(ClusterOptions(workers=7, htcondor=True), config):
         pass

@@ -126,6 +126,11 @@ def test_dataset_config_mistakes(write, text: str, message: str) -> None:
         (TRAINING.replace("[signal, background]", "[signal, 'a b']"), "classes[1]: 'a b' cannot be part of a branch"),
         (TRAINING.replace("[signal, background]", "[signal, max_index]"), "classes[1]: 'max_index' cannot be a class"),
         (TRAINING.replace("fold1.root", "./fold0.root"), "datasets: named twice: 'fold0.root'"),
+        (
+            TRAINING + "adversary: {against: {classes: [a, b, c]}}\n",
+            "adversary.against.classes: holds 3, but no more than 2 can be there",
+        ),
+        (TRAINING + "adversary: {against: {clases: [a, b]}}\n", "against: unknown key 'clases'; nearest: 'classes'"),
         (TRAINING + "plot: {style: CSM}\n", "plot.style: found 'CSM', but 'plain', 'CMS'"),
         (TRAINING + "plot: {label: '$H_{$'}\n", r"plot.label: '$H_{$' is no formula that matplotlib can draw: "),
         (TRAINING + r"plot: {class_labels: {a: '$\taau$'}}", r"plot.class_labels: a: '$\taau$' is no formula"),
@@ -144,6 +149,13 @@ def test_training_config_mistakes(write, text: str, message: str) -> None:
 @pytest.mark.parametrize("text", ["", "# method: keras\n", "---\n", "{}", "\n\n"])
 def test_where_all_keys_are_optional_none_has_to_be_there(write, schema, text: str) -> None:
     assert load_config(write(text), schema) == schema()
+
+
+@pytest.mark.parametrize("block", ["rejection", "cut_scan"])
+def test_a_scale_is_a_number_or_a_class(write, block: str) -> None:
+    text = "search: {" + block + ": {scale: {a: -1}}}\n"
+    with pytest.raises(NtuplemlError, match=rf"search.{block}.scale.a: found -1, but greater than or equal to 0 is"):
+        load_config(write(text), TestingConfig)
 
 
 @pytest.mark.parametrize("key", ["plot", "significance"])

@@ -17,7 +17,9 @@ import pytest
 import uproot
 import yaml
 
+import ntupleml
 from ntupleml.datasets import create_training_dataset
+from ntupleml.ntuples import new_tree_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -199,3 +201,27 @@ def test_a_kill_at_any_moment(large: Path, tmp_path: Path, project: Path, run_sc
                 tree = file["sig"]
                 assert tree.num_entries == 225_000 - (1 - fold)
                 assert {len(branch.array(library="np")) for branch in tree.branches} == {tree.num_entries}
+
+
+def test_folds_by_run_keep_runs_together(tmp_path: Path) -> None:
+    """The branch that decides the fold may be the run: all of its events are in one fold, whatever their numbers."""
+    random = np.random.default_rng(4)
+    runs, events = random.integers(475000, 475040, 2000), random.integers(0, 10**12, 2000)
+    with new_tree_file(tmp_path / "EB.root") as file:
+        file.tree("events", {"run": "i4", "event": "i8"}).extend({"run": runs.astype("i4"), "event": events})
+    config = {
+        "output_path": str(tmp_path / "folds"),
+        "output_filename": "EB.root",
+        "base_path": str(tmp_path),
+        "tree_path": "events",
+        "event_branch": "run",
+        "num_folds": 3,
+        "processes": {"EB": {"files": ["EB.root"]}},
+    }
+    found = {}
+    for fold, path in enumerate(ntupleml.create_datasets(config).files):
+        with uproot.open(path) as file:
+            found |= {int(event): fold for event in file["EB"]["event"].array(library="np")}
+    by_run = {run: {found[int(event)] for event in events[runs == run]} for run in np.unique(runs)}
+    assert all(len(folds) == 1 for folds in by_run.values())
+    assert set.union(*by_run.values()) == {0, 1, 2}

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 
+from ntupleml.config import RowsConfig
 from ntupleml.datasets import create_training_dataset
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import new_tree_file, open_ntuple, reading
@@ -175,7 +176,7 @@ def test_rows_are_objects(
             assert "Muon_pt" not in file["sig"]
         assert found == {name: [row[name] for row in expected] for name in expected[0]}
         record = summary.records[fold]
-        assert record.rows == {**ROWS, "members": {"Track": {"index": "Track_jet", "radius": None}}}
+        assert RowsConfig.model_validate(record.rows) == RowsConfig.model_validate(ROWS)
         process = record.processes["sig"]
         assert (process.events_read, process.events_kept) == (read, len(expected))
 

@@ -129,7 +129,7 @@ def test_a_wrong_shape_is_one_line(shape: tuple[int, ...], bins: tuple[int, ...]
 
 
 def test_lists_of_any_length_are_no_image() -> None:
-    with pytest.raises(NtuplemlError, match="in: input 'calo': variable 'x' has lists of any length; an image needs"):
+    with pytest.raises(NtuplemlError, match="in: input 'calo': variable 'x' has lists of any length; arrays of one"):
         read_group(InputGroup("calo", ("x",), image=Image()), {"x": ak.Array([[[1], [2, 3]], [[1]]])}, 2, "in")
 
 

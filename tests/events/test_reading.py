@@ -161,6 +161,6 @@ def test_images_and_objects_of_all_sources(tmp_path: Path, write: Any) -> None:
     wrong = groups_of({"calo": ImageConfig(image=["calo", "cell"])})
     with (
         open_ntuple(tmp_path / "a", "events") as ntuple,
-        pytest.raises(NtuplemlError, match=r"events.*: variable 'cell' has lists of any length; an image needs arrays"),
+        pytest.raises(NtuplemlError, match=r"events.*: variable 'cell' has lists of any length; arrays of one shape"),
     ):
         list(read_events(ntuple, wrong))

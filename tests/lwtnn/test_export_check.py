@@ -74,7 +74,7 @@ def test_adapted_normalisation_in_double_precision(keras_module: Any, shaken: An
     kernel, bias = (np.asarray(one, np.float64) for one in inner.layers[1].weights)
     shifted = rows.astype(np.float64)
     expected = (shifted - mean) / np.sqrt(variance) @ kernel + bias
-    found = _keras_in_double(network, scaler, rows, None)
+    found = _keras_in_double(network, {"variables": scaler}, {"variables": rows}, None)
     np.testing.assert_allclose(found[:, 1:], expected, rtol=1e-12, atol=1e-12)
     content = keras_to_lwtnn(network, scaled_variables(scaler, ["x", "y"]), ["a", "b"], complement=True)
     assert largest_difference(content, network, scaler, rows) < 1e-2
@@ -86,7 +86,7 @@ def test_double_precision_begins_at_the_input(keras_module: Any, shaken: Any) ->
     kernel, bias = (float(np.asarray(one, np.float64).ravel()[0]) for one in network.get_weights())
     scaler = fit_scaler("min_max_scaler", np.array([[0.0], [3.0]]))  # to the range from −1 to 1
     rows = np.array([[1.0]], dtype="f4")
-    found = _keras_in_double(network, scaler, rows, None)
+    found = _keras_in_double(network, {"variables": scaler}, {"variables": rows}, None)
     np.testing.assert_allclose(found[0, 1], -kernel / 3 + bias, rtol=1e-14)
 
 

@@ -33,7 +33,7 @@ def test_a_block_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"a": NaN}', "NaN is not a number that liblwtnn reads"),
+        ('{"a": NaN}', "NaN is not a number of JSON"),
         ('{"a": -Infinity}', "-Infinity is not a number"),
         ('{"a": 1, "b": 2, "a": 3}', "the key 'a' is given twice"),
         ('{"a\\nb": 1}', "the key 'a b' is too long, or has unprintable characters"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -17,7 +18,9 @@ import pytest
 import uproot
 import yaml
 
+from ntupleml import load_model
 from ntupleml.cli import main
+from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +111,7 @@ class Analysis:
     def __init__(self, folder: Path, ntuples: Path, **training: Any) -> None:
         self.folder, self.ntuples = folder, ntuples
         dataset = training.pop("dataset", {})
-        classes = training.get("classes", ["signal", "background"])
+        classes = training.pop("classes_in_files", training.get("classes", ["signal", "background"]))
         suffix, tree = training.pop("source", ("root", "Events"))
         self.tree = tree
         self.write(
@@ -214,6 +217,163 @@ def test_deep_set_of_jets_beside_numbers(analysis: Callable[..., Analysis]) -> N
     assert separation(np.asarray(found["ml_score_signal"]), np.asarray(background)) > 0.65
 
 
+FOUR_VECTORS = {
+    "event": {"numbers": ["met"]},
+    "objects": {
+        "collections": {
+            "lead": [
+                {"pt": "Track_pt", "eta": "Track_d0", "phi": "0.1*Track_d0", "selection": "Track_pt > 20", "length": 1},
+                {"pt": "Tower_et", "eta": "Tower_eta", "phi": "Tower_phi", "sort": "Tower_et", "length": 2},
+            ],
+            "jet": {"pt": "Jet_pt", "eta": "Jet_eta", "phi": "Jet_phi", "mass": "0.1*Jet_pt", "tag": "Jet_btag > 0.5"},
+            "met": {"pt": "met*(met > 20)", "phi": "phi"},
+        },
+        "features": ["px", "py", "pz", "energy", "log_pt", "rapidity", "tag", "type"],
+        "one_hot": {"tag": [0, 1]},
+        "length": 8,
+    },
+    "shapes": {"of": "objects", "collections": ["jet", "met"], "combinations": ["ht", "number", "sphericity"]},
+}
+
+
+def four_vectors(events: dict[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Raw columns pt, eta, phi, mass, tag and type, and the number of objects; event by event."""
+    arrays, lengths = np.zeros((EVENTS, 8, 6), "f4"), np.zeros(EVENTS, "i8")
+    for row in range(EVENTS):
+        event = {name: values[row] for name, values in events.items()}
+        tracks = [(pt, d0, 0.1 * d0) for pt, d0 in zip(event["Track_pt"], event["Track_d0"], strict=True) if pt > 20]
+        towers = sorted(zip(*(event[f"Tower_{key}"] for key in ("et", "eta", "phi")), strict=True), reverse=True)
+        found = [[*one, 0, 0, 0] for one in tracks[:1] or towers[:2]]
+        jets = zip(*(event[name] for name in JET), strict=True)
+        found += [[pt, eta, phi, 0.1 * pt, tag > 0.5, 1] for pt, eta, phi, tag in jets]
+        found += [[event["met"], 0, event["phi"], 0, 0, 2]] if event["met"] > 20 else []
+        lengths[row] = min(len(found), 8)
+        arrays[row, : lengths[row]] = np.reshape(found[:8], (-1, 6))
+    return arrays, lengths
+
+
+def features_of(raw: NDArray[Any]) -> NDArray[Any]:
+    """The features of objects, in plain NumPy."""
+    pt, eta, phi, mass, tag, kind = raw.astype("f8").T
+    pz = pt * np.sinh(eta)
+    energy = np.sqrt((pt * np.cosh(eta)) ** 2 + mass**2)
+    rapidity = np.arctanh(np.clip(pz / energy, -1 + 1e-15, 1 - 1e-15))
+    flags = [tag == 0, tag == 1, kind == 0, kind == 1, kind == 2]
+    return np.stack([pt * np.cos(phi), pt * np.sin(phi), pz, energy, np.log(pt), rapidity, *flags], axis=1)
+
+
+def test_four_vectors_of_several_collections(analysis: Callable[..., Analysis]) -> None:
+    """Tracks or else towers, jets and missing energy: scalers, friend, and all forms of the model."""
+    chain = analysis(
+        inputs=FOUR_VECTORS,
+        model={"encoders": {"objects": {"type": "deep_set", "hidden": [16]}}, "hidden": [16], "epochs": 3},
+    )
+    truth = columns_of(True, 1)
+    raw, lengths = four_vectors(truth)
+    found = chain.friend(chain.ntuples / "signal.root")
+    expected = chain.expected(
+        truth["event"], {"event": truth["met"][:, None], "objects": raw, "objects_length": lengths}
+    )
+    np.testing.assert_allclose(found["ml_score_signal"], expected[:, 0], atol=1e-5)
+    for fold in (0, 1):
+        assert chain.record(fold)["onnx_check"]["largest_difference"] < 1e-5
+    scalers = pickle.loads((chain.folder / "fold0_keras_preprocessing.pickle").read_bytes())
+    features = []
+    for objects, numbers in ((raw, lengths), four_vectors(columns_of(False, 2))):
+        features.append(features_of(objects[np.arange(8) < numbers[:, None]]))
+    both = np.concatenate(features)
+    assert scalers["objects"].n_features_in_ == scalers["objects"].mean_.size == both.shape[1]
+    means, spread = both.mean(axis=0), both.std(axis=0)
+    assert (np.abs(scalers["objects"].mean_ - means) < 0.1 * spread).all()  # of the part that trains
+    chain.run("compare-engines", "training", "0")
+
+
+def shapes_of(raw: NDArray[Any], lengths: NDArray[Any]) -> NDArray[Any]:
+    """Sum of pt, number and sphericity of the jets and the missing energy of each event."""
+    rows = np.zeros((len(raw), 3))
+    for row, (objects, number) in enumerate(zip(raw.astype("f8"), lengths, strict=True)):
+        pt, eta, phi = objects[:number][objects[:number, 5] > 0, :3].T
+        p = np.stack([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)])
+        _, *_, largest = np.linalg.eigvalsh(p @ p.T / max(np.sum(p**2), 1e-30))
+        rows[row] = pt.sum(), len(pt), 1.5 * (1 - largest) if len(pt) else 0
+    return rows
+
+
+TREES = {
+    "xgboost": {"rounds": 12, "options": {"max_depth": 3}},
+    "lightgbm": {"rounds": 12, "options": {"num_leaves": 7}},
+    "hist_gradient_boosting": {"rounds": 12, "options": {"max_leaf_nodes": 7}},
+}
+
+
+def scores_of_library(model: Path, matrix: NDArray[Any]) -> NDArray[Any]:
+    """Scores of the class signal, the first, by the library that trained the trees."""
+    if model.suffix == ".json":
+        import xgboost
+
+        booster = xgboost.Booster(model_file=model)
+        found = np.asarray(booster.predict(xgboost.DMatrix(matrix)))
+    else:
+        import lightgbm
+
+        found = np.asarray(lightgbm.Booster(model_file=model).predict(matrix))
+    return found[:, 0] if found.ndim == 2 else 1 - found
+
+
+def test_trees_take_numbers_that_are_made_of_objects(analysis: Callable[..., Analysis]) -> None:
+    """The columns of three libraries are numbers and combinations; all that reads their models agrees."""
+    chain = analysis(
+        inputs=FOUR_VECTORS,
+        model={"encoders": {"objects": {"type": "deep_set", "hidden": [4]}}, "hidden": [4], "epochs": 1},
+        boosted_trees=[{"name": name, "type": name, **settings} for name, settings in TREES.items()],
+    )
+    chain.run("train-bdt", "training", "all")
+    truth = columns_of(True, 1)
+    matrix = np.concatenate([truth["met"][:, None], shapes_of(*four_vectors(truth))], axis=1).astype("f4")
+    source = chain.ntuples / "signal.root"
+    names = ["met", "shapes.ht", "shapes.number", "shapes.sphericity"]
+    for name in TREES:
+        chain.write("application", method=name, output_directory=f"{chain.folder}/{name}")
+        chain.run("apply-bdt", "--friend", "dataset", "training", "application", source, "Events")
+        (path,) = (chain.folder / name).rglob("*.root")
+        found = np.asarray(uproot.open(path)["Events"].arrays()["ml_score_signal"])
+        for fold in (0, 1):
+            record = json.loads((chain.folder / f"fold{fold}_{name}_training.json").read_text())
+            assert record["variables"] == names
+            assert record["importance"].keys() <= set(names)
+            rows = truth["event"] % 2 == record["held_out_fold"]
+            session = onnxruntime.InferenceSession(str(chain.folder / f"fold{fold}_{name}_model.onnx"))
+            expected = [session.run(["scores"], {"variables": matrix[rows]})[0][:, 0]]
+            model = chain.folder / f"fold{fold}_{name}_model"
+            for path in (model.with_suffix(".json"), model.with_suffix(".txt")):
+                if path.exists():
+                    expected.append(scores_of_library(path, matrix[rows]))
+            assert len(expected) == (1 if name.startswith("hist") else 2)
+            for one in expected:  # where sphericity, rounded, falls on a cut, an event may go the other way
+                assert np.mean(np.abs(found[rows] - one) < 1e-6) > 0.998
+        by_config = load_model(chain.folder / "training.yaml", name)
+        np.testing.assert_array_equal(by_config.score(truth, truth["event"])[:, 0], found)
+        file = load_model(chain.folder / f"fold0_{name}_model.onnx")
+        assert file.inputs == by_config.inputs
+        both = file.score(truth, truth["event"])[:, 0]
+        rows = (
+            truth["event"] % 2
+            == json.loads((chain.folder / f"fold0_{name}_training.json").read_text())["held_out_fold"]
+        )
+        np.testing.assert_allclose(both[rows], found[rows], atol=1e-6)
+        chain.run("compare-engines", "training", "0", "--method", name)
+    chain.run("permutation-importance", "training", "testing", "all", "--method", "xgboost")
+    (ranking,) = chain.folder.glob("foldall_xgboost_permutation*.yaml")
+    assert set(names) == set(yaml.safe_load(ranking.read_text())["permutation_importance"])
+    chain.run("report", "training", "testing", "all")
+    chain.run("export-to-onnx", "training", "all", "--method", "xgboost", "--single", "--output", f"{chain.folder}/out")
+    config = yaml.safe_load((chain.folder / "training.yaml").read_text())
+    config["inputs"]["shapes"]["combinations"] = ["ht", "number", "aplanarity"]
+    (chain.folder / "training.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    with pytest.raises(NtuplemlError, match=r"has no variable 'shapes.aplanarity'"):
+        load_model(chain.folder / "training.yaml", "xgboost")
+
+
 def test_tracks_of_jets(analysis: Callable[..., Analysis]) -> None:
     """Rows are jets with their tracks; the scores are lists, aligned with the jets."""
     chain = analysis(
@@ -312,18 +472,26 @@ def test_regression_of_two_values(analysis: Callable[..., Analysis], loss: str) 
 
 
 def test_reconstruction(analysis: Callable[..., Analysis]) -> None:
-    """The score is the masked mean squared error of scaled inputs."""
+    """The score is the masked mean squared error of scaled inputs; those of the latent layer stand beside it."""
+    scores = ["reconstruction_error", "latent_norm", "kl"]
     chain = analysis(
         classes=["background"],
         inputs={"event": ["met", "HT"], "jets": {"objects": JET, "sort": "Jet_pt", "length": LENGTH}},
-        target={"reconstruction": "all"},
-        model={"hidden": [16, 3, 16], "epochs": 4},
+        classes_in_files=["background", "signal"],
+        target={"reconstruction": "all", "scores": scores},
+        model={"hidden": [16], "latent": {"size": 3, "variational": True}, "epochs": 4},
     )
     truth = columns_of(True, 1)
     jets, lengths = padded([truth[name] for name in JET], LENGTH, lambda jet: -jet[0])
     numbers = np.stack([truth["met"], truth["HT"]], axis=1)
     expected = chain.expected(truth["event"], {"event": numbers, "jets": jets, "jets_length": lengths})
-    found = chain.friend(chain.ntuples / "signal.root")["ml_score_reconstruction_error"]
-    np.testing.assert_allclose(found, expected[:, 0], rtol=1e-4, atol=1e-5)
+    branches = chain.friend(chain.ntuples / "signal.root")
+    found = np.stack([np.asarray(branches[f"ml_score_{name}"]) for name in scores], axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert (expected > 0).all()
+    chain.write("testing", classes=["background", "signal"])  # the network never saw the signal
     chain.run("report", "training", "testing", "all")
+    (numbers_file,) = chain.folder.glob("foldall_report/*reconstruction.yaml")
+    means = {name: one["bias"]["value"] for name, one in yaml.safe_load(numbers_file.read_text())["classes"].items()}
+    assert means["signal"] == pytest.approx(found[:, 0].mean(), rel=1e-3)
+    assert 0 < means["background"] < means["signal"]

@@ -48,6 +48,39 @@ def test_two_inputs_share_their_product(inputs: NDArray[np.float64]) -> None:
     np.testing.assert_allclose(values[:, :, 0], np.stack([half, half, 0 * half], axis=1), atol=1e-12)
 
 
+def test_three_inputs_share_their_product(inputs: NDArray[np.float64]) -> None:
+    """Against the background 0 each has a third of x·y·z, and half of what it adds to a product of two; exactly."""
+    inputs[0] = 0
+
+    def model(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        x = taken(inputs, rows)
+        return np.stack([x.prod(axis=1), x[:, 1] * x[:, 2] + 2 * x[:, 0]], axis=1)
+
+    x, y, z = inputs[1:11].T
+    values, base = shapley_values(model, np.arange(1, 11), np.array([0]), 3)
+    np.testing.assert_allclose(values[:, :, 0], np.tile(x * y * z / 3, (3, 1)).T, atol=1e-12)
+    np.testing.assert_allclose(values[:, :, 1], np.stack([2 * x, y * z / 2, y * z / 2], axis=1), atol=1e-12)
+    assert not base.any()
+
+
+def test_many_inputs_by_shap() -> None:
+    """8 inputs are too many for all their sets; exact here, as no more than two of them interact."""
+    inputs = np.random.default_rng(2).normal(size=(30, 8))
+
+    def model(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        x = taken(inputs, rows)
+        return x[:, :1] * x[:, 1:2] + x[:, 2:3] * 3
+
+    values, _ = shapley_values(model, np.arange(5), np.arange(5, 30), 8)
+    mean = inputs[5:].mean(axis=0)
+    np.testing.assert_allclose(values[:, 2, 0], 3 * (inputs[:5, 2] - mean[2]), atol=1e-12)
+    own, other = inputs[:5, 0], inputs[:5, 1]
+    base = (inputs[5:, 0] * inputs[5:, 1]).mean()
+    first = ((own * mean[1] - base) + (own * other - mean[0] * other)) / 2
+    np.testing.assert_allclose(values[:, 0, 0], first, atol=1e-12)
+    assert not values[:, 3:].any()
+
+
 def test_values_and_base_add_up_to_the_score(inputs: NDArray[np.float64]) -> None:
     def model(rows: NDArray[np.int64]) -> NDArray[np.float64]:
         x = taken(inputs, rows)
@@ -69,14 +102,15 @@ def test_the_global_random_numbers_stay_as_they_are(inputs: NDArray[np.float64])
     np.random.seed(5)  # noqa: NPY002
     expected = np.random.random(3)  # noqa: NPY002
     np.random.seed(5)  # noqa: NPY002
-    shapley_values(lambda rows: taken(inputs, rows), np.arange(3), np.arange(3, 5), 3)
+    wide = np.tile(inputs, 3)
+    shapley_values(lambda rows: taken(wide, rows), np.arange(3), np.arange(3, 5), 9)
     np.testing.assert_array_equal(np.random.random(3), expected)  # noqa: NPY002
 
 
 def test_without_shap_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "shap", None)
     with pytest.raises(NtuplemlError, match=r"pip install 'ntupleml\[shap\]'"):
-        shapley_values(lambda rows: rows, np.arange(2), np.arange(2), 1)
+        shapley_values(lambda rows: rows, np.arange(2), np.arange(2), 8)
 
 
 def test_mean_absolute_is_the_standard_error_of_the_mean_for_equal_weights() -> None:

@@ -12,6 +12,7 @@ import uproot
 
 from ntupleml.ntuples import reading
 from ntupleml.ntuples.inspection import TreeContent, inspect_tree, list_trees
+from ntupleml.ntuples.table_files import new_table_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +75,32 @@ def test_the_script_shows_every_tree_and_duplicates(root_written: Path, run_scri
     assert done.returncode == 0, done.stderr
     for tree in ("mt_nominal/ntuple", "empty", "twice"):
         assert f"branches of {tree}" in done.stdout
+
+
+@pytest.mark.parametrize("ending", ["root", "h5", "parquet"])
+def test_first_entries_and_moments(
+    tmp_path: Path, run_script: RunScript, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """Of files of any kind, as numpy has them: mean and deviation of a sample, also far from zero."""
+    columns = {"x": 1e9 + np.array([1.5, 2.5, np.nan, 4.5, 8.5]), "n": np.array([2**62 + 1, 3, 4, 5, 6])}
+    path = tmp_path / f"a.{ending}"
+    if ending == "root":
+        with uproot.recreate(path) as file:
+            file.mktree("t", {name: one.dtype for name, one in columns.items()}).extend(columns)
+    else:
+        with new_table_file(path, "t", {name: one.dtype for name, one in columns.items()}, 5) as table:
+            table.extend(columns)
+            table.finish("")
+    monkeypatch.setattr(reading, "ENTRIES_PER_CHUNK", 2)
+    contents = {content.branch.name: content for content in inspect_tree(path, "t")}
+    for name, values in columns.items():
+        assert contents[name].mean == pytest.approx(np.nanmean(values.astype(float)), rel=1e-15)
+        assert contents[name].deviation == pytest.approx(np.nanstd(values.astype(float), ddof=1), rel=1e-7)
+    done = run_script("dataset/inspect_ntuple.py", path, "--head", 2, "--describe")
+    assert done.returncode == 0, done.stderr
+    lines = [line.replace("│", " ").split() for line in done.stdout.splitlines()]
+    assert ["n", str(2**62 + 1), "3"] in lines
+    assert any(line[:1] == ["x"] and line[-3:] == ["1", "1e+09", "3.0957"] for line in lines), done.stdout
 
 
 @pytest.mark.parametrize(

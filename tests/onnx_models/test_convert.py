@@ -126,7 +126,7 @@ def test_the_model_itself_is_not_overwritten(weights: Path) -> None:
             "not a kind of model that is converted; the names of those end in .xml, .json, .ubj, .npz, .txt, .keras",
         ),
         ("x.txt", b"", "not a model of LightGBM, whose first line is 'tree'"),
-        ("x.h5", b"\x89HDF\r\n\x1a\n", "a Keras model in HDF5, which is not read"),
+        ("x.h5", b"\x89HDF\r\n\x1a\n", "not a model of Keras 2, or damaged"),
         ("x.onnx", b"", "is an ONNX file already"),
         ("x.json", b"{", "not JSON, or cut off or damaged"),
         ("x.json", b"[" * 100_000, "not JSON, or cut off or damaged"),

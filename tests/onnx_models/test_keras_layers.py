@@ -173,6 +173,19 @@ def test_layers_that_join_values(kind: str) -> None:
         compare(functional(lambda inputs: getattr(keras.layers, kind)()([keras.layers.Dense(1)(inputs), inputs])))
 
 
+@pytest.mark.parametrize("axes", [1, 2, (2, 1), (1, 2)])
+def test_products_of_matrices(axes: int | tuple[int, int]) -> None:
+    import keras
+
+    def build(inputs: Any) -> Any:
+        first, second = (
+            keras.layers.Reshape((3, 3))(keras.layers.Dense(9, name=name)(inputs)) for name in ("first", "second")
+        )
+        return keras.layers.Flatten()(keras.layers.Dot(axes)([first, second]))
+
+    compare(functional(build))
+
+
 def test_arithmetic_and_operations() -> None:
     import keras
 
@@ -192,7 +205,7 @@ def test_arithmetic_and_operations() -> None:
 STRUCTURED_LAYERS = {
     *("AveragePooling1D", "AveragePooling2D", "Conv1D", "Conv2D", "Flatten", "GRU", "GlobalAveragePooling1D"),
     *("GlobalAveragePooling2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "LSTM", "MaxPooling1D", "MaxPooling2D"),
-    "Reshape",
+    *("Reshape", "UpSampling2D"),
 }
 FLAT = ("Flatten", {})
 #: Networks of objects or images: shape of the input, and layers with their settings.
@@ -239,6 +252,7 @@ STRUCTURED: dict[str, tuple[tuple[int, ...], list[tuple[str, dict[str, Any]]]]] 
             FLAT,
         ],
     ),
+    "repeated pixels": ((3, 4, 2), [("UpSampling2D", {"size": (2, 3)}), ("UpSampling2D", {}), FLAT]),
     "all pixels": ((4, 5, 3), [("Softmax", {}), ("GlobalAveragePooling2D", {})]),
     "largest pixel": ((4, 5, 3), [("GlobalMaxPooling2D", {})]),
     "all steps": ((6, 3), [("GlobalAveragePooling1D", {})]),
@@ -291,8 +305,9 @@ def test_layers_on_objects_and_images(name: str) -> None:
 def test_every_layer_that_is_read_is_written_and_tested() -> None:
     assert set(LAYERS) == set(NODES)
     assert {layer[0] for _, layers in STRUCTURED.values() for layer in layers} >= STRUCTURED_LAYERS
-    joining = {"Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"}
-    layers = {kind for kind in LAYERS if not kind.startswith((OPERATION, OWN))} - STRUCTURED_LAYERS
+    joining = {"Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"}
+    of_others = (OPERATION, OWN, "hgq>", "qkeras>")  # with tests of their own
+    layers = {kind for kind in LAYERS if not kind.startswith(of_others)} - STRUCTURED_LAYERS
     assert {kind for kind, _ in LAYER_TESTS.values()} | joining == layers
 
 
@@ -411,7 +426,7 @@ def refused_models() -> dict[str, tuple[Callable[[Any], Any], str]]:
     return {
         "layer that is not read": (
             lambda inputs: layers.PReLU(name="slope")(inputs),
-            r"layer '\d': is 'keras\.layers\.PReLU'",
+            r"layer 'slope': is 'keras\.layers\.PReLU'",
         ),
         "normalisation as in training": (
             lambda inputs: layers.BatchNormalization(name="norm")(inputs, training=True),

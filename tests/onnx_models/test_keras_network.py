@@ -11,16 +11,16 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from scipy.special import ndtri
-from sklearn.decomposition import PCA
-from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, Normalizer, QuantileTransformer, StandardScaler
 
 from ntupleml.artifacts import file_of_model
+from ntupleml.artifacts.record import TargetRecord
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import InputGroup
 from ntupleml.onnx_models.graph import IR_VERSION, OPSET, GraphBuilder
 from ntupleml.onnx_models.keras_network import keras_to_onnx
 from ntupleml.onnx_models.scaler_nodes import normal_quantile_nodes, quantile_nodes, scaler_nodes
-from ntupleml.onnx_models.sessions import check_against_keras, keras_scores
+from ntupleml.onnx_models.sessions import check_against_keras, scores_of_batch
 from ntupleml.preprocessing import SCALERS, fit_scaler
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ def test_partial_standard_scalers(options: dict[str, bool], rows: np.ndarray) ->
 
 
 def test_another_preprocessing_is_refused(rows: np.ndarray) -> None:
-    with pytest.raises(NtuplemlError, match="preprocessing by a PCA cannot be written to ONNX"):
-        scaler_nodes(GraphBuilder(), "values", PCA().fit(rows))
+    with pytest.raises(NtuplemlError, match="preprocessing by a Normalizer cannot be written to ONNX"):
+        scaler_nodes(GraphBuilder(), "values", Normalizer().fit(rows))
 
 
 def network(kind: str, num_inputs: int = 4) -> Any:
@@ -206,7 +206,8 @@ def test_missing_values_are_replaced_in_the_graph(rows: np.ndarray) -> None:
     broken[0, 0], broken[1, 1], broken[2, 2] = np.nan, np.inf, -np.inf
     replaced[0, 0] = replaced[1, 1] = replaced[2, 2] = -10.0
     (found,) = session.run(None, {"variables": broken})
-    np.testing.assert_allclose(found, keras_scores(model, scaler, replaced), atol=1e-6)
+    expected = scores_of_batch(model, {"variables": scaler}, {"variables": replaced}, None, TargetRecord())
+    np.testing.assert_allclose(found, expected, atol=1e-6)
     assert check_against_keras(graph, model, scaler, broken, missing=-10.0) < 1e-6
 
 

@@ -49,7 +49,7 @@ def _scores(analysis: Any, model: int) -> tuple[Any, Any, Any]:  # noqa: F811
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take most of the time; where they do not matter, an empty one stands for each."""
-    from ntupleml.reports import writing
+    from ntupleml.reports import page_files
 
     def write(picture: Any, stem: Path, plot: Any, prefix: str, **_options: Any) -> tuple[list[Path], str]:
         paths = picture_paths(stem)
@@ -59,7 +59,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
         title = f'<title id="{prefix}-title">{escape(picture.caption)}</title>'
         return paths, f'<svg width="100" height="100" role="img" aria-labelledby="{prefix}-title">{title}</svg>'
 
-    monkeypatch.setattr(writing, "write_picture_and_svg", write)
+    monkeypatch.setattr(page_files, "write_picture_and_svg", write)
 
 
 @pytest.mark.slow
@@ -265,9 +265,9 @@ def test_the_page_begins_with_a_sentence_a_picture_and_the_table(analysis: Any) 
 
 def test_page_has_another_name(analysis: Any, tmp_path: Path) -> None:  # noqa: F811
     preparation = _prepared(analysis)
-    assert report_paths(preparation, tmp_path / "a.html") == (tmp_path / "a.html", tmp_path / "a")
+    assert report_paths(preparation, ReportOptions(tmp_path / "a.html")) == (tmp_path / "a.html", tmp_path / "a")
     with pytest.raises(NtuplemlError, match=r"--output .*a\.pdf: a page is written; give it a name that ends with"):
-        report_paths(preparation, tmp_path / "a.pdf")
+        report_paths(preparation, ReportOptions(tmp_path / "a.pdf"))
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from ntupleml.artifacts import KERAS, DatasetRecord, Method, TrainingRecord, model_files, record_hash, write_record
+from ntupleml.datasets.records import FoldRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +93,26 @@ def write_fold_file(
                     tree.extend(some)
     with uproot.open(path) as file:
         return str(file.file.uuid)
+
+
+def write_fold_record(path: Path, fold: int, uuid: str, event_branch: str | None = None) -> None:
+    """Write the record of one of two fold files beside it."""
+    record = FoldRecord(
+        dataset="d",
+        file=str(path),
+        uuid=uuid,
+        fold=fold,
+        num_folds=2,
+        event_branch=event_branch,
+        decided_by="",
+        training_weight_branch="w",
+        branches={},
+        processes={},
+        config={},
+        created="",
+        versions={},
+    )
+    path.with_suffix(".json").write_text(record.model_dump_json(), encoding="utf-8")
 
 
 def draw_events(seed: int, num_events: int = 200) -> dict[str, dict[str, NDArray[Any]]]:

@@ -250,7 +250,7 @@ def _numbers(events: TestedEvents) -> list[Picture]:
     result = performance(events.scores[METHOD], events.truth, events.weights, events.classes)
     trained = MethodResult("keras", result, Undefined("nobody knows"))
     both = {METHOD: trained, "bdt": MethodResult("xgboost", result, result)}
-    comparison = Comparison(events.classes, [0], [1], both, {"mlp": "no file"}, {}, False, {})
+    comparison = Comparison(events.classes, [0], [1], both, {"mlp": "no file"}, {}, False, {}, {})
     assert "nan" not in comparison_table(comparison).lower()
     scores = ams_scores(events, METHOD, 10.0), ams_scores(events, METHOD, 0.0)
     numbers: dict[str, Any] = {

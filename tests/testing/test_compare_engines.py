@@ -251,7 +251,7 @@ def test_no_events(boosted: Boosted) -> None:
 
 @pytest.mark.slow
 def test_forms_of_a_keras_network(analysis: Any, run_script: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    """Train, export to ONNX and lwtnn, and compare all with Keras, as a user does."""
+    """Train, export to ONNX, lwtnn and frugally-deep, and compare all with Keras, as a user does."""
     out = analysis.folder / "new"
     analysis.training |= {"output_path": str(out), "model": {"hidden": [8], "epochs": 2}}
     analysis.write_configs()
@@ -260,12 +260,13 @@ def test_forms_of_a_keras_network(analysis: Any, run_script: Callable[..., subpr
         ("training/keras_training.py", config, 0),
         ("application/export_to_onnx.py", config, 0),
         ("application/export_keras_to_lwtnn.py", config, 0),
+        ("application/export_to_frugally_deep.py", config, 0),
         ("testing/compare_engines.py", config, 0),
     ):
         result = run_script(script, *arguments)
         assert result.returncode == 0, result.stderr
     (content,) = yaml.safe_load((Path(out) / "fold0_keras_engines.yaml").read_text())
     assert content["reference"] == "Keras"
-    assert list(content["forms"]) == ["Keras", "ONNX", "exported ONNX", "lwtnn JSON"]
+    assert list(content["forms"]) == ["Keras", "ONNX", "exported ONNX", "lwtnn JSON", "frugally-deep JSON"]
     assert max(form["largest"] for form in content["forms"].values()) < 1e-5
     assert list(content["absent"]) == ["ONNX of all folds", "liblwtnn"]

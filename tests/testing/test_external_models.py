@@ -13,9 +13,10 @@ import pytest
 import uproot
 from onnx import TensorProto, helper, numpy_helper
 
-from ntupleml.datasets.records import FoldRecord
 from ntupleml.errors import NtuplemlError
 from ntupleml.testing.preparation import prepare, tested_events
+
+from .conftest import write_fold_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -278,22 +279,7 @@ def write_recorded_folds(analysis: Any) -> NDArray[np.int64]:
                 numbers[fold, name] = columns["number"]
         with uproot.open(path) as file:
             uuid = str(file.file.uuid)
-        record = FoldRecord(
-            dataset="d",
-            file=path,
-            uuid=uuid,
-            fold=fold,
-            num_folds=2,
-            event_branch="number",
-            decided_by="branch 'number'",
-            training_weight_branch="w",
-            branches={},
-            processes={},
-            config={},
-            created="",
-            versions={},
-        )
-        (analysis.folder / f"fold{fold}.json").write_text(record.model_dump_json())
+        write_fold_record(analysis.folder / f"fold{fold}.root", fold, uuid, event_branch="number")
     return np.concatenate([numbers[fold, name] for fold in (1, 0) for name in CLASSES])
 
 

@@ -175,7 +175,7 @@ def test_relu_leaves_the_curvature_of_the_softmax() -> None:
 
 
 def test_batches_do_not_change_results() -> None:
-    model = build_model(Network((8, 8), "tanh", batch_norm=True, dropout=0.3), matrix(4), 3, seed=1)
+    model = build_model(Network((8, 8), "tanh", norm="batch", dropout=0.3), matrix(4), 3, seed=1)
     inputs = np.random.default_rng(6).normal(size=(101, 4)).astype("f4")
     classes = np.arange(101) % 3
     whole = _derivatives(model, inputs, classes, 2)

@@ -20,7 +20,7 @@ from ntupleml.testing.method_inputs import inputs_of_method, read_with_inputs, v
 from ntupleml.testing.permutation import importance_of_inputs
 from ntupleml.testing.preparation import prepare, tested_events
 from ntupleml.testing.registry import STEPS
-from ntupleml.testing.shapley import importance_of_scores
+from ntupleml.testing.shapley import importance_of_scores, units_of
 from ntupleml.testing.steps import write_step
 
 if TYPE_CHECKING:
@@ -145,18 +145,19 @@ def test_vectors_are_shuffled_by_event(analysis: Any) -> None:
     assert reference < 0.4
     assert reference - value(areas["jets"]) == pytest.approx(0.5, abs=0.06)
     assert value(areas["jets"]) < value(areas["jet_pt"]) < 0  # without the number of jets less is lost
-    with pytest.raises(NtuplemlError, match="takes other inputs than the training config"):
-        STEPS["permutation"](Material(preparation, for_page=True))
+    (picture,) = STEPS["permutation"](Material(preparation, for_page=True), repeats=2).pictures.values()
+    assert list(picture.numbers["groups"]) == ["jets"]  # whole groups are shuffled unasked
+    assert set(picture.numbers["permutation_importance"]) == {"jet_pt", "jet_eta", "x*y", "jets"}
 
 
 def test_shapley_values_of_vectors_are_those_of_their_objects(analysis: Any) -> None:
     preparation = jets(analysis)
     events, inputs = read_with_inputs(preparation)
     result = importance_of_scores(events, inputs, explained=20, background=10)
-    assert list(result.importances["signal"]) == ["jet_pt, jet_eta", "x*y"]
+    assert list(result.importances["signal"]) == ["jets", "x*y"]
     assert result.importances["signal"]["x*y"] == Measurement(0.0, 0.0)
     assert value(result.importances["background_1"]["x*y"]) > 0.1
-    assert result.importances["background_1"]["jet_pt, jet_eta"] == Measurement(0.0, 0.0)
+    assert result.importances["background_1"]["jets"] == Measurement(0.0, 0.0)
     assert result.largest_difference < 1e-3  # of scores of several hundreds in float32
 
 
@@ -237,6 +238,14 @@ def test_groups_of_formulas() -> None:
         variable_groups(["g=a", "g=v[0]"], variables)
 
 
+def test_units_of_shapley_values(analysis: Any) -> None:
+    _, inputs = read_with_inputs(jets(analysis))
+    assert units_of(inputs) == {"jets": ["jet_pt", "jet_eta"], "x*y": ["x*y"]}
+    assert units_of(inputs, ["all=jet_pt,x*y"]) == {"all": ["jet_pt", "x*y", "jet_eta"]}
+    with pytest.raises(NtuplemlError, match="'jet_pt' is in two groups"):
+        units_of(inputs, ["a=jet_pt", "b=jet_eta"])
+
+
 def test_script(analysis: Any, run_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
     use_variable_x_alone(analysis)
     analysis.write_configs()
@@ -248,10 +257,11 @@ def test_script(analysis: Any, run_script: Callable[..., subprocess.CompletedPro
     assert (tmp_path / "out" / "foldall_stranger_permutation_importance.png").exists()
 
 
-@pytest.mark.slow
 def test_shap_script(analysis: Any, run_script: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     analysis.write_configs()
     configs = [analysis.folder / "training.yaml", analysis.folder / "testing.yaml"]
-    result = run_script("testing/shap_importance.py", *configs, "0", "--events", 10, "--background", 5)
+    result = run_script(
+        "testing/shap_importance.py", *configs, "0", "--events", 10, "--background", 5, "--whole-groups"
+    )
     assert result.returncode == 0, result.stderr
     assert "largest mean |SHAP value|: " in result.stderr

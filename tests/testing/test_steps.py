@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,15 @@ from ntupleml.testing.tested_events import TestedEvents
 #: What a step cannot do without.
 NEEDED: dict[str, dict[str, Any]] = {"performance": {"target_class": "signal", "cut": 0.4}}
 #: Those that need files or libraries beside the models of the small analysis.
-SPECIAL = {"taylor", "taylor-1d", "shapley"}
+SPECIAL = {"filters", "saliency", "taylor", "taylor-1d", "shapley", "object-inputs", "attention", "control-region"}
+#: Those that need a block of the testing config.
+OF_TRIGGERS = {"trigger-rates", "trigger-efficiency", "trigger-stability", "low-rate-roc"}
+SPECIAL |= OF_TRIGGERS | {"abcd", "rounding"}
 #: Those that need the trained models, not only their scores.
-OF_MODELS = {"confusion", "engines", "permutation", "ranking", "record", "training", *SPECIAL}
+OF_MODELS = {"confusion", "embedding", "engines", "loss-landscape", "permutation", "ranking", "record", "training"}
+OF_MODELS |= {"points", "tuning", "turn-on", *SPECIAL}
+#: Those that are on the page where the testing config asks for them.
+OF_CONFIG = {"score-slices", "rejection", "cut-scan", "point-efficiency"}
 
 
 def made_up(target: str, number: int = 900) -> TestedEvents:
@@ -37,13 +44,17 @@ def made_up(target: str, number: int = 900) -> TestedEvents:
     scores = {
         "classes": random.dirichlet([1, 1, 1], number).astype("f4"),
         "values": values,
-        "reconstruction": np.square(values[:, :1]),
+        "reconstruction": np.square(values),
     }[target]
-    outputs = {"classes": [], "values": ["met_x", "met_y"], "reconstruction": ["reconstruction_error"]}[target]
+    outputs = {"classes": [], "values": ["met_x", "met_y"], "reconstruction": ["reconstruction_error", "kl"]}[target]
     learnt = inputs if target == "values" else np.empty((0, 0), "f4")
     weights = np.where(random.random(number) < 0.1, -1.0, 1.0)
     models = np.arange(number) % 2
-    return TestedEvents(classes, {"keras": scores}, truth, weights, models, ["x", "y"], inputs, {}, {}, outputs, learnt)
+    members = scores[:, np.newaxis] + random.normal(0, 0.01, (number, 3, scores.shape[1])).astype("f4")
+    return TestedEvents(
+        classes, {"keras": scores}, truth, weights, models, ["x", "y"], inputs, {}, {}, outputs, learnt,
+        {"keras": members},
+    )  # fmt: skip
 
 
 def require_drawn(material: Material, name: str) -> None:
@@ -79,12 +90,22 @@ def test_steps_of_models_say_what_they_need(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name, step in STEPS.items() if step.on_page and "classes" in step.targets])
 def test_each_section_of_a_trained_analysis(analysis: Any, name: str) -> None:
     preparation = prepare(analysis.folder / "training.yaml", analysis.folder / "testing.yaml", "all")
-    require_drawn(Material(preparation, for_page=True), name)
+    material = Material(preparation, for_page=True)
+    if STEPS[name].is_shown(material) or name in OF_CONFIG:
+        require_drawn(material, name)
+        return
+    with pytest.raises(
+        NtuplemlError,
+        match=r"training\.yaml: inputs: no group of objects|^keras: |no settings were searched|no control sample is|"
+        r"has no parameters|testing\.yaml: trigger: no anomaly trigger is described|abcd: no other score is|"
+        r"_preprocessing\.pickle: no such file",
+    ):
+        STEPS[name](material)
 
 
 @pytest.mark.parametrize("name", [name for name, step in STEPS.items() if step.verb and "classes" in step.targets])
 def test_each_verb_writes_what_it_announces(analysis: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if name in SPECIAL:
+    if name in SPECIAL | {"stability"}:
         pytest.skip("tested with its own models")
     monkeypatch.setattr("ntupleml.plots.pictures.save_figure", lambda *_, **__: [])
     preparation = prepare(analysis.folder / "training.yaml", analysis.folder / "testing.yaml", "all")
@@ -105,3 +126,21 @@ def test_a_figure_by_its_name() -> None:
 
 def test_every_verb_is_on_the_command_line() -> None:
     assert {step.verb for step in STEPS.values() if step.verb} <= set(verbs())
+
+
+def test_each_score_of_a_reconstruction_has_its_picture() -> None:
+    """Numbers are those of the column of the score."""
+    events = made_up("reconstruction")
+    answer = STEPS["reconstruction"](events)
+    assert list(answer.pictures) == ["reconstruction", "reconstruction_kl"]
+    for index, name in enumerate(("reconstruction_error", "kl")):
+        expected = np.average(events.scores["keras"][:, index], weights=events.weights)
+        assert answer.numbers["keras"][name]["jets"].bias.value == pytest.approx(expected, rel=1e-5)
+
+
+def test_inputs_are_shown_where_there_are_numbers() -> None:
+    """Of objects alone there is no number per event to be drawn; the section of objects has them."""
+    events = made_up("reconstruction")
+    assert STEPS["inputs"].is_shown(Material.of(events))
+    without = replace(events, variables=[], values=np.empty((len(events), 0), np.float32))
+    assert not STEPS["inputs"].is_shown(Material.of(without))

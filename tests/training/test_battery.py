@@ -15,7 +15,7 @@ import pytest
 
 from ntupleml.artifacts import model_files
 from ntupleml.config import TrainingConfig
-from ntupleml.config.inputs import PREPROCESSING_METHODS
+from ntupleml.config.schema import PREPROCESSING_METHODS
 from ntupleml.models import ACTIVATIONS, LOSSES, OPTIMIZERS, TARGET_LOSSES
 from ntupleml.training import TrainingOptions, train_keras
 
@@ -31,6 +31,8 @@ MODELS: tuple[dict[str, Any], ...] = (
     {"batch_norm": True, "dropout": 0.2, "l2": 1e-4, "hidden": [6, 5]},
     {"learning_rate": 0.02, "save_best_only": False},
     {"events_per_class_and_batch": 30, "steps_per_epoch": 3},
+    {"schedule": {"type": "one_cycle", "cycle": 0.5}, "epochs": 2},
+    {"schedule": {"type": "steps", "after": {0: 1e-3}}},
 )
 #: Keys of a config beside the model.
 CONFIGS: tuple[dict[str, Any], ...] = (
@@ -45,7 +47,6 @@ CONFIGS: tuple[dict[str, Any], ...] = (
 OPTIONS = (
     TrainingOptions(),
     TrainingOptions(balance_batches=True),
-    TrainingOptions(learning_rates={0: 1e-3}),
 )
 CLASS_LOSSES = [loss for loss in LOSSES if loss in TARGET_LOSSES["classes"]]
 _COLUMNS = zip(

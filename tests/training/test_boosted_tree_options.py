@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ntupleml.config.training import BoostedTreesConfig
+from ntupleml.config.methods import BoostedTreesConfig
 from ntupleml.errors import NtuplemlError
 from ntupleml.training.boosted_tree_options import check_options
 from ntupleml.training.lightgbm_fit import check_lightgbm

@@ -24,7 +24,8 @@ from ntupleml.onnx_models.sessions import graph_scores
 from ntupleml.plots.style import figure_paths
 from ntupleml.training import TrainingOptions
 from ntupleml.training.boosted_trees import train_boosted_trees
-from ntupleml.training.library_trees import importance_path, weights_path
+from ntupleml.training.importance import importance_path
+from ntupleml.training.library_trees import weights_path
 from ntupleml.training.outputs import check_difference
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def test_files_record_and_scores(make: Any, columns: Callable[..., Any], name: s
     files = model_files(config.output_path, 0, METHODS[name])
     weights = weights_path(files.model)
     importance = figure_paths(importance_path(files.model), ["txt", "yaml", "png", "pdf"])
-    written = {*(path for path in files if path is not None), *importance, weights}
+    written = {*(path for path in files if path is not None), *importance, weights, files.record.with_suffix(".csv")}
     assert set(files.model.parent.iterdir()) == written
     assert all(path.stat().st_size for path in written)
     assert read_record(files.record) == record

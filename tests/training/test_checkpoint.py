@@ -13,12 +13,12 @@ from ntupleml.config import TrainingConfig
 from ntupleml.errors import NtuplemlError
 from ntupleml.models import Network, build_model, matrix
 from ntupleml.training.checkpoint import Progress, load_checkpoint, save_checkpoint, training_identity
-from ntupleml.training.schedule import Schedule
+from ntupleml.training.stopping import Stopping
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NETWORK = Network(hidden=(4,), activation="relu", dropout=0.5, batch_norm=True)
+NETWORK = Network(hidden=(4,), activation="relu", dropout=0.5, norm="batch")
 CONFIG: dict[str, Any] = {
     "datasets": ["a.root", "b.root"],
     "output_path": "out",
@@ -44,11 +44,11 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     """After loading, another epoch gives the same weights: optimiser and dropout states are there."""
     path = tmp_path / "c.npz"
     first, second = trained(1), build_model(NETWORK, matrix(2), 2, 2)
-    progress = Progress(3, {"loss": [3.0, 2.0, 1.0]}, Schedule(1.0, 3, 0, 1.0, 0), first.get_weights())
+    progress = Progress(3, {"loss": [3.0, 2.0, 1.0]}, Stopping(1.0, 3, 0, 1.0, 0), first.get_weights())
     save_checkpoint(path, first, progress, identity())
     second.optimizer.build(second.trainable_variables)
     loaded = load_checkpoint(path, second, identity())
-    assert (loaded.epoch, loaded.history, loaded.schedule) == (3, progress.history, progress.schedule)
+    assert (loaded.epoch, loaded.history, loaded.stopping) == (3, progress.history, progress.stopping)
     for one, two in zip(loaded.best_weights, progress.best_weights, strict=True):
         np.testing.assert_array_equal(one, two)
     inputs = np.random.default_rng(2).normal(size=(40, 2)).astype(np.float32)
@@ -73,6 +73,17 @@ def test_another_training_is_refused(tmp_path: Path, changes: dict[str, Any], me
     save_checkpoint(tmp_path / "c.npz", model, Progress(), identity())
     with pytest.raises(NtuplemlError, match=message):
         load_checkpoint(tmp_path / "c.npz", model, identity(**changes))
+
+
+def test_a_checkpoint_of_a_version_with_fewer_keys(tmp_path: Path) -> None:
+    """What it does not know is off: it goes on, unless it is on now."""
+    model, old = trained(1), identity()
+    for key in ("selections", "equal_numbers", "parameters", "adversary", "model.settings", "model.keep_epochs"):
+        del old[key]
+    save_checkpoint(tmp_path / "c.npz", model, Progress(epoch=2), old)
+    assert load_checkpoint(tmp_path / "c.npz", model, identity()).epoch == 2
+    with pytest.raises(NtuplemlError, match="equal_numbers was null and is true now"):
+        load_checkpoint(tmp_path / "c.npz", model, identity(equal_numbers=True))
 
 
 def test_epochs_and_places_may_change(tmp_path: Path) -> None:
@@ -112,7 +123,7 @@ def test_a_pickle_inside_is_not_read(tmp_path: Path) -> None:
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "c.npz", trained(1), Progress(), identity())
-    other = build_model(Network(hidden=(6,), activation="relu", dropout=0.5, batch_norm=True), matrix(2), 2, 1)
+    other = build_model(Network(hidden=(6,), activation="relu", dropout=0.5, norm="batch"), matrix(2), 2, 1)
     other.optimizer.build(other.trainable_variables)
     with pytest.raises(NtuplemlError, match="weights of another network"):
         load_checkpoint(tmp_path / "c.npz", other, identity())

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from ntupleml.artifacts import load_keras_model, read_keras_file
+from ntupleml.artifacts import file_of_model, load_keras_model, read_keras_file
 from ntupleml.artifacts.record import TargetRecord
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import Image, InputGroup, Objects
+from ntupleml.features.making import FeatureMaker
 from ntupleml.models import ENCODERS, GroupShape, Network, build_model
 from ntupleml.onnx_models.graph_forms import NEWEST_OPSET, OLDEST_OPSET, with_opset
 from ntupleml.onnx_models.keras_network import keras_to_onnx
@@ -39,13 +40,57 @@ CASES: dict[str, tuple[GroupShape, dict[str, Any]]] = {
     "deep_set, tanh": (OBJECTS, {"hidden": [5], "pool": ["max"], "activation": "tanh"}),
     "dense": (FIXED, {"hidden": [6]}),
     "dense, image": (IMAGE, {"hidden": [5, 4]}),
+    "edge_convolution": (OBJECTS, {"neighbours": 2, "hidden": [[5, 4], [6]]}),
+    "edge_convolution, more neighbours than objects": (
+        OBJECTS,
+        {"neighbours": 9, "hidden": [[4], [4, 4]], "dynamic": False, "aggregation": "max", "pool": ["sum"]},
+    ),
+    "graph_attention": (OBJECTS, {"layers": 2, "width": 6, "heads": 2}),
+    "graph_attention, radius": (OBJECTS, {"layers": 1, "width": 3, "heads": 3, "radius": 2.0, "pairs": ["kt"]}),
+    "graph_convolution": (OBJECTS, {"hidden": [5, 5]}),
+    "graph_convolution, radius": (OBJECTS, {"hidden": [6], "radius": 2.0, "activation": "tanh"}),
+    "lorentz_interaction": (OBJECTS, {"layers": 2, "width": 5}),
+    "particle_transformer": (OBJECTS, {"layers": 1, "width": 6, "heads": 2, "pair_hidden": [4], "class_layers": 1}),
+    "particle_transformer, norm after": (
+        OBJECTS,
+        {"layers": 2, "width": 4, "heads": 1, "pairs": ["psi_product", "cos_delta_phi"], "norm": "post"},
+    ),
     "recurrent": (OBJECTS, {"units": 5}),
     "recurrent, gru": (OBJECTS, {"cell": "gru", "units": 5, "filters": [4]}),
     "recurrent, convolution": (OBJECTS, {"filters": [4, 3], "kernel": 3, "units": 5}),
+    "recurrent, all slots": (FIXED, {"filters": [4, 3], "units": 5, "masked": False, "last_dropout": True}),
+    "recurrent, all slots of convolutions": (
+        FIXED,
+        {
+            "filters": [4, 3],
+            "kernel": 3,
+            "units": 5,
+            "cell": "gru",
+            "layers": 2,
+            "masked": False,
+            "first_dropout": False,
+        },
+    ),
+    "recurrent, several": (OBJECTS, {"filters": [4], "units": 5, "layers": 3, "first_dropout": False}),
+    "residual": (FIXED, {"hidden": [8, 8, 5], "layers": 1}),
+    "residual, attention": (
+        FIXED,
+        {"hidden": [12, 12], "attention": {"heads": 2, "tokens": 3, "after": 1, "hidden": 5}},
+    ),
+    "residual, image": (IMAGE, {"hidden": [6, 6]}),
+    "set_transformer": (OBJECTS, {"layers": 1, "width": 6, "heads": 2, "induced": 3}),
+    "set_transformer, seeds": (
+        OBJECTS,
+        {"layers": 1, "width": 6, "heads": 3, "induced": 2, "seeds": 3, "norm": "pre", "hidden": 5},
+    ),
     "transformer": (OBJECTS, {"layers": 2, "width": 8, "heads": 2}),
+    "transformer, class token": (OBJECTS, {"layers": 1, "width": 6, "heads": 2, "pool": "class_token"}),
     "transformer, norm after": (OBJECTS, {"layers": 1, "width": 6, "heads": 3, "hidden": 5, "norm": "post"}),
 }
 NUMBERS = GroupShape("numbers", (3,))
+COLUMNS = ("pt", "eta", "phi", "mass")
+#: Encoders whose scores do not depend on the order of the objects.
+SYMMETRIC = [case for case in CASES if case.startswith(("deep", "edge", "graph", "lorentz", "part", "set", "trans"))]
 
 
 def shapes_of(case: str) -> dict[str, GroupShape]:
@@ -58,11 +103,15 @@ def build(case: str, seed: int = 3, num_outputs: int = 3, **options: Any) -> Any
     return build_model(network, shapes_of(case), num_outputs, seed)
 
 
+def needs_vectors(case: str) -> bool:
+    return ENCODERS[case.partition(",")[0]].needs_vectors
+
+
 def groups_of(case: str) -> list[InputGroup]:
     group = CASES[case][0]
     objects = Objects(group.shape[0]) if group.kind == "objects" else None
     image = Image() if group.kind == "image" else None
-    names = tuple("abcd"[: group.shape[-1]])
+    names = COLUMNS[: group.shape[-1]]
     return [InputGroup("event", ("x", "y", "z")), InputGroup("jets", names, objects=objects, image=image)]
 
 
@@ -74,6 +123,8 @@ def raw_batch(case: str, lengths: NDArray[np.int64], steps: int = LONGEST) -> Ba
         size = (len(lengths), *group.shape)
         return {**batch, "jets": np.random.default_rng(2).exponential(2, size).astype(np.float32)}
     jets = np.random.default_rng(2).normal(3, 2, (max(len(lengths), 1), LONGEST + 3, 4)).astype(np.float32)
+    if needs_vectors(case):  # pt, eta, phi, mass
+        jets = np.abs(jets) * np.float32([30, 1, 1, 3]) - np.float32([0, 2, 3, 0])
     return {**batch, "jets": jets[: len(lengths), :steps], "jets_length": lengths.astype(np.int64)}
 
 
@@ -98,6 +149,8 @@ def scaled(case: str, batch: Batch) -> Batch:
     if "jets_length" in batch:
         result["jets_mask"] = mask_of(batch)
         result["jets"] *= result["jets_mask"][..., np.newaxis]
+    if needs_vectors(case):
+        result["jets_vectors"] = jets * result["jets_mask"][..., np.newaxis]
     return result
 
 
@@ -114,7 +167,8 @@ def with_random_weights(model: Any) -> Any:
 
 def export(case: str, path: Path, **options: Any) -> onnx.ModelProto:
     outputs = options.pop("outputs", ["one", "two", "three"])
-    return keras_to_onnx(read_keras_file(path), scalers_of(case), groups_of(case), outputs, **options)
+    makers = {"jets": FeatureMaker(COLUMNS, COLUMNS)} if needs_vectors(case) else {}
+    return keras_to_onnx(read_keras_file(path), scalers_of(case), groups_of(case), outputs, makers=makers, **options)
 
 
 def run(graph: onnx.ModelProto, batch: Batch) -> NDArray[np.float32]:
@@ -122,11 +176,11 @@ def run(graph: onnx.ModelProto, batch: Batch) -> NDArray[np.float32]:
     return np.asarray(scores)
 
 
-@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("norm", [None, "batch", "layer"])
 @pytest.mark.parametrize("case", CASES)
-def test_from_plain_data_to_onnx(case: str, batch_norm: bool, tmp_path: Path) -> None:
+def test_from_plain_data_to_onnx(case: str, norm: str | None, tmp_path: Path) -> None:
     """The ONNX file gets raw events of any number of objects and gives what Keras gives for scaled, padded ones."""
-    model = with_random_weights(build(case, batch_norm=batch_norm, dropout=0.2))
+    model = with_random_weights(build(case, norm=norm, dropout=0.2))
     model.save(tmp_path / "network.keras")
     graph = export(case, tmp_path / "network.keras")
     batch = raw_batch(case, LENGTHS)
@@ -157,7 +211,13 @@ def test_the_seed_decides_all_first_weights(case: str) -> None:
         assert set(np.unique(one)) <= {0, 1} or not (one == three).all()  # biases begin at 0 or 1
 
 
-@pytest.mark.parametrize("case", ["convolution", "deep_set", "recurrent, convolution", "transformer, norm after"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        *("convolution", "deep_set", "edge_convolution, more neighbours than objects"),
+        *("recurrent, convolution", "recurrent, several", "residual, attention", "set_transformer, seeds"),
+    ],
+)
 def test_epochs_are_those_of_keras(case: str) -> None:
     """Compiled with XLA or without, as the layers say; the same seed gives the same bits."""
     lengths = np.resize(LENGTHS, 70)
@@ -166,7 +226,7 @@ def test_epochs_are_those_of_keras(case: str) -> None:
     targets = np.eye(3, dtype=np.float32)[random.integers(0, 3, len(lengths))]
     weights = random.uniform(-0.2, 1.5, len(lengths)).astype(np.float32)
     orders = [random.permutation(len(lengths)).astype(np.int32) for _ in range(2)]
-    ours, again, theirs = (build(case, batch_norm=True, optimizer="sgd") for _ in range(3))
+    ours, again, theirs = (build(case, norm="batch", optimizer="sgd") for _ in range(3))
     runners = EpochRunner(ours, 16), EpochRunner(again, 16)
     for order in orders:
         found, same = (runner.train([Block(inputs, targets, order, weights[order])]) for runner in runners)
@@ -182,7 +242,7 @@ def test_epochs_are_those_of_keras(case: str) -> None:
     block = Block(inputs, targets, np.arange(len(lengths), dtype=np.int32), weights)
     expected = theirs.evaluate(inputs, targets, sample_weight=weights, return_dict=True, verbose=0, batch_size=70)
     assert runners[0].evaluate([block]) == pytest.approx(expected, rel=1e-3)
-    assert runners[0].compiled == ("graph" if case.startswith(("convolution", "recurrent")) else "xla")
+    assert runners[0].compiled == ("graph" if "convolution" in case.replace("edge_convolution", "") else "xla")
 
 
 @pytest.mark.parametrize("case", ENCODERS)
@@ -197,11 +257,14 @@ def test_the_same_seed_gives_the_same_bits(case: str) -> None:
     assert first == second
     for one, two, before in zip(*(model.get_weights() for model in (*models, build(case))), strict=True):
         np.testing.assert_array_equal(one, two)
+        assert np.isfinite(one).all()
         assert one.size < 3 or not (one == before).all()
 
 
 @pytest.mark.parametrize("opset", [OLDEST_OPSET, 15, NEWEST_OPSET])
-@pytest.mark.parametrize("case", ["convolution", "deep_set", "recurrent, gru", "transformer"])
+@pytest.mark.parametrize(
+    "case", ["convolution", "deep_set", "recurrent, gru", "set_transformer", "transformer, class token"]
+)
 def test_operator_sets(case: str, opset: int, tmp_path: Path) -> None:
     """Networks on objects have a form from 15 on; before, one line says so."""
     with_random_weights(build(case)).save(tmp_path / "network.keras")
@@ -234,11 +297,74 @@ def test_weighted_losses_of_values(loss: str, case: str) -> None:
     assert runner.train([block])["loss"] == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("case", ["deep_set", "transformer"])
+@pytest.mark.parametrize("case", SYMMETRIC)
 def test_the_order_of_objects_does_not_count(case: str) -> None:
     model, batch = with_random_weights(build(case)), scaled(case, raw_batch(case, np.full(4, LONGEST)))
-    turned = {**batch, "jets": batch["jets"][:, ::-1]}
+    turned = {name: values[:, ::-1] if name.startswith("jets") else values for name, values in batch.items()}
     np.testing.assert_allclose(model(batch), model(turned), atol=1e-5)
+
+
+def attention_of_numpy(queries: Any, keys: Any, values: Any, mask: Any, bias: Any, heads: int) -> Any:
+    """Attention event by event, query by query, head by head, over the objects that are there."""
+    rows, number, width = queries.shape
+    size = width // heads
+    result = np.zeros(queries.shape)
+    for row, query, head in np.ndindex(rows, number, heads):
+        part = slice(head * size, (head + 1) * size)
+        there = mask[row] > 0
+        fit = keys[row, there, part] @ queries[row, query, part] / np.sqrt(size) + bias[row, query, there, head]
+        if there.any():
+            shares = np.exp(fit - fit.max())
+            result[row, query, part] = shares @ values[row, there, part] / shares.sum()
+    return result
+
+
+@pytest.mark.parametrize("form", ["all filled", "mask", "bias", "with themselves"])
+def test_cross_attention_is_its_formula(form: str) -> None:
+    import keras
+    from onnx import TensorProto, helper
+
+    from ntupleml.models.layers import CrossAttention
+    from ntupleml.onnx_models.graph import IR_VERSION, OPSET, GraphBuilder
+    from ntupleml.onnx_models.keras_network import network_nodes
+
+    rows, number, length, width, heads = 4, 3, 5, 6, 2
+    random = np.random.default_rng(9)
+    queries, keys, values = (random.normal(size=(rows, n, width)) for n in (number, length, length))
+    mask, bias = np.ones((rows, length)), np.zeros((rows, number, length, heads))
+    given = [queries, np.concatenate([keys, values], axis=2)]
+    if form != "all filled":
+        mask = (np.arange(length) < np.array([[0], [1], [3], [5]])).astype(float)
+        given.append(mask)
+    if form == "bias":
+        bias = random.normal(size=bias.shape)
+        given.append(bias)
+    if form == "with themselves":
+        own = [random.normal(size=queries.shape) for _ in range(2)]
+        given[0] = np.concatenate([queries, *own], axis=2)
+        keys, values = (np.concatenate(pair, axis=1) for pair in zip(own, (keys, values), strict=True))
+        mask = np.concatenate([np.ones((rows, number)), mask], axis=1)
+        bias = np.zeros((rows, number, number + length, heads))
+    expected = attention_of_numpy(queries, keys, values, mask, bias, heads).reshape(rows, -1)
+    inputs = [keras.Input(one.shape[1:], name=f"input_{place}") for place, one in enumerate(given)]
+    model = keras.Model(inputs, keras.layers.Flatten()(CrossAttention(heads)(inputs)))
+    found = model([one.astype(np.float32) for one in given])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    graph, file = GraphBuilder(), file_of_model(model)
+    output = network_nodes(graph, file.network.input_names, file)
+    types = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, *one.shape[1:]])
+        for name, one in zip(file.network.input_names, given, strict=True)
+    ]
+    outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)]
+    written = helper.make_model(
+        helper.make_graph(graph.nodes, "attention", types, outputs, graph.constants),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    batch = {f"input_{place}": one.astype(np.float32) for place, one in enumerate(given)}
+    (scores,) = new_session(written.SerializeToString()).run(None, batch)
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
 def test_values_get_their_units_back(tmp_path: Path) -> None:
@@ -252,7 +378,7 @@ def test_values_get_their_units_back(tmp_path: Path) -> None:
     assert check_against_keras(graph, model, scalers_of("deep_set"), batch, target=target) < 1e-4
     description = json.loads(new_session(graph.SerializeToString()).get_modelmeta().custom_metadata_map["ntupleml"])
     assert (description["target"], description["sequences"], description["images"]) == ("values", ["jets"], [])
-    assert description["variables"] == {"event": ["x", "y", "z"], "jets": ["a", "b", "c", "d"]}
+    assert description["variables"] == {"event": ["x", "y", "z"], "jets": list(COLUMNS)}
 
 
 @pytest.mark.parametrize("groups", [["event"], ["jets"], ["event", "jets"]])

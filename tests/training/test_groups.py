@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import awkward as ak
 import numpy as np
@@ -13,6 +13,7 @@ import pytest
 import uproot
 import yaml
 
+from ntupleml.application.frugally_deep_export import export_to_frugally_deep
 from ntupleml.application.lwtnn_export import export_to_lwtnn
 from ntupleml.application.onnx_export import export_to_onnx
 from ntupleml.artifacts import model_files
@@ -20,6 +21,8 @@ from ntupleml.cli import main
 from ntupleml.config import TrainingConfig
 from ntupleml.datasets.loading import class_trees, fold_files
 from ntupleml.errors import NtuplemlError
+from ntupleml.models import ENCODERS
+from ntupleml.models.encoders.encoder import Encoder
 from ntupleml.preprocessing import load_preprocessing, load_scalers
 from ntupleml.testing.engine_comparison import compare_engines
 from ntupleml.training.boosted_trees import train_boosted_trees
@@ -261,17 +264,55 @@ def test_other_forms_of_the_network(make: Callable[..., TrainingConfig], tmp_pat
     (export,) = export_to_onnx(path, "0")
     names = {value.name for value in onnxruntime.InferenceSession(str(export)).get_inputs()}
     assert names == {"event", "jets", "jets_length", "towers"} if not keys else set(keys["inputs"] or ["variables"])
+    has_form = record.target.kind != "reconstruction"
+    if not has_form:
+        with pytest.raises(
+            NtuplemlError, match=r"fold0_keras_model\.keras: gives its inputs back; frugally-deep has no"
+        ):
+            export_to_frugally_deep(path, "0")
+    else:
+        export_to_frugally_deep(path, "0")
+        with pytest.raises(NtuplemlError, match=r"fold0_frugally_deep\.json: exists already; give --overwrite"):
+            export_to_frugally_deep(path, "0")
     (found,), _ = compare_engines(path, "0")
-    assert set(found.results) == {"Keras", "ONNX", "exported ONNX"}
+    assert set(found.results) == {"Keras", "ONNX", "exported ONNX", *(["frugally-deep JSON"] if has_form else [])}
+    if has_form:
+        export.with_name("fold0_frugally_deep.json").write_text('{"ntupleml": {"record_hash": "another"}}')
+        (again,), _ = compare_engines(path, "0", num_events=10, overwrite=True)
+        assert again.absent["frugally-deep JSON"].endswith("was made from another training; export it again")
     assert found.events == 2 * EVENTS
     assert found.largest < 1e-5
-    with pytest.raises(NtuplemlError, match="lwtnn files are written of networks that take variables and learn clas"):
+    with pytest.raises(NtuplemlError, match="lwtnn files are written of networks that take numbers and objects and le"):
         export_to_lwtnn(path, "0")
     if config.inputs is not None:
         with pytest.raises(NtuplemlError, match="--single: joins networks of variables, but this one takes the groups"):
             export_to_onnx(path, single=True)
     else:
         export_to_onnx(path, single=True)
+
+
+def test_networks_on_objects_become_lwtnn_files(make: Callable[..., TrainingConfig], tmp_path: Path) -> None:
+    """One file per fold, which knows its objects and gives Keras' scores; a network without that form is refused."""
+    inputs = {
+        "event": ["met", "2*sum"],
+        "jets": {"objects": ["Jet_pt", "Jet_eta"], "selection": "Jet_pt > 30", "sort": "Jet_pt", "length": LENGTH},
+    }
+    jets = {"type": "recurrent", "filters": [4], "units": 3, "masked": False}
+    config = make(inputs=inputs, model={"epochs": 1, "encoders": {"jets": jets}})
+    train_keras(config, [0, 1])
+    path = tmp_path / "training.yaml"
+    path.write_text(yaml.safe_dump(config.model_dump(exclude_unset=True)))
+    export, _ = export_to_lwtnn(path, "all")
+    (group,) = json.loads(export.read_text())["input_sequences"]
+    assert [variable["name"] for variable in group["variables"]] == inputs["jets"]["objects"]
+    assert group["objects"] == {"length": LENGTH, "filled": True, "selection": "Jet_pt > 30", "sort": "Jet_pt"}
+    (found,), _ = compare_engines(path, "0")
+    assert set(found.results) == {"Keras", "ONNX", "lwtnn JSON"}
+    assert (found.events, found.largest < 1e-5) == (2 * EVENTS, True)
+    train_keras(make(inputs=inputs, model={"epochs": 1}), [0, 1], TrainingOptions(overwrite=True))
+    path.write_text(yaml.safe_dump(make(inputs=inputs, model={"epochs": 1}).model_dump(exclude_unset=True)))
+    with pytest.raises(NtuplemlError, match=r"fold0_keras_model.keras: layer 'jets.pool' .* has no lwtnn form"):
+        export_to_lwtnn(path, "0", overwrite=True)
 
 
 def test_a_training_goes_on_with_the_same_inputs_only(make: Callable[..., TrainingConfig]) -> None:
@@ -299,6 +340,14 @@ def test_a_training_goes_on_with_the_same_inputs_only(make: Callable[..., Traini
             "class 'sig': inputs.jets: NaN or infinite input: branch 'Jet_dxy' in 1 of",
         ),
         ({"inputs": {"jets": {"objects": ["Jet_ptt"]}}}, {}, "inputs.jets: no branch 'Jet_ptt'"),
+        *(
+            (
+                {"inputs": {"jets": {"collections": {"jet": {"pt": "Jet_pt", "phi": "Jet_phi", **wrong}}}}},
+                {},
+                rf"class 'sig': inputs\.jets: no four-vector in \d+ of \d+ objects, .*{found}; leave them out by",
+            )
+            for wrong, found in (({"pt": "-Jet_pt"}, r"pt -\d.*"), ({"eta": "Jet_eta*0 + 900"}, "eta 900"))
+        ),
         (
             {"inputs": {"jets": {"objects": ["Jet_pt"]}}, "target": {"reconstruction": "all"}},
             {},
@@ -318,9 +367,15 @@ def test_what_is_refused(
         assert "\n" not in str(raised.value)
 
 
-def test_trees_take_numbers_of_several_groups(make: Callable[..., TrainingConfig], tmp_path: Path) -> None:
-    """They are trained, and their training part is tested, on all numbers as variables."""
+def test_trees_take_numbers_of_several_groups(
+    make: Callable[..., TrainingConfig], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are trained, and their training part is tested, on all numbers as variables; other groups are left out."""
     trees = [{"name": "bdt", "type": "hist_gradient_boosting", "rounds": 3}]
+    with caplog.at_level("INFO", "ntupleml"):
+        (record,) = train_boosted_trees(make(boosted_trees=trees, output_path=str(tmp_path / "other")), [0])
+    assert record.variables == ["met"]
+    assert caplog.messages.count("bdt: takes the numbers alone, not inputs.jets, inputs.towers") == 1
     config = make(inputs={"a": ["met"], "b": ["sum", "met"]}, boosted_trees=trees)
     for record in train_boosted_trees(config, [0, 1]):
         assert record.variables == ["met", "sum"]
@@ -330,6 +385,57 @@ def test_trees_take_numbers_of_several_groups(make: Callable[..., TrainingConfig
     given = [f"{tmp_path}/{name}.yaml" for name in configs]
     assert main(["score-distributions", *given, "all", "--method", "bdt"]) == 0
     with pytest.raises(NtuplemlError, match=r"boosted_trees\[0\]: takes numbers and learns classes, but inputs.jets"):
-        train_boosted_trees(make(boosted_trees=trees), [0])
+        train_boosted_trees(make(inputs={"jets": INPUTS["jets"]}, boosted_trees=trees), [0])
     with pytest.raises(NtuplemlError, match=r"but the target is values; the network of keras_training.py"):
         train_boosted_trees(make(inputs={"a": ["met"]}, target=VALUES, boosted_trees=trees), [0])
+
+
+class OfVectors(Encoder):
+    """Sums of the four-vectors, without what else is known of the objects."""
+
+    kinds: ClassVar = ("objects",)
+    needs_vectors: ClassVar = True
+
+    def encode(self, values: Any, mask: Any, parts: Any, vectors: Any = None) -> Any:
+        from ntupleml.models.layers import MaskedPooling
+
+        return MaskedPooling(["sum"], name=f"{parts.prefix}pool")([vectors, mask])
+
+
+JETS = {"jet": {"pt": "Jet_pt", "eta": "Jet_eta", "phi": "Jet_phi", "energy": "2*Jet_pt*cosh(Jet_eta)"}}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_encoder_gets_the_four_vectors(
+    make: Callable[..., TrainingConfig], monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    """Unscaled, zero where no object is, with the mass from the energy; also by the ONNX file."""
+    monkeypatch.setitem(ENCODERS, "of_vectors", OfVectors)
+    inputs = {"event": ["met"], "jets": {"collections": JETS, "length": LENGTH, "features": ["pt"]}}
+    config = make(inputs=inputs, stream=stream, model={"encoders": {"jets": {"type": "of_vectors"}}})
+    data = load(config)
+    found = next(iter(data.training_blocks(0))).inputs
+    assert set(found) == {"event", "jets", "jets_mask", "jets_vectors"}
+    met = np.concatenate([columns(0, number)["met"] for number in (0, 1)])
+    jets = ak.concatenate([columns(0, number)["Jet"] for number in (0, 1)])
+    scaler = data.preparation.scalers["event"]
+    rows = np.abs(scaler.transform(met[:, None].astype("f8")).astype("f4") - np.asarray(found["event"]).T).argmin(
+        axis=0
+    )
+    mask = np.asarray(found["jets_mask"])
+    for row, vectors, filled in zip(rows[:100], np.asarray(found["jets_vectors"]), mask, strict=False):
+        event = jets[row][:LENGTH]
+        assert filled.sum() == len(event)
+        mass = np.sqrt(3) * np.asarray(event["pt"], "f8") * np.cosh(np.asarray(event["eta"], "f8"))
+        expected = np.stack([event["pt"], event["eta"], event["phi"], mass], axis=1)
+        np.testing.assert_allclose(vectors[: len(event)], expected, rtol=1e-5)
+        assert not vectors[len(event) :].any()
+    if not stream:
+        (record,) = train_keras(config, [0])
+        assert record.onnx_check is not None
+        assert record.onnx_check.largest_difference < 1e-5
+    plain = make(inputs=INPUTS, model={"encoders": {"jets": {"type": "of_vectors"}}})
+    with pytest.raises(
+        NtuplemlError, match=r"model\.encoders\.jets: 'of_vectors' takes pairs .* describe inputs\.jets by"
+    ):
+        train_keras(plain, [0])

@@ -225,30 +225,45 @@ def test_continuing_something_else_is_refused(make_config: Make) -> None:
         train_keras(config, [0], TrainingOptions(continue_training=True))
 
 
+def saved_metrics(config: TrainingConfig) -> dict[str, float]:
+    """Metrics of the validation, by the model that was saved."""
+    data = MemoryData(config, class_trees(config, fold_files(config, 0, False)), 0, balanced=False, randomized=False)
+    saved = build_model(network_of(config.model), matrix(3), 2, seed=1)
+    saved.set_weights(weights_of(config))
+    return EpochRunner(saved, 64).evaluate(data.validation_blocks())
+
+
 def test_best_or_last_weights(make_config: Make) -> None:
     """The validation loss of the saved model is the lowest of all epochs, or that of the last epoch."""
     for save_best_only in (True, False):
-        model = {"epochs": 12, "learning_rate": 0.3, "save_best_only": save_best_only}
+        model = {"epochs": 9, "learning_rate": 0.3, "save_best_only": save_best_only}
         config = make_config(model=model)
         (record,) = train_keras(config, [0], TrainingOptions(overwrite=True))
         losses = record.history["val_loss"]
         best = int(np.argmin(losses))
         assert best != len(losses) - 1  # else this test could not fail
         assert record.best_epoch == (best + 1 if save_best_only else None)
-        data = MemoryData(
-            config, class_trees(config, fold_files(config, 0, False)), 0, balanced=False, randomized=False
-        )
-        saved = build_model(network_of(config.model), matrix(3), 2, seed=1)
-        saved.set_weights(weights_of(config))
-        loss = EpochRunner(saved, 64).evaluate(data.validation_blocks())["loss"]
-        assert loss == pytest.approx(losses[best] if save_best_only else losses[-1], rel=1e-5)
+        expected = losses[best] if save_best_only else losses[-1]
+        assert saved_metrics(config)["loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_early_stopping_stops(make_config: Make) -> None:
-    config = make_config(model={"epochs": 200, "early_stopping": 2, "learning_rate": 0.1})
+@pytest.mark.parametrize("best_by", ["loss", "accuracy"])
+def test_early_stopping_stops_and_restores_the_best(best_by: str, make_config: Make) -> None:
+    model = {"epochs": 200, "early_stopping": 3, "learning_rate": 0.1, "save_best_only": False}
+    config = make_config(model=model | ({} if best_by == "loss" else {"best_by": best_by}))
     (record,) = train_keras(config, [0])
-    assert record.best_epoch is not None
-    assert record.epochs == record.best_epoch + 2 < 200
+    values = record.history[f"val_{best_by}"]
+    best = int(np.argmin(values) if best_by == "loss" else np.argmax(values))
+    assert record.best_epoch == best + 1
+    assert record.epochs == len(values) == record.best_epoch + 3 < 200
+    assert values[best] != values[-1]  # else this test could not fail
+    assert saved_metrics(config)[best_by] == pytest.approx(values[best], rel=1e-5)
+
+
+def test_what_is_not_followed_cannot_tell_the_best(make_config: Make) -> None:
+    message = "model.best_by: no metric of this target 'mean_absolute_error'; there are: 'loss', 'accuracy'"
+    with pytest.raises(NtuplemlError, match=message):
+        train_keras(make_config(model={"best_by": "mean_absolute_error"}), [0])
 
 
 def test_a_diverging_training_is_reported(make_config: Make) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from ntupleml.application.friend_trees import event_branch_of_friend
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import open_ntuple
-from ntupleml.ntuples.friends import friend_tree_path
+from ntupleml.ntuples.friends import friend_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ def require_aligned(path: str | Path, friend_path: str | Path, tree_path: str, e
     friend_path : path
         File of the friend.
     tree_path : str
-        Tree, of the same path in both (see `ntupleml.ntuples.friends.friend_tree_path`).
+        Tree, of the same path in both (see `ntupleml.ntuples.friends.friend_of`).
     event_branch : str, optional
         Branch of event numbers; None where the dataset config has none, so that only the number of entries and the
         friend's own count can be compared.
@@ -36,7 +36,7 @@ def require_aligned(path: str | Path, friend_path: str | Path, tree_path: str, e
     name = event_branch_of_friend(event_branch)
     with ExitStack() as stack:
         main = stack.enter_context(open_ntuple(path, tree_path))
-        friend = stack.enter_context(open_ntuple(friend_path, friend_tree_path(path, tree_path)))
+        friend = stack.enter_context(open_ntuple(friend_path, friend_of(path, tree_path, friend_path, "").tree_path))
         main.require([event_branch] if event_branch is not None else [], str(path))
         friend.require([name], str(friend_path))
         if friend.num_entries != main.num_entries:

@@ -11,6 +11,8 @@ import numpy as np
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from ntupleml.artifacts import TrainingRecord
@@ -25,18 +27,22 @@ _MISSING_SHARE = 0.01
 
 
 class Events(NamedTuple):
-    """Raw inputs of events, conditions last, shape (n_events, n_inputs), and what kind of events they are."""
+    """Raw inputs of events by the names of their groups, conditions last, and what kind of events they are."""
 
-    rows: NDArray[np.float32]
+    batch: Mapping[str, NDArray[Any]]
     kind: str
 
 
-def events_to_compare(config: TrainingConfig, record: TrainingRecord, scaler: Any) -> Events:
-    """First events of each class in the fold that the model never saw; where there are none, typical ones.
+def events_to_compare(config: TrainingConfig, record: TrainingRecord, scalers: Mapping[str, Any], where: str) -> Events:
+    """First events of each class in the fold that the model never saw; for variables without any, typical ones.
 
     Typical ones are normal numbers of width 1.5, brought to the scale of the variables by the inverse of the
     preprocessing. Infinite inputs, which lwtnn's defaults do not replace unless asked to, become NaN.
     """
+    if record.inputs:
+        from ntupleml.testing.held_out_rows import held_out_rows
+
+        return Events(held_out_rows(config, record, TYPICAL_EVENTS, where).batch(), "real events")
     names: list[str | None] = [*record.conditions] or [None]
     try:
         parts = [_real_rows(config, record, name) for name in names]
@@ -44,8 +50,8 @@ def events_to_compare(config: TrainingConfig, record: TrainingRecord, scaler: An
         log.warning("compares on typical events, since there are no real ones: %s", error)
         parts = []
     if sum(len(part) for part in parts):
-        return Events(np.concatenate(parts), "real events")
-    return Events(_typical_rows(record, scaler, config.seed), "typical events")
+        return Events({"variables": np.concatenate(parts)}, "real events")
+    return Events({"variables": _typical_rows(record, scalers["variables"], config.seed)}, "typical events")
 
 
 def _real_rows(config: TrainingConfig, record: TrainingRecord, condition: str | None) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
-"""Scores as friend trees: one file per ntuple, with one entry per entry of the ntuple."""
+"""Scores as friends: one file per ntuple, a ROOT, HDF5 or Parquet one, with one entry per entry of the ntuple."""
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from contextlib import contextmanager
@@ -21,7 +22,11 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import new_tree_file
 from ntupleml.ntuples.appending import require_branch_names
 from ntupleml.ntuples.extending import added_tree, objects_in
-from ntupleml.ntuples.friends import friend_file_name, friend_tree_path
+from ntupleml.ntuples.formats import format_of
+from ntupleml.ntuples.friends import FRIEND_ENDINGS, friend_file_name, friend_tree_path
+from ntupleml.ntuples.inspection import list_trees
+from ntupleml.ntuples.marks import MARK_KEY
+from ntupleml.ntuples.table_files import new_table_file, require_table_name
 from ntupleml.ntuples.tree_files import require_tree_path
 
 if TYPE_CHECKING:
@@ -36,6 +41,8 @@ log = logging.getLogger(__name__)
 
 #: Branch of a friend that holds the entry number, where the ntuple has no event branch.
 ENTRY_BRANCH = "entry"
+#: Version of the record of a friend that is no ROOT file.
+FORMAT_VERSION = 1
 
 
 class _Writable(Protocol):
@@ -50,7 +57,7 @@ def write_friends(
     tree_path: str,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Score ntuples and write the scores into friend trees, `{output_directory}/{name}/{name}.root`.
+    """Score ntuples and write the scores into friends, `{output_directory}/{name}/{name}.root` (or `.h5`, `.parquet`).
 
     The name is that of the folder that holds the input file. The friend has the same path in its file as the tree (see
     `ntupleml.ntuples.friends.friend_tree_path`), and besides the scores a copy of the event branch (of the entry number
@@ -99,8 +106,10 @@ def _as_given(path: str | Path) -> str:
 
 def require_friends(plan: Plan, tree_path: str) -> None:
     """Check that friends can be written by a plan, whatever the inputs."""
-    require_branch_names([*plan.branch_names, event_branch_of_friend(plan.event_branch)], plan.where)
-    if tree_path.strip("/"):  # not the root of an HDF5 file, or a Parquet file: there the name of the file is taken
+    require_branch_names([*plan.all_branches, event_branch_of_friend(plan.event_branch)], plan.where)
+    if plan.friend_format != "root":
+        require_table_name(f"friends{FRIEND_ENDINGS[plan.friend_format]}")
+    elif tree_path.strip("/"):  # not the root of an HDF5 file, or a Parquet file: there the name of the file is taken
         require_tree_path(tree_path.strip("/"), "friend trees")
     if plan.output_directory is None and plan.where == "--weights":
         raise NtuplemlError("--friend: give --output-directory (or an application config), the folder of the friends")
@@ -129,11 +138,12 @@ def friend_jobs(plan: Plan, input_paths: Sequence[str], *, keep_names: bool = Fa
     keep_names : bool, default: False
         Whether a friend is called as its input, `{output_directory}/{folder}/{file}`.
     """
-    folder = Path(plan.output_directory or "")
+    folder, kind = Path(plan.output_directory or ""), plan.friend_format
     jobs = []
     for path in input_paths:
         name = ntuple_name(path)
-        jobs.append(Job(path, folder / name / (friend_file_name(path) if keep_names else f"{name}.root")))
+        file_name = friend_file_name(path, kind) if keep_names else f"{name}{FRIEND_ENDINGS[kind]}"
+        jobs.append(Job(path, folder / name / file_name))
     require_own_outputs(jobs, "its friend")
     return jobs
 
@@ -142,11 +152,27 @@ def require_new(job: Job, tree_path: str, *, overwrite: bool) -> bool:
     """Whether the friend's file exists and holds more than the tree that is to be written."""
     if not job.output_path.exists():
         return False
+    if format_of(job.output_path) is not None:
+        _require_own_table(job.output_path, tree_path, overwrite=overwrite)
+        return False
     objects = objects_in(job.output_path)
     tree_path = friend_tree_path(job.input_path, tree_path)
     if tree_path in objects and not overwrite:
         raise NtuplemlError(f"{job.output_path}: has a tree '{tree_path}' already; give --overwrite to replace it")
     return bool(objects - {tree_path})
+
+
+def _require_own_table(path: Path, tree_path: str, *, overwrite: bool) -> None:
+    """Refuse to replace an HDF5 or Parquet file unless asked to, or one that has other tables."""
+    others = [
+        one for one in list_trees(path) if one.kind != "Parquet" and one.tree_path.strip("/") != tree_path.strip("/")
+    ]
+    if others:
+        raise NtuplemlError(
+            f"{path}: has a table '{others[0].tree_path}', which would be lost; choose another output_directory"
+        )
+    if not overwrite:
+        raise NtuplemlError(f"{path}: exists already; give --overwrite to replace it")
 
 
 def write_friend(
@@ -163,10 +189,14 @@ def write_friend(
     extends = require_new(job, tree_path, overwrite=overwrite)
     event_name = event_branch_of_friend(plan.event_branch)
     with open_input(plan, job.input_path, tree_path) as ntuple:
-        types: dict[str, DTypeLike | str] = {**plan.branch_types, event_name: _event_type(plan, ntuple)}
-        title = str(scores_mark(plan, job.input_path, tree_path, in_place=False) or "")
-        friend_tree = friend_tree_path(job.input_path, tree_path)
-        with _friend_tree(job.output_path, friend_tree, types, extends, overwrite, title) as tree:
+        types: dict[str, DTypeLike | str] = {**plan.branch_types, event_name: event_type(plan, ntuple)}
+        mark = str(scores_mark(plan, job.input_path, tree_path, in_place=False) or "")
+        friend_tree = friend_tree_path(job.input_path, tree_path) if plan.friend_format == "root" else tree_path
+        if plan.friend_format == "root":
+            writer = _friend_tree(job.output_path, friend_tree, types, extends, overwrite, mark)
+        else:
+            writer = _friend_table(job.output_path, types, ntuple, mark, overwrite=overwrite)
+        with writer as tree:
             for chunk in shown(scored_chunks(plan, ntuple), ntuple.num_entries, job.input_path):
                 tree.extend({**chunk.columns, event_name: chunk.events})
                 counts = counts.plus(chunk.counts)
@@ -177,12 +207,13 @@ def write_friend(
             friend_tree,
             job.input_path,
             rate(ntuple.num_entries, start),
-            counts.as_text(plan.selection),
+            counts.as_text(plan),
         )
         return counts
 
 
-def _event_type(plan: Plan, ntuple: Ntuple) -> np.dtype[Any]:
+def event_type(plan: Plan, ntuple: Ntuple) -> np.dtype[Any]:
+    """Type of the column of event numbers: that of the branch, or 64 bits."""
     dtype = None if plan.event_branch is None else ntuple.branches[plan.event_branch].dtype
     return dtype if dtype is not None and dtype.kind in "iu" else np.dtype("i8")
 
@@ -198,3 +229,17 @@ def _friend_tree(
         return
     with new_tree_file(path, overwrite=overwrite) as file:
         yield file.tree(tree_path, types, title)
+
+
+@contextmanager
+def _friend_table(
+    path: Path, types: Mapping[str, DTypeLike | str], ntuple: Ntuple, mark: str, *, overwrite: bool
+) -> Iterator[_Writable]:
+    """The HDF5 or Parquet table to write, called as that of the ntuple."""
+    of_ntuple = {
+        "path": ntuple.path, "tree": ntuple.tree_path, "uuid": ntuple.uuid, "entries": ntuple.num_entries
+    }  # fmt: skip
+    record = {"format_version": FORMAT_VERSION, "kind": "friend", "ntuple": of_ntuple, MARK_KEY: mark}
+    with new_table_file(path, ntuple.tree_path, types, ntuple.num_entries, overwrite=overwrite) as table:
+        yield table
+        table.finish(json.dumps(record))

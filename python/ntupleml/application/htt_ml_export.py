@@ -69,7 +69,7 @@ def export_to_json(
     paths = _paths(application, training.num_folds, str(application_path), overwrite)
     models = _models(training, application, str(training_path), str(application_path))
     _check_conditions(models, conditional, str(training_path))
-    require_lwtnn_form(models)
+    require_lwtnn_form(models, groups=False)
     with all_or_none():
         for one, files in zip(models, paths, strict=True):
             _export(load(one), training, files, overwrite)
@@ -138,7 +138,7 @@ def _export(loaded: LoadedModel, training: TrainingConfig, paths: ExportPaths, o
             {"name": one.name, "offset": one.offset, "scale": one.scale}
             | ({} if one.default is None else {"default": one.default})
             for one in scaled_variables(
-                loaded.scaler, record.variables, conditions=record.conditions, missing=record.missing
+                loaded.scalers["variables"], record.variables, conditions=record.conditions, missing=record.missing
             )
         ]
         difference = _difference(loaded, training, layers, inputs)
@@ -167,11 +167,11 @@ def _difference(
     from ntupleml.lwtnn.export_keras2 import as_lwtnn_layers
 
     record = loaded.trained.record
-    rows = events_to_compare(training, record, loaded.scaler).rows
+    batch = events_to_compare(training, record, loaded.scalers, training.where).batch
     content = {
         "inputs": [{key: value for key, value in one.items() if key != "default"} for one in inputs],
         "layers": as_lwtnn_layers(layers),
         "outputs": record.classes,
         "defaults": {one["name"]: one["default"] for one in inputs if "default" in one},
     }
-    return largest_difference(content, loaded.model, loaded.scaler, rows, missing=record.missing)
+    return largest_difference(content, loaded.model, loaded.scalers, batch, missing=record.missing)

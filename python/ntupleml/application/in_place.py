@@ -6,7 +6,9 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from ntupleml.application.inputs import branches_to_read, open_input
+from ntupleml.application.chains import read_from_files
+from ntupleml.application.inputs import open_input
+from ntupleml.application.needed import branches_to_read
 from ntupleml.application.plan import branches_as_text, make_plan
 from ntupleml.application.progress import rate, shown
 from ntupleml.application.resuming import scores_mark
@@ -77,11 +79,12 @@ def append_planned_scores(
     EventCounts
         Numbers of events: all, and those that were not scored.
     """
-    require_appendable(input_path, tree_path, plan.branch_names, overwrite=overwrite)
+    require_appendable(input_path, tree_path, plan.all_branches, overwrite=overwrite)
     mark = scores_mark(plan, input_path, tree_path, in_place=True)
     start = time.monotonic()
     with open_input(plan, input_path, tree_path) as ntuple:
-        clash = sorted(set(branches_to_read(plan, ntuple)) & set(plan.branch_names))
+        needed = [*branches_to_read(plan, ntuple), *plan.branches_before]
+        clash = sorted(read_from_files(ntuple, needed) & set(plan.all_branches))
         if clash:
             raise NtuplemlError(
                 f"{plan.where}: branch_prefix: new branch '{clash[0]}' would replace what its scores are made from; "
@@ -111,6 +114,6 @@ def append_planned_scores(
             tree_path,
             branches_as_text(plan),
             rate(ntuple.num_entries, start),
-            counts.as_text(plan.selection),
+            counts.as_text(plan),
         )
         return counts

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from ntupleml.application.chains import with_scores
+from ntupleml.application.needed import branches_to_read
 from ntupleml.errors import NtuplemlError
-from ntupleml.ntuples import FriendFile, open_ntuple, required_branches
-from ntupleml.ntuples.friends import friend_file_name, friend_of
+from ntupleml.ntuples import FriendFile, open_ntuple
+from ntupleml.ntuples.friends import FRIEND_ENDINGS, friend_file_names, friend_of
+from ntupleml.ntuples.given import with_columns
 from ntupleml.ntuples.rows import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from ntupleml.application.plan import Plan
     from ntupleml.ntuples import Ntuple
@@ -45,18 +53,18 @@ def friends_of(path: str | Path, tree_path: str, friend_paths: Sequence[str]) ->
         Tree in it; that of a friend has the same path (see `ntupleml.ntuples.friends.friend_tree_path`).
     friend_paths : sequence of str
         Folders of friends; the last part of each is the friend's name. A friend is `{folder}/{name}/{file name}` (as
-        `--keep-names` writes it; with the ending `.root` beside an HDF5 or Parquet file), where name is that of the
-        folder of the input file, or else `{folder}/{name}/{name}.root`, or else `{folder}/{file name}`.
+        `--keep-names` writes it; with the ending of its own format, such as `.root`), where name is that of the folder
+        of the input file, or else `{folder}/{name}/{name}.root` (or `.h5`, `.parquet`), or else
+        `{folder}/{file name}`.
     """
-    name, file_name = ntuple_name(path), Path(path).name
+    name, names = ntuple_name(path), friend_file_names(path)
     friends: list[FriendFile] = []
     for folder in friend_paths:
-        names = (file_name, friend_file_name(path))
-        own = [*(Path(folder) / name / one for one in names), Path(folder) / name / f"{name}.root"]
-        candidates = list(dict.fromkeys([*own, *(Path(folder) / one for one in names)]))
+        own = [f"{name}/{one}" for one in [*names, *(name + ending for ending in FRIEND_ENDINGS.values())]]
+        candidates = [Path(folder) / one for one in dict.fromkeys([*own, *names])]
         found = [candidate for candidate in candidates if candidate.is_file()]
         if not found:
-            *others, last = map(str, candidates)
+            *others, last = (str(one) for one in candidates if one.suffix in (".root", Path(path).suffix))
             neither = f"neither {', '.join(others)} nor {last}"
             raise NtuplemlError(f"{path}: no friend of it in '{folder}' of friend_paths: {neither} is there")
         friend = friend_of(path, tree_path, found[0], Path(folder).resolve().name)
@@ -70,13 +78,38 @@ def friends_of(path: str | Path, tree_path: str, friend_paths: Sequence[str]) ->
 
 @contextmanager
 def open_input(plan: Plan, path: str | Path, tree_path: str) -> Iterator[Ntuple]:
-    """Open an ntuple with its friends, its rows where these are objects, and check that the models can score it."""
+    """Open an ntuple with its friends, its rows where these are objects, and check that the models can score it.
+
+    Models that score first give it further branches.
+    """
     with open_ntuple(path, tree_path, friends_of(path, tree_path, plan.friend_paths)) as ntuple:
-        if plan.event_branch is not None:
-            _require_event_branch(ntuple, plan.event_branch)
+        for name in dict.fromkeys(one.event_branch for one in (plan, *plan.before)):
+            if name is not None:
+                _require_event_branch(ntuple, name)
+        ntuple = _with_parameters(ntuple, plan, path)
         ntuple = rows_of(ntuple, plan.rows, f"{path}: rows of the dataset config")
-        ntuple.require(branches_to_read(plan, ntuple), str(path))
+        for one in (*plan.before, plan):
+            ntuple.require(branches_to_read(one, ntuple), str(path))
+            if one is not plan:
+                ntuple = with_scores(ntuple, one)
         yield ntuple
+
+
+def _with_parameters(ntuple: Ntuple, plan: Plan, path: str | Path) -> Ntuple:
+    """The ntuple with the numbers that stand for branches."""
+    givers = {name: partial(_constant, value=value) for name, value in plan.parameters.items()}
+    ntuple = with_columns(ntuple, givers)
+    absent = [name for name in plan.asked_parameters if name not in ntuple.branches]
+    if absent:
+        raise NtuplemlError(
+            f"{path}: no branch '{absent[0]}', which is a parameter of the training; give its number in parameters of "
+            f"{plan.where}, or as --parameter {absent[0]}=NUMBER"
+        )
+    return ntuple
+
+
+def _constant(entries: NDArray[np.int64], value: float) -> NDArray[np.float64]:
+    return np.full(len(entries), value)
 
 
 def _require_event_branch(ntuple: Ntuple, name: str) -> None:
@@ -87,33 +120,3 @@ def _require_event_branch(ntuple: Ntuple, name: str) -> None:
             f"{ntuple.path}: event branch: branch '{name}' is of type {branch.type_name}; one "
             "integer per event is needed"
         )
-
-
-def branches_to_read(plan: Plan, ntuple: Ntuple) -> list[str]:
-    """Branches of the variables and the selection, that of the event numbers, and its copies in friends."""
-    where = f"{ntuple.path}: tree '{ntuple.tree_path}'"
-    needed = required_branches(variables_in(plan, ntuple), ntuple.branches, where)
-    needed += plan.selection.branches(ntuple)
-    if plan.event_branch is not None:
-        needed += [plan.event_branch, *ntuple.copies_in_friends(plan.event_branch)]
-    return list(dict.fromkeys(needed))
-
-
-def variables_in(plan: Plan, ntuple: Ntuple) -> list[str]:
-    """The variables of the models, as this ntuple has them: formulas of its branches, or else labels.
-
-    A variable of TMVA weights is its expression, as for TMVA itself. Only where the ntuple lacks a branch that the
-    expression needs, but has one that is called as the variable's label, that branch is taken.
-    """
-    return [_as_label(name, plan, ntuple) for name in plan.scorer.variables]
-
-
-def _as_label(variable: str, plan: Plan, ntuple: Ntuple) -> str:
-    label = plan.labels.get(variable)
-    if label is None or label not in ntuple.branches:
-        return variable
-    try:
-        required_branches([variable], ntuple.branches, ntuple.path)
-    except NtuplemlError:
-        return label
-    return variable

@@ -7,18 +7,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml import __version__
 from ntupleml.artifacts.files import lwtnn_path
+from ntupleml.artifacts.members import require_single
 from ntupleml.atomic import all_or_none, replace_file
+from ntupleml.config.inputs import NumbersConfig, ObjectsConfig
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from ntupleml.artifacts import TrainedModel
     from ntupleml.config import TrainingConfig
+    from ntupleml.lwtnn.export import Variables
     from ntupleml.lwtnn.export_forms import Form
+    from ntupleml.lwtnn.network import ObjectList
 
 log = logging.getLogger(__name__)
+
+#: Groups of inputs whose variables lwtnn can take.
+_WITH_FORM = (NumbersConfig, ObjectsConfig)
 
 
 class LoadedModel(NamedTuple):
@@ -26,7 +33,8 @@ class LoadedModel(NamedTuple):
 
     trained: TrainedModel
     model: Any
-    scaler: Any
+    #: By the names of the groups of inputs.
+    scalers: Mapping[str, Any]
 
     @property
     def complement(self) -> bool:
@@ -74,17 +82,26 @@ def export_to_lwtnn(config_path: str | Path, fold: str, *, form: Form = "auto", 
     return list(paths.values())
 
 
-def require_lwtnn_form(models: Sequence[TrainedModel]) -> None:
-    """Refuse, before anything is loaded, inputs, targets and preprocessing that are not exported."""
+def require_lwtnn_form(models: Sequence[TrainedModel], *, groups: bool = True) -> None:
+    """Refuse, before anything is loaded, inputs, targets and preprocessing that are not exported.
+
+    Parameters
+    ----------
+    groups : bool
+        Whether numbers and objects of `inputs` have a form, too; what is made of four-vectors and images have none.
+    """
+    require_single(models, "no lwtnn form")
+    taken = "numbers and objects" if groups else "variables"
     for one in models:
-        groups, target = one.record.inputs, one.record.target.kind
-        if groups or target != "classes":
-            found = f"takes the groups {', '.join(groups)}" if groups else f"learns {target}"
+        inputs, target = one.record.inputs or {}, one.record.target.kind
+        refused = [name for name, group in inputs.items() if not (groups and isinstance(group, _WITH_FORM))]
+        if refused or target != "classes":
+            found = f"takes the groups {', '.join(refused)}" if refused else f"learns {target}"
             raise NtuplemlError(
-                f"{one.files.model}: {found}; lwtnn files are written of networks that take variables and learn "
-                "classes; application/export_to_onnx.py writes all"
+                f"{one.files.model}: {found}; lwtnn files are written of networks that take {taken} and learn classes; "
+                "application/export_to_onnx.py writes all"
             )
-        if one.record.preprocessing == "quantile_transformer":
+        if "quantile_transformer" in (one.record.preprocessing, *(group.preprocessing for group in inputs.values())):
             raise NtuplemlError(
                 f"{one.files.preprocessing}: preprocessing by a quantile_transformer has no lwtnn form, which shifts "
                 "and scales; train with standard_scaler, robust_scaler, min_max_scaler or identity"
@@ -99,12 +116,14 @@ def load(trained: TrainedModel) -> LoadedModel:
     NtuplemlError
         If one of the files is not there, damaged, or not what it claims to be.
     """
-    from ntupleml.artifacts import load_keras_model, load_preprocessing
+    from ntupleml.artifacts import load_keras_model
+    from ntupleml.events.groups import numbers_of_columns
+    from ntupleml.preprocessing import load_scalers
 
     files = trained.files
     assert files.preprocessing is not None
-    scaler = load_preprocessing(files.preprocessing, len(trained.record.variables))
-    return LoadedModel(trained, load_keras_model(files.model), scaler)
+    scalers = load_scalers(files.preprocessing, numbers_of_columns(trained.record.groups))
+    return LoadedModel(trained, load_keras_model(files.model), scalers)
 
 
 def _export(loaded: LoadedModel, config: TrainingConfig, path: Path, form: Form, overwrite: bool) -> None:
@@ -112,15 +131,16 @@ def _export(loaded: LoadedModel, config: TrainingConfig, path: Path, form: Form,
     from ntupleml.application.lwtnn_export_check import as_text, largest_difference
 
     record, files = loaded.trained.record, loaded.trained.files
-    events = events_to_compare(config, record, loaded.scaler)
+    events = events_to_compare(config, record, loaded.scalers, config.where)
+    number = len(next(iter(events.batch.values())))
     try:
         content = _described(loaded, form)
-        difference = largest_difference(content, loaded.model, loaded.scaler, events.rows, missing=record.missing)
+        difference = largest_difference(content, loaded.model, loaded.scalers, events.batch, missing=record.missing)
     except NtuplemlError as error:
         raise NtuplemlError(f"{files.model}: {error}") from None
     content["miscellaneous"] |= {
         "largest_difference": f"{difference:.2g}",
-        "compared_events": str(len(events.rows)),
+        "compared_events": str(number),
     }
     with replace_file(path, overwrite=overwrite) as temporary:
         temporary.write_text(as_text(content), encoding="utf-8")
@@ -132,22 +152,25 @@ def _export(loaded: LoadedModel, config: TrainingConfig, path: Path, form: Form,
         len(record.variables) + len(record.conditions),
         len(content["layers"]),
         difference,
-        len(events.rows),
+        number,
         events.kind,
     )
 
 
 def _described(loaded: LoadedModel, form: Form) -> dict[str, Any]:
     from ntupleml.artifacts import record_hash
-    from ntupleml.lwtnn.export import keras_to_lwtnn, scaled_variables
+    from ntupleml.lwtnn.export import keras_to_lwtnn
+    from ntupleml.lwtnn.reading import SCORES
 
     record = loaded.trained.record
     return keras_to_lwtnn(
         loaded.model,
-        scaled_variables(loaded.scaler, record.variables, conditions=record.conditions, missing=record.missing),
-        record.classes,
+        _inputs(loaded),
+        {SCORES: record.classes} if record.inputs else record.classes,
         form,
         complement=loaded.complement,
+        masks=[f"{name}_mask" for name in record.groups],
+        objects=_objects(loaded),
         miscellaneous={
             "source": loaded.trained.files.model.name,
             "fold": str(record.fold),
@@ -155,3 +178,32 @@ def _described(loaded: LoadedModel, form: Form) -> dict[str, Any]:
             "written_by": f"ntupleml {__version__}",
         },
     )
+
+
+def _inputs(loaded: LoadedModel) -> Variables | Mapping[str, Variables]:
+    """Variables of each group of inputs, or those that are no group, with their preprocessing."""
+    from ntupleml.events.groups import groups_of
+    from ntupleml.lwtnn.export import scaled_variables
+
+    record = loaded.trained.record
+    conditions, missing = record.conditions, record.missing
+    groups: dict[str, Variables] = {
+        group.name: scaled_variables(
+            loaded.scalers[group.name], group.variables, conditions=conditions, missing=missing
+        )
+        for group in groups_of(record.groups)
+    }
+    return groups if record.inputs else groups["variables"]
+
+
+def _objects(loaded: LoadedModel) -> dict[str, ObjectList]:
+    """Which objects are read; empty slots are, too, where no layer takes their mask."""
+    from ntupleml.lwtnn.export_tracing import taken_inputs
+    from ntupleml.lwtnn.network import ObjectList
+
+    taken = taken_inputs(loaded.model)
+    return {
+        name: ObjectList(group.length, f"{name}_mask" not in taken, group.selection, group.sort, group.ascending)
+        for name, group in loaded.trained.record.groups.items()
+        if isinstance(group, ObjectsConfig)
+    }

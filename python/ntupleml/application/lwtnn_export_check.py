@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ntupleml.onnx_models.lwtnn import Replaced
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,12 @@ TOLERANCE = 1e-5
 
 
 def largest_difference(
-    content: Mapping[str, Any], model: Any, scaler: Any, rows: NDArray[np.float32], *, missing: float | None = None
+    content: Mapping[str, Any],
+    model: Any,
+    scalers: Any,
+    batch: NDArray[np.float32] | Mapping[str, NDArray[Any]],
+    *,
+    missing: float | None = None,
 ) -> float:
     """Largest absolute difference between the scores of an exported network and those of Keras.
 
@@ -36,8 +42,10 @@ def largest_difference(
     Parameters
     ----------
     content : dict
-        A network of one input and one output, as `keras_to_lwtnn` gives it.
-    rows : array of float32, shape (n_events, n_variables + n_conditions)
+        A network of one output, as `keras_to_lwtnn` gives it.
+    scalers : mapping of str to scikit-learn scaler, or a scaler
+        By the names of the groups; one where the batch is a matrix.
+    batch : mapping of str to array, or array of float32, shape (n_events, n_variables + n_conditions)
         Raw inputs, conditions last.
     missing : float, optional
         Value that replaces NaN and infinite variables.
@@ -47,18 +55,22 @@ def largest_difference(
     NtuplemlError
         If the difference is above 1e-5 (of the largest score, where that is above one), or a score is not finite.
     """
-    from ntupleml.onnx_models.sessions import keras_scores
+    from ntupleml.artifacts.record import TargetRecord
+    from ntupleml.onnx_models.sessions import scores_of_batch
 
-    found = lwtnn_scores(content, rows)
-    expected = keras_scores(model, scaler, rows, missing=missing)
+    if isinstance(batch, np.ndarray):
+        batch, scalers = {"variables": batch}, {"variables": scalers}
+    number = len(next(iter(batch.values())))
+    found = lwtnn_scores(content, batch, "nan" if missing is None else "nan_and_infinities")
+    expected = scores_of_batch(model, scalers, batch, missing, TargetRecord())
     difference = _difference(found, expected)
     allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
     if difference <= allowed:
         return difference
-    exact = _difference(found, _keras_in_double(model, scaler, rows, missing))
+    exact = _difference(found, _keras_in_double(model, scalers, batch, missing))
     if exact > allowed:
         raise NtuplemlError(
-            f"the exported network differs from Keras by up to {difference:.2g} on {len(rows)} events ({exact:.2g} in "
+            f"the exported network differs from Keras by up to {difference:.2g} on {number} events ({exact:.2g} in "
             f"double precision), more than {allowed:g}; please report it"
         )
     log.warning(
@@ -76,17 +88,29 @@ def _difference(found: NDArray[np.float64], expected: NDArray[Any]) -> float:
     return float(np.abs(found - expected).max())
 
 
-def _keras_in_double(model: Any, scaler: Any, rows: NDArray[np.float32], missing: float | None) -> NDArray[np.float64]:
+def _keras_in_double(
+    model: Any, scalers: Mapping[str, Any], batch: Mapping[str, NDArray[Any]], missing: float | None
+) -> NDArray[np.float64]:
     """Scores of a copy of the model that computes in double precision throughout."""
     import keras
 
-    num_variables = scaler.n_features_in_
-    raw = rows[:, :num_variables].astype(np.float64)
-    if missing is not None:
-        raw[~np.isfinite(raw)] = np.float32(missing)
-    prepared = np.concatenate([scaler.transform(raw), rows[:, num_variables:]], axis=1)
+    from ntupleml.preprocessing.groups import as_argument
+
+    prepared: dict[str, NDArray[np.float64]] = {}
+    for name, scaler in scalers.items():
+        number = scaler.n_features_in_
+        raw = batch[name].astype(np.float64)
+        if missing is not None:
+            raw[..., :number][~np.isfinite(raw[..., :number])] = np.float32(missing)
+        raw[..., :number] = scaler.transform(raw[..., :number].reshape(-1, number)).reshape(*raw.shape[:-1], number)
+        if f"{name}_length" in batch:
+            filled = np.arange(raw.shape[1]) < batch[f"{name}_length"][:, np.newaxis]
+            raw[~filled] = 0
+            prepared[f"{name}_mask"] = filled.astype(np.float64)
+        prepared[name] = raw
     copy = _in_double(model)
-    scores = np.asarray(copy(keras.ops.convert_to_tensor(prepared, dtype="float64"), training=False))
+    tensors = {name: keras.ops.convert_to_tensor(values, dtype="float64") for name, values in prepared.items()}
+    scores = np.asarray(copy(as_argument(tensors), training=False))
     return np.concatenate([1 - scores, scores], axis=1) if scores.shape[1] == 1 else scores
 
 
@@ -107,21 +131,19 @@ def _in_double(model: Any) -> Any:
     return copy
 
 
-def lwtnn_scores(content: Mapping[str, Any], rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Scores of an exported network of one input and one output, in double precision as liblwtnn computes.
-
-    Parameters
-    ----------
-    rows : array of float32, shape (n_events, n_inputs)
-    """
+def lwtnn_scores(
+    content: Mapping[str, Any], batch: Mapping[str, NDArray[Any]], replaced: Replaced
+) -> NDArray[np.float64]:
+    """Scores of an exported network of one output, in double precision as liblwtnn computes."""
     from ntupleml.onnx_models.lwtnn import lwtnn_to_onnx
-    from ntupleml.onnx_models.sessions import graph_scores
+    from ntupleml.onnx_models.sessions import batch_scores
 
     with TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "network.json"
         path.write_text(as_text(content), encoding="utf-8")
-        graph = lwtnn_to_onnx(path, np.float64)
-    return graph_scores(graph, rows.astype(np.float64))
+        graph = lwtnn_to_onnx(path, np.float64, replaced=replaced)
+    exact = {name: values.astype(np.float64) if values.dtype.kind == "f" else values for name, values in batch.items()}
+    return batch_scores(graph, exact)
 
 
 def as_text(content: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from ntupleml.application.selection import EventCounts
 from ntupleml.cluster.workers import prepare_workers, started_workers
 from ntupleml.command_line import SOME_FAILED
 from ntupleml.errors import NtuplemlError, one_line
-from ntupleml.ntuples.friends import friend_tree_path
+from ntupleml.ntuples.friends import friend_of
 from ntupleml.ntuples.input_files import expand_inputs
 from ntupleml.ntuples.remote import fetch, is_remote
 from ntupleml.progress import duration, files_progress
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from ntupleml.application.outputs import Job
     from ntupleml.application.plan import Plan
-    from ntupleml.application.selection import Selection
     from ntupleml.application_arguments import ApplicationOptions
 
 log = logging.getLogger(__name__)
@@ -133,7 +132,7 @@ def scored_files(
             counts = counts.plus(scored.counts)
             if not here:  # events that this process reads have been counted
                 progress.add_events(scored.counts.events)
-            progress.file_done(_as_line(jobs[place], scored, plan.selection))
+            progress.file_done(_as_line(jobs[place], scored, plan))
     log.info(
         "%d of %d files done: %s events, %s per second, in %s%s",
         len(jobs) - len(errors),
@@ -141,7 +140,7 @@ def scored_files(
         f"{progress.events:,}",
         f"{progress.rate:,.0f}",
         duration(time.monotonic() - start),
-        counts.as_text(plan.selection),
+        counts.as_text(plan),
     )
     outputs = [job.output_path for place, job in enumerate(jobs) if place not in errors]
     failures = []
@@ -157,7 +156,7 @@ def score_file(plan: Plan, job: Job, task: Task) -> Scored:
     start = time.monotonic()
     if not task.overwrite and job.output_path.exists():
         mark = scores_mark(plan, job.input_path, task.tree_path, in_place=not task.friend)
-        if is_finished(mark, job.output_path, friend_tree_path(job.input_path, task.tree_path)):
+        if is_finished(mark, job.output_path, friend_of(job.input_path, task.tree_path, job.output_path, "").tree_path):
             return Scored(EventCounts(), True, time.monotonic() - start)
     return Scored(_write(plan, job, task), False, time.monotonic() - start)
 
@@ -210,9 +209,9 @@ def score_on_worker(make: Callable[[], Plan], key: str, job: Job, task: Task) ->
     return score_file(_plans[key], job, task)
 
 
-def _as_line(job: Job, scored: Scored, selection: Selection) -> str:
+def _as_line(job: Job, scored: Scored, plan: Plan) -> str:
     if scored.skipped:
         return f"{job.output_path}: done already"
     events = scored.counts.events
     rate = events / max(scored.seconds, 1e-9)
-    return f"{job.output_path}: {events:,} events, {rate:,.0f} per second{scored.counts.as_text(selection)}"
+    return f"{job.output_path}: {events:,} events, {rate:,.0f} per second{scored.counts.as_text(plan)}"

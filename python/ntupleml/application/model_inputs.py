@@ -16,6 +16,8 @@ from ntupleml.artifacts.methods import methods_of
 from ntupleml.atomic import replace_file
 from ntupleml.config import RowsConfig, TrainingConfig, load_config
 from ntupleml.datasets.fold_trees import open_class_tree
+from ntupleml.datasets.hypotheses import hypotheses_of_file
+from ntupleml.datasets.loading import FoldFile
 from ntupleml.datasets.records import read_fold_record, record_path
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import groups_of
@@ -99,14 +101,14 @@ def _arrays(config: TrainingConfig, path: str, tree_path: str, num_rows: int | N
     def first(chunk: Chunk) -> NDArray[np.intp] | None:
         return None if left is None or chunk.num_rows <= left else np.arange(left)
 
-    with _open(path, tree_path, of_file, division) as ntuple:
-        _log_division(division, of_file)
+    with _open(config, path, tree_path, of_file, division) as ntuple:
+        _log_division(division, None if of_file is None else of_file.fold)
         missing = None if config.missing is None else config.missing.value
         for chunk in read_events(
             ntuple, groups_of(config.groups, missing), event_branch=division.event_branch, choose=first
         ):
             parts.append(chunk.inputs)
-            folds.append(chunk.folds(config.num_folds) if of_file is None else np.full(len(chunk), of_file))
+            folds.append(chunk.folds(config.num_folds) if of_file is None else np.full(len(chunk), of_file.fold))
             if left is not None:
                 left -= len(chunk)
                 if left == 0:
@@ -120,25 +122,31 @@ def _arrays(config: TrainingConfig, path: str, tree_path: str, num_rows: int | N
 
 
 @contextmanager
-def _open(path: str, tree_path: str, of_file: int | None, division: _Division) -> Iterator[Ntuple]:
+def _open(
+    config: TrainingConfig, path: str, tree_path: str, of_file: FoldFile | None, division: _Division
+) -> Iterator[Ntuple]:
     if of_file is not None:
-        with open_class_tree(path, tree_path) as ntuple:
+        with open_class_tree(path, tree_path, hypotheses=hypotheses_of_file(config, of_file)) as ntuple:
             yield ntuple
     else:
         with open_ntuple(path, tree_path) as ntuple:
             yield rows_of(ntuple, division.rows)
 
 
-def _fold_files(config: TrainingConfig) -> list[tuple[int, str]]:
-    """All fold files of the config, and their folds."""
+def _fold_files(config: TrainingConfig) -> list[FoldFile]:
+    """All fold files of the config."""
     conditions = [*config.conditions, *([] if config.datasets is None else [None])]
-    return [(fold, path) for condition in conditions for fold, path in enumerate(config.datasets_of(condition))]
+    return [
+        FoldFile(path, fold, condition)
+        for condition in conditions
+        for fold, path in enumerate(config.datasets_of(condition))
+    ]
 
 
-def _fold_of_file(config: TrainingConfig, path: str) -> int | None:
-    """Fold of a fold file of the config, whose rows are made already; None for other files."""
+def _fold_of_file(config: TrainingConfig, path: str) -> FoldFile | None:
+    """The fold file of the config, whose rows are made already; None for other files."""
     wanted = Path(path).resolve()
-    return next((fold for fold, one in _fold_files(config) if Path(one).resolve() == wanted), None)
+    return next((one for one in _fold_files(config) if Path(one.path).resolve() == wanted), None)
 
 
 def _division(config: TrainingConfig) -> _Division:
@@ -149,11 +157,11 @@ def _division(config: TrainingConfig) -> _Division:
             record = read_record(path) if path.exists() else None
             if record is not None and record.folds_recorded and record.num_folds == config.num_folds:
                 return _Division(record.event_branch, record.rows, path)
-    for _, file in _fold_files(config):
-        of_file = read_fold_record(file)
+    for file in _fold_files(config):
+        of_file = read_fold_record(file.path)
         if of_file is not None and of_file.num_folds == config.num_folds:
             rows = RowsConfig.model_validate(of_file.rows) if of_file.rows else None
-            return _Division(of_file.event_branch, rows, record_path(file))
+            return _Division(of_file.event_branch, rows, record_path(file.path))
     return _Division(None, None, None)
 
 

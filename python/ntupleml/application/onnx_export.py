@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 from onnx import helper
 
 from ntupleml.artifacts import OnnxCheck, default_method_name, methods_by_fold, models_by_fold, record_hash
@@ -26,7 +27,6 @@ from ntupleml.testing.held_out_rows import held_out_rows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import onnx
     from numpy.typing import NDArray
 
     from ntupleml.artifacts import TrainedModel
@@ -96,7 +96,7 @@ def export_to_onnx(
         if path.exists() and not overwrite:
             raise NtuplemlError(f"{path}: exists already; give --overwrite to replace it")
     models = models_by_fold(config, where=where, training_path=where, only=folds, method=methods)
-    if single and models[0].record.inputs:
+    if single and models[0].record.inputs and not models[0].record.matrix:
         raise NtuplemlError(
             f"{where}: --single: joins networks of variables, but this one takes the groups "
             f"{', '.join(models[0].record.inputs)}; leave it out for a file per fold"
@@ -121,13 +121,17 @@ def export_to_onnx(
 
 def _graph(model: TrainedModel, opset: int, dtype: type[np.generic]) -> onnx.ModelProto:
     """Graph of one model, described by its record."""
-    graph = convert(model.files.model, dtype)
-    record = model.record
+    graph, record = _own_graph(model, dtype), model.record
     description = read_description(graph)
     described = {
         **description,
-        **({} if record.inputs else {"variables": {INPUT: [*record.variables, *record.conditions]}}),
-        "outputs": [OUTPUT],
+        **(
+            {}
+            if record.inputs and not record.matrix
+            else {"variables": {INPUT: [*record.variables, *record.conditions]}}
+        ),
+        **record.description_of_matrix,
+        "outputs": [value.name for value in graph.graph.output],
         "classes": list(record.outputs),
         "kind": description["kind"],
         "preprocessing": record.preprocessing,
@@ -148,6 +152,18 @@ def _graph(model: TrainedModel, opset: int, dtype: type[np.generic]) -> onnx.Mod
     return with_opset(graph, opset, str(model.files.model))
 
 
+def _own_graph(model: TrainedModel, dtype: type[np.generic]) -> onnx.ModelProto:
+    """Graph made from the model's file, or that file itself where it has no other form."""
+    path = model.files.model
+    if path.suffix != ".onnx":
+        return convert(path, dtype)
+    if dtype != np.float32:
+        raise NtuplemlError(f"{path}: takes and gives float32; export it with --dtype float32")
+    if not path.exists():
+        raise NtuplemlError(f"{path}: no such file")
+    return onnx.load_model(path)
+
+
 def read_description(graph: onnx.ModelProto) -> dict[str, Any]:
     """What ntupleml wrote into the metadata of a graph."""
     (text,) = [item.value for item in graph.metadata_props if item.key == PROPERTY]
@@ -162,6 +178,7 @@ def _description_of_all(models: Sequence[TrainedModel], graphs: Sequence[onnx.Mo
     del description["record_hash"]
     return {
         **description,
+        "outputs": [OUTPUT],
         "record_hashes": [record_hash(model.record) for model in models],
         "training": {
             "method": first.method,
@@ -196,7 +213,7 @@ def _compared(content: bytes, model: TrainedModel, config: TrainingConfig, path:
         raise NtuplemlError(f"{path}: the held-out fold of model {model.record.fold} has no events to check it on")
     source = reference_evaluator(model)
     found = all_scores(evaluator_of_export(path, model, content), rows)
-    difference = _difference(found, source, rows, model.record.target.units, path)
+    difference = difference_from_source(found, source, rows, model.record.target.units, path)
     log.info(
         "model %d: ONNX and %s agree within %.2g on %d held-out events",
         model.record.fold,
@@ -207,9 +224,16 @@ def _compared(content: bytes, model: TrainedModel, config: TrainingConfig, path:
     return OnnxCheck(events=len(rows), largest_difference=difference)
 
 
-def _difference(
+def difference_from_source(
     found: NDArray[np.float64], source: Form, rows: InputValues, units: NDArray[np.float64], path: Path
 ) -> float:
+    """Largest difference of an export's scores from those of what it was made from, in units of each value.
+
+    Raises
+    ------
+    NtuplemlError
+        If it is above 1e-4 of the largest score: then the path is not to be written.
+    """
     assert source.evaluator is not None
     expected = all_scores(source.evaluator, rows)
     difference = float((np.abs(found - expected) / units).max())

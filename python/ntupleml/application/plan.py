@@ -2,59 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import re
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
+import numpy as np
+
+from ntupleml.application.accepting import ACCEPT, ACCEPT_TYPE, accept_of
+from ntupleml.application.finding import IMAGE, MODELS, AnyEngine, Kind, Request, TrainedKind
 from ntupleml.application.selection import Selection, selection_of
-from ntupleml.artifacts import (
-    default_method_name,
-    find_by_checksum,
-    methods_by_fold,
-    models_by_fold,
-    record_hash,
-    sha256_of_file,
-)
-from ntupleml.artifacts.files import lwtnn_path
-from ntupleml.artifacts.origins import find_files, find_origin, origin_of_record, require_number_of_files, require_safe
-from ntupleml.config import ApplicationConfig, ClusterConfig, DatasetConfig, OnnxConfig, TrainingConfig, load_config
-from ntupleml.errors import NtuplemlError
-from ntupleml.events.groups import InputGroup
-from ntupleml.folds import scoring_model, what_decides
-from ntupleml.ntuples.appending import require_branch_names
-from ntupleml.scoring import Scorer, load_scorer, score_branch_names, weights_evaluator
-from ntupleml.scoring.conditions import one_hot
-from ntupleml.scoring.model_files import (
-    Filling,
-    OpenFile,
-    description_of_lwtnn,
-    gives_classes,
-    names_of_scores,
-    open_lwtnn,
-    scorer_of_files,
-)
-from ntupleml.scoring.onnx_graphs import open_onnx
-from ntupleml.tmva.reading import read_weights
+from ntupleml.config import ApplicationConfig, ClusterConfig, DatasetConfig, TrainingConfig, load_config
+from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.scoring.outputs import spread_branch_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from ntupleml.artifacts import TrainedModel, TrainingRecord
-    from ntupleml.config import ConfigSource, RowsConfig
+    from numpy.typing import DTypeLike
+
+    from ntupleml.application.accepting import Accept
+    from ntupleml.config import BeforeConfig, ConfigSource, RowsConfig
+    from ntupleml.ntuples.friends import FriendFormat
     from ntupleml.onnx_models.lwtnn import Replaced
-    from ntupleml.tmva.method import TmvaMethod
+    from ntupleml.scoring import Scorer
 
-log = logging.getLogger(__name__)
-
-#: Which kind of models scores: those of a training, or files.
-TrainedKind = Literal["keras", "boosted_trees", "tmva"]
-Kind = Literal["keras", "boosted_trees", "tmva", "onnx", "lwtnn", "weights"]
-#: What may compute the scores: the last for networks of lwtnn, through ROOT.
-AnyEngine = Literal["onnx", "forest", "tmva", "liblwtnn"]
 _DEFAULT_PREFIX = "ml_score_"
+#: Kinds of files without a training, by the ends of their names.
+_KINDS: dict[str, Kind] = {".onnx": "onnx", ".json": "lwtnn"}
 
 
 class Plan(NamedTuple):
@@ -62,7 +37,8 @@ class Plan(NamedTuple):
 
     #: The models of all folds.
     scorer: Scorer
-    #: New branches: one per score, and with `max_branches` the largest score and the index of its class.
+    #: New branches: one per score, with `max_branches` the largest score and the index of its class, with `spread` one
+    #: more per score, and the bits.
     branch_names: list[str]
     #: Branch whose value decides the fold; None where the entry number does.
     event_branch: str | None
@@ -74,7 +50,7 @@ class Plan(NamedTuple):
     output_directory: str | None
     #: Path of the application config, for messages.
     where: str
-    #: Whether the last two branches are the largest score and the index of its class.
+    #: Whether there are branches of the largest score and the index of its class.
     max_branches: bool = True
     #: Name of a branch that is taken for a variable where the ntuple lacks what its formula needs.
     labels: Mapping[str, str] = MappingProxyType({})
@@ -86,55 +62,50 @@ class Plan(NamedTuple):
     selection: Selection = Selection()
     #: Objects that are scored in place of events: the branches hold one list per event.
     rows: RowsConfig | None = None
+    #: Numbers that stand for branches of these names in all ntuples.
+    parameters: Mapping[str, float] = MappingProxyType({})
+    #: Names of the parameters of the training, which an ntuple has as branches or gets by `parameters`.
+    asked_parameters: tuple[str, ...] = ()
+    #: Whether the members of ensembles give branches of their standard deviation, one per score.
+    spread: bool = False
+    #: What the last branch says to be accepted; None where there is no such branch.
+    accept: Accept | None = None
+    #: Format of the friend files.
+    friend_format: FriendFormat = "root"
+    #: Models that score first, in order; their branches are new ones, too.
+    before: tuple[Plan, ...] = ()
+    #: Branch of the image that is predicted; empty where there is none.
+    image: str = ""
 
     @property
-    def branch_types(self) -> dict[str, str]:
-        """Types of the new branches: a number per event, or a vector where steps of a sequence or objects are."""
+    def own_types(self) -> dict[str, DTypeLike]:
+        """Types of its own new branches of one row: scores are floats, an image is an array, accept bits are bytes."""
+        types: dict[str, DTypeLike] = dict.fromkeys(self.branch_names, "f4")
+        if self.image:
+            types[self.image] = np.dtype(("f4", self.scorer.image))
+        return types if self.accept is None else types | {self.branch_names[-1]: ACCEPT_TYPE}
+
+    @property
+    def number_types(self) -> dict[str, DTypeLike]:
+        """Types of the numbers of all new branches: those of models that score first, then its own."""
+        return {name: kind for one in self.before for name, kind in one.number_types.items()} | self.own_types
+
+    @property
+    def branch_types(self) -> dict[str, DTypeLike]:
+        """Types of all new branches: a number per event, or a vector where steps of a sequence or objects are."""
         lists = self.scorer.per_step or self.rows is not None
-        return dict.fromkeys(self.branch_names, "vector of f4" if lists else "f4")
-
-
-class _Request(NamedTuple):
-    """Configs that are read, of which some may be left out, and what the command line says beside them."""
-
-    dataset: DatasetConfig | None
-    training: TrainingConfig | None
-    application: ApplicationConfig | None
-    dataset_path: str
-    training_path: str
-    where: str
-    kind: Kind
-    engine: AnyEngine | None
-    weights: Sequence[str | Path] | None
-    event_branch: str | None
-    prefix: str
-    output: str | None
-    replaced: Replaced | None
+        of_before = {name: kind for one in self.before for name, kind in one.branch_types.items()}
+        return of_before | {name: f"vector of {kind}" if lists else kind for name, kind in self.own_types.items()}
 
     @property
-    def output_path(self) -> str | None:
-        """Folder of the training."""
-        return None if self.training is None else self.training.output_path
+    def all_branches(self) -> list[str]:
+        """Names of all new branches."""
+        return list(self.number_types)
 
     @property
-    def num_folds(self) -> int | None:
-        """Number of folds, as far as a config says it."""
-        return None if self.dataset is None else self.dataset.num_folds
-
-    @property
-    def condition(self) -> str | None:
-        """Condition (era) of the ntuples."""
-        return None if self.application is None else self.application.condition
-
-
-class _Models(NamedTuple):
-    """Models that score: their branches, whether the largest score has some too, and what tells them from others."""
-
-    scorer: Scorer
-    branch_names: list[str]
-    max_branches: bool
-    checksums: Sequence[str]
-    labels: Mapping[str, str] = MappingProxyType({})
+    def branches_before(self) -> list[str]:
+        """Names of the new branches of models that score first."""
+        return [name for one in self.before for name in one.all_branches]
 
 
 def make_plan(
@@ -150,6 +121,7 @@ def make_plan(
     output_directory: str | None = None,
     output: str | None = None,
     replaced: Replaced | None = None,
+    parameters: Mapping[str, float] | None = None,
 ) -> Plan:
     """Read the configs, check them against each other and the models, and open the models.
 
@@ -178,6 +150,8 @@ def make_plan(
     replaced : {"nan", "nan_and_infinities", "nothing"}, optional
         Raw values that the defaults in files of lwtnn stand for. By default NaN, and infinities as well for networks
         of a training that did so.
+    parameters : mapping of str to float, optional
+        Numbers that stand for branches, beside and before those of the application config.
 
     Raises
     ------
@@ -189,7 +163,7 @@ def make_plan(
     training = None if training_config is None else load_config(training_config, TrainingConfig)
     application = None if application_config is None else load_config(application_config, ApplicationConfig)
     own_prefix = _DEFAULT_PREFIX if application is None else application.branch_prefix
-    request = _Request(
+    request = Request(
         dataset,
         training,
         application,
@@ -204,13 +178,20 @@ def make_plan(
         output,
         replaced,
     )
-    models = _MODELS[kind](request)
+    models = MODELS[kind](request)
     rows = None if dataset is None else dataset.rows
     if rows is not None and models.scorer.per_step:
         raise NtuplemlError(f"{request.dataset_path}: rows: the model gives a list of scores per row; leave rows out")
+    accept, spreads = _accept(request, models.scorer), _spreads(request, models.scorer)
+    image = request.prefix + IMAGE if models.scorer.image else ""
+    if image and rows is not None:
+        raise NtuplemlError(f"{request.where}: image: a list of images per event cannot be written; leave it out")
+    further = [*spreads, *([image] if image else []), *([] if accept is None else [request.prefix + ACCEPT])]
+    names = [*models.branch_names, *further]
+    before = _before(request, rows, names)
     return Plan(
         models.scorer,
-        models.branch_names,
+        names,
         # One file scores all events, whatever their numbers; friends still get a copy of them.
         request.event_branch,
         [] if dataset is None else list(dataset.friend_paths),
@@ -223,238 +204,106 @@ def make_plan(
         ClusterConfig() if application is None else application.cluster,
         selection_of(application, rows, request.where),
         rows,
+        _parameters(request, [models.scorer, *(one.scorer for one in before)], parameters or {}),
+        _asked_parameters(training, before),
+        bool(spreads),
+        accept,
+        "root" if application is None else application.friend_format,
+        before,
+        image,
     )
 
 
-def _of_training(request: _Request) -> _Models:
-    """The models of a training, or weights files that stand for them."""
-    dataset, training, application, where = request.dataset, request.training, request.application, request.where
-    assert dataset is not None
-    assert training is not None
-    assert application is not None
-    with_max = training.target_kind == "classes"
-    names = score_branch_names(training.outputs, request.prefix, with_max=with_max)
-    require_branch_names(names, f"{where}: branch_prefix '{request.prefix}'")
-    models = _models(request, training, application)
-    record = models[0].record
-    if all(model.weights is None for model in models):
-        _require_same_folds(dataset, record, request.dataset_path, str(models[0].files.record))
-        _require_same_rows(dataset, record, request.dataset_path, str(models[0].files.record))
-    _require_number_of_folds(dataset, record, request.dataset_path, str(models[0].files.record))
-    one_hot(record.conditions, application.condition, f"{where}: condition")  # sooner than models are read
-    engine = request.engine
-    assert engine != "liblwtnn", "an engine of lwtnn's files"
-    scorer = load_scorer(models, engine=engine).of_condition(application.condition, f"{where}: condition")
-    return _Models(scorer, names, with_max, [_checksum(model) for model in models])
-
-
-def _of_weights(request: _Request) -> _Models:
-    """TMVA's weights files alone: variables, scores and branches are those that they name."""
-    paths = [Path(path) for path in request.weights or ()]
-    if request.num_folds is not None and len(paths) not in (1, request.num_folds):
+def _spreads(request: Request, scorer: Scorer) -> list[str]:
+    """Branches of the standard deviations over members that the application config asks for."""
+    if request.application is None or not request.application.spread:
+        return []
+    if scorer.num_members == 1:
         raise NtuplemlError(
-            f"--weights: {len(paths)} files, but {request.dataset_path} has {request.num_folds} folds; give one file "
-            "per fold, or one for all"
+            f"{request.where}: spread: the models are no ensembles, so that nothing has a spread; train with ensemble: "
+            "{seeds: 5} in the training config, or leave it out"
         )
-    methods: list[TmvaMethod] = []
-    missing: list[float | None] = []
-    for fold, path in enumerate(paths):
-        if not path.exists():
-            raise NtuplemlError(f"--weights: no file '{path}'")
-        found = find_by_checksum(path)
-        origin = None if found is None else origin_of_record(found.record, found.files.record)
-        methods.append(read_weights(path))
-        require_safe(path, origin, fold, len(paths), request.event_branch, "--weights")
-        missing.append(None if found is None else found.record.missing)
-        _require_same_method(methods[0], methods[-1])
-    first, engine = methods[0], request.engine
-    assert engine != "liblwtnn", "an engine of lwtnn's files"
-    names = _plain_branch_names(first.output_names, request.prefix, with_max=first.analysis == "Multiclass")
-    require_branch_names(names, str(first.path))
-    scorer = Scorer(
-        {
-            fold: weights_evaluator(method, engine, missing=value)
-            for fold, (method, value) in enumerate(zip(methods, missing, strict=True))
-        },
-        [InputGroup("variables", tuple(variable.expression for variable in first.variables))],
-        num_folds=len(paths),
-        outputs=first.output_names,
-        event_branch=request.event_branch,
-        non_finite="as Reader" if None in missing else "replaced",
-    )
-    labels = {one.expression: one.label for one in first.variables if one.label != one.expression}
-    checksums = list(map(sha256_of_file, paths))
-    return _Models(scorer, names, first.analysis == "Multiclass", checksums, labels)
+    return spread_branch_names(scorer.outputs, request.prefix)
 
 
-def _require_same_method(first: TmvaMethod, other: TmvaMethod) -> None:
-    """Files for the folds of one training have the same variables and scores; their names may differ."""
-    pairs: dict[str, tuple[Sequence[str], Sequence[str]]] = {
-        "analysis": ([first.analysis], [other.analysis]),
-        "variables": ([item.expression for item in first.variables], [item.expression for item in other.variables]),
-    }
-    if first.analysis != "Classification":
-        pairs["outputs"] = (first.output_names, other.output_names)
-    for what, (one, two) in pairs.items():
-        if one != two:
+def _asked_parameters(training: TrainingConfig | None, before: Sequence[Plan]) -> tuple[str, ...]:
+    own = [] if training is None or training.parameters is None else training.parameters.names
+    return tuple(dict.fromkeys([*own, *(name for one in before for name in one.asked_parameters)]))
+
+
+def _before(request: Request, rows: RowsConfig | None, names: Sequence[str]) -> tuple[Plan, ...]:
+    """Plans of the models that score first; no two models of all may have a branch of one name."""
+    owners = dict.fromkeys(names, "the models of this config")
+    plans = []
+    for name, config in ({} if request.application is None else request.application.before).items():
+        where = f"{request.where}: before.{name}"
+        plan = _plan_before(request, config, name, where)
+        if plan.rows != rows:
             raise NtuplemlError(
-                f"--weights: the files do not go together: {what} {', '.join(two)} in {other.path}, but "
-                f"{', '.join(one)} in {first.path}"
+                f"{where}: dataset: its rows are others than those of {request.dataset_path}, but all score the same; "
+                "make them equal"
             )
+        if plan.scorer.per_step:
+            raise NtuplemlError(f"{where}: the model gives a list of scores per row, which no selection can use")
+        for branch in plan.branch_names:
+            if branch in owners:
+                raise NtuplemlError(
+                    f"{where}: branch_prefix: '{branch}' is a branch of {owners[branch]}, too; choose another prefix"
+                )
+            owners[branch] = f"before.{name}"
+        plans.append(plan)
+    return tuple(plans)
 
 
-def _of_files(request: _Request) -> _Models:
-    """ONNX files or networks of lwtnn of any origin, or those of the training."""
-    assert request.application is not None, "these need an application config"
-    training, where = request.training, request.where
-    onnx, key = request.application.onnx, f"{where}: classifiers"
-    if request.kind == "lwtnn" and onnx != OnnxConfig():
-        raise NtuplemlError(f"{where}: onnx: this block is for ONNX files; a lwtnn file says all that itself")
-    paths = _paths_of_files(request, key)
-    files = [_open(path, fold, len(paths), request, key) for fold, path in enumerate(paths)]
-    first = files[0].graph
-    stated = names_of_scores(first, onnx, where)
-    outputs = onnx.classes or (stated if training is None else training.outputs)
-    if outputs is None:
-        raise NtuplemlError(
-            f"{where}: onnx: classes: {first.path} does not say what its scores are called; name them, or give "
-            "CONFIG_TRAINING"
-        )
-    if request.kind == "lwtnn" and stated is not None and outputs != stated:
-        raise NtuplemlError(
-            f"{first.path}: its labels are {', '.join(stated)}, but {request.training_path} has the classes "
-            f"{', '.join(outputs)}; give a training config like that, or none at all"
-        )
-    filling = Filling(onnx, None if training is None else training.numbers, request.condition, where)
-    scorer = scorer_of_files(files, outputs, filling, event_branch=request.event_branch)
-    with_max = len(outputs) > 1 and gives_classes(first)
-    names = _plain_branch_names(outputs, request.prefix, with_max=with_max)
-    require_branch_names(names, f"{where}: branch_prefix '{request.prefix}'")
-    # How the inputs are filled belongs to the models.
-    filled = request.application.model_dump_json(include={"onnx", "condition"})
-    checksums = [*map(sha256_of_file, paths), hashlib.sha256(filled.encode()).hexdigest()]
-    return _Models(scorer, names, with_max, checksums)
+def _plan_before(request: Request, config: BeforeConfig, name: str, where: str) -> Plan:
+    """Plan of models that score before others."""
+    application = config.application(name, where)
+    for key in ("training", "dataset"):
+        path = getattr(config, key)
+        if isinstance(path, str) and not Path(path).is_file():
+            raise NtuplemlError(f"{where}.{key}: no file '{path}'; give the path of a {key} config")
+    if config.training is not None:
+        dataset = config.dataset or request.dataset
+        if dataset is None:
+            raise NtuplemlError(f"{where}: dataset: is missing; give the dataset config of that training")
+        return make_plan(dataset, config.training, application)
+    endings = {Path(path).suffix for path in config.classifiers or ()}
+    if len(endings) != 1 or not endings <= _KINDS.keys():
+        raise NtuplemlError(f"{where}: training: is missing; give a training config, or classifiers in .onnx or .json")
+    kind = _KINDS[endings.pop()]
+    return make_plan(config.dataset or request.dataset, None, application, kind=kind, event_branch=request.event_branch)
 
 
-def _open(path: Path, fold: int, num_files: int, request: _Request, key: str) -> OpenFile:
-    """Open a file that may score the events of its place in the list."""
-    graph = open_onnx(path) if request.kind == "onnx" else None
-    description = description_of_lwtnn(path) if graph is None else graph.description
-    origin = find_origin(path, description, request.output_path)
-    require_safe(path, origin, fold, num_files, request.event_branch, key)
-    if graph is not None:
-        return OpenFile(graph, origin)
-    as_trained: Replaced = "nan_and_infinities" if origin is not None and origin.missing else "nan"
-    return open_lwtnn(path, origin, request.output, request.replaced or as_trained, "--output", request.engine)
+def _accept(request: Request, scorer: Scorer) -> Accept | None:
+    """The bits that the application config asks for; their branch must have a name of its own."""
+    if request.application is None or request.application.accept is None:
+        return None
+    where, training = f"{request.where}: accept", request.training
+    if scorer.per_step:
+        raise NtuplemlError(f"{where}: the model gives a list of scores per row, but a bit is of one; leave it out")
+    if ACCEPT in scorer.outputs:
+        raise NtuplemlError(f"{where}: a score is called '{ACCEPT}' already; rename it")
+    first = training is not None and training.target_kind == "reconstruction"
+    return accept_of(request.application.accept, scorer.outputs, where, first=first)
 
 
-def _paths_of_files(request: _Request, key: str) -> list[Path]:
-    """The listed files, or those of the training by the folds that they score."""
-    assert request.application is not None
-    listed, training, is_onnx = request.application.classifiers, request.training, request.kind == "onnx"
-    if training is not None and request.num_folds not in (None, training.num_folds):
-        raise NtuplemlError(
-            f"{request.dataset_path}: num_folds is {request.num_folds}, but {request.training_path} has "
-            f"{training.num_folds} fold files"
-        )
-    if listed is not None:
-        paths = find_files(listed, request.output_path, key)
-        require_number_of_files(paths, request.num_folds, key)
-        return paths
-    if training is None:
-        which = "the ONNX files" if is_onnx else "the files"
-        raise NtuplemlError(f"{request.where}: key 'classifiers' is missing; list {which}, or give CONFIG_TRAINING")
-    if is_onnx:
-        own = [model.files.onnx for model in _models(request, training, request.application)]
-    else:
-        own = [lwtnn_path(training.output_path, model) for model in range(training.num_folds)]
-    missing = [path for path in own if not path.is_file()]
-    if missing and not is_onnx:
-        raise NtuplemlError(
-            f"{request.where}: no file '{missing[0]}'; 'python application/export_keras_to_lwtnn.py "
-            f"{request.training_path} all' makes it, or list other files in the key classifiers"
-        )
-    return [own[scoring_model(fold, training.num_folds)] for fold in range(training.num_folds)]
+def _parameters(request: Request, scorers: Sequence[Scorer], given: Mapping[str, float]) -> dict[str, float]:
+    """Numbers that stand for branches; each must be asked for."""
+    configured = {} if request.application is None else request.application.parameters
+    variables = [name for scorer in scorers for name in scorer.variables]
+    formulas = [*variables, *([] if request.application is None else _selections(request.application))]
+    for name in {**configured, **given}:
+        if not any(re.search(rf"\b{re.escape(name)}\b", formula) for formula in formulas):
+            where = "--parameter" if name in given else f"{request.where}: parameters"
+            raise NtuplemlError(f"{where}: the models take no '{name}'{did_you_mean(name, variables)}")
+    return {**configured, **given}
 
 
-def _plain_branch_names(outputs: Sequence[str], prefix: str, *, with_max: bool) -> list[str]:
-    """Names of the new branches; what no branch can be called becomes an underscore."""
-    return score_branch_names([re.sub(r"\W", "_", name) for name in outputs], prefix, with_max=with_max)
-
-
-_MODELS: dict[str, Callable[[_Request], _Models]] = {
-    "keras": _of_training,
-    "boosted_trees": _of_training,
-    "tmva": _of_training,
-    "weights": _of_weights,
-    "onnx": _of_files,
-    "lwtnn": _of_files,
-}
-
-
-def _checksum(model: TrainedModel) -> str:
-    """What tells a model from all others: its record, and where there is none its file."""
-    return record_hash(model.record) if model.weights is None else sha256_of_file(model.files.model)
-
-
-def _models(request: _Request, training: TrainingConfig, application: ApplicationConfig) -> list[TrainedModel]:
-    """The models: those listed, or of the method named, or of the one that the script is for."""
-    weights = request.weights
-    listed = application.classifiers if weights is None else list(map(str, weights))
-    name, where = application.method, f"{request.where}: method"
-    if name is None and not listed:  # listed files say themselves what they are
-        kind = cast("TrainedKind", "keras" if request.kind == "onnx" else request.kind)
-        name, where = default_method_name(training, kind, request.training_path), request.training_path
-    return models_by_fold(
-        training,
-        where=request.where if weights is None else "--weights",
-        training_path=request.training_path,
-        models=listed,
-        preprocessing=application.preprocessing if weights is None else None,
-        order="crossed",
-        method=None if name is None else methods_by_fold(training, name, where),
-    )
-
-
-def _require_same_folds(dataset: DatasetConfig, record: TrainingRecord, where: str, record_path: str) -> None:
-    """Refuse folds that differ from those of the training: models would score events that they were trained on."""
-    if not record.folds_recorded:
-        log.warning(
-            "%s: the fold files of the training had no record of how events were divided; trusted is the dataset "
-            "config, by which %s",
-            record_path,
-            what_decides(dataset.event_branch),
-        )
-    elif dataset.event_branch != record.event_branch:
-        raise NtuplemlError(
-            f"{where}: event_branch: {what_decides(dataset.event_branch)}, but the models were trained on folds where "
-            f"{what_decides(record.event_branch)} ({record_path}); use the dataset config of that training"
-        )
-
-
-def _require_same_rows(dataset: DatasetConfig | None, record: TrainingRecord, where: str, record_path: str) -> None:
-    """Refuse rows that are other objects than those of the training, or objects in place of events."""
-    rows = None if dataset is None else dataset.rows
-    if rows == record.rows:
-        return
-    wanted, found = ({} if one is None else one.model_dump() for one in (record.rows, rows))
-    key = next(key for key in dict.fromkeys([*wanted, *found]) if wanted.get(key) != found.get(key))
-    given = f"rows.{key}: {found[key]}" if found.get(key) else f"rows.{key} is left out"
-    raise NtuplemlError(
-        f"{where}: {given}, but the models were trained with {wanted.get(key) or 'events as rows'} "
-        f"({record_path}); use the dataset config of that training"
-    )
-
-
-def _require_number_of_folds(dataset: DatasetConfig, record: TrainingRecord, where: str, record_path: str) -> None:
-    if dataset.num_folds != record.num_folds:
-        raise NtuplemlError(
-            f"{where}: num_folds is {dataset.num_folds}, but the models were trained on {record.num_folds} folds "
-            f"({record_path}); use the dataset config of that training"
-        )
+def _selections(application: ApplicationConfig) -> list[str]:
+    return [one.selection for one in (application, *application.before.values()) if one.selection is not None]
 
 
 def branches_as_text(plan: Plan) -> str:
     """The new branches for a line of the log."""
-    first, last = plan.branch_names[0], plan.branch_names[-1]
+    first, last = plan.all_branches[0], plan.all_branches[-1]
     return first if first == last else f"{first} … {last}"

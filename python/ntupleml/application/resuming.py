@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ntupleml.application.inputs import friends_of
 from ntupleml.ntuples import open_ntuple
 from ntupleml.ntuples.formats import format_of
+from ntupleml.ntuples.inspection import has_table
 from ntupleml.ntuples.marks import Mark, read_marks
 from ntupleml.ntuples.opening import find_tree, is_rntuple, open_root_file
 from ntupleml.ntuples.tree_headers import basket_list
@@ -40,7 +41,10 @@ def plan_key(plan: Plan) -> str:
             "condition": plan.condition,
             "labels": dict(plan.labels),
             **plan.selection.as_key(),
+            **({"parameters": dict(plan.parameters)} if plan.parameters else {}),
             **({} if plan.rows is None else {"rows": plan.rows.model_dump()}),
+            **({} if plan.accept is None else {"accept": plan.accept._asdict()}),
+            **({"before": [plan_key(one) for one in plan.before]} if plan.before else {}),
         }
     )
 
@@ -63,13 +67,13 @@ def scores_mark(plan: Plan, input_path: str | Path, tree_path: str, *, in_place:
     files = [_identity(input_path, tree_path, scored)]
     for friend in friends_of(input_path, tree_path, plan.friend_paths):
         files.append(_identity(friend.path, friend.tree_path, None))
-    return Mark(_digest({"plan": plan_key(plan), "files": files}), tuple(plan.branch_names))
+    return Mark(_digest({"plan": plan_key(plan), "files": files}), tuple(plan.all_branches))
 
 
 def _scored_branches(plan: Plan, path: str | Path, tree_path: str) -> set[str]:
     """Branches of this run and of all others that left a mark."""
     marked = [name for mark in read_marks(path, tree_path) for name in mark.branches]
-    return {*plan.branch_names, *marked}
+    return {*plan.all_branches, *marked}
 
 
 def _identity(path: str | Path, tree_path: str, scored: set[str] | None) -> list[Any]:
@@ -94,8 +98,10 @@ def _beginning(file: Any, place: int) -> int:
 
 def is_finished(mark: Mark | None, output_path: str | Path, tree_path: str) -> bool:
     """Whether a file holds the scores that a mark stands for, every branch of them complete."""
-    if mark is None or not Path(output_path).exists() or format_of(output_path) is not None:
+    if mark is None or not Path(output_path).exists():
         return False
+    if format_of(output_path) is not None:  # is there with its mark when it is complete
+        return has_table(output_path, tree_path) and mark in read_marks(output_path, tree_path)
     with open_root_file(output_path) as file:
         if not _has_tree(file, tree_path):
             return False

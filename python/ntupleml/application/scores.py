@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.application.inputs import branches_to_read, variables_in
+from ntupleml.application.accepting import NOT_ACCEPTED
+from ntupleml.application.needed import branches_to_read, variables_in
 from ntupleml.application.selection import EventCounts, among_others, rows_of
 from ntupleml.errors import MissingInputError, NtuplemlError
 from ntupleml.events.reading import require_same_events
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntupleml.application.plan import Plan
-    from ntupleml.ntuples import Ntuple
-    from ntupleml.ntuples.rows import ObjectsOfEvents
+    from ntupleml.ntuples import Chunk, Ntuple
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,24 @@ class _Chosen(NamedTuple):
     counts: EventCounts
 
 
+class ScoredRows(NamedTuple):
+    """Scores of the rows of consecutive entries that were scored: events, or objects of events."""
+
+    #: What was read.
+    chunk: Chunk
+    #: Shape (n_events,). As those of a `ScoredChunk`.
+    events: NDArray[np.integer[Any]]
+    #: Shape (n_scored,). Positions of those that were scored among all rows of the chunk.
+    rows: NDArray[np.intp]
+    #: Shape (n_scored, n_scores), or of each step of a sequence.
+    scores: NDArray[np.float32]
+    #: Shape (n_scored,). Steps of each row; None where there are none.
+    lengths: NDArray[np.int64] | None
+    counts: EventCounts
+    #: Shape (n_scored, n_scores). Standard deviations over the members of ensembles; None where they are not asked for.
+    spread: NDArray[np.float32] | None = None
+
+
 def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
     """Score an ntuple from its first entry to its last, each event by the model that never saw its fold.
 
@@ -65,31 +83,69 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
     ntuple : Ntuple
         Opened by `open_input`.
     """
-    where = f"{ntuple.path}: tree '{ntuple.tree_path}'"
-    variables = variables_in(plan, ntuple)
-    counts = _CountsOfNan(variables)
-    for chunk in ntuple.chunks(branches_to_read(plan, ntuple)):
-        start, stop, columns = chunk
-        events = np.arange(start, stop)
-        numbers = events
-        objects = chunk.objects if isinstance(chunk, ObjectChunk) else None
-        of_events = chunk.event_columns if isinstance(chunk, ObjectChunk) else columns
+    for scored in scored_rows(plan, ntuple):
+        yield ScoredChunk(
+            scored.chunk.start, scored.chunk.stop, scored.events, _new_columns(plan, scored), scored.counts
+        )
+
+
+def scored_rows(plan: Plan, ntuple: Ntuple, more: Sequence[str] = ()) -> Iterator[ScoredRows]:
+    """Scores of the rows alone that are scored, with their chunks; otherwise as `scored_chunks`.
+
+    Parameters
+    ----------
+    more : sequence of str
+        Branches that are read beside those that the plan needs, and those of models that score first.
+    """
+    scorer = RowScorer(plan, ntuple)
+    for chunk in ntuple.chunks(list(dict.fromkeys([*scorer.needed, *plan.branches_before, *more]))):
+        yield scorer.scored(chunk)
+    scorer.finish()
+
+
+class RowScorer:
+    """Scores rows of an ntuple, chunk by chunk, by the models of a plan.
+
+    Attributes
+    ----------
+    needed : list of str
+        Branches that chunks must have.
+    """
+
+    def __init__(self, plan: Plan, ntuple: Ntuple) -> None:
+        """Take a plan, and an ntuple that is open."""
+        self.needed = branches_to_read(plan, ntuple)
+        self._plan, self._ntuple = plan, ntuple
+        self._where = f"{ntuple.path}: tree '{ntuple.tree_path}'"
+        self._counts = _CountsOfNan(variables_in(plan, ntuple))
+
+    def scored(self, chunk: Chunk) -> ScoredRows:
+        """Scores of the rows of a chunk that are scored."""
+        plan, where = self._plan, self._where
+        numbers = events = np.arange(chunk.start, chunk.stop)
+        of_events = chunk.event_columns if isinstance(chunk, ObjectChunk) else chunk.columns
         if plan.event_branch is not None:
             events = of_events[plan.event_branch]
             numbers = event_numbers(events, f"{where}: branch '{plan.event_branch}'")
-            for copy in ntuple.copies_in_friends(plan.event_branch):
-                require_same_events(numbers, of_events[copy], np.arange(start, stop), copy, where)
-        of_rows = numbers if objects is None else numbers[objects.events]
-        chosen = _chosen(plan, columns, counts.variables, of_rows, where)
-        scores, lengths = _scores(plan, chosen, counts, where)
-        yield ScoredChunk(
-            start,
-            stop,
+            for copy in self._ntuple.copies_in_friends(plan.event_branch):
+                require_same_events(numbers, of_events[copy], np.arange(chunk.start, chunk.stop), copy, where)
+        of_rows = numbers if chunk.objects is None else numbers[chunk.objects.events]
+        chosen = _chosen(plan, chunk.columns, self._counts.variables, of_rows, where)
+        scores, lengths, spread = _scores(plan, chosen, self._counts, where)
+        accepted = 0 if plan.accept is None else int(plan.accept.bits(scores).sum())
+        return ScoredRows(
+            chunk,
             events if events.dtype.kind in "iu" else numbers,
-            _new_columns(plan, scores, lengths, chosen.rows, len(of_rows), objects),
-            chosen.counts._replace(events=stop - start),
+            chosen.rows,
+            scores,
+            lengths,
+            chosen.counts._replace(events=chunk.stop - chunk.start, accepted=accepted),
+            spread,
         )
-    counts.warn(ntuple.num_entries, where)
+
+    def finish(self) -> None:
+        """Say how many events had NaN, and what their scores are."""
+        self._counts.warn(self._ntuple.num_entries, self._where)
 
 
 def _chosen(
@@ -100,15 +156,18 @@ def _chosen(
     rows = np.arange(number)
     if selection.formula is not None:
         rows = np.flatnonzero(selection.formula.passes(columns, number))
-    failed = number - len(rows)
-    if failed:
+    failed, seen = number - len(rows), 0
+    if selection.trained is not None:
+        is_seen = selection.trained.has(columns, rows, where)
+        rows, seen = rows[~is_seen], int(is_seen.sum())
+    if failed or seen:
         columns = rows_of(columns, rows)
     variables = {
         name: variable_values(own, columns, len(rows), where, vectors=True)
         for name, own in zip(scorer.variables, names, strict=True)
     }
     missing = scorer.missing(variables, len(rows), where=where) if selection.missing_inputs else None
-    counts = EventCounts(number, failed, 0 if missing is None else int(missing.sum()))
+    counts = EventCounts(number, failed, 0 if missing is None else int(missing.sum()), trained=seen)
     if missing is not None:
         kept = np.flatnonzero(~missing)
         rows, variables = rows[kept], rows_of(variables, kept)
@@ -117,14 +176,20 @@ def _chosen(
 
 def _scores(
     plan: Plan, chosen: _Chosen, counts: _CountsOfNan, where: str
-) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
+) -> tuple[NDArray[np.float32], NDArray[np.int64] | None, NDArray[np.float32] | None]:
     """Scores of the events that were chosen, or of each of their steps with the number of steps of each event.
+
+    With them the spread of the members of ensembles, where the plan has branches for it.
 
     Events with NaN that the models take as TMVA's Reader does are counted.
     """
     try:
         if plan.scorer.per_step:
-            return plan.scorer.step_scores(chosen.variables, chosen.numbers, where=where)
+            return *plan.scorer.step_scores(chosen.variables, chosen.numbers, where=where), None
+        if plan.spread:
+            inputs = plan.scorer.read(chosen.variables, len(chosen.numbers), where)
+            scores, spread, _ = plan.scorer.ensemble_scores(inputs, chosen.numbers, where=where)
+            return scores, None, spread
         scores = plan.scorer.score(chosen.variables, chosen.numbers, where=where)
     except MissingInputError as error:
         raise NtuplemlError(
@@ -133,32 +198,50 @@ def _scores(
         ) from None
     if plan.scorer.non_finite == "as Reader":
         counts.add(list(chosen.variables.values()), scores)
-    return scores, None
+    return scores, None, None
 
 
-def _new_columns(
-    plan: Plan,
-    scores: NDArray[np.float32],
-    lengths: NDArray[np.int64] | None,
-    rows: NDArray[np.intp],
-    number: int,
-    objects: ObjectsOfEvents | None,
-) -> dict[str, Any]:
-    """The new branches of a chunk from the scores of some of its rows, or of their steps."""
-    values = [*np.ascontiguousarray(scores.T), *(max_score_and_index(scores) if plan.max_branches else ())]
-    if lengths is not None:
+def values_of_branches(plan: Plan, scored: ScoredRows) -> list[NDArray[Any]]:
+    """Values of the plan's new branches, from the scores of some rows or of their steps."""
+    scores, pixels = np.split(scored.scores, [len(plan.scorer.outputs)], axis=1)
+    of_classes = max_score_and_index(scores) if plan.max_branches else ()
+    spread: list[NDArray[Any]] = [] if scored.spread is None else [*np.ascontiguousarray(scored.spread.T)]
+    bits = [] if plan.accept is None else [plan.accept.bits(scores)]
+    images = [pixels.reshape(-1, *plan.scorer.image)] if plan.image else []
+    return [*np.ascontiguousarray(scores.T), *of_classes, *spread, *images, *bits]
+
+
+def _defaults(plan: Plan) -> list[float]:
+    """What the new branches hold for rows that are not scored."""
+    default = plan.selection.default_score or 0.0
+    of_max, of_bits = [default, NO_CLASS] if plan.max_branches else [], [] if plan.accept is None else [NOT_ACCEPTED]
+    number = len(plan.scorer.outputs)
+    more = (number if plan.spread else 0) + bool(plan.image)
+    return [default] * number + of_max + [default] * more + of_bits
+
+
+def columns_of_rows(plan: Plan, scored: ScoredRows) -> dict[str, NDArray[Any]]:
+    """The plan's own branches for all rows of a chunk: those that are not scored have the default."""
+    values = zip(plan.branch_names, values_of_branches(plan, scored), _defaults(plan), strict=True)
+    return {name: among_others(some, scored.rows, scored.chunk.num_rows, default) for name, some, default in values}
+
+
+def _new_columns(plan: Plan, scored: ScoredRows) -> dict[str, Any]:
+    """The new branches of a chunk: those of models that score first, and those of its own scores."""
+    objects = scored.chunk.objects
+    columns: dict[str, Any] = {name: scored.chunk.columns[name] for name in plan.branches_before}
+    if scored.lengths is not None:
         import awkward as ak
 
-        steps = among_others(lengths, rows, number, 0)
-        return {name: ak.unflatten(some, steps) for name, some in zip(plan.branch_names, values, strict=True)}
-    defaults = [plan.selection.default_score or 0.0] * len(values)
-    if plan.max_branches:
-        defaults[-1] = NO_CLASS
-    columns = {}
-    for name, some, default in zip(plan.branch_names, values, defaults, strict=True):
-        column = among_others(some, rows, number, default)
-        columns[name] = column if objects is None else objects.per_event(column, default)
-    return columns
+        steps = among_others(scored.lengths, scored.rows, scored.chunk.num_rows, 0)
+        values = zip(plan.branch_names, values_of_branches(plan, scored), strict=True)
+        return columns | {name: ak.unflatten(some, steps) for name, some in values}
+    columns |= columns_of_rows(plan, scored)
+    if objects is None:
+        return columns
+    defaults = [default for one in (*plan.before, plan) for default in _defaults(one)]
+    of_all = zip(columns.items(), defaults, strict=True)
+    return {name: objects.per_event(column, default) for (name, column), default in of_all}
 
 
 class _CountsOfNan:

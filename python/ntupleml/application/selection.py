@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ntupleml.datasets.excluding import EXCLUDE, trained_keys
 from ntupleml.errors import NtuplemlError
 from ntupleml.expressions import parse
+from ntupleml.ntuples.variables import branches_of_formula
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ntupleml.application.plan import Plan
     from ntupleml.config import ApplicationConfig, RowsConfig
+    from ntupleml.datasets.excluding import TrainedKeys
     from ntupleml.expressions import Expression
     from ntupleml.ntuples import Ntuple
 
@@ -29,25 +33,21 @@ class Selection(NamedTuple):
     missing_inputs: bool = False
     #: What the branches of events that are left out hold; None where there are none.
     default_score: float | None = None
+    #: Rows that other trainings saw are left out, too; None where it does not matter.
+    trained: TrainedKeys | None = None
 
     def branches(self, ntuple: Ntuple) -> list[str]:
-        """Columns that the formula needs, checked to be there."""
-        if self.formula is None:
-            return []
-        lengths = {name: one.length for name, one in ntuple.branches.items() if one.length is not None}
-        try:
-            self.formula.check_branches(ntuple.branches)
-            self.formula.check_elements(lengths)
-        except NtuplemlError as error:
-            raise NtuplemlError(f"{ntuple.path}: tree '{ntuple.tree_path}': {error}") from None
-        return sorted(self.formula.columns)
+        """Columns that the formula and the keys need, checked to be there."""
+        of_formula = [] if self.formula is None else branches_of_formula(self.formula, ntuple)
+        return of_formula if self.trained is None else [*of_formula, *self.trained.branches(ntuple)]
 
     def as_key(self) -> dict[str, Any]:
         """What tells a selection from others, empty where all events are scored."""
         if self.default_score is None:
             return {}
         formula = None if self.formula is None else self.formula.text
-        return {"selection": formula, "missing_inputs": self.missing_inputs, "default_score": self.default_score}
+        key = {"selection": formula, "missing_inputs": self.missing_inputs, "default_score": self.default_score}
+        return key if self.trained is None else {**key, EXCLUDE: self.trained.checksums}
 
 
 class EventCounts(NamedTuple):
@@ -57,20 +57,31 @@ class EventCounts(NamedTuple):
     events: int = 0
     #: Those that fail the selection.
     failed: int = 0
-    #: Of the others, those whose inputs are missing.
+    #: Of those that are left, those whose inputs are missing.
     missing: int = 0
+    #: Those whose score reaches the threshold.
+    accepted: int = 0
+    #: Of those that pass the selection, those that other trainings saw.
+    trained: int = 0
 
     def plus(self, other: EventCounts) -> EventCounts:
         """Sum of two."""
         return EventCounts(*(one + two for one, two in zip(self, other, strict=True)))
 
-    def as_text(self, selection: Selection) -> str:
-        """Ending of a line on how many events were not scored; empty where all are."""
+    def as_text(self, plan: Plan) -> str:
+        """Ending of a line on how many events were not scored, and how many accepted; empty where all are scored."""
+        accepted = "" if plan.accept is None else f"; {self.accepted:,} are accepted"
+        return self._left_out(plan.selection) + accepted
+
+    def _left_out(self, selection: Selection) -> str:
         parts = []
         if selection.formula is not None:
             parts.append(f"{self.failed:,} fail the selection")
+        if selection.trained is not None:
+            parts.append(f"{self.trained:,} are of the trainings in {EXCLUDE}")
         if selection.missing_inputs:
             parts.append(f"{self.missing:,} have missing inputs")
+        parts = [", ".join(parts[:-1]), *parts[-1:]] if len(parts) > 2 else parts
         return f"; {' and '.join(parts)}, with {selection.default_score:g} for a score" if parts else ""
 
 
@@ -84,13 +95,15 @@ def selection_of(config: ApplicationConfig | None, rows: RowsConfig | None, wher
     if config is None:
         return Selection()
     formula = None if config.selection is None else parse(config.selection, f"{where}: selection")
-    leaves_out = formula is not None or config.missing_inputs == "default" or (rows is not None and rows.selection)
+    of_rows = rows is not None and rows.selection is not None
+    leaves_out = formula is not None or config.missing_inputs == "default" or bool(config.exclude_trained_by) or of_rows
     if config.default_score is not None and not leaves_out:
         raise NtuplemlError(
             f"{where}: default_score: no event would get it; add selection: FORMULA or missing_inputs: default, or "
             "leave it out"
         )
-    return Selection(formula, config.missing_inputs == "default", config.default_score)
+    trained = trained_keys(config.exclude_trained_by, where)
+    return Selection(formula, config.missing_inputs == "default", config.default_score, trained)
 
 
 def rows_of(columns: Mapping[str, Any], rows: NDArray[np.intp]) -> dict[str, Any]:

@@ -4,7 +4,14 @@ from ntupleml.artifacts.files import KERAS, TMVA_JOB, Method, ModelFiles, Traine
 from ntupleml.artifacts.foreign_weights import read_foreign_weights
 from ntupleml.artifacts.keras_files import KerasFile, file_of_model, load_keras_model, read_keras_file
 from ntupleml.artifacts.listed_files import find_by_checksum, find_by_record_hash
-from ntupleml.artifacts.methods import default_method_name, find_method, methods_by_fold, methods_of
+from ntupleml.artifacts.members import member_models, members_path, require_single
+from ntupleml.artifacts.methods import (
+    default_method_name,
+    find_method,
+    listed_methods,
+    methods_by_fold,
+    methods_of,
+)
 from ntupleml.artifacts.record import (
     ClassContent,
     DatasetRecord,
@@ -35,8 +42,11 @@ __all__ = [
     "find_by_checksum",
     "find_by_record_hash",
     "find_method",
+    "listed_methods",
     "load_keras_model",
     "load_preprocessing",
+    "member_models",
+    "members_path",
     "methods_by_fold",
     "methods_of",
     "model_files",
@@ -45,6 +55,7 @@ __all__ = [
     "read_keras_file",
     "read_record",
     "record_hash",
+    "require_single",
     "sha256_of_file",
     "write_record",
 ]

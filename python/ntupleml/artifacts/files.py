@@ -17,12 +17,12 @@ TMVA_JOB = "TMVAMulticlass"
 class Method(NamedTuple):
     """A way to train a classifier, by the name that the training config gives it."""
 
-    #: The config's block: `model`, `boosted_trees` or `tmva: methods`.
-    kind: Literal["keras", "boosted_trees", "tmva"]
+    #: The config's block: `model`, `boosted_trees`, `scikit_learn` or `tmva: methods`.
+    kind: Literal["keras", "boosted_trees", "scikit_learn", "tmva"]
     #: Part of the names of its files.
     name: str
     #: Within the kind: ``"xgboost"``, ``"hist_gradient_boosting"`` or ``"lightgbm"``; ``"kBDT"``, ``"kPyKeras"`` and
-    #: the like.
+    #: the like; a class of scikit-learn.
     type: str = ""
 
 
@@ -36,7 +36,7 @@ class ModelFiles(NamedTuple):
     """Paths of everything that the training of one fold writes, whatever the method."""
 
     #: The model in its own format: `.keras`, XGBoost's `.json`, LightGBM's `.txt`, a forest as `.npz`, TMVA's
-    #: `.weights.xml`.
+    #: `.weights.xml`; the ONNX file of estimators of scikit-learn, which have no other.
     model: Path
     #: The scikit-learn scaler, a pickle; None for methods without one.
     preprocessing: Path | None
@@ -58,6 +58,15 @@ class ModelFiles(NamedTuple):
             for key, path in (("model", self.model), ("preprocessing", self.preprocessing), ("onnx", self.onnx))
             if path is not None
         }
+
+    @property
+    def keys(self) -> Path:
+        """Keys of the rows that it saw, where the config asks for them; not among the others."""
+        return self.record.with_name(f"{self.record.stem.removesuffix('_training')}_keys.h5")
+
+    def of_record(self, record: TrainingRecord) -> ModelFiles:
+        """The same; for an ensemble, which has an ONNX file alone, that is the model."""
+        return self if record.ensemble is None else self._replace(model=self.onnx, preprocessing=None)
 
     def inside(self, folder: str | Path) -> ModelFiles:
         """The same names in another folder, all in it."""
@@ -111,8 +120,9 @@ def model_files(output_path: str | Path, fold: int, method: Method = KERAS) -> M
         return _tmva_files(folder / f"fold{fold}_training", method)
     stem = f"fold{fold}_{method.name}"
     plain = method == KERAS
+    ending = ".onnx" if method.kind == "scikit_learn" else _ENDINGS.get(method.type, ".keras")
     return ModelFiles(
-        model=folder / f"{stem}_model{_ENDINGS.get(method.type, '.keras')}",
+        model=folder / f"{stem}_model{ending}",
         preprocessing=folder / f"{stem}_preprocessing.pickle" if method.kind == "keras" else None,
         onnx=folder / f"{stem}_model.onnx",
         record=folder / f"{stem}_training.json",
@@ -152,3 +162,14 @@ def lwtnn_path(output_path: str | Path, fold: int) -> Path:
     'example/fold1_lwtnn.json'
     """
     return Path(output_path) / f"fold{fold}_lwtnn.json"
+
+
+def frugally_deep_path(output_path: str | Path, fold: int) -> Path:
+    """Where the frugally-deep file of a fold's model is.
+
+    Examples
+    --------
+    >>> frugally_deep_path("example", 1).as_posix()
+    'example/fold1_frugally_deep.json'
+    """
+    return Path(output_path) / f"fold{fold}_frugally_deep.json"

@@ -12,12 +12,15 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ntupleml.artifacts import keras_options as options
-from ntupleml.artifacts.keras_layers import COMMON, LAYERS, OPERATION, OWN, size_of, unread_setting
+from ntupleml.artifacts.keras_layers import COMMON, HGQ, LAYERS, OPERATION, OWN, QKERAS, unread_setting
 from ntupleml.artifacts.keras_network import KerasLayer, KerasNetwork, LayerCall
+from ntupleml.artifacts.keras_shapes import size_of
 from ntupleml.errors import NtuplemlError, one_line
 
 if TYPE_CHECKING:
-    from ntupleml.artifacts.keras_layers import Shape
+    from collections.abc import Callable, Mapping
+
+    from ntupleml.artifacts.keras_shapes import Shape
 
 _MODEL_MODULES = {
     "keras": ("Sequential", "Functional", "Model"),
@@ -26,29 +29,37 @@ _MODEL_MODULES = {
     "keras.src.models.sequential": ("Sequential",),
 }
 _LAYER_MODULES = {"keras.layers": "", "keras.src.ops.numpy": OPERATION}
-_OWN_MODULE = "ntupleml.models.layers"
+#: The same for networks of which Keras is to build nothing.
+QKERAS_MODULES = {QKERAS: ("qkeras.",)}
+#: Packages of registered layers, and how the names of their modules begin.
+_REGISTERED = {OWN: ("ntupleml.models.layers.",), HGQ: ("hgq.layers.", "hgq.quantizer.")}
 _MODEL_KEYS = {"name", "trainable", "dtype", "layers", "input_layers", "output_layers", "build_input_shape"}
 _INPUT_KEYS = {"name", "dtype", "batch_shape", "batch_input_shape", "sparse", "ragged", "optional"}
 _ITEM_KEYS = {"module", "class_name", "config", "registered_name", "name", "inbound_nodes"}
-#: What Keras is not given: it needs none of these to build a network whose weights are read from the file.
+#: What Keras is not given: it needs none of these to build a network.
 _LEFT_OUT = {"build_config", "compile_config", "shared_object_id"}
 #: Bounds of what a description may ask for beside the weights, which are all in the file: layers with their calls,
 #: networks in networks, and numbers that are computed per event.
-_MOST_LAYERS, _DEEPEST, _MOST_VALUES = 3_000, 20, 1_000_000
+_MOST_LAYERS, _DEEPEST, _MOST_VALUES = 3_000, 20, 5_000_000
 
 
-def read_network_config(config: Any, where: str) -> KerasNetwork:
+def read_network_config(
+    config: Any, where: str, registered: Mapping[str, tuple[str, ...]] | None = None
+) -> KerasNetwork:
     """Read a network's description, or refuse it unless it is a plain network of known layers.
 
     Parameters
     ----------
     config : parsed JSON
         Content of ``config.json`` of a Keras file.
+    registered : mapping, optional
+        Packages of layers that are registered, and how the names of their modules begin; by default those that Keras
+        is to build.
     """
     if not isinstance(config, dict) or _model_class(config) is None:
         raise NtuplemlError(f"{where}: does not describe a Keras network")
-    network = KerasNetwork(where, _without(config, _LEFT_OUT))
-    reader = _Reader(network)
+    network = KerasNetwork(where, without(config, lambda key, _: key in _LEFT_OUT))
+    reader = _Reader(network, _REGISTERED if registered is None else registered)
     inputs = reader.inputs(network.config, ())
     network.input_names = tuple(name for name, _ in inputs)
     for _, shape in inputs:
@@ -60,19 +71,14 @@ def read_network_config(config: Any, where: str) -> KerasNetwork:
     shape = network.shapes[network.output]
     if len(shape) != 1 or shape[0] is None:
         raise NtuplemlError(f"{where}: the network's output has the shape {shape}; a row of scores is needed")
-    network.config = _without(network.config, set(), "_initializer")
     return network
 
 
-def _without(item: Any, keys: set[str], ending: str | None = None) -> Any:
-    """Copy of parsed JSON without some keys."""
+def without(item: Any, is_left_out: Callable[[str, Any], bool]) -> Any:
+    """Copy of parsed JSON without some keys, by their names and values."""
     if isinstance(item, dict):
-        return {
-            key: _without(value, keys, ending)
-            for key, value in item.items()
-            if key not in keys and not (ending and key.endswith(ending))
-        }
-    return [_without(value, keys, ending) for value in item] if isinstance(item, list) else item
+        return {key: without(value, is_left_out) for key, value in item.items() if not is_left_out(key, value)}
+    return [without(value, is_left_out) for value in item] if isinstance(item, list) else item
 
 
 def _model_class(item: dict[str, Any]) -> str | None:
@@ -86,8 +92,8 @@ def _model_class(item: dict[str, Any]) -> str | None:
 class _Reader:
     """A walk through a description, which fills a network."""
 
-    def __init__(self, network: KerasNetwork) -> None:
-        self.network = network
+    def __init__(self, network: KerasNetwork, registered: Mapping[str, tuple[str, ...]]) -> None:
+        self.network, self.registered = network, registered
         self.num_layers = 0
         self.num_values = 0
         self.weights: dict[tuple[str, ...], tuple[Shape, ...]] = {}
@@ -124,7 +130,9 @@ class _Reader:
         for number, layer in enumerate(layers):
             if not isinstance(layer, dict):
                 self.refuse((*names, str(number)), "is no layer")
-            self.check_item(layer, (*names, str(number)))
+            settings = layer.get("config")
+            given = settings.get("name") if isinstance(settings, dict) else None
+            self.check_item(layer, (*names, str(given) if options.is_name(given) else str(number)))
             if _model_class(item) == "Sequential" and "inbound_nodes" in layer:
                 self.refuse((*names, str(number)), "is called by itself, in a sequential network; damaged")
         found = [layer["config"]["name"] for layer in layers]
@@ -136,11 +144,11 @@ class _Reader:
         """Refuse an object of another kind than a known layer or network."""
         config, module, kind = item.get("config"), item.get("module"), item.get("class_name")
         shown = one_line(f"{module}.{kind}" if module else kind, 100)
-        if _model_class(item) is None and _kind(item) not in (*LAYERS, "InputLayer"):
+        if _model_class(item) is None and self.kind(item) not in (*LAYERS, "InputLayer"):
             self.refuse(
                 names, f"is '{shown}', which is not among the plain layers that are read; with it a file could run code"
             )
-        if item.get("registered_name") not in (None, kind) and not _kind(item).startswith(OWN):
+        if item.get("registered_name") not in (None, kind) and not self.kind(item).startswith(tuple(self.registered)):
             self.refuse(
                 names, f"'{shown}' is registered as '{one_line(item['registered_name'], 100)}', a custom object"
             )
@@ -252,7 +260,7 @@ class _Reader:
                 self.refuse((*names, _name(layer)), "has no list of calls")
             self.count(len(nodes))
             for number, node in enumerate(nodes):
-                is_operation = _kind(layer).startswith(OPERATION)
+                is_operation = self.kind(layer).startswith(OPERATION)
                 found.append(_Node(layer, number, self.sources(node, (*names, _name(layer)), is_operation)))
         return found
 
@@ -326,11 +334,21 @@ class _Reader:
         self.network.shapes.append(shape)
         return len(self.network.shapes) - 1
 
+    def kind(self, item: dict[str, Any]) -> str:
+        """Key of a layer or operation in `LAYERS`, if it is there."""
+        name, module = item.get("class_name"), item.get("module")
+        if not isinstance(name, str) or not name.isidentifier() or not isinstance(module, str):
+            return ""
+        for package, modules in self.registered.items():
+            if item.get("registered_name") == package + name and f"{module}.".startswith(modules):
+                return package + name
+        return _LAYER_MODULES[module] + name if module in _LAYER_MODULES else ""
+
     def layer(
         self, item: dict[str, Any], names: tuple[str, ...], group: str, inputs: list[int]
     ) -> tuple[KerasLayer, Shape]:
         """A layer whose settings are all read, and the shape of its output."""
-        kind, settings = _kind(item), item["config"]
+        kind, settings = self.kind(item), item["config"]
         if kind == "InputLayer":
             self.refuse(names, "is an input in the middle of the network")
         unread = unread_setting(kind, settings)
@@ -344,7 +362,7 @@ class _Reader:
             self.refuse(names, f"its setting {error} is missing ({kind})")
         except ValueError as error:
             self.refuse(names, f"{error} ({kind})")
-        return KerasLayer(kind, names, group, settings, shapes.weights, shapes.part), shapes.output
+        return KerasLayer(kind, names, group, settings, shapes.parts), shapes.output
 
 
 class _Node(NamedTuple):
@@ -357,16 +375,6 @@ class _Node(NamedTuple):
     @property
     def name(self) -> str:
         return _name(self.layer)
-
-
-def _kind(item: dict[str, Any]) -> str:
-    """Key of a layer or operation in `LAYERS`, if it is there."""
-    name, module = item.get("class_name"), item.get("module")
-    if not isinstance(name, str) or not name.isidentifier() or not isinstance(module, str):
-        return ""
-    if item.get("registered_name") == OWN + name and module == _OWN_MODULE:
-        return OWN + name
-    return _LAYER_MODULES[module] + name if module in _LAYER_MODULES else ""
 
 
 def _name(layer: dict[str, Any]) -> str:
@@ -384,7 +392,7 @@ def _weight_groups(item: dict[str, Any], layers: list[dict[str, Any]], group: st
     for layer in layers:
         kind = _model_class(layer) or layer["class_name"]
         is_left_out = kind == "InputLayer" and _model_class(item) == "Sequential"
-        if is_left_out or _kind(layer).startswith(OPERATION):
+        if is_left_out or _LAYER_MODULES.get(layer["module"]) == OPERATION:
             groups.append("")
             continue
         stem = re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", kind)).lower()

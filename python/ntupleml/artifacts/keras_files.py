@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ntupleml.artifacts.keras_config import read_network_config
-from ntupleml.artifacts.keras_layers import OWN
+from ntupleml.artifacts.keras_config import read_network_config, without
+from ntupleml.artifacts.keras_layers import HGQ, OWN
 from ntupleml.artifacts.keras_weights import read_weights
 from ntupleml.errors import NtuplemlError, one_line
-from ntupleml.imports import import_tensorflow
+from ntupleml.imports import import_hgq, import_tensorflow
 
 if TYPE_CHECKING:
-    from ntupleml.artifacts.keras_network import KerasNetwork
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from ntupleml.artifacts.keras_network import KerasLayer, KerasNetwork
     from ntupleml.artifacts.keras_weights import Weights
 
 _CONFIG = "config.json"
@@ -85,7 +88,7 @@ def read_keras_file(path: str | Path, where: str | None = None) -> KerasFile:
     )
 
 
-def load_keras_model(source: str | Path | KerasFile) -> Any:
+def load_keras_model(source: str | Path | KerasFile, *, new_weights: bool = False) -> Any:
     """Build the Keras model of a file from what `read_keras_file` found in it. Imports TensorFlow.
 
     Keras itself never reads the file. The model has no loss and optimiser.
@@ -94,6 +97,8 @@ def load_keras_model(source: str | Path | KerasFile) -> Any:
     ----------
     source : path or KerasFile
         A ``.keras`` file, or its content.
+    new_weights : bool
+        Draw the weights anew, as the file says of each layer, in place of those of the file.
 
     Returns
     -------
@@ -113,15 +118,18 @@ def load_keras_model(source: str | Path | KerasFile) -> Any:
 
     if any(layer.kind.startswith(OWN) for layer in network.layers):
         import ntupleml.models.layers  # noqa: F401  (makes Keras know them)
+    if any(layer.kind.startswith(HGQ) for layer in network.layers):
+        import_hgq()
     try:
-        model = keras.saving.deserialize_keras_object(copy.deepcopy(network.config), safe_mode=True)
+        # initializers are only for new weights; one that is a text may name anything
+        config = without(
+            network.config,
+            lambda key, value: key.endswith("_initializer") and not (new_weights and isinstance(value, dict)),
+        )
+        model = keras.saving.deserialize_keras_object(config, safe_mode=True)
         for layer in network.layers:
-            if layer.weights:
-                part = model
-                for name in layer.names:
-                    part = part.get_layer(name)
-                part = getattr(part, layer.part) if layer.part else part
-                part.load_own_variables({str(number): one for number, one in enumerate(file.weights[layer.names])})
+            if layer.weights and not (new_weights and layer.kind != "Normalization"):
+                _load_weights(model, layer, file.weights[layer.names])
         events = [np.zeros((1, *(size or 1 for size in shape)), np.float32) for shape in network.inputs.values()]
         named = isinstance(network.config["config"].get("input_layers"), dict)
         model(
@@ -130,6 +138,18 @@ def load_keras_model(source: str | Path | KerasFile) -> Any:
     except Exception as error:  # Keras raises whatever its layers raise for a wrong description
         raise NtuplemlError(f"{network.where}: Keras cannot load it: {one_line(error)}") from error
     return model
+
+
+def _load_weights(model: Any, layer: KerasLayer, weights: Sequence[NDArray[Any]]) -> None:
+    """Give the layer of a model, and its parts, their weights."""
+    whole, left = model, iter(weights)
+    for name in layer.names:
+        whole = whole.get_layer(name)
+    for place, shapes in layer.parts:
+        part = whole
+        for name in place.split("/") if place else []:
+            part = getattr(part, name)
+        part.load_own_variables({str(number): next(left) for number in range(len(shapes))})
 
 
 def file_of_model(model: Any, where: str = "the network") -> KerasFile:
@@ -142,7 +162,10 @@ def file_of_model(model: Any, where: str = "the network") -> KerasFile:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.keras"
-        model.save(path)
+        try:
+            model.save(path)
+        except Exception as error:  # a layer of the user's own raises what it likes
+            raise NtuplemlError(f"{where}: Keras cannot write it: {one_line(error)}") from error
         return read_keras_file(path, where)
 
 

@@ -1,8 +1,7 @@
 """The layers of Keras that are read from files: what each may be told, what comes out of it, which weights it has.
 
 A layer is one function for its shapes and one line in `LAYERS`; its ONNX form is another function with its line, in
-`onnx_models.keras_layers`. Shapes are those of one event: a matrix of events × 4 has the shape (4,). None stands for a
-number of objects that differs from event to event.
+`onnx_models.keras_layers`.
 """
 
 from __future__ import annotations
@@ -11,6 +10,11 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml.artifacts import keras_options as options
+from ntupleml.artifacts import keras_own_layers as own
+from ntupleml.artifacts import keras_pair_layers as pairs
+from ntupleml.artifacts import keras_quantised as quantised
+from ntupleml.artifacts import keras_slot_layers as slots
+from ntupleml.artifacts import qkeras_layers as qkeras
 from ntupleml.artifacts.keras_options import (
     constraint,
     initializer,
@@ -22,22 +26,14 @@ from ntupleml.artifacts.keras_options import (
     regularizer,
     sizes_of,
 )
+from ntupleml.artifacts.keras_shapes import Shape, Shapes, one_input, shown, size_of, wide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ntupleml.artifacts.keras_options import Check
 
-    Shape = tuple[int | None, ...]
     Settings = Mapping[str, Any]
-
-
-class Shapes(NamedTuple):
-    """Shape of what a layer gives, those of its weights in their order in the file, and the part that has them."""
-
-    output: Shape
-    weights: tuple[Shape, ...] = ()
-    part: str = ""
 
 
 class LayerKind(NamedTuple):
@@ -60,6 +56,10 @@ COMMON: dict[str, Check] = {
 OPERATION = "keras.ops."
 #: Beginning of the keys of our own layers, `ntupleml.models.layers`.
 OWN = "ntupleml>"
+#: The same of the quantised layers of HGQ2.
+HGQ = "hgq>"
+#: And of QKeras, which only stand in networks that Keras does not build.
+QKERAS = "qkeras>"
 #: Layers that may stand where an activation belongs: without weights, of one input.
 ACTIVATION_LAYERS = ("ELU", "LeakyReLU", "ReLU", "Softmax")
 
@@ -83,32 +83,12 @@ def unread_setting(kind: str, settings: Settings) -> str | None:
     return None
 
 
-def size_of(shape: Shape) -> int:
-    """How many numbers a value has per event; per object where their number differs."""
-    return math.prod(one or 1 for one in shape)
-
-
-def _one(inputs: list[Shape], rank: int | None = None) -> Shape:
-    if len(inputs) != 1:
-        raise ValueError(f"it gets {len(inputs)} inputs")
-    if not inputs[0] or (rank is not None and len(inputs[0]) != rank):
-        raise ValueError(f"its input has the shape {inputs[0]}")
-    return inputs[0]
-
-
-def _wide(shape: Shape) -> int:
-    """Numbers along the last axis."""
-    if not shape or shape[-1] is None:
-        raise ValueError(f"its input has the shape {shape}, without an end")
-    return shape[-1]
-
-
 def _same(_settings: Settings, inputs: list[Shape]) -> Shapes:
-    return Shapes(_one(inputs))
+    return Shapes(one_input(inputs))
 
 
 def _activation(settings: Settings, inputs: list[Shape]) -> Shapes:
-    return Shapes(_activated(settings, _one(inputs)))
+    return Shapes(_activated(settings, one_input(inputs)))
 
 
 def _activated(settings: Settings, shape: Shape) -> Shape:
@@ -127,7 +107,7 @@ def _last_axis(settings: Settings, shape: Shape) -> None:
 
 
 def _along_last_axis(settings: Settings, inputs: list[Shape]) -> Shapes:
-    shape = _one(inputs)
+    shape = one_input(inputs)
     _last_axis(settings, shape)
     return Shapes(shape)
 
@@ -137,9 +117,9 @@ def _biased(settings: Settings, kernel: Shape, units: int) -> tuple[Shape, ...]:
 
 
 def _dense(settings: Settings, inputs: list[Shape]) -> Shapes:
-    shape = _one(inputs)
+    shape = one_input(inputs)
     units = settings["units"]
-    return Shapes(_activated(settings, (*shape[:-1], units)), _biased(settings, (_wide(shape), units), units))
+    return Shapes(_activated(settings, (*shape[:-1], units)), _biased(settings, (wide(shape), units), units))
 
 
 def _num_affine(settings: Settings) -> int:
@@ -149,16 +129,20 @@ def _num_affine(settings: Settings) -> int:
 
 def _normalized(further: int) -> Callable[[Settings, list[Shape]], Shapes]:
     def shapes(settings: Settings, inputs: list[Shape]) -> Shapes:
-        shape = _one(inputs)
+        shape = one_input(inputs)
         _last_axis(settings, shape)
-        return Shapes(shape, ((_wide(shape),),) * (_num_affine(settings) + further))
+        return Shapes(shape, ((wide(shape),),) * (_num_affine(settings) + further))
 
     return shapes
 
 
+def _masked_batch_normalization(settings: Settings, inputs: list[Shape]) -> Shapes:
+    return _normalized(2)(settings, [pairs.values_with_mask(inputs)])
+
+
 def _normalization(settings: Settings, inputs: list[Shape]) -> Shapes:
-    shape = _one(inputs, rank=1)
-    _check_lengths(settings, ("mean", "variance"), _wide(shape))
+    shape = one_input(inputs, rank=1)
+    _check_lengths(settings, ("mean", "variance"), wide(shape))
     given = [settings.get(key) is not None for key in ("mean", "variance")]
     if given[0] != given[1]:
         raise ValueError("it has only one of mean and variance")
@@ -170,8 +154,8 @@ def _normalization(settings: Settings, inputs: list[Shape]) -> Shapes:
 
 
 def _rescaling(settings: Settings, inputs: list[Shape]) -> Shapes:
-    shape = _one(inputs)
-    _check_lengths(settings, ("scale", "offset"), _wide(shape))
+    shape = one_input(inputs)
+    _check_lengths(settings, ("scale", "offset"), wide(shape))
     return Shapes(shape)
 
 
@@ -192,12 +176,8 @@ def _merged(_settings: Settings, inputs: list[Shape]) -> Shapes:
     if len({len(shape) for shape in shapes}) != 1 or any(
         size not in (1, wanted) for sizes, wanted in zip(axes, joined, strict=True) for size in sizes
     ):
-        raise ValueError(f"its inputs have {', '.join(_shown(shape) for shape in inputs)} values")
+        raise ValueError(f"its inputs have {', '.join(shown(shape) for shape in inputs)} values")
     return Shapes(joined)
-
-
-def _shown(shape: Shape) -> str:
-    return " × ".join("any" if size is None else str(size) for size in shape) or "1"
 
 
 def _paired(settings: Settings, inputs: list[Shape]) -> Shapes:
@@ -209,12 +189,25 @@ def _paired(settings: Settings, inputs: list[Shape]) -> Shapes:
 def _concatenated(settings: Settings, inputs: list[Shape]) -> Shapes:
     _last_axis(settings, inputs[0])
     if len({shape[:-1] for shape in inputs}) != 1 or not all(inputs):
-        raise ValueError(f"its inputs have {', '.join(_shown(shape) for shape in inputs)} values")
-    return Shapes((*inputs[0][:-1], sum(_wide(shape) for shape in inputs)))
+        raise ValueError(f"its inputs have {', '.join(shown(shape) for shape in inputs)} values")
+    return Shapes((*inputs[0][:-1], sum(wide(shape) for shape in inputs)))
+
+
+def _dot(settings: Settings, inputs: list[Shape]) -> Shapes:
+    """Products of two matrices along one axis of each, counted from 1."""
+    axes = sizes_of(settings["axes"], 2)
+    if [len(shape) for shape in inputs] != [2, 2] or max(axes) > 2:
+        raise ValueError(
+            f"it joins {', '.join(shown(shape) for shape in inputs)} values along {axes}; matrices are read"
+        )
+    (first, second), (one, two) = inputs, axes
+    if first[one - 1] is None or first[one - 1] != second[two - 1]:
+        raise ValueError(f"it joins {shown(first)} and {shown(second)} values along {axes}")
+    return Shapes((first[2 - one], second[2 - two]))
 
 
 def _flattened(_settings: Settings, inputs: list[Shape]) -> Shapes:
-    shape = _one(inputs)
+    shape = one_input(inputs)
     if None in shape:
         raise ValueError("it gets any number of objects; it needs a fixed one")
     return Shapes((size_of(shape),))
@@ -222,16 +215,16 @@ def _flattened(_settings: Settings, inputs: list[Shape]) -> Shapes:
 
 def _reshaped(settings: Settings, inputs: list[Shape]) -> Shapes:
     """A target may leave one size open: that which follows from the others, or the number of objects at its place."""
-    shape, target = _one(inputs), list(settings["target_shape"])
+    shape, target = one_input(inputs), list(settings["target_shape"])
     fixed = math.prod(size for size in target if size != -1)
     if None in shape:
         place = shape.index(None)
         if shape.count(None) > 1 or target.count(-1) != 1 or target.index(-1) != place or size_of(shape) != fixed:
-            raise ValueError(f"it makes {target} of {_shown(shape)} values")
+            raise ValueError(f"it makes {target} of {shown(shape)} values")
         return Shapes(tuple(None if size == -1 else size for size in target))
     size = size_of(shape)
     if target.count(-1) > 1 or size % fixed or (-1 not in target and size != fixed):
-        raise ValueError(f"it makes {target} of {_shown(shape)} values")
+        raise ValueError(f"it makes {target} of {shown(shape)} values")
     return Shapes(tuple(size // fixed if one == -1 else one for one in target))
 
 
@@ -252,7 +245,7 @@ def _windows(shape: Shape, spans: Sequence[int], strides: Sequence[int], padding
 
 def _convolution(axes: int) -> Callable[[Settings, list[Shape]], Shapes]:
     def shapes(settings: Settings, inputs: list[Shape]) -> Shapes:
-        shape = _one(inputs, rank=axes + 1)
+        shape = one_input(inputs, rank=axes + 1)
         kernel, strides, dilation = (
             sizes_of(settings.get(key, 1), axes) for key in ("kernel_size", "strides", "dilation_rate")
         )
@@ -262,41 +255,56 @@ def _convolution(axes: int) -> Callable[[Settings, list[Shape]], Shapes]:
         spans = [(size - 1) * step + 1 for size, step in zip(kernel, dilation, strict=True)]
         output = _windows(shape[:-1], spans, strides, settings.get("padding", "valid"))
         return Shapes(
-            _activated(settings, (*output, filters)), _biased(settings, (*kernel, _wide(shape), filters), filters)
+            _activated(settings, (*output, filters)), _biased(settings, (*kernel, wide(shape), filters), filters)
         )
 
     return shapes
 
 
+def _reflected_convolution(settings: Settings, inputs: list[Shape]) -> Shapes:
+    """A convolution of twice the filters, half of which are the others reversed."""
+    if set(sizes_of(settings.get("dilation_rate", 1), 2)) != {1}:
+        raise ValueError("it has a dilation, which is not read")
+    found = _convolution(2)(settings, inputs)
+    return found._replace(output=(*found.output[:-1], 2 * wide(found.output)))
+
+
+def _repeated(settings: Settings, inputs: list[Shape]) -> Shapes:
+    """Each pixel several times along both axes."""
+    *pixels, channels = one_input(inputs, rank=3)
+    factors = sizes_of(settings.get("size", 2), 2)
+    return Shapes((*(size and size * factor for size, factor in zip(pixels, factors, strict=True)), channels))
+
+
 def _pooling(axes: int) -> Callable[[Settings, list[Shape]], Shapes]:
     def shapes(settings: Settings, inputs: list[Shape]) -> Shapes:
-        shape = _one(inputs, rank=axes + 1)
+        shape = one_input(inputs, rank=axes + 1)
         pool = sizes_of(settings.get("pool_size", 2), axes)
         strides = sizes_of(settings.get("strides") or settings.get("pool_size", 2), axes)
         if any(size is not None and span > size for size, span in zip(shape, pool, strict=False)):
-            raise ValueError(f"it looks at {_shown(pool)} of {_shown(shape[:-1])} values")
-        return Shapes((*_windows(shape[:-1], pool, strides, settings.get("padding", "valid")), _wide(shape)))
+            raise ValueError(f"it looks at {shown(pool)} of {shown(shape[:-1])} values")
+        return Shapes((*_windows(shape[:-1], pool, strides, settings.get("padding", "valid")), wide(shape)))
 
     return shapes
 
 
 def _over_all(axes: int) -> Callable[[Settings, list[Shape]], Shapes]:
     def shapes(_settings: Settings, inputs: list[Shape]) -> Shapes:
-        shape = _one(inputs, rank=axes + 1)
+        shape = one_input(inputs, rank=axes + 1)
         if None in shape:
             raise ValueError("it takes padding for objects; MaskedPooling does not")
-        return Shapes((_wide(shape),))
+        return Shapes((wide(shape),))
 
     return shapes
 
 
 def _recurrent(gates: int) -> Callable[[Settings, list[Shape]], Shapes]:
     def shapes(settings: Settings, inputs: list[Shape]) -> Shapes:
-        shape, units = _one(inputs, rank=2), settings["units"]
+        shape, units = one_input(inputs, rank=2), settings["units"]
         sequences = bool(settings.get("return_sequences"))
         if shape[0] is None and not sequences:
             raise ValueError("it takes padding for objects; return_sequences and MaskedPooling do not")
-        weights: tuple[Shape, ...] = ((_wide(shape), gates * units), (units, gates * units))
+        weights: tuple[Shape, ...] = ((wide(shape), gates * units), (units, gates * units))
         if settings.get("use_bias", True):
             twice = gates == _GRU_GATES and settings.get("reset_after", True)
             weights = (*weights, (2, gates * units) if twice else (gates * units,))
@@ -306,26 +314,6 @@ def _recurrent(gates: int) -> Callable[[Settings, list[Shape]], Shapes]:
 
 
 _LSTM_GATES, _GRU_GATES = 4, 3
-
-
-def _of_objects(inputs: list[Shape]) -> tuple[int | None, int]:
-    """Number and width of objects that come with a mask."""
-    if len(inputs) != 2 or len(inputs[0]) != 2 or inputs[1] != inputs[0][:1]:
-        raise ValueError(
-            f"it gets {', '.join(_shown(shape) for shape in inputs)} values; objects and a mask are needed"
-        )
-    return inputs[0][0], _wide(inputs[0])
-
-
-def _masked_pooling(settings: Settings, inputs: list[Shape]) -> Shapes:
-    return Shapes((len(settings["modes"]) * _of_objects(inputs)[1],))
-
-
-def _self_attention(settings: Settings, inputs: list[Shape]) -> Shapes:
-    length, width = _of_objects(inputs)
-    if width % (3 * settings["heads"]):
-        raise ValueError(f"its {settings['heads']} heads do not divide {width} queries, keys and values")
-    return Shapes((length, width // 3))
 
 
 _AFFINE: dict[str, Check] = {
@@ -339,6 +327,14 @@ _AFFINE: dict[str, Check] = {
     "gamma_regularizer": regularizer,
     "beta_constraint": constraint,
     "gamma_constraint": constraint,
+}
+_BATCH_NORMALIZATION: dict[str, Check] = {
+    **_AFFINE,
+    "momentum": number(0, 1),
+    "synchronized": options.is_unset,
+    "moving_mean_initializer": initializer,
+    "moving_variance_initializer": initializer,
+    "renorm_momentum": optional(number(0, 1)),
 }
 _WEIGHTED: dict[str, Check] = {
     "use_bias": is_flag,
@@ -394,21 +390,12 @@ LAYERS: dict[str, LayerKind] = {
     "Average": LayerKind({}, _merged),
     "AveragePooling1D": LayerKind(_POOLING, _pooling(1)),
     "AveragePooling2D": LayerKind(_POOLING, _pooling(2)),
-    "BatchNormalization": LayerKind(
-        {
-            **_AFFINE,
-            "momentum": number(0, 1),
-            "synchronized": options.is_unset,
-            "moving_mean_initializer": initializer,
-            "moving_variance_initializer": initializer,
-            "renorm_momentum": optional(number(0, 1)),
-        },
-        _normalized(2),
-    ),
+    "BatchNormalization": LayerKind(_BATCH_NORMALIZATION, _normalized(2)),
     "Concatenate": LayerKind({"axis": is_axis}, _concatenated),
     "Conv1D": LayerKind(_CONVOLUTION, _convolution(1)),
     "Conv2D": LayerKind(_CONVOLUTION, _convolution(2)),
     "Dense": LayerKind({"units": options.is_whole, "activation": is_activation, **_WEIGHTED}, _dense),
+    "Dot": LayerKind({"axes": is_sizes, "normalize": options.is_unset}, _dot),
     "Dropout": LayerKind(_RANDOM, _same),
     "ELU": LayerKind({"alpha": number()}, _same),
     "Flatten": LayerKind({"data_format": _CHANNELS_LAST}, _flattened),
@@ -445,6 +432,11 @@ LAYERS: dict[str, LayerKind] = {
     "Softmax": LayerKind({"axis": is_axis}, _along_last_axis),
     "Subtract": LayerKind({}, _paired),
     "UnitNormalization": LayerKind({"axis": is_axis}, _along_last_axis),
+    "UpSampling2D": LayerKind(
+        {"size": is_sizes, "data_format": _CHANNELS_LAST, "interpolation": options.among("nearest")}, _repeated
+    ),
+    "hgq>QDense": LayerKind({"units": options.is_whole, **_WEIGHTED, **quantised.DENSE}, quantised.dense),
+    "hgq>Quantizer": LayerKind(quantised.QUANTISER, quantised.quantiser),
     "keras.ops.Absolute": LayerKind({}, _same),
     "keras.ops.Add": LayerKind({}, _paired),
     "keras.ops.Concatenate": LayerKind({"axis": is_axis}, _concatenated),
@@ -455,6 +447,27 @@ LAYERS: dict[str, LayerKind] = {
     "keras.ops.Negative": LayerKind({}, _same),
     "keras.ops.Subtract": LayerKind({}, _paired),
     "keras.ops.TrueDivide": LayerKind({}, _paired),
-    "ntupleml>MaskedPooling": LayerKind({"modes": options.is_modes}, _masked_pooling),
-    "ntupleml>SelfAttention": LayerKind({"heads": options.is_whole}, _self_attention),
+    "ntupleml>Adjacency": LayerKind({"radius": optional(number(0))}, pairs.adjacency),
+    "ntupleml>CrossAttention": LayerKind({"heads": options.is_whole}, own.cross_attention),
+    "ntupleml>LatentDraw": LayerKind({"seed": options.is_seed}, own.latent_draw),
+    "ntupleml>LearntVectors": LayerKind(
+        {"number": options.is_whole, "vectors_initializer": initializer}, own.learnt_vectors
+    ),
+    "ntupleml>MaskedBatchNormalization": LayerKind(_BATCH_NORMALIZATION, _masked_batch_normalization),
+    "ntupleml>MaskedPooling": LayerKind({"modes": options.is_modes}, own.masked_pooling),
+    "ntupleml>NeighbourPooling": LayerKind({"modes": options.is_modes}, pairs.neighbour_pooling),
+    "ntupleml>NeighbourSums": LayerKind({}, pairs.neighbour_sums),
+    "ntupleml>Neighbours": LayerKind({"neighbours": pairs.is_neighbours, "angular": is_flag}, pairs.neighbours),
+    "ntupleml>PairAttention": LayerKind({}, pairs.pair_attention),
+    "ntupleml>PairFeatures": LayerKind({"features": pairs.is_pair_features}, pairs.pair_features),
+    "ntupleml>PairSums": LayerKind({}, pairs.pair_sums),
+    "ntupleml>PeriodicPadding": LayerKind({"size": options.is_window, "constant": number()}, own.periodic_padding),
+    "ntupleml>Propagation": LayerKind({}, pairs.propagation),
+    "ntupleml>ReflectedConv2D": LayerKind(_CONVOLUTION, _reflected_convolution),
+    "ntupleml>SelfAttention": LayerKind({"heads": options.is_whole}, own.self_attention),
+    "ntupleml>SlotSteps": LayerKind({"slots": slots.is_slots, "steps": slots.is_steps}, slots.slot_steps),
+    "qkeras>QActivation": LayerKind(qkeras.ACTIVATION, qkeras.activation),
+    "qkeras>QBatchNormalization": LayerKind(qkeras.BATCH_NORMALIZATION, qkeras.batch_normalization),
+    "qkeras>QDense": LayerKind(qkeras.DENSE, qkeras.dense),
+    "qkeras>QDenseBatchnorm": LayerKind(qkeras.DENSE_BATCHNORM, qkeras.dense_batchnorm),
 }

@@ -10,7 +10,7 @@ from ntupleml.errors import NtuplemlError, one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ntupleml.artifacts.keras_layers import Shape
+    from ntupleml.artifacts.keras_shapes import Part, Shape
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,13 @@ class KerasLayer:
     group: str
     #: As in the file.
     settings: Mapping[str, Any]
-    #: In their order in the file.
-    weights: tuple[Shape, ...]
-    #: Part of the layer that has them; the layer itself where it is empty.
-    part: str = ""
+    #: What of it has weights: the layer itself where the place is empty. In their order in the file.
+    parts: tuple[Part, ...]
+
+    @property
+    def weights(self) -> tuple[Shape, ...]:
+        """Shapes of all weights, one part after the other."""
+        return tuple(shape for part in self.parts for shape in part.weights)
 
     @property
     def title(self) -> str:
@@ -67,6 +70,11 @@ class KerasNetwork:
     def layers(self) -> list[KerasLayer]:
         """Each layer once."""
         return list({call.layer.names: call.layer for call in self.calls}.values())
+
+    @property
+    def last(self) -> LayerCall:
+        """The call that gives the output."""
+        return next(call for call in self.calls if call.output == self.output)
 
     @property
     def inputs(self) -> dict[str, Shape]:

@@ -73,10 +73,15 @@ def is_axis(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and -1 <= value <= MOST_AXES and value != 0
 
 
+def is_window(value: Any) -> bool:
+    """Whether a value is a number of pixels that a layer looks at together."""
+    return is_whole(value) and bool(value <= _LARGEST_WINDOW)
+
+
 def is_sizes(value: Any) -> bool:
     """Whether a value is a size, or one along each of a few axes."""
     sizes = value if isinstance(value, list) else [value]
-    return 1 <= len(sizes) <= MOST_AXES and all(is_whole(size) and size <= _LARGEST_WINDOW for size in sizes)
+    return 1 <= len(sizes) <= MOST_AXES and all(map(is_window, sizes))
 
 
 def sizes_of(value: Any, axes: int) -> tuple[int, ...]:

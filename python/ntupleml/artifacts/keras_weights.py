@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntupleml.artifacts.keras_network import KerasLayer
+    from ntupleml.artifacts.keras_shapes import Part
 
     Weights = dict[tuple[str, ...], list[NDArray[Any]]]
 
@@ -48,28 +49,39 @@ def read_weights(data: bytes, layers: Sequence[KerasLayer], where: str) -> Weigh
 
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
-            _walk(file, len(data), where)
+            require_plain(file, len(data), where)
             return {layer.names: _weights_of(file, layer, where) for layer in layers}
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # what h5py raises for damaged files
         raise NtuplemlError(f"{where}: its weights are damaged: {one_line(error)}") from error
 
 
 def _weights_of(file: h5py.File, layer: KerasLayer, where: str) -> list[NDArray[Any]]:
-    place = f"{layer.group}{layer.part}/vars" if layer.part else f"{layer.group}vars"
+    return [array for part in layer.parts for array in _weights_of_part(file, layer, part, where)]
+
+
+def _weights_of_part(file: h5py.File, layer: KerasLayer, part: Part, where: str) -> list[NDArray[Any]]:
+    place = f"{layer.group}{part.place}/vars" if part.place else f"{layer.group}vars"
     if "_layer_checkpoint_dependencies" in file:  # before Keras 3
         place = place.replace("layers/", "_layer_checkpoint_dependencies/")
     group = file.get(place, {})
     found = [tuple(group[str(number)].shape) if str(number) in group else None for number in range(len(group))]
-    if found != list(layer.weights):
+    if found != list(part.weights):
         raise NtuplemlError(
             f"{where}: the weights of {layer.title} have the shapes {one_line(found, 100)}, but its description needs "
-            f"{one_line(list(layer.weights), 100)}; the file is damaged, or put together from two"
+            f"{one_line(list(part.weights), 100)}; the file is damaged, or put together from two"
         )
     arrays = [np.asarray(group[str(number)]) for number in range(len(found))]
     return [array.astype(np.float32) if array.dtype.kind == "f" else array for array in arrays]
 
 
-def _walk(file: h5py.File, size: int, where: str) -> None:
+def require_plain(file: h5py.File, size: int, where: str) -> None:
+    """Refuse an HDF5 file that is anything but a tree of plain arrays of numbers, each once and all in the file.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of the file, which its arrays cannot be more than.
+    """
     import h5py
 
     waiting: list[h5py.Group] = [file]

@@ -23,7 +23,12 @@ _RECORDS = ("fold*_training.json", f"{TMVA_JOB}_*.json")
 _XML, _ONNX = ".xml", ".onnx"
 #: Endings of files that are models: Keras, XGBoost, a forest, LightGBM, TMVA's weights; or the graph of any of them.
 _MODELS = (".keras", ".json", ".npz", ".txt", _XML, _ONNX)
-_SCRIPTS = {"keras": "keras_training.py", "boosted_trees": "bdt_training.py", "tmva": "TMVA_training.py"}
+_SCRIPTS = {
+    "keras": "keras_training.py",
+    "boosted_trees": "bdt_training.py",
+    "scikit_learn": "sklearn_training.py",
+    "tmva": "TMVA_training.py",
+}
 
 
 class Listed(NamedTuple):
@@ -71,14 +76,17 @@ def find_model(listed: Listed, fold: int, training_config: str, method: Method =
 
 
 def _written_instead(place: Path) -> TrainedModel | None:
-    """What our training wrote where htt-ml's has a file of this name."""
+    """What our training wrote where htt-ml's, or a training without an ensemble, has a file of this name."""
     match = _HTT_ML_MODEL.fullmatch(place.name)
     if match:
-        files = model_files(place.parent, int(match[1]))
-        return TrainedModel(files, read_record(files.record), KERAS) if files.record.exists() else None
+        found = model_files(place.parent, int(match[1])).record
+        return _found(found, read_record(found)) if found.exists() else None
+    own = place.with_name(f"{place.stem.removesuffix('_model')}_training.json")  # of an ensemble the ONNX file alone
+    if _RECORD.fullmatch(own.name) and own.exists() and (record := read_record(own)).ensemble is not None:
+        return _found(own, record)
     if place.name.endswith(".weights.xml"):
-        record = place.with_name(place.name.removesuffix(".weights.xml") + ".json")
-        return _found(record, read_record(record)) if _RECORD.fullmatch(record.name) and record.exists() else None
+        path = place.with_name(place.name.removesuffix(".weights.xml") + ".json")
+        return _found(path, read_record(path)) if _RECORD.fullmatch(path.name) and path.exists() else None
     return None
 
 
@@ -147,7 +155,7 @@ def _found(record_path: Path, record: TrainingRecord) -> TrainedModel:
     method = _method_of(record_path, record)
     output_path = record_path.parent
     files = model_files(output_path, record.fold, method).inside(output_path)
-    return TrainedModel(files, record, method)
+    return TrainedModel(files.of_record(record), record, method)
 
 
 def _method_of(record_path: Path, record: TrainingRecord) -> Method:
@@ -155,7 +163,11 @@ def _method_of(record_path: Path, record: TrainingRecord) -> Method:
     assert match is not None, "records are looked for by these names"
     if match["tmva"] is not None:
         return Method("tmva", match["tmva"], "kPyKeras" if record.engine == "keras" else "kBDT")
-    return KERAS if match["name"] == KERAS.name else Method("boosted_trees", match["name"], record.engine)
+    if match["name"] == KERAS.name:
+        return KERAS
+    if record.engine == "scikit_learn":
+        return Method("scikit_learn", match["name"], str(record.network.get("type", "")))
+    return Method("boosted_trees", match["name"], record.engine)
 
 
 def find_preprocessing(listed: Listed, model: TrainedModel, models: Sequence[TrainedModel]) -> tuple[int, Path]:

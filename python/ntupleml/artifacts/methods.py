@@ -1,4 +1,4 @@
-"""The methods of a training config: its Keras network, its boosted trees and its methods of TMVA."""
+"""The methods of a training config: its network, boosted trees, estimators of scikit-learn and methods of TMVA."""
 
 from __future__ import annotations
 
@@ -19,9 +19,17 @@ def methods_of(training: TrainingConfig, fold: int) -> dict[str, Method]:
     fold : int
         Index of the model, which names of TMVA methods may contain as `{fold}`, as htt-ml's do.
     """
-    boosted = [Method("boosted_trees", method.name, method.type) for method in training.boosted_trees]
+    listed = listed_methods(training)
     tmva = [Method("tmva", method.name.replace("{fold}", str(fold)), method.type) for method in training.tmva.methods]
-    return {method.name: method for method in (KERAS, *boosted, *tmva)}
+    return {method.name: method for method in (KERAS, *listed, *tmva)}
+
+
+def listed_methods(training: TrainingConfig) -> list[Method]:
+    """Boosted trees and estimators of scikit-learn, in the order of the config."""
+    return [
+        *(Method("boosted_trees", one.name, one.type) for one in training.boosted_trees),
+        *(Method("scikit_learn", one.name, one.type) for one in training.scikit_learn),
+    ]
 
 
 def find_method(training: TrainingConfig, name: str, fold: int, where: str) -> Method:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ntupleml.artifacts.files import model_files, sha256_of_file
+from ntupleml.config.four_vectors import CollectionsConfig
+from ntupleml.config.inputs import matrix_of
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.folds import held_out_fold, scoring_model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from ntupleml.artifacts.files import Method, TrainedModel
     from ntupleml.artifacts.record import TrainingRecord
     from ntupleml.config import TrainingConfig
+    from ntupleml.config.inputs import GroupConfig
 
 #: What a list of models means: element i is model i; or element j scores the events of fold j.
 Order = Literal["straight", "crossed"]
@@ -51,18 +54,30 @@ def check_record(model: TrainedModel, training: TrainingConfig, where: str) -> N
     # what takes a matrix takes the numbers of all groups
     if record.inputs is None and (training.inputs is None or record.engine != "keras"):
         _check_names("variable", training.numbers, record.variables, path, where)
+    elif record.matrix and record.inputs is not None:
+        matrix = matrix_of(training.groups)
+        _check_names("variable", matrix.formulas, record.variables, path, where)
+        _check_groups(matrix.made, matrix_of(record.inputs).made, path, where, {"features", "one_hot"})
     else:
-        _check_groups(training, record, path, where)
+        _check_groups(training.groups, record.groups, path, where)
     _check_names("class", training.classes, record.classes, path, where)
     _check_target(training, record, path, where)
 
 
-def _check_groups(training: TrainingConfig, record: TrainingRecord, path: Path, where: str) -> None:
-    _check_names("group of inputs", list(training.groups), list(record.groups), path, where)
-    for name, group in training.groups.items():
-        wanted, found = (one.model_dump(exclude={"preprocessing"}) for one in (group, record.groups[name]))
-        for key in dict.fromkeys([*wanted, *found]):
-            _check_value(f"inputs.{name}.{key}", wanted.get(key), found.get(key), path, where)
+def _check_groups(
+    groups: Mapping[str, GroupConfig],
+    others: Mapping[str, GroupConfig],
+    path: Path,
+    where: str,
+    unused: Collection[str] = (),
+) -> None:
+    _check_names("group of inputs", list(groups), list(others), path, where)
+    for name, group in groups.items():
+        other = others[name]
+        if isinstance(group, CollectionsConfig) and isinstance(other, CollectionsConfig):
+            _check_names(f"collection in inputs.{name}", list(group.collections), list(other.collections), path, where)
+        wanted, found = (one.model_dump(exclude={"preprocessing", *unused}) for one in (group, other))
+        _check_block(f"inputs.{name}", wanted, found, path, where)
 
 
 def _check_target(training: TrainingConfig, record: TrainingRecord, path: Path, where: str) -> None:
@@ -71,6 +86,27 @@ def _check_target(training: TrainingConfig, record: TrainingRecord, path: Path, 
     _check_names("value of the target", list(values), list(record.target.values), path, where)
     _check_value("target.values", values, record.target.values, path, where)
     _check_value("target.reconstruction", training.reconstructed, record.target.groups, path, where)
+    if training.target_kind == "reconstruction":
+        _check_value("target.scores", training.outputs, list(record.target.scores), path, where)
+    images = (training.target and training.target.image, record.target.image and record.target.image.source)
+    wanted, found = (None if one is None else one.model_dump() for one in images)
+    _check_block("target.image", wanted, found, path, where)
+
+
+def _check_block(key: str, wanted: Any, found: Any, path: Path, where: str) -> None:
+    """Compare values, those of blocks and of lists of blocks one by one."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        for name in dict.fromkeys([*wanted, *found]):
+            _check_block(f"{key}.{name}", wanted.get(name), found.get(name), path, where)
+    elif _are_blocks(wanted) and _are_blocks(found) and len(wanted) == len(found):
+        for number, (one, other) in enumerate(zip(wanted, found, strict=True)):
+            _check_block(f"{key}[{number}]", one, other, path, where)
+    else:
+        _check_value(key, wanted, found, path, where)
+
+
+def _are_blocks(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
 def _check_value(key: str, wanted: object, found: object, path: Path, where: str) -> None:
@@ -146,7 +182,7 @@ def check_same_training(found: list[TrainedModel], where: str) -> None:
     """Refuse models that differ in inputs, classes, folds or method."""
     first = found[0]
     for model in found[1:]:
-        for field in ("variables", "classes", "conditions", "event_branch", "inputs", "rows"):
+        for field in ("variables", "classes", "conditions", "event_branch", "inputs", "rows", "num_members"):
             one, other = getattr(first.record, field), getattr(model.record, field)
             if one != other:
                 raise NtuplemlError(

@@ -5,16 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pydantic
 
 from ntupleml import __version__
 from ntupleml.atomic import replace_file
-from ntupleml.config.inputs import GroupConfig, InputsConfig, NumbersConfig, RowsConfig
-from ntupleml.config.training import RECONSTRUCTION_ERROR
+from ntupleml.config.inputs import (
+    GroupConfig,
+    ImageConfig,
+    InputsConfig,
+    NumbersConfig,
+    ReconstructionScore,
+    matrix_of,
+)
+from ntupleml.config.rows import RowsConfig  # noqa: TC001  # pydantic evaluates it
+from ntupleml.datasets.trained_keys import KeysRecord  # noqa: TC001  # pydantic evaluates it
 from ntupleml.errors import NtuplemlError, one_line
+from ntupleml.targets import COMPONENTS, TargetKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +44,8 @@ class ClassContent(_Part):
 
     #: Number of events.
     entries: int = pydantic.Field(ge=0)
+    #: Number of further events, which the training leaves out.
+    left_out: int = pydantic.Field(default=0, ge=0)
     #: Sum of the event weights and its statistical uncertainty √Σw².
     sum_of_weights: float
     uncertainty: float
@@ -75,10 +86,22 @@ class OnnxCheck(_Part):
     largest_difference: float = pydantic.Field(ge=0)
 
 
+class ImageRecord(_Part):
+    """An image that a model learnt."""
+
+    #: What it is read or filled from.
+    source: ImageConfig
+    #: In η and φ.
+    bins: tuple[int, int]
+    #: Standard deviation in the training of the components of missing transverse energy, and of all pixels.
+    component_scale: float = 1.0
+    pixel_scale: float = 1.0
+
+
 class TargetRecord(_Part):
     """What a model learnt."""
 
-    kind: Literal["classes", "values", "reconstruction"] = "classes"
+    kind: TargetKind = "classes"
     #: Formulas of the values by their names.
     values: dict[str, str] = {}
     #: Of the values, by which they were standardised for the training; the scores are in the values' own units.
@@ -86,11 +109,56 @@ class TargetRecord(_Part):
     scale: list[float] = []
     #: Groups of inputs that are given back.
     groups: list[str] = []
+    #: Those of slots, of which a number counts where it is neither 0 nor -999.
+    slots: list[str] = []
+    #: What is told of how they are given back.
+    scores: list[ReconstructionScore] = ["reconstruction_error"]
+    #: Numbers of the latent layer, which the network gives behind the groups, and whether their log variances follow.
+    latent: int = pydantic.Field(default=0, ge=0)
+    variational: bool = False
+    #: The image, which the values stand behind.
+    image: ImageRecord | None = None
+
+    @property
+    def latent_sizes(self) -> list[int]:
+        """Numbers that the network gives behind the groups: latent ones, then their log variances."""
+        return [self.latent] * (1 + self.variational) if self.latent else []
 
     @property
     def units(self) -> NDArray[np.float64]:
-        """What differences of scores are counted in: of values their standard deviations, else 1."""
-        return np.asarray(self.scale if self.kind == "values" else 1.0)
+        """What differences of scores are counted in: standard deviations of what is measured, else 1."""
+        of_image = [] if self.image is None else [self.image.component_scale] * len(COMPONENTS)
+        return np.asarray([*of_image, *self.scale] or 1.0)
+
+
+class MemberRecord(_Part):
+    """One training of an ensemble, which has a record of its own in the folder of its seed."""
+
+    seed: int = pydantic.Field(ge=0)
+    #: Seed of its events: which train, which validate.
+    data_seed: int = pydantic.Field(ge=0)
+    #: Hash of its record.
+    record_hash: str
+    #: Checksums of its model files, by file name.
+    sha256: dict[str, str]
+    #: Number of epochs or rounds trained, and the one that the model is of.
+    epochs: int = pydantic.Field(default=0, ge=0)
+    best_epoch: int | None = None
+    #: Losses and other metrics of the model: those of its best epoch, else of its last.
+    metrics: dict[str, float] = {}
+    #: Each metric, epoch by epoch.
+    history: dict[str, list[float]] = {}
+
+
+class EnsembleRecord(_Part):
+    """What a model is made of whose score is the mean of several trainings."""
+
+    members: list[MemberRecord] = pydantic.Field(min_length=2)
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the members, in order."""
+        return [member.seed for member in self.members]
 
 
 class TrainingRecord(_Part):
@@ -102,7 +170,8 @@ class TrainingRecord(_Part):
     ntupleml_version: str = __version__
     #: When the training ended, in UTC.
     created: str = ""
-    #: What trained it: ``"keras"``, ``"xgboost"``, ``"hist_gradient_boosting"``, ``"sklearn"`` or ``"tmva"``.
+    #: What trained it: ``"keras"``, ``"xgboost"``, ``"hist_gradient_boosting"``, ``"sklearn"``, ``"tmva"``, or
+    #: ``"scikit_learn"`` (an estimator of the config's block of that name).
     engine: str = "keras"
     #: Name of the method in the training config; ``"keras"`` for its Keras network.
     method: str = "keras"
@@ -124,6 +193,8 @@ class TrainingRecord(_Part):
     variables: list[str] = pydantic.Field(min_length=1)
     #: Groups of inputs as the training config describes them; None for variables alone.
     inputs: InputsConfig | None = None
+    #: Whether their numbers, and those that are made of objects, are the columns of one matrix.
+    matrix: bool = False
     #: What was learnt.
     target: TargetRecord = TargetRecord()
     #: The dataset config's `rows`; None where a row is an event.
@@ -147,19 +218,36 @@ class TrainingRecord(_Part):
     versions: dict[str, str] = {}
     #: The files trained on.
     datasets: list[DatasetRecord] = []
+    #: By classes whose rows were weighted, or left out, so that a formula has another distribution: number of rows and
+    #: effective number of rows before and after, smallest and largest factor.
+    reweighted: list[dict[str, Any]] = []
+    #: Keys of the rows that train and validate; None where they were not asked for.
+    keys: KeysRecord | None = None
     #: Events fitted on and validated with.
     split: SplitSizes | None = None
-    #: Each metric, epoch by epoch.
+    #: Trainings whose mean the model is; their records have the rest. Only of an ensemble.
+    ensemble: EnsembleRecord | None = None
+    #: Each metric, epoch by epoch; of an ensemble the mean of the members as far as all were trained.
     history: dict[str, list[float]] = {}
-    #: How whole epochs were compiled: ``"xla"``, ``"graph"`` (without XLA, for convolutions and recurrent layers), or
+    #: How whole epochs were compiled: ``"xla"``, ``"graph"`` (without XLA, for convolutions), or
     #: nothing.
     epochs_compiled: str = ""
+    #: Of a training against an adversary: the rule of the best epoch, the control sample or the bins of the nuisances.
+    adversary: dict[str, Any] = {}
+    #: Of a training with decorrelation: formulas, factor, scores, classes, and what is left in the best epoch.
+    decorrelation: dict[str, Any] = {}
+    #: Of a quantised network: bit widths and effective bit operations (EBOPs) of its layers, and how it compares with
+    #: the same network in whole numbers.
+    quantised: dict[str, Any] = {}
     #: Number of epochs trained, or of boosting rounds.
     epochs: int = pydantic.Field(default=0, ge=0)
     #: Epoch (from 1) whose weights the model has; None where nobody looked for the best.
     best_epoch: int | None = None
-    #: Share of each variable in what the trees gained, for boosted trees.
+    #: Share of each variable in what the trees gained, for boosted trees; for estimators of scikit-learn what
+    #: `network.importance` says.
     importance: dict[str, float] = {}
+    #: Standard deviation of these shares over the trees of a forest.
+    importance_spread: dict[str, float] = {}
     #: Checksum per model file, by file name.
     sha256: dict[str, str] = {}
     #: Comparison of the ONNX file with the Keras model.
@@ -178,12 +266,58 @@ class TrainingRecord(_Part):
     @property
     def groups(self) -> dict[str, GroupConfig]:
         """Groups of inputs by their names."""
+        if self.inputs and self.matrix:
+            return {"variables": matrix_of(self.inputs)}
         return self.inputs or {"variables": NumbersConfig(numbers=self.variables)}
+
+    @property
+    def seed_of_data(self) -> int:
+        """Seed of what was random about the events."""
+        own = self.config.get("data_seed")
+        return self.seed if own is None else int(own)
+
+    @property
+    def split_seeds(self) -> list[int]:
+        """Seeds by which events were divided in those that train and those that validate; several of some ensembles."""
+        members = [] if self.ensemble is None else [member.data_seed for member in self.ensemble.members]
+        return list(dict.fromkeys(members)) or [self.seed_of_data]
+
+    @property
+    def num_members(self) -> int:
+        """How many trainings the model is made of."""
+        return 1 if self.ensemble is None else len(self.ensemble.members)
+
+    @property
+    def histories_of_members(self) -> list[dict[str, list[float]]]:
+        """Of an ensemble what its members have; else none."""
+        return [] if self.ensemble is None else [member.history for member in self.ensemble.members]
+
+    @property
+    def step(self) -> str:
+        """What a history counts."""
+        return "epoch" if self.engine == "keras" else "round"
+
+    @property
+    def keys_of_inputs(self) -> dict[str, Any]:
+        """Values of the keys `inputs` and `variables` in the config of such a training."""
+        return {"inputs": self.inputs, "variables": [] if self.inputs and not self.matrix else list(self.variables)}
+
+    @property
+    def description_of_matrix(self) -> dict[str, Any]:
+        """What the metadata of an ONNX file say of columns that are made of objects."""
+        if not self.matrix or self.inputs is None:
+            return {}
+        return {"matrix": {name: one.model_dump(mode="json", exclude_none=True) for name, one in self.inputs.items()}}
 
     @property
     def outputs(self) -> list[str]:
         """Names of the scores."""
-        names = {"classes": self.classes, "values": list(self.target.values), "reconstruction": [RECONSTRUCTION_ERROR]}
+        names: dict[str, list[str]] = {
+            "classes": self.classes,
+            "values": list(self.target.values),
+            "reconstruction": list(self.target.scores),
+            "image": [*COMPONENTS, *self.target.values],
+        }
         return list(names[self.target.kind])
 
 

@@ -111,7 +111,8 @@ def _default_model(folder: Path, fold: int, method: Method, where: str, training
             f"{where}: no trained model of fold {fold} in '{folder}' ({files.record.relative_to(folder)} is not "
             f"there); {training_command(training_path, fold, method)} makes it"
         )
-    return TrainedModel(files, read_record(files.record), method)
+    record = read_record(files.record)
+    return TrainedModel(files.of_record(record), record, method)
 
 
 def _listed(

@@ -1,8 +1,9 @@
-"""Workers of Dask: those of a cluster that runs already, or started as jobs of HTCondor."""
+"""Workers of Dask: those of a cluster that runs already, or started as jobs of HTCondor or Slurm."""
 
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import uuid
 from contextlib import ExitStack, contextmanager
@@ -36,7 +37,7 @@ def dask_workers(options: ClusterOptions, config: ClusterConfig) -> Iterator[Fin
         if options.scheduler is not None:
             client = stack.enter_context(_running_client(options.scheduler))
         else:
-            client = stack.enter_context(_htcondor_client(options.workers or config.jobs, config))
+            client = stack.enter_context(_batch_client(options, config))
         log.info("workers of the Dask scheduler %s%s", client.scheduler.address, _dashboard(client))
         yield partial(_finished_tasks, client, config.retries)
 
@@ -121,29 +122,53 @@ def _running_client(address: str) -> Iterator[Any]:
 
 
 @contextmanager
-def _htcondor_client(jobs: int, config: ClusterConfig) -> Iterator[Any]:
-    """Jobs of HTCondor; on CERN's lxplus with what its batch system asks for, where dask-lxplus is installed."""
+def _batch_client(options: ClusterOptions, config: ClusterConfig) -> Iterator[Any]:
     from distributed import Client
 
-    common: dict[str, Any] = {"cores": config.cores, "processes": 1, "memory": config.memory, "disk": config.disk}
-    if config.log_directory is not None:
-        common["log_directory"] = config.log_directory
-    try:
-        from dask_lxplus import CernCluster
-    except ModuleNotFoundError:
-        CernCluster = None  # noqa: N806 - a class
-    if CernCluster is not None:
-        cluster = CernCluster(**common, job_extra=dict(config.job_extra))
-    else:
-        try:
-            from dask_jobqueue import HTCondorCluster
-        except ModuleNotFoundError as error:
+    jobs = options.workers or config.jobs
+    option, command, system = (
+        ("--slurm", "sbatch", "Slurm") if options.slurm else ("--htcondor", "condor_submit", "HTCondor")
+    )
+    with _batch_cluster(options, config) as cluster:
+        if shutil.which(command) is None:  # Dask would try it again and again
             raise NtuplemlError(
-                f"--htcondor needs dask-jobqueue ({error.name} is not installed); run pip install 'ntupleml[batch]'"
-            ) from error
-        cluster = HTCondorCluster(**common, job_extra_directives=dict(config.job_extra))
-    with cluster:
+                f"{option}: no command '{command}' here; log in where jobs are sent off, or use --workers"
+            )
         cluster.scale(jobs=jobs)
-        log.info("asked HTCondor for %d jobs of %d cores, %s memory", jobs, config.cores, config.memory)
+        log.info("asked %s for %d jobs of %d cores, %s memory", system, jobs, config.cores, config.memory)
         with Client(cluster) as client:
             yield client
+
+
+def job_script(options: ClusterOptions, config: ClusterConfig) -> str:
+    """What would be given to the batch system for each worker."""
+    _configure()
+    with _batch_cluster(options, config) as cluster:
+        return str(cluster.job_script())
+
+
+def _batch_cluster(options: ClusterOptions, config: ClusterConfig) -> Any:
+    """Jobs of a batch system; on CERN's lxplus with what HTCondor asks for there, where dask-lxplus is installed."""
+    common: dict[str, Any] = {"cores": config.cores, "processes": 1, "memory": config.memory}
+    if config.log_directory is not None:
+        common["log_directory"] = config.log_directory
+    if not options.slurm:
+        common["disk"] = config.disk
+        try:
+            from dask_lxplus import CernCluster
+        except ModuleNotFoundError:
+            pass
+        else:
+            return CernCluster(**common, job_extra=dict(config.job_extra))
+    try:
+        import dask_jobqueue
+    except ModuleNotFoundError as error:
+        option = "--slurm" if options.slurm else "--htcondor"
+        raise NtuplemlError(
+            f"{option} needs dask-jobqueue ({error.name} is not installed); run pip install 'ntupleml[batch]'"
+        ) from error
+    if not options.slurm:
+        return dask_jobqueue.HTCondorCluster(**common, job_extra_directives=dict(config.job_extra))
+    extra = [f"--{name.lstrip('-')}={value}" for name, value in config.job_extra.items()]
+    own = {"queue": config.queue, "account": config.account, "walltime": config.walltime}
+    return dask_jobqueue.SLURMCluster(**common, **own, job_extra_directives=extra)

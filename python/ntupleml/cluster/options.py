@@ -13,8 +13,9 @@ class ClusterOptions(NamedTuple):
     workers: int | None = None
     #: Address of a Dask scheduler.
     scheduler: str | None = None
-    #: Whether jobs of HTCondor are started.
+    #: Whether jobs of HTCondor, or of Slurm, are started.
     htcondor: bool = False
+    slurm: bool = False
 
     @property
     def is_this_process(self) -> bool:
@@ -28,7 +29,7 @@ class ClusterOptions(NamedTuple):
 
 
 def add_cluster_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--workers`, `--scheduler` and `--htcondor`."""
+    """Add `--workers`, `--scheduler`, `--htcondor` and `--slurm`."""
     group = parser.add_argument_group("several processes; by default all is done in this one")
     group.add_argument("--workers", type=_number, metavar="N", help="N processes on this machine, or N jobs")
     where = group.add_mutually_exclusive_group()
@@ -36,11 +37,12 @@ def add_cluster_options(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--htcondor", action="store_true", help="jobs of HTCondor, with what the block 'cluster:' of the config asks"
     )
+    where.add_argument("--slurm", action="store_true", help="jobs of Slurm, with what the block 'cluster:' asks")
 
 
 def cluster_options(arguments: argparse.Namespace) -> ClusterOptions:
     """The options that `add_cluster_options` added, as they were given."""
-    return ClusterOptions(arguments.workers, arguments.scheduler, arguments.htcondor)
+    return ClusterOptions(arguments.workers, arguments.scheduler, arguments.htcondor, arguments.slurm)
 
 
 def _number(text: str) -> int:

@@ -11,10 +11,19 @@ from ntupleml.application_arguments import (
     add_application_options,
     add_configs_and_inputs,
     add_inputs,
+    add_parameters,
     application_options,
+    application_parameters,
     split_configs,
 )
-from ntupleml.commands.command import Command, add_configs, add_overwrite, positive_number, true_or_false
+from ntupleml.commands.command import (
+    Command,
+    add_configs,
+    add_overwrite,
+    finite_number,
+    named_formulas,
+    positive_number,
+)
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
@@ -34,7 +43,12 @@ def _apply_keras(arguments: argparse.Namespace) -> int:
     from ntupleml.application import make_plan, score_files
 
     configs = (arguments.config_dataset, arguments.config_training, arguments.config_application)
-    return score_files(partial(make_plan, *configs), arguments.inputs, arguments.tree, application_options(arguments))
+    return score_files(
+        partial(make_plan, *configs, parameters=application_parameters(arguments)),
+        arguments.inputs,
+        arguments.tree,
+        application_options(arguments),
+    )
 
 
 def _bdt_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +64,9 @@ def _apply_bdt(arguments: argparse.Namespace) -> int:
     from ntupleml.application import make_plan, score_files
 
     configs = (arguments.config_dataset, arguments.config_training, arguments.config_application)
-    make = partial(make_plan, *configs, kind="boosted_trees", engine=arguments.engine)
+    make = partial(
+        make_plan, *configs, kind="boosted_trees", engine=arguments.engine, parameters=application_parameters(arguments)
+    )
     return score_files(make, arguments.inputs, arguments.tree, application_options(arguments))
 
 
@@ -63,7 +79,7 @@ def _apply_onnx(arguments: argparse.Namespace) -> int:
     from ntupleml.application import make_plan, score_files
 
     given = split_configs(arguments.arguments)
-    make = partial(make_plan, *given.configs, kind="onnx")
+    make = partial(make_plan, *given.configs, kind="onnx", parameters=application_parameters(arguments))
     return score_files(make, given.inputs, arguments.tree, application_options(arguments))
 
 
@@ -95,6 +111,7 @@ def _apply_lwtnn(arguments: argparse.Namespace) -> int:
         engine=arguments.engine,
         output=arguments.output,
         replaced=arguments.replaced,
+        parameters=application_parameters(arguments),
     )
     return score_files(make, given.inputs, arguments.tree, application_options(arguments))
 
@@ -165,6 +182,7 @@ def _apply_tmva(arguments: argparse.Namespace) -> int:
         event_branch=arguments.event_branch,
         engine=arguments.engine,
         branch_prefix=arguments.branch_prefix,
+        parameters=application_parameters(arguments),
     )
     return score_files(make, inputs, tree, application_options(arguments))
 
@@ -193,119 +211,6 @@ def _number_of_configs(arguments: argparse.Namespace) -> int:
     return number
 
 
-def _conversion_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, metavar="MODEL", help="the model file")
-    parser.add_argument("file", type=Path, metavar="OUTPUT", help="the ONNX file to write")
-    _add_dtype(parser)
-    parser.add_argument("--output", metavar="NAME", help="of lwtnn's networks with several outputs, the one wanted")
-    parser.add_argument(
-        "--replaced",
-        choices=_REPLACED,
-        help="raw values that the defaults in a file of lwtnn stand for (default: nan)",
-    )
-    add_overwrite(parser, "an existing OUTPUT")
-
-
-def _add_dtype(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--dtype",
-        choices=("float32", "float64"),
-        default="float32",
-        help="of inputs and scores (default: float32)",
-    )
-
-
-def _convert_to_onnx(arguments: argparse.Namespace) -> int:
-    from ntupleml.onnx_models.convert import convert_file
-
-    convert_file(
-        arguments.model,
-        arguments.file,
-        dtype=arguments.dtype,
-        overwrite=arguments.overwrite,
-        network_output=arguments.output,
-        replaced=arguments.replaced,
-    )
-    return 0
-
-
-def _onnx_export_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_export(parser)
-    parser.add_argument(
-        "--single",
-        action="store_true",
-        help="write one file for all folds, which takes the event number too and asks the model that never saw it",
-    )
-    parser.add_argument("--opset", type=int, default=17, metavar="N", help="operator set, 13 to 23 (default: 17)")
-    _add_dtype(parser)
-    parser.add_argument("--method", metavar="NAME", help="method of the training config; by default its network")
-    parser.add_argument("--output", metavar="FOLDER", help="folder of the files; by default the training's output_path")
-
-
-def _add_export(parser: argparse.ArgumentParser) -> None:
-    add_configs(parser, "training")
-    parser.add_argument("fold", nargs="?", default="all", metavar="FOLD", help="index of the model, or 'all' (default)")
-    add_overwrite(parser, "files that exist")
-
-
-def _export_to_onnx(arguments: argparse.Namespace) -> int:
-    from ntupleml.application.onnx_export import export_to_onnx
-
-    export_to_onnx(
-        arguments.config_training,
-        arguments.fold,
-        single=arguments.single,
-        opset=arguments.opset,
-        dtype=arguments.dtype,
-        method=arguments.method,
-        output=arguments.output,
-        overwrite=arguments.overwrite,
-    )
-    return 0
-
-
-def _lwtnn_export_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_export(parser)
-    parser.add_argument(
-        "--form",
-        choices=("auto", "sequential", "graph"),
-        default="auto",
-        help="form of the file (default: auto, which is sequential where the network allows it)",
-    )
-
-
-def _export_to_lwtnn(arguments: argparse.Namespace) -> int:
-    from ntupleml.application.lwtnn_export import export_to_lwtnn
-
-    export_to_lwtnn(arguments.config_training, arguments.fold, form=arguments.form, overwrite=arguments.overwrite)
-    return 0
-
-
-def _json_export_arguments(parser: argparse.ArgumentParser) -> None:
-    add_configs(parser, "training", "application")
-    parser.add_argument(
-        "--conditional",
-        type=true_or_false,
-        nargs="?",
-        const=True,
-        metavar="True|False",
-        help="whether the networks take conditions (eras); by default as they were trained",
-    )
-    add_overwrite(parser, "existing files")
-
-
-def _export_to_json(arguments: argparse.Namespace) -> int:
-    from ntupleml.application.htt_ml_export import export_to_json
-
-    export_to_json(
-        arguments.config_training,
-        arguments.config_application,
-        conditional=arguments.conditional,
-        overwrite=arguments.overwrite,
-    )
-    return 0
-
-
 def _inputs_arguments(parser: argparse.ArgumentParser) -> None:
     add_configs(parser, "training")
     parser.add_argument("file", metavar="FILE", help="ntuple: ROOT, HDF5 or Parquet")
@@ -326,6 +231,67 @@ def _inputs(arguments: argparse.Namespace) -> int:
         arguments.tree,
         arguments.output,
         num_rows=arguments.num_rows,
+        overwrite=arguments.overwrite,
+    )
+    return 0
+
+
+def _score_table_arguments(parser: argparse.ArgumentParser) -> None:
+    add_configs_and_inputs(parser)
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="TABLE", help="table to write: .parquet, .pq, .h5 or .hdf5"
+    )
+    parser.add_argument(
+        "--branch",
+        action="append",
+        default=[],
+        dest="columns",
+        metavar="[NAME=]BRANCH",
+        help="one more column: a branch, or a formula with a name; may be given several times",
+    )
+    add_parameters(parser)
+    add_overwrite(parser, "a table that exists")
+
+
+def _score_table(arguments: argparse.Namespace) -> int:
+    from ntupleml.application import make_plan
+    from ntupleml.application.score_table import write_score_table
+
+    given = split_configs(arguments.arguments)
+    plan = make_plan(
+        *given.configs,
+        kind="onnx" if given.configs[1] is None else "keras",
+        parameters=application_parameters(arguments),
+    )
+    columns = named_formulas(arguments.columns, "--branch")
+    write_score_table(plan, given.inputs, arguments.tree, arguments.output, columns, overwrite=arguments.overwrite)
+    return 0
+
+
+def _return_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("table", type=Path, metavar="TABLE", help="HDF5 or Parquet table that ntupleml convert wrote")
+    parser.add_argument("friend", type=Path, metavar="SCORES", help="its friend with the scores")
+    parser.add_argument(
+        "-o", "--output-directory", type=Path, required=True, metavar="FOLDER", help="where the new friends go"
+    )
+    parser.add_argument(
+        "--default-score",
+        type=finite_number,
+        default=-1.0,
+        metavar="X",
+        help="of events that are not in the table (default: -1)",
+    )
+    add_overwrite(parser, "friends that exist")
+
+
+def _return(arguments: argparse.Namespace) -> int:
+    from ntupleml.application.returning import return_scores
+
+    return_scores(
+        arguments.table,
+        arguments.friend,
+        arguments.output_directory,
+        default_score=arguments.default_score,
         overwrite=arguments.overwrite,
     )
     return 0
@@ -382,27 +348,17 @@ COMMANDS = {
         "for all events; left out, the exports of the training are used. The names of a network's inputs are branches "
         "(or formulas of branches); the variables of a sequence are vectors.",
     ),
-    "convert-to-onnx": Command(
-        "Convert a model to ONNX: TMVA's weights.xml, JSON of lwtnn or XGBoost, a forest (.npz), a network (.keras).",
-        _convert_to_onnx,
-        _conversion_arguments,
+    "return-scores": Command(
+        "Write the scores of a converted table as friends of the ntuples that it was made from: "
+        "FOLDER/NAME/FILE, where NAME is the folder that holds the ntuple FILE.",
+        _return,
+        _return_arguments,
     ),
-    "export-to-onnx": Command(
-        "Write the trained models as ONNX files: for other programs, each checked on events that it never saw.",
-        _export_to_onnx,
-        _onnx_export_arguments,
-    ),
-    "export-to-lwtnn": Command(
-        "Write trained networks as JSON files of lwtnn: with the preprocessing, checked against Keras. The file "
-        "of model f is output_path/fold{f}_lwtnn.json.",
-        _export_to_lwtnn,
-        _lwtnn_export_arguments,
-    ),
-    "export-to-json": Command(
-        "Write trained networks for lwtnn's converter keras2json.py: architecture, weights and variables. "
-        "Their names are in the keys weights, architecture_exports and variable_exports of "
-        "CONFIG_APPLICATION. export-to-lwtnn writes the finished file without a converter.",
-        _export_to_json,
-        _json_export_arguments,
+    "score-table": Command(
+        "Write the scores of ntuples as one Parquet or HDF5 table: a row per event or object, with its event number.",
+        _score_table,
+        _score_table_arguments,
+        epilog="With three configs the models of the training score, or the method that the application config names; "
+        "with fewer the ONNX files that it lists. Rows that the selection leaves out are not in the table.",
     ),
 }

@@ -7,8 +7,10 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ntupleml.errors import NtuplemlError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 class Command(NamedTuple):
@@ -51,6 +53,28 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
         help="events read at a time",
     )
     add_overwrite(parser)
+
+
+def named_formulas(texts: Sequence[str], option: str) -> dict[str, str]:
+    """Formulas of an option that may be repeated, `[NAME=]FORMULA`, by their names; without one a branch.
+
+    Examples
+    --------
+    >>> named_formulas(["run", "good=pt == 3", "pt<=3"], "--branch")
+    {'run': 'run', 'good': 'pt == 3', 'pt<=3': 'pt<=3'}
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, mark, formula = text.partition("=")
+        if not (mark and name.strip().isidentifier() and not formula.startswith("=")):
+            name = formula = text
+        name, formula = name.strip(), formula.strip()
+        if not formula:
+            raise NtuplemlError(f"{option} '{text}': nothing is named; give a branch, or NAME=FORMULA")
+        if name in found:
+            raise NtuplemlError(f"{option} '{text}': '{name}' is given twice; give another name, NAME=FORMULA")
+        found[name] = formula
+    return found
 
 
 def positive_number(text: str) -> int:

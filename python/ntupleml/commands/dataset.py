@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ntupleml.cluster.options import add_cluster_options, cluster_options
-from ntupleml.commands.command import Command, add_configs, add_overwrite, add_reading_options, positive_number
+from ntupleml.commands.command import (
+    Command,
+    add_configs,
+    add_overwrite,
+    add_reading_options,
+    named_formulas,
+    positive_number,
+)
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
     import argparse
-
-    from rich.table import Table
-
-    from ntupleml.ntuples.inspection import BranchContent
-    from ntupleml.ntuples.sources import TreeContent
 
 log = logging.getLogger("ntupleml.dataset")
 
 #: Width of a table that goes to a file or a pipe, so that nothing is cut off.
 _WIDTH_ELSEWHERE = 160
 _ENDINGS = (".yaml", ".yml")
+#: Selection of the ttH trainer's option `--run-option signal`.
+_SIGNAL = "nJets >= 6 && nBTags_DL1r_70 >= 4"
 
 
 def _dataset_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,96 +115,85 @@ def _validate_inputs(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _inspection_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="ROOT, HDF5 or Parquet file")
+def _comparison_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "tree", nargs="?", metavar="TREE", help="tree in it, with its folders, or group of HDF5 (default: all)"
+        "files",
+        nargs="+",
+        metavar="[NAME=]FILE",
+        help="training configs (YAML), whose fold files are taken, ROOT, HDF5 or Parquet files, quoted wildcards",
     )
+    parser.add_argument(
+        "--variable",
+        action="append",
+        dest="variables",
+        default=[],
+        metavar="NAME",
+        help="branch or formula to show; may be repeated (default: those of the trainings, else the columns that all "
+        "files have)",
+    )
+    parser.add_argument("--every-column", action="store_true", help="show all columns of numbers")
+    parser.add_argument(
+        "--class",
+        action="append",
+        dest="classes",
+        default=[],
+        metavar="NAME=FORMULA",
+        help="rows that are a class, of files in which the trees are not the classes; may be repeated",
+    )
+    parser.add_argument(
+        "--point",
+        action="append",
+        dest="points",
+        default=[],
+        metavar="NAME",
+        help="branch or formula, such as a mass, for each value of which rows are counted and shown; may be repeated",
+    )
+    parser.add_argument("--weight", metavar="BRANCH", help="branch of weights (default: that of a training, else none)")
+    parser.add_argument("--testing", type=Path, metavar="CONFIG_TESTING", help="for its look of the pictures")
+    parser.add_argument(
+        "--output", type=Path, default=Path("files.html"), metavar="FILE.html", help="the page (default: files.html)"
+    )
+    add_overwrite(parser)
 
 
-def _inspect(arguments: argparse.Namespace) -> int:
-    """Print the trees of a file, and the branches of the tree asked for, or of all trees."""
-    from rich.console import Console
+def _compare_files(arguments: argparse.Namespace) -> int:
+    """Write the page, and say what differs most."""
+    from ntupleml.config import TestingConfig, load_config
+    from ntupleml.reports.files import difference_verdict, write_files_page
+    from ntupleml.reports.page_files import page_and_folder
+    from ntupleml.testing.compared_files import FilesOptions, compare_files
 
-    from ntupleml.ntuples.inspection import inspect_tree, list_trees
-
-    trees = list_trees(arguments.file)
-    if not trees:
-        raise NtuplemlError(f"{arguments.file}: holds no trees")
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE, highlight=False)
-    readable = [tree.tree_path for tree in trees if tree.problem is None]
-    if not readable:
-        raise NtuplemlError(str(trees[0].problem))
-    wanted = [arguments.tree] if arguments.tree else readable
-    contents = [inspect_tree(arguments.file, tree_path) for tree_path in wanted]
-    console.print(f"trees of {arguments.file}", markup=False, soft_wrap=True)
-    console.print(_tree_table(trees))
-    for tree in trees:
-        if tree.problem is not None:
-            console.print(tree.problem, markup=False, soft_wrap=True)
-    for tree_path, branches in zip(wanted, contents, strict=True):
-        console.print(f"branches of {tree_path}", markup=False, soft_wrap=True)
-        console.print(_branch_table(branches))
-        for problem, names in _problems(branches).items():
-            console.print(f"cannot be read: {', '.join(names)}: {problem}", markup=False, soft_wrap=True)
+    page, folder = page_and_folder(arguments.output, arguments.output, overwrite=arguments.overwrite)
+    testing = TestingConfig() if arguments.testing is None else load_config(arguments.testing, TestingConfig)
+    options = FilesOptions(
+        arguments.variables,
+        arguments.every_column,
+        arguments.weight,
+        arguments.points,
+        named_formulas(arguments.classes, "--class"),
+    )
+    compared = compare_files(arguments.files, options)
+    for name in compared.classes:
+        summary = compared.of_class(name)
+        if len(summary.classes) > 1:
+            verdict = difference_verdict(summary)
+            log.info("%s: %s: %s", verdict.level, name, verdict.text)
+    write_files_page(compared, testing, page, folder, command=shlex.join(sys.argv), overwrite=arguments.overwrite)
+    log.info("written: %s", page)
     return 0
 
 
-def _problems(contents: list[BranchContent]) -> dict[str, list[str]]:
-    """Branches that cannot be read, by the reason."""
-    problems: dict[str, list[str]] = {}
-    for content in contents:
-        if content.problem is not None:
-            problems.setdefault(content.problem, []).append(content.branch.name)
-    return problems
-
-
-def _tree_table(trees: list[TreeContent]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("tree", "kind")
-    for header in ("entries", "branches"):
-        table.add_column(header, justify="right")
-    for tree in trees:
-        numbers = [f"{tree.num_entries:,}", f"{tree.num_branches:,}"] if tree.problem is None else ["–", "–"]
-        table.add_row(Text(tree.tree_path), tree.kind, *numbers)
-    return table
-
-
-def _branch_table(contents: list[BranchContent]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    for header in ("branch", "type"):
-        table.add_column(header, overflow="fold")
-    for header in ("values", "minimum", "maximum", "NaN"):
-        table.add_column(header, justify="right", no_wrap=True)
-    for content in contents:
-        name, type_name = Text(content.branch.name), Text(content.branch.type_name)
-        if not content.is_readable:
-            table.add_row(name, type_name, "–", "–", "–", "–")
-            continue
-        limits = [_number(content.minimum), _number(content.maximum)]
-        table.add_row(name, type_name, f"{content.num_values:,}", *limits, f"{content.num_nan:,}")
-    return table
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
 COMMANDS = {
+    "compare-files": Command(
+        "Show the inputs of several files side by side in one page: fold files of trainings, ntuples or tables.",
+        _compare_files,
+        _comparison_arguments,
+        usage="%(prog)s [options] [NAME=]FILE [[NAME=]FILE ...]",
+        epilog="Each tree of a file is a class, but for those of --class. Every class that several files have is "
+        "drawn with one bin width for all, and every point of it; then the classes and points of each file.",
+    ),
     "dataset": Command(
         "Build the fold files that classifiers are trained and tested on.", _dataset, _dataset_arguments
-    ),
-    "inspect": Command(
-        "Show what a ROOT, HDF5 or Parquet file holds: trees, branches, types, entries, ranges and NaN counts.",
-        _inspect,
-        _inspection_arguments,
     ),
     "validate-inputs": Command(
         "Look at the inputs in the fold files before anything is trained: distributions, correlations, weights, by "

@@ -10,7 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ntupleml.commands.command import Command, add_configs, add_reading_options, finite_number, positive_number
+from ntupleml.commands.command import (
+    Command,
+    add_configs,
+    add_reading_options,
+    finite_number,
+    positive_number,
+)
 from ntupleml.errors import NtuplemlError
 from ntupleml.testing.registry import STEPS
 
@@ -265,6 +271,57 @@ def _report(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _epochs_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trainings", nargs="+", metavar="[NAME=]CONFIG_TRAINING", help="training configs (YAML)")
+    parser.add_argument("config_testing", type=Path, metavar="CONFIG_TESTING", help="testing config (YAML)")
+    parser.add_argument("--fold", default="all", metavar="FOLD", help="index of the model (default: all)")
+    parser.add_argument(
+        "--epochs", type=positive_number, default=2, metavar="N", help="best epochs by each criterion (default: 2)"
+    )
+    parser.add_argument("--signal", metavar="CLASS", help="class whose efficiencies are given (default: signal)")
+    parser.add_argument(
+        "--point",
+        action="append",
+        default=[],
+        dest="points",
+        metavar="NAME",
+        help="branch or formula, such as a mass, of which the efficiencies are given for each value; may be repeated",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE.html", help="the page (default: epochs.html in the first output_path)"
+    )
+    parser.add_argument("--max-events", type=positive_number, metavar="N", help="events per model, at most")
+    add_reading_options(parser)
+
+
+def _compare_epochs(arguments: argparse.Namespace) -> int:
+    """Write the page, and say which epochs are the best."""
+    from ntupleml.config import TestingConfig, TrainingConfig, load_config
+    from ntupleml.reports.epochs import log_best, write_epochs_page
+    from ntupleml.reports.page_files import page_and_folder
+    from ntupleml.testing.epochs import compared_epochs, names_of_trainings
+
+    trainings = names_of_trainings(arguments.trainings)
+    output_path = load_config(next(iter(trainings.values())), TrainingConfig).output_path
+    page, folder = page_and_folder(arguments.output, Path(output_path) / "epochs.html", overwrite=arguments.overwrite)
+    compared = compared_epochs(
+        trainings,
+        arguments.config_testing,
+        arguments.fold,
+        number=arguments.epochs,
+        points=arguments.points,
+        signal=arguments.signal,
+        condition=arguments.condition,
+        max_events=arguments.max_events,
+        entries_per_chunk=arguments.num_events,
+    )
+    log_best(compared)
+    testing = load_config(arguments.config_testing, TestingConfig)
+    write_epochs_page(compared, testing, page, folder, command=shlex.join(sys.argv), overwrite=arguments.overwrite)
+    log.info("written: %s", page)
+    return 0
+
+
 COMMANDS = {
     **{
         step.verb: Command(step.summary, partial(_run_step, step=step), partial(_add_step, step=step))
@@ -277,8 +334,17 @@ COMMANDS = {
         _engines_arguments,
         usage="%(prog)s [options] CONFIG_TRAINING [CONFIG_TESTING] FOLD",
         epilog="Differences are those from the library that the model was made with. The exit status is 1 if any form "
-        "differs by more than the tolerance. Forms that are not there are named: make them with export-to-onnx and "
-        "export-to-lwtnn.",
+        "differs by more than the tolerance. Forms that are not there are named: make them with export-to-onnx, "
+        "export-to-lwtnn and export-to-frugally-deep.",
+    ),
+    "compare-epochs": Command(
+        "Compare the best epochs of several trainings in one page: losses, K-S distances, areas, efficiencies.",
+        _compare_epochs,
+        _epochs_arguments,
+        usage="%(prog)s [options] [NAME=]CONFIG_TRAINING [[NAME=]CONFIG_TRAINING ...] CONFIG_TESTING",
+        epilog="The best epochs are those of the smallest validation loss, the largest and the smallest loss of the "
+        "adversary and the smallest sum of the K-S distances, as far as the histories have them. Those of which "
+        "model: keep_epochs: true kept the weights are tested on the fold that they never saw.",
     ),
     "compare-methods": Command(
         "Compare all trained methods in one table and one picture: on the folds that they never saw.",

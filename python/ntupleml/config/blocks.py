@@ -81,7 +81,7 @@ Size = Annotated[Name, AfterValidator(_size)]
 class ClusterConfig(Schema):
     """Schema of the block `cluster:`."""
 
-    #: Jobs that `--htcondor` asks for, each one worker; `--workers` on the command line goes first.
+    #: Jobs that `--htcondor` or `--slurm` asks for, each one worker; `--workers` on the command line goes first.
     jobs: int = Field(default=10, ge=1)
     #: Cores per job. A worker computes one file at a time on one core.
     cores: int = Field(default=1, ge=1)
@@ -90,8 +90,12 @@ class ClusterConfig(Schema):
     disk: Size = "4 GB"
     #: Folder for the logs of the jobs; on a file system that the batch system can write to.
     log_directory: FilePath | None = None
-    #: More lines for the submit file, e.g. `+JobFlavour: '"longlunch"'`.
+    #: More lines for the submit file, e.g. `+JobFlavour: '"longlunch"'`; of Slurm options, e.g. `gres: gpu:1`.
     job_extra: dict[Name, str] = {}
+    #: Of Slurm: partition, account, and longest time, e.g. `02:00:00`.
+    queue: Name | None = None
+    account: Name | None = None
+    walltime: Name | None = None
     #: How often a file is tried again after an error that is not one of the input, e.g. of the network.
     retries: int = Field(default=1, ge=0)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ntupleml.config.blocks import ClusterConfig
-from ntupleml.config.inputs import RowsConfig  # noqa: TC001  # pydantic evaluates it
+from ntupleml.config.rows import MatchConfig, RowsConfig  # noqa: TC001  # pydantic evaluates it
 from ntupleml.config.schema import (
     BranchName,
     ClassName,
@@ -32,6 +32,14 @@ class ProcessConfig(Schema):
     weight_string: Formula = "1"
     class_: ClassName | None = Field(default=None, alias="class")
     tree_path: TreePath | None = None
+    #: Where rows are objects: keep those that have an object of another collection near.
+    match: MatchConfig | None = None
+    #: New branches, by formulas of the rows or numbers, e.g. a mass that no branch holds.
+    define: Annotated[dict[BranchName, Formula], TextKeys] = {}
+    #: One more cut: a formula, or a query in the syntax of pandas, e.g. `eventNumber % 2 == 1 and jet_pt > 40`.
+    event_filter: Name | None = None
+    #: Exact number of rows that are kept of those that pass, chosen at random by the seed; by default all.
+    num_events: int | None = Field(default=None, ge=1)
 
     @field_validator("cut_string", "weight_string")
     @classmethod
@@ -58,6 +66,8 @@ class DatasetConfig(Schema):
     rows: RowsConfig | None = None
     #: Folders that hold a friend of each input file under the same name.
     friend_paths: list[FilePath] = []
+    #: Of the random choice that `num_events` of a process asks for.
+    seed: int = Field(default=1234, ge=0, lt=2**32)
     num_folds: int = Field(default=2, ge=2, le=1000)
     #: Which branches are copied.
     branches: Literal["all", "needed"] | Names = "all"
@@ -84,6 +94,8 @@ class DatasetConfig(Schema):
     @model_validator(mode="after")
     def _each_process_has_a_tree(self) -> DatasetConfig:
         for name, process in self.processes.items():
+            if process.match is not None and self.rows is None:
+                raise ValueError(f"processes.{name}.match: rows are events; say with rows which objects they are")
             if process.tree_path is None and self.tree_path is None:
                 raise ValueError(
                     f"no tree_path, neither here nor in processes.{name}; name the tree of the input files (empty for "

@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping  # noqa: TC003  # pydantic evaluates it
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from ntupleml.config.schema import BranchName, Formula, Name, Names, Schema, TextKeys, distinct
+from ntupleml.config.four_vectors import CollectionsConfig, CombinationsConfig, check_combinations
+from ntupleml.config.schema import BranchName, Formula, Name, Names, Preprocessing, Schema, TextKeys, as_list, distinct
+from ntupleml.config.slots import SlotsGroupConfig
 from ntupleml.errors import did_you_mean
-
-PREPROCESSING_METHODS = (
-    "standard_scaler",
-    "identity",
-    "robust_scaler",
-    "min_max_scaler",
-    "quantile_transformer",
-)
-
-
-def _preprocessing_method(text: str) -> str:
-    """As in htt-ml, the first method that the text contains."""
-    for method in PREPROCESSING_METHODS:
-        if method in text:
-            return method
-    raise ValueError(f"no preprocessing '{text}'{did_you_mean(text, PREPROCESSING_METHODS)}")
+from ntupleml.targets import COMPONENTS, TargetKind
 
 
 def _group_name(name: str) -> str:
@@ -34,18 +22,12 @@ def _group_name(name: str) -> str:
     return name
 
 
-#: One of `PREPROCESSING_METHODS`.
-Preprocessing = Annotated[Name, AfterValidator(_preprocessing_method)]
 #: A name of a group: that of an input of the ONNX file and of a layer of Keras.
 GroupName = Annotated[Name, AfterValidator(_group_name)]
 
 
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
 #: One name or several.
-OneOrMore = Annotated[Names, BeforeValidator(_as_list)]
+OneOrMore = Annotated[Names, BeforeValidator(as_list)]
 
 
 class NumbersConfig(Schema):
@@ -60,6 +42,19 @@ class NumbersConfig(Schema):
     def formulas(self) -> list[str]:
         """All formulas that are evaluated, in order."""
         return list(self.numbers)
+
+
+class MatrixConfig(NumbersConfig):
+    """Numbers, then those that are made of objects, as the columns of one matrix; what a training gives to trees."""
+
+    #: Groups of objects, and of what is made of them.
+    made: dict[str, CollectionsConfig | CombinationsConfig]
+
+    @property
+    def formulas(self) -> list[str]:
+        """Names of the columns: of what is made `{group}.{combination}`."""
+        combined = {name: one for name, one in self.made.items() if isinstance(one, CombinationsConfig)}
+        return [*self.numbers, *(f"{name}.{what}" for name, one in combined.items() for what in one.combinations)]
 
 
 class ObjectsConfig(Schema):
@@ -127,31 +122,49 @@ class ImageConfig(Schema):
         return list(dict.fromkeys([*self.image, *(self.eta or []), *(self.phi or [])]))
 
 
-_KINDS = ("numbers", "objects", "image")
+#: Of a group: the key that says it, and what it is made by.
+_KINDS: dict[str, type[Schema]] = {
+    "numbers": NumbersConfig,
+    "objects": ObjectsConfig,
+    "collections": CollectionsConfig,
+    "combinations": CombinationsConfig,
+    "slots": SlotsGroupConfig,
+    "image": ImageConfig,
+}
+
+
+def _kinds_in(value: Any) -> list[str]:
+    """Keys of a block that say its kind; combinations may be of chosen collections."""
+    if not isinstance(value, dict):
+        return [kind for kind, config in _KINDS.items() if isinstance(value, config)]
+    found = [kind for kind in _KINDS if kind in value]
+    return [kind for kind in found if kind != "collections"] if "combinations" in found else found
 
 
 def _as_group(value: Any) -> Any:
     """A formula or a list of formulas in place of the block means numbers; a block is of one kind."""
     if isinstance(value, str | list):
         return {"numbers": value}
-    if isinstance(value, dict) and len(found := [kind for kind in _KINDS if kind in value]) != 1:
-        what = " and ".join(found) + " stand side by side" if found else "neither numbers, objects nor image is there"
+    if isinstance(value, dict) and len(found := _kinds_in(value)) != 1:
+        what = " and ".join(found) + " stand side by side" if found else f"none of {', '.join(_KINDS)} is there"
         wrong = next(iter(value), "") if not found else ""
         raise ValueError(f"{what}; a group has one of them{did_you_mean(str(wrong), _KINDS) if wrong else ''}")
     return value
 
 
 def _kind_of_group(value: Any) -> str:
-    kind = next((kind for kind in _KINDS if (kind in value if isinstance(value, dict) else hasattr(value, kind))), "")
-    return f"[{kind}]"
+    return f"[{next(iter(_kinds_in(value)), '')}]"
 
 
-GroupConfig = NumbersConfig | ObjectsConfig | ImageConfig
+GroupConfig = NumbersConfig | ObjectsConfig | CollectionsConfig | CombinationsConfig | SlotsGroupConfig | ImageConfig
 #: The brackets keep the tags out of messages.
 _ReadGroup = Annotated[
     Annotated[
         Annotated[NumbersConfig, Tag("[numbers]")]
         | Annotated[ObjectsConfig, Tag("[objects]")]
+        | Annotated[CollectionsConfig, Tag("[collections]")]
+        | Annotated[CombinationsConfig, Tag("[combinations]")]
+        | Annotated[SlotsGroupConfig, Tag("[slots]")]
         | Annotated[ImageConfig, Tag("[image]")],
         Discriminator(_kind_of_group),
     ],
@@ -159,14 +172,38 @@ _ReadGroup = Annotated[
 ]
 
 
-def _distinct_arrays(groups: dict[str, GroupConfig]) -> dict[str, GroupConfig]:
+def _consistent_groups(groups: dict[str, GroupConfig]) -> dict[str, GroupConfig]:
     for name, group in groups.items():
-        if isinstance(group, ObjectsConfig) and f"{name}_length" in groups:
-            raise ValueError(f"'{name}_length' is what the number of objects of '{name}' is called; rename one of them")
+        for ending in ("length", "vectors") if isinstance(group, ObjectsConfig | CollectionsConfig) else ():
+            if f"{name}_{ending}" in groups:
+                what = "the number of objects" if ending == "length" else "the four-vectors"
+                raise ValueError(f"'{name}_{ending}' is what {what} of '{name}' is called; rename one of them")
+    check_combinations(groups)
     return groups
 
 
-InputsConfig = Annotated[dict[GroupName, _ReadGroup], Field(min_length=1), AfterValidator(_distinct_arrays)]
+InputsConfig = Annotated[dict[GroupName, _ReadGroup], Field(min_length=1), AfterValidator(_consistent_groups)]
+
+
+def matrix_of(groups: Mapping[str, GroupConfig]) -> MatrixConfig:
+    """All numbers of some groups, given or made of objects, as one group."""
+    numbers = [name for group in groups.values() if isinstance(group, NumbersConfig) for name in group.numbers]
+    combined = {name: group for name, group in groups.items() if isinstance(group, CombinationsConfig)}
+    needed = {group.of for group in combined.values()}
+    made: dict[str, Any] = {name: group for name, group in groups.items() if name in needed or name in combined}
+    return MatrixConfig.model_construct(numbers=list(dict.fromkeys(numbers)), preprocessing=None, made=made)
+
+
+#: What a network that gives its inputs back tells of an event.
+ReconstructionScore = Literal["reconstruction_error", "latent_norm", "kl"]
+#: Of a variational layer: log variance above which it counts as if it were there, so that a rare event that is far from
+#: all others does not decide on the whole training.
+LARGEST_LOG_VARIANCE = 10.0
+
+
+def _as_image(value: Any) -> Any:
+    """A column in place of the block."""
+    return {"image": value} if isinstance(value, str) else value
 
 
 class TargetConfig(Schema):
@@ -175,8 +212,16 @@ class TargetConfig(Schema):
     #: Formulas of the values by their names, which the branches of the scores get; a list where the formulas can be
     #: names.
     values: Annotated[dict[BranchName, Formula], Field(min_length=1), TextKeys] | None = None
-    #: Groups of inputs that the network gives back; ``all`` for all. The score is the mean squared error.
+    #: Groups of inputs that the network gives back; ``all`` for all.
     reconstruction: OneOrMore | None = None
+    #: Scores of a reconstruction: `reconstruction_error` (by default), and of a latent layer `latent_norm` (the mean
+    #: of the squares of its numbers) and `kl`.
+    scores: Annotated[
+        list[ReconstructionScore], Field(min_length=1), BeforeValidator(as_list), AfterValidator(distinct)
+    ] = ["reconstruction_error"]
+    #: Image of one channel, in (η, φ): a column, or a block as of inputs. The scores are its missing transverse energy.
+    #: Values may stand beside it.
+    image: Annotated[ImageConfig, BeforeValidator(_as_image)] | None = None
 
     @field_validator("values", mode="before")
     @classmethod
@@ -188,37 +233,24 @@ class TargetConfig(Schema):
 
     @model_validator(mode="after")
     def _one(self) -> TargetConfig:
-        if (self.values is None) == (self.reconstruction is None):
-            raise ValueError("give either values or reconstruction; leave the block out to learn the classes")
+        if (self.values is None and self.image is None) == (self.reconstruction is None):
+            raise ValueError("give one of values, image and reconstruction; leave the block out to learn the classes")
+        if self.reconstruction is None and "scores" in self.model_fields_set:
+            raise ValueError(f"scores: are of a reconstruction; those of {self.kind} are known; leave them out")
+        if self.image is None:
+            return self
+        if len(self.image.image) > 1:
+            raise ValueError(f"image: {len(self.image.image)} columns; an image that is learnt has one")
+        if self.image.preprocessing is not None:
+            raise ValueError("image.preprocessing: an image that is learnt is not scaled; leave it out")
+        for name in self.values or ():
+            if name in COMPONENTS:
+                raise ValueError(f"values.{name}: is what a score of the image is called; choose another name")
         return self
 
     @property
-    def kind(self) -> Literal["values", "reconstruction"]:
+    def kind(self) -> TargetKind:
         """What is learnt."""
+        if self.image is not None:
+            return "image"
         return "values" if self.values is not None else "reconstruction"
-
-
-class MembersConfig(Schema):
-    """Which objects of another collection belong to a row."""
-
-    #: Branch of the other collection that holds the position of its row; negative for none.
-    index: Name | None = None
-    #: Largest ΔR = √(Δη² + Δφ²) from the row; an object may belong to several.
-    radius: float | None = Field(default=None, gt=0)
-
-    @model_validator(mode="after")
-    def _one(self) -> MembersConfig:
-        if (self.index is None) == (self.radius is None):
-            raise ValueError("give either index (a branch) or radius (the largest ΔR)")
-        return self
-
-
-class RowsConfig(Schema):
-    """Rows that are objects of a collection, such as jets, in place of events."""
-
-    #: The collection, by the beginning of its branches' names: `Jet` for `Jet_pt`.
-    objects: BranchName
-    #: Formula of the rows; objects that fail it are no rows.
-    selection: Formula | None = None
-    #: Objects of other collections that belong to a row, as lists: by the beginning of their branches' names.
-    members: Annotated[dict[BranchName, MembersConfig], TextKeys] = {}

@@ -76,6 +76,11 @@ def read_yaml(path: str | Path) -> Any:
         raise NtuplemlError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     if len(data) > LARGEST_FILE:
         raise NtuplemlError(f"{path}: {len(data)} bytes are too many for a config")
+    return parse_yaml(data, path)
+
+
+def parse_yaml(data: bytes, path: str | Path) -> Any:
+    """Content of a YAML text; the path is for messages."""
     try:
         loader = _Loader(data)
         node = loader.get_single_node()
@@ -112,7 +117,7 @@ def _not_text(error: yaml.reader.ReaderError) -> str:
     )
 
 
-def load_config(source: ConfigSource, schema: type[SchemaType]) -> SchemaType:
+def load_config(source: ConfigSource, schema: type[SchemaType], name_of_mapping: str | None = None) -> SchemaType:
     """Read a config and check it against its schema.
 
     Parameters
@@ -121,6 +126,8 @@ def load_config(source: ConfigSource, schema: type[SchemaType]) -> SchemaType:
         The YAML file, or what would stand in it. A config is returned as it is.
     schema : type
         One of the config classes of this room.
+    name_of_mapping : str, optional
+        What messages call a mapping.
 
     Returns
     -------
@@ -138,7 +145,7 @@ def load_config(source: ConfigSource, schema: type[SchemaType]) -> SchemaType:
     if isinstance(source, str | Path):
         where, content = str(source), read_yaml(source)
     elif isinstance(source, Mapping):
-        where, content = f"{name} dictionary", _as_in_yaml(source)
+        where, content = name_of_mapping or f"{name} dictionary", _as_in_yaml(source)
     else:
         raise NtuplemlError(
             f"a {name} config is needed: a path, a dictionary or a {schema.__name__}, not {type(source).__name__}"
@@ -201,6 +208,10 @@ def _in_one_line(error: ErrorDetails, schema: type[BaseModel], within: str) -> s
         number = error["ctx"]["min_length"]
         least = "1 is" if number == 1 else f"{number} are"
         return f"{_path(location, within)}holds {len(found) or 'nothing'}, but at least {least} needed"
+    if error["type"] == "too_long":
+        return (
+            f"{_path(location, within)}holds {len(found)}, but no more than {error['ctx']['max_length']} can be there"
+        )
     shown = _kind(found) if isinstance(found, dict | list) else repr(found)
     return f"{_path(location, within)}found {shown}, but {text} is needed"
 

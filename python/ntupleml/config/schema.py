@@ -9,13 +9,23 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from ntupleml.errors import one_line
+from ntupleml.errors import did_you_mean, one_line
 
 #: Line breaks, other control characters, and halves of characters, which no path or name has.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 #: What ROOT's leaf lists and paths of branches use themselves.
 _NOT_IN_BRANCHES = re.compile(r"[\s/:;.,\[\]{}()\"'\\]")
 _METHOD_NAME = re.compile(r"([A-Za-z0-9_+-]|\{fold\})+")
+#: What 32-bit floats hold, in which networks compute.
+LARGEST_FLOAT32 = 3.4028234663852886e38
+#: Scalers of inputs.
+PREPROCESSING_METHODS = (
+    "standard_scaler",
+    "identity",
+    "robust_scaler",
+    "min_max_scaler",
+    "quantile_transformer",
+)
 #: Branches beside those of the classes.
 _OTHER_SCORES = ("max_score", "max_index")
 
@@ -52,6 +62,18 @@ def distinct(names: list[str]) -> list[str]:
     return names
 
 
+def named_formulas(value: Any) -> Any:
+    """A list of names, and of blocks `name: formula`, as one mapping."""
+    if not isinstance(value, list):
+        return value
+    named: dict[Any, Any] = {}
+    pairs = [pair for one in value for pair in (one.items() if isinstance(one, dict) else [(one, one)])]
+    distinct([str(name) for name, _ in pairs])
+    for name, formula in pairs:
+        named[name] = formula
+    return named
+
+
 def _printable(text: str) -> str:
     if _UNPRINTABLE.search(text):
         raise ValueError(f"'{one_line(text)}' holds a line break or another unprintable character")
@@ -65,6 +87,11 @@ def _branch_name(name: str) -> str:
             "are not for names"
         )
     return name
+
+
+def number_or_class(value: Any) -> str:
+    """Which of both a value is meant to be, as a tag in a union."""
+    return "[class]" if isinstance(value, str) else "[number]"
 
 
 def class_name(name: str) -> str:
@@ -88,6 +115,11 @@ def _distinct_paths(paths: list[str]) -> list[str]:
     return paths
 
 
+def as_list(value: Any) -> Any:
+    """Let a text stand for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
 def _number_as_text(value: Any) -> Any:
     """Let `weight_string: 1.0` stand without quotation marks."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
@@ -96,6 +128,20 @@ def _number_as_text(value: Any) -> Any:
 def _text_keys(value: Any) -> Any:
     """Let `2016:` be a name: YAML reads it as a number."""
     return {_number_as_text(key): item for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _preprocessing_method(text: str) -> str:
+    """As in htt-ml, the first method that the text contains."""
+    for method in PREPROCESSING_METHODS:
+        if method in text:
+            return method
+    raise ValueError(f"no preprocessing '{text}'{did_you_mean(text, PREPROCESSING_METHODS)}")
+
+
+def _name_or_block(value: Any) -> Any:
+    if isinstance(value, str) or (isinstance(value, dict) and all(isinstance(key, str) for key in value)):
+        return value
+    raise ValueError(f"found {value!r}, but a name is needed, or a block with its `type` and settings")
 
 
 Name = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
@@ -110,11 +156,17 @@ FilePath = Annotated[Name, AfterValidator(os.path.expanduser)]
 #: A folder, which may be empty text for the current one.
 FolderPath = Annotated[str, AfterValidator(_printable), AfterValidator(os.path.expanduser)]
 FilePaths = Annotated[list[FilePath], Field(min_length=1), AfterValidator(_distinct_paths)]
+#: A path or several; none by default.
+OneOrMoreFiles = Annotated[list[FilePath], AfterValidator(_distinct_paths), BeforeValidator(as_list)]
 #: A branch that is written.
 BranchName = Annotated[Name, AfterValidator(_branch_name)]
 ClassName = Annotated[Name, AfterValidator(class_name)]
 ClassNames = Annotated[list[ClassName], Field(min_length=1), AfterValidator(distinct)]
+#: One of `PREPROCESSING_METHODS`.
+Preprocessing = Annotated[Name, AfterValidator(_preprocessing_method)]
 #: A cut, weight or variable in ROOT's formula syntax; a plain number counts as its text.
 Formula = Annotated[str, BeforeValidator(_number_as_text)]
+#: A name, or a block with a `type` and settings.
+NameOrBlock = Annotated[str | dict[str, Any], BeforeValidator(_name_or_block)]
 #: Marks a mapping whose keys are names, also where they look like numbers.
 TextKeys = BeforeValidator(_text_keys)

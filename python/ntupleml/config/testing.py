@@ -6,8 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from ntupleml.config.abcd import AbcdConfig  # noqa: TC001  # pydantic evaluates it
+from ntupleml.config.adversary import ControlConfig, SlicesConfig  # noqa: TC001  # pydantic evaluates them
 from ntupleml.config.blocks import OnnxConfig, PlotConfig
-from ntupleml.config.schema import FilePaths, MethodName, Name, Names, Schema, TextKeys
+from ntupleml.config.regression import RegressionConfig  # noqa: TC001
+from ntupleml.config.schema import ClassNames, FilePaths, MethodName, Name, Names, OneOrMoreFiles, Schema, TextKeys
+from ntupleml.config.search import SearchConfig  # noqa: TC001
+from ntupleml.config.trigger import TriggerConfig  # noqa: TC001
 
 
 class ExternalModelConfig(Schema):
@@ -75,6 +80,9 @@ class TestingConfig(Schema):
         an external model. By default what the script is for.
     external : dict of ExternalModelConfig
         Models of other programs, by the names that they get here.
+    classes : list of str, optional
+        Trees of the fold files that are tested; by default the classes of the training. Where these are what the
+        models tell apart, there can be no others.
     weight_branch : str, optional
         Branch of event weights; by default the training's `event_weights`.
     class_weights : bool
@@ -82,8 +90,23 @@ class TestingConfig(Schema):
     spectators : list of str
         Variables (branches of the fold files, or formulas of them) beside the inputs, against which efficiency,
         purity and the shape of the background are shown, e.g. a mass or the pile-up.
+    slices : SlicesConfig, optional
+        Slices of a formula, such as a pT, in which the scores are shown.
+    control : ControlConfig, optional
+        Control sample in which the scores of simulation and data are compared; by default that of the training's
+        adversary. Without slices of its own it has those above.
+    search : SearchConfig, optional
+        What the steps `rejection`, `cut-scan` and `point-efficiency` are of.
+    trigger : TriggerConfig, optional
+        What the steps `trigger-rates`, `trigger-efficiency` and `low-rate-roc` are of.
+    regression : RegressionConfig, optional
+        What predicted values are compared with, for the steps `resolution`, `turn-on` and `value-calibration`.
+    abcd : AbcdConfig, optional
+        Another score, with which that of the model predicts a background in the step `abcd`.
     data_class : str
         Tree of recorded data in the fold files, which is drawn as points where it is there.
+    exclude_trained_by : list of str
+        Records of models, or `output_path` of trainings, that kept keys: rows that they saw are not tested.
     max_events : int
         Largest number of events that are held in memory; of more, a random sample is taken, as evenly from the
         classes as their numbers allow, and weighted up.
@@ -104,10 +127,18 @@ class TestingConfig(Schema):
     preprocessing: FilePaths | None = None
     method: Name | None = None
     external: Annotated[dict[MethodName, ExternalModelConfig], TextKeys] = {}
+    classes: ClassNames | None = None
     weight_branch: Name | None = None
     class_weights: bool = False
     spectators: Names = []
+    slices: SlicesConfig | None = None
+    control: ControlConfig | None = None
+    search: SearchConfig | None = None
+    trigger: TriggerConfig | None = None
+    regression: RegressionConfig | None = None
+    abcd: AbcdConfig | None = None
     data_class: Name = "data"
+    exclude_trained_by: OneOrMoreFiles = []
     max_events: int = Field(default=2_000_000, ge=1)
     seed: int = Field(default=1234, ge=0, lt=2**32)
     significance: SignificanceConfig = SignificanceConfig()

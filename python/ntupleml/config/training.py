@@ -3,88 +3,57 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from ntupleml.config.blocks import PlotConfig
-from ntupleml.config.inputs import GroupConfig, InputsConfig, NumbersConfig, Preprocessing, TargetConfig
-from ntupleml.config.schema import ClassNames, FilePath, FilePaths, MethodName, Name, Names, Schema, TextKeys
-from ntupleml.errors import did_you_mean
+from ntupleml.config.adversary import AdversaryConfig, ControlConfig
+from ntupleml.config.augmentation import AugmentationConfig  # noqa: TC001  # pydantic evaluates it
+from ntupleml.config.blocks import ClusterConfig, PlotConfig
+from ntupleml.config.decorrelation import DecorrelationConfig  # noqa: TC001  # pydantic evaluates it
+from ntupleml.config.ensemble import EnsembleConfig  # noqa: TC001  # pydantic evaluates it
+from ntupleml.config.inputs import GroupConfig, InputsConfig, NumbersConfig, TargetConfig, matrix_of
+from ntupleml.config.methods import BoostedTreesConfig, ScikitLearnConfig, TmvaConfig  # pydantic evaluates it
+from ntupleml.config.model import ModelConfig
+from ntupleml.config.reweight import ReweightConfig  # noqa: TC001  # pydantic evaluates it
+from ntupleml.config.schema import (
+    LARGEST_FLOAT32,
+    ClassNames,
+    FilePath,
+    FilePaths,
+    Formula,
+    Name,
+    Names,
+    OneOrMoreFiles,
+    Preprocessing,
+    Schema,
+    TextKeys,
+    number_or_class,
+)
+from ntupleml.config.tuning import TuneConfig  # noqa: TC001  # pydantic evaluates it
+from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.targets import COMPONENTS, TargetKind
 
-#: Score where the target is the reconstruction of inputs.
-RECONSTRUCTION_ERROR = "reconstruction_error"
-LARGEST_FLOAT32 = 3.4028234663852886e38
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
 _OLD_CONDITION_KEY = re.compile(r"(datasets|class_weights)_(\w+)")
-_ClassWeights = Annotated[dict[Name, float], TextKeys]
+#: Class weights of which the sums of weights of the events that train make all classes weigh the same.
+BALANCED = "balanced"
 
 
-class ModelConfig(Schema):
-    """The network and how it is trained.
+def _known_word(value: Any) -> Any:
+    if isinstance(value, str) and value != BALANCED:
+        raise ValueError(f"found '{value}', but a weight for each class is needed, or '{BALANCED}'")
+    return value
 
-    A network is either one of the zoo, by `name`, or written here by `hidden` and the keys that follow it.
 
-    Attributes
-    ----------
-    activation, loss, optimizer : str
-        By the names that the registries of `ntupleml.models` list.
-    """
-
-    #: Network of the zoo.
-    name: Name | None = None
-    #: Widths of the hidden layers, after the groups of inputs are joined.
-    hidden: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | None = None
-    #: What is done to each group of inputs before they are joined: `type`, and the settings of that encoder.
-    encoders: dict[Name, dict[Name, Any]] = {}
-    activation: Name = "relu"
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    l2: float = Field(default=0.0, ge=0)
-    #: Normalise each hidden layer before its activation.
-    batch_norm: bool = False
-    loss: Name = "categorical_crossentropy"
-    optimizer: Name = "adam"
-    learning_rate: float | None = Field(default=None, gt=0)
-    #: A negative batch size means all training events at once.
-    epochs: int = Field(default=100, ge=1)
-    batch_size: int = 100
-    #: Epochs without a better validation loss after which training stops and the best weights are restored.
-    early_stopping: int | None = Field(default=None, ge=1)
-    #: Keep the weights of the best epoch, not those of the last.
-    save_best_only: bool = True
-    #: Epochs without a better validation loss after which the learning rate is divided by ten.
-    reduce_lr_on_plateau: int | None = Field(default=None, ge=1)
-    #: Size and number of balanced batches (htt-ml's `eventsPerClassAndBatch`).
-    events_per_class_and_batch: int | None = Field(default=None, alias="eventsPerClassAndBatch")
-    steps_per_epoch: int | None = Field(default=None, ge=1)
-
-    @field_validator("batch_size", "events_per_class_and_batch")
-    @classmethod
-    def _not_zero(cls, size: int | None) -> int | None:
-        if size == 0:
-            raise ValueError("0 events; give a positive number, or a negative one for all training events")
-        return size
-
-    @model_validator(mode="after")
-    def _one_network(self) -> ModelConfig:
-        written = {
-            "hidden",
-            "encoders",
-            "activation",
-            "dropout",
-            "l2",
-            "batch_norm",
-            "loss",
-            "optimizer",
-            "learning_rate",
-        }
-        given = sorted(written & self.model_fields_set)
-        if self.name is not None and given:
-            raise ValueError(
-                f"name: '{self.name}' is a network of the zoo, so {given[0]} cannot be set; use one of them"
-            )
-        if self.name is None and self.hidden is None and not self.encoders and given:
-            raise ValueError(f"{given[0]} is set, but not hidden; give the widths of the hidden layers")
-        return self
+_ClassWeight = Annotated[
+    Annotated[float, Tag("[number]")] | Annotated[Name, Tag("[class]")], Discriminator(number_or_class)
+]
+#: By class: a number, or the class that it is to weigh the same as.
+ClassWeights = dict[Name, _ClassWeight]
+_ClassWeights = Annotated[ClassWeights | Literal["balanced"], TextKeys, BeforeValidator(_known_word)]
 
 
 class ConditionConfig(Schema):
@@ -92,6 +61,15 @@ class ConditionConfig(Schema):
 
     datasets: FilePaths
     class_weights: _ClassWeights | None = None
+
+
+class ParametersConfig(Schema):
+    """Hypotheses, such as masses, that are inputs: true for the signal, drawn from the signal's for all others."""
+
+    #: Branches of the fold files of the signal, which are among the inputs.
+    names: Names
+    #: Classes that have them.
+    of: ClassNames
 
 
 class MissingConfig(Schema):
@@ -107,47 +85,12 @@ class MissingConfig(Schema):
         return value
 
 
-class TmvaMethodConfig(Schema):
-    """A method of TMVA."""
-
-    #: Part of the names of its files; `{fold}` in it is replaced by the fold.
-    name: MethodName
-    #: TMVA's type, e.g. `kBDT`; `kPyKeras` is trained as a Keras network.
-    type: Name = "kBDT"
-    #: TMVA's option string, e.g. `"NTrees=1500:BoostType=Grad"`.
-    options: str = ""
-
-
-class TmvaConfig(Schema):
-    """What `TMVA_training.py` trains; by default what htt-ml's does."""
-
-    methods: Annotated[list[TmvaMethodConfig], Field(min_length=1)] = [
-        TmvaMethodConfig(name="PyKeras_fold{fold}", type="kPyKeras"),
-        TmvaMethodConfig(
-            name="BDT",
-            type="kBDT",
-            options="!H:!V:NTrees=1500:BoostType=Grad:Shrinkage=0.10:UseBaggedBoost:BaggedSampleFraction=0.5:nCuts=50:"
-            "MaxDepth=3:SeparationType=GiniIndex",
-        ),
-    ]
-
-
-class BoostedTreesConfig(Schema):
-    """Boosted trees that `bdt_training.py` trains, by the options of their own library."""
-
-    #: Part of the names of its files.
-    name: MethodName
-    #: XGBoost, scikit-learn's histogram-based gradient boosting, or LightGBM.
-    type: Literal["xgboost", "hist_gradient_boosting", "lightgbm"] = "xgboost"
-    #: Largest number of boosting rounds; each makes one tree per class, or one for two classes.
-    rounds: int = Field(default=500, ge=1)
-    #: Rounds without a better loss on the validation part after which training stops; the model has the best ones.
-    early_stopping: int | None = Field(default=None, ge=1)
-    #: Parameters of the library, by its own names, e.g. `max_depth`, `learning_rate`, `subsample`; checked by the
-    #: library before anything is trained.
-    options: Annotated[dict[Name, bool | int | float | str | None], TextKeys] = {}
-    #: What is done about events with negative weights, by TMVA's names.
-    negative_weights: Name = "Pray"
+def _blocks_by_name(value: Any) -> Any:
+    """Let a name, or a list of names, stand for blocks without settings."""
+    names = [value] if isinstance(value, str) else value
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return {name: {} for name in names}
+    return {key: {} if block is None else block for key, block in value.items()} if isinstance(value, dict) else value
 
 
 class TrainingConfig(Schema):
@@ -179,7 +122,31 @@ class TrainingConfig(Schema):
     #: Whether scalers are fitted with event weights.
     weighted_preprocessing: bool = False
     missing: MissingConfig | None = None
+    #: Of everything random of a model, and of its events where `data_seed` is left out.
     seed: int = Field(default=1234, ge=0, lt=2**32)
+    #: Of the events: which are used, which of them train, and values of hypotheses that are drawn.
+    data_seed: int | None = Field(default=None, ge=0, lt=2**32)
+    #: Train with several seeds, whose mean is the score; left out, with one.
+    ensemble: EnsembleConfig | None = None
+    #: By class: formula of the rows that train and validate; others are left out of the training.
+    selections: Annotated[dict[Name, Formula], TextKeys] = {}
+    #: Use as many rows of each class as the smallest has, chosen at random.
+    equal_numbers: bool = False
+    #: Distribution that a formula of the rows is to have in the training.
+    reweight: ReweightConfig | None = None
+    #: Columns of the fold files that tell a row, such as run and event number: those of the rows that train and
+    #: validate are kept beside the model.
+    keys: Names | None = None
+    #: Records of models, or `output_path` of trainings, that kept keys: rows that they saw are left out.
+    exclude_trained_by: OneOrMoreFiles = []
+    #: Inputs that are hypotheses of the signal.
+    parameters: ParametersConfig | None = None
+    #: What the scores must not tell.
+    adversary: AdversaryConfig | None = None
+    #: Formulas of which the scores must not depend, by a part of the loss.
+    decorrelation: DecorrelationConfig | None = None
+    #: How events that train are changed anew in each epoch; left out, they are used as they are.
+    augmentation: AugmentationConfig | None = None
     #: Read batches from disk instead of holding the training events in memory.
     stream: bool = False
     #: Beginnings of the names of classes whose condition is drawn at random where that is asked for.
@@ -187,8 +154,16 @@ class TrainingConfig(Schema):
     model: ModelConfig = ModelConfig(name="example")
     #: What `bdt_training.py` trains.
     boosted_trees: list[BoostedTreesConfig] = []
+    #: What `sklearn_training.py` trains.
+    scikit_learn: list[ScikitLearnConfig] = []
     #: What `TMVA_training.py` trains.
     tmva: TmvaConfig = TmvaConfig()
+    #: What `tune.py` searches.
+    tune: TuneConfig | None = None
+    #: What jobs of a batch system ask for.
+    cluster: ClusterConfig = ClusterConfig()
+    #: Settings of the programs in which trainings are followed, by the names of `ntupleml.training.trackers.TRACKERS`.
+    tracking: Annotated[dict[Name, dict[Name, Any]], BeforeValidator(_blocks_by_name)] = {}
     plot: PlotConfig = PlotConfig()
     #: Read by other tools of htt-ml's users; not used here.
     processes: Any = None
@@ -230,6 +205,8 @@ class TrainingConfig(Schema):
             for name in names:
                 if name not in self.groups and (key, name) != ("target.reconstruction", "all"):
                     raise ValueError(f"{key}: no group '{name}' of inputs{did_you_mean(name, self.groups)}")
+        if self.augmentation is not None:
+            self.augmentation.check(self.groups, self.target)
         return self
 
     @model_validator(mode="after")
@@ -240,38 +217,121 @@ class TrainingConfig(Schema):
         numbers |= {
             f"conditions.{name}.datasets": len(condition.datasets) for name, condition in self.conditions.items()
         }
+        if self.control is not None and self.control.datasets is not None:
+            numbers["adversary.against.datasets"] = len(self.control.datasets)
         for key, number in numbers.items():
             if number < 2:
                 raise ValueError(f"{key}: one fold file; at least two are needed, so that no model scores what it saw")
             if number != self.num_folds:
                 raise ValueError(f"{key}: {number} fold files, but {next(iter(numbers))} has {self.num_folds}")
         self._check_method_names()
+        for name in self.selections:
+            if name not in self.classes:
+                raise ValueError(f"selections: no class '{name}'{did_you_mean(name, self.classes)}")
+        self._check_parameters()
+        self._check_reweight()
         self._check_class_weights("class_weights", self.class_weights)
         for name, condition in self.conditions.items():
             self._check_class_weights(f"conditions.{name}.class_weights", condition.class_weights)
         return self
 
+    def _check_parameters(self) -> None:
+        if self.parameters is None:
+            return
+        for name in self.parameters.of:
+            if name not in self.classes:
+                raise ValueError(f"parameters.of: no class '{name}'{did_you_mean(name, self.classes)}")
+        for name in self.parameters.names:
+            if not any(re.search(rf"\b{re.escape(name)}\b", formula) for formula in self.numbers):
+                hint = did_you_mean(name, self.numbers)
+                raise ValueError(f"parameters.names: '{name}' is not among the inputs{hint}; add it to them")
+
+    def _check_reweight(self) -> None:
+        if self.reweight is None:
+            return
+        given = {"of": self.reweight.of or [], "to.class": [self.reweight.to.class_ or self.classes[0]]}
+        for key, names in given.items():
+            for name in names:
+                if name not in self.classes:
+                    raise ValueError(f"reweight.{key}: no class '{name}'{did_you_mean(name, self.classes)}")
+
+    @model_validator(mode="after")
+    def _adversary_fits(self) -> TrainingConfig:
+        adversary = self.adversary
+        if adversary is None:
+            return self
+        for name in adversary.of or ():
+            if name not in self.classes:
+                raise ValueError(f"adversary.of: no class '{name}'{did_you_mean(name, self.classes)}")
+        if self.target_kind in ("reconstruction", "image"):
+            raise ValueError(f"adversary: reads scores, but the target is {self.target_kind}; leave one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def _ensemble_fits(self) -> TrainingConfig:
+        if self.ensemble is None:
+            return self
+        if self.seed + self.ensemble.seeds > 2**32:
+            raise ValueError(
+                f"ensemble.seeds: {self.ensemble.seeds} from {self.seed} on, but the last must be below 2^32"
+            )
+        if self.ensemble.vary_split:
+            resamples = self.reweight is not None and self.reweight.resample
+            chooses = {"data_seed": self.data_seed is not None, "equal_numbers": self.equal_numbers}
+            for key, given in (chooses | {"reweight.resample": resamples}).items():
+                if given:
+                    raise ValueError(f"ensemble.vary_split: draws the events anew, which {key} chooses; leave one out")
+        return self
+
+    @model_validator(mode="after")
+    def _decorrelation_fits(self) -> TrainingConfig:
+        block = self.decorrelation
+        if block is None:
+            return self
+        if self.adversary is not None:
+            raise ValueError("adversary and decorrelation stand side by side; one of them keeps scores from telling")
+        for key, kind, names, known in (
+            ("scores", "score", block.scores, self.outputs),
+            ("classes", "class", block.classes, self.classes),
+        ):
+            for name in names or ():
+                if name not in known:
+                    raise ValueError(f"decorrelation.{key}: no {kind} '{name}'{did_you_mean(name, known)}")
+        return self
+
     def _check_method_names(self) -> None:
         names = ["keras"]
-        for key, methods in (("boosted_trees", self.boosted_trees), ("tmva.methods", self.tmva.methods)):
+        for key, methods in (*self.listed_methods.items(), ("tmva.methods", self.tmva.methods)):
             for method in methods:
                 if method.name in names:
                     raise ValueError(f"{key}: '{method.name}' is the name of another method already")
                 names.append(method.name)
 
-    def _check_class_weights(self, key: str, weights: dict[str, float] | None) -> None:
-        if weights is None:
+    def _check_class_weights(self, key: str, weights: ClassWeights | str | None) -> None:
+        if weights is None or isinstance(weights, str):
             return
         missing = [name for name in self.classes if name not in weights]
         if missing:
             raise ValueError(f"{key}: no weight of class '{missing[0]}'{did_you_mean(missing[0], weights)}")
-        bad = [name for name, weight in weights.items() if weight < 0]
-        if bad:
-            raise ValueError(f"{key}.{bad[0]}: {weights[bad[0]]} is negative")
+        for name, weight in weights.items():
+            if not isinstance(weight, str):
+                if weight < 0:
+                    raise ValueError(f"{key}.{name}: {weight} is negative")
+            elif weight not in self.classes:
+                raise ValueError(f"{key}.{name}: no class '{weight}'{did_you_mean(weight, self.classes)}")
+            elif isinstance(weights[weight], str):
+                raise ValueError(f"{key}.{name}: class '{weight}' has no number itself; give it one, e.g. {weight}: 1")
+
+    @property
+    def listed_methods(self) -> dict[str, Sequence[BoostedTreesConfig | ScikitLearnConfig]]:
+        """Methods beside the network and those of TMVA, by the key that lists them."""
+        return {"boosted_trees": self.boosted_trees, "scikit_learn": self.scikit_learn}
 
     @property
     def groups(self) -> dict[str, GroupConfig]:
         """Groups of inputs by their names; the variables are one group of numbers."""
+        if self.inputs and self.variables:  # no config of a user has both: what trees take of it
+            return {"variables": matrix_of(self.inputs)}
         return self.inputs or {"variables": NumbersConfig(numbers=self.variables)}
 
     @property
@@ -290,7 +350,27 @@ class TrainingConfig(Schema):
         return list(self.groups) if wanted == ["all"] else list(wanted)
 
     @property
-    def target_kind(self) -> Literal["classes", "values", "reconstruction"]:
+    def control(self) -> ControlConfig | None:
+        """Control sample that the adversary is against, if so."""
+        against = None if self.adversary is None else self.adversary.against
+        return against if isinstance(against, ControlConfig) else None
+
+    @property
+    def nuisances(self) -> list[str]:
+        """Formulas of which the scores must not depend."""
+        if self.decorrelation is not None:
+            return list(self.decorrelation.of)
+        against = None if self.adversary is None else self.adversary.against
+        return list(against) if isinstance(against, list) else []
+
+    def is_decorrelated(self, name: str) -> bool:
+        """Whether the scores of a class must not depend on the nuisances."""
+        if self.decorrelation is not None:
+            return name in (self.decorrelation.classes or self.classes)
+        return self.adversary is not None and name in (self.adversary.of or self.classes)
+
+    @property
+    def target_kind(self) -> TargetKind:
         """What is learnt."""
         return "classes" if self.target is None else self.target.kind
 
@@ -299,7 +379,19 @@ class TrainingConfig(Schema):
         """Names of the scores."""
         if self.target is None:
             return list(self.classes)
-        return [RECONSTRUCTION_ERROR] if self.target.values is None else list(self.target.values)
+        if self.target.reconstruction is not None:
+            return list(self.target.scores)
+        return [*(COMPONENTS if self.target.image is not None else ()), *(self.target.values or ())]
+
+    @property
+    def seed_of_data(self) -> int:
+        """Seed of what is random about the events."""
+        return self.seed if self.data_seed is None else self.data_seed
+
+    @property
+    def num_members(self) -> int:
+        """How many trainings a model is made of."""
+        return 1 if self.ensemble is None else self.ensemble.seeds
 
     def preprocessing_of(self, group: str) -> str:
         """Scaler of a group of inputs."""
@@ -327,9 +419,38 @@ class TrainingConfig(Schema):
             raise KeyError("datasets")
         return list(self.datasets)
 
+    def has_balanced_classes(self, condition: str | None) -> bool:
+        """Whether class weights come from the events that train."""
+        weights = self.given_class_weights(condition)
+        return isinstance(weights, str) or any(isinstance(weight, str) for weight in (weights or {}).values())
+
     def class_weights_of(self, condition: str | None) -> dict[str, float]:
-        """Weight of each class; 1 where the config gives none."""
-        weights = self.class_weights
-        if condition is not None and self.conditions[condition].class_weights is not None:
-            weights = self.conditions[condition].class_weights
-        return {name: float((weights or {}).get(name, 1.0)) for name in self.classes}
+        """Weight of each class; 1 where the config gives none.
+
+        Raises
+        ------
+        NtuplemlError
+            Where one comes from the events that train, and so is known after a training only.
+        """
+        weights = self.given_class_weights(condition)
+        of_classes = {} if weights is None or isinstance(weights, str) else weights
+        words = [weights] if isinstance(weights, str) else [one for one in of_classes.values() if isinstance(one, str)]
+        if words:
+            raise NtuplemlError(
+                f"{self.where}: class_weights: '{words[0]}' has its numbers from a training; give one for each class"
+            )
+        return {name: float(of_classes.get(name, 1.0)) for name in self.classes}
+
+    def given_class_weights(self, condition: str | None) -> ClassWeights | str | None:
+        """What the config says of the class weights."""
+        own = None if condition is None else self.conditions[condition].class_weights
+        return self.class_weights if own is None else own
+
+    def with_class_weights(self, weights: Mapping[str | None, dict[str, float]]) -> TrainingConfig:
+        """The config with these class weights by condition, None for trainings without."""
+        conditions = {
+            name: block.model_copy(update={"class_weights": weights[name]}) if name in weights else block
+            for name, block in self.conditions.items()
+        }
+        own = weights.get(None, self.class_weights)
+        return self.model_copy(update={"class_weights": own, "conditions": conditions})

@@ -14,6 +14,8 @@ import numpy as np
 
 from ntupleml import __version__
 from ntupleml.atomic import replace_file
+from ntupleml.cluster import ClusterOptions
+from ntupleml.cluster.workers import started_workers
 from ntupleml.datasets.copying import WrittenFold, branch_types, copy_events, finish, new_fold_files
 from ntupleml.datasets.inputs import survey
 from ntupleml.datasets.parts import fill_with_workers
@@ -26,13 +28,13 @@ from ntupleml.datasets.records import (
     WeightSums,
     record_path,
 )
+from ntupleml.datasets.sampling import with_chosen_rows
 from ntupleml.errors import NtuplemlError
 from ntupleml.progress import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ntupleml.cluster import ClusterOptions
     from ntupleml.config import DatasetConfig
     from ntupleml.datasets.inputs import Process
     from ntupleml.ntuples import Tree
@@ -115,6 +117,8 @@ def _fill(
     config: DatasetConfig, processes: Sequence[Process], places: Sequence[Path], outputs: Sequence[Path]
 ) -> tuple[list[WrittenFold], dict[str, list[WeightSums]]]:
     """Copy the selected events of all processes; what was written, and per process and fold what was read and kept."""
+    with started_workers(ClusterOptions(), config.cluster) as finished_tasks:
+        processes = with_chosen_rows(config, processes, finished_tasks)
     sums: dict[str, list[WeightSums]] = {}
     trees: dict[str, list[Tree]] = {}
     total = sum(file.num_entries for process in processes for file in process.files)
@@ -166,8 +170,8 @@ def _records(
 def _process_record(process: Process, sums: WeightSums) -> ProcessRecord:
     return ProcessRecord(
         class_name=process.class_name,
-        cut_string=process.cut.text,
-        weight_string=process.weight.text,
+        cut_string=process.formulas.cut.text,
+        weight_string=process.formulas.weight.text,
         events_read=sums.events_read,
         events_kept=sums.events_kept,
         sum_of_weights=sums.sum,
@@ -216,12 +220,23 @@ def _check_not_empty(process: Process, sums: Sequence[WeightSums], event_branch:
                 raise NtuplemlError(f"{where}: {_why_none_was_read(process, sums, event_branch)}")
             raise NtuplemlError(
                 f"{where}: {fold_sums.events_read} read from {len(process.files)} file(s), none passes the cut "
-                f"'{process.cut.text}'"
+                f"'{process.formulas.cut.text}'{_other_conditions(process)}"
             )
+
+
+def _other_conditions(process: Process) -> str:
+    """What a row has to pass besides the cut."""
+    event_filter, number = process.config.event_filter, process.config.num_events
+    found = "" if event_filter is None else f" and the event_filter '{event_filter}'"
+    return found if process.largest_key is None else f"{found} and is among the {number} rows of num_events"
 
 
 def _why_none_was_read(process: Process, sums: Sequence[WeightSums], event_branch: str | None) -> str:
     events, numbers = _of_all_folds(sums)
+    if events == 0:  # of rows that are objects
+        entries = sum(file.num_entries for file in process.files)
+        what = "rows.selection" if process.config.match is None else "rows.selection, and has a match"
+        return f"no object of {entries:,} events passes {what}"
     events_read = f"all {events:,} events" if events > 1 else "its one event"
     if event_branch is None:
         return f"{events_read} of {len(process.files)} file(s) are too few for {len(sums)} folds"
@@ -244,7 +259,7 @@ def _warn_of_findings(process: Process, sums: Sequence[WeightSums], event_branch
         log.warning(
             "processes.%s: the weights '%s' sum to %s in fold %s; a class without a positive sum cannot be trained",
             process.name,
-            process.weight.text,
+            process.formulas.weight.text,
             ", ".join(f"{sums[fold].sum:.6g}" for fold in useless),
             ", ".join(map(str, useless)),
         )

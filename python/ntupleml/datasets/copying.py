@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ntupleml.datasets.inputs import opened_rows
 from ntupleml.datasets.records import WeightSums
+from ntupleml.datasets.sampling import passing_rows
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import event_numbers, fold_of_events
-from ntupleml.ntuples import TreeFile, UnreadableBranchError, open_ntuple, rows_of
+from ntupleml.ntuples import TreeFile, UnreadableBranchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Sequence
@@ -41,17 +43,13 @@ class _Selected(NamedTuple):
     weights: NDArray[np.float32]
 
 
-def _select(
-    chunk: Chunk, process: Process, file: InputFile, event_branch: str | None, num_folds: int
-) -> list[_Selected]:
+def _select(config: DatasetConfig, chunk: Chunk, process: Process, file: InputFile) -> list[_Selected]:
     """Apply cut and weight of a process to a chunk of one of its files.
 
     Parameters
     ----------
     chunk : Chunk
         With the branches of the formulas, the event number and its copies in friends.
-    event_branch : str or None
-        Without it, the entry number in the file decides the fold.
 
     Returns
     -------
@@ -59,16 +57,17 @@ def _select(
         One for each fold. An event is kept where the cut is not zero, for any element of a vector, as in ROOT.
     """
     number = chunk.num_rows
+    event_branch = config.event_branch
     if event_branch is None:
         events = chunk.entries
     else:
         events = event_numbers(chunk.columns[event_branch], f"branch '{event_branch}' of {file.path}")
         _check_friends(chunk, file, event_branch, events)
-    folds = fold_of_events(events, num_folds)
-    kept = process.cut.passes(chunk.columns, number)
-    weights = process.weight.per_event(chunk.columns, number)
+    folds = fold_of_events(events, config.num_folds)
+    kept = passing_rows(config, chunk, process, file)
+    weights = process.formulas.weight.per_event(chunk.columns, number)
     selected = []
-    for fold in range(num_folds):
+    for fold in range(config.num_folds):
         in_fold = folds == fold
         rows = np.flatnonzero(in_fold & kept)
         with np.errstate(over="ignore"):  # what exceeds float32 becomes infinite, and that is reported
@@ -149,17 +148,18 @@ def copy_events(
         What was read and kept for each fold.
     """
     sums = [WeightSums() for _ in trees]
-    needed = {*process.cut.columns, *process.weight.columns, *file.event_copies}
+    formulas = process.formulas
+    needed = {*formulas.weight.columns, *file.event_copies}.union(*(one.columns for one in formulas.cuts))
     if config.event_branch is not None:
         needed.add(config.event_branch)
     names = [*needed, *(branch.source for branch in file.copied.values())]
     bad_weights = _BadWeights()
     with (
         _way_round_unreadable(config.branches, needed),
-        open_ntuple(file.path, file.tree_path, file.friends, f"processes.{process.name}") as ntuple,
+        opened_rows(config, process.name, file.path, file.friends) as ntuple,
     ):
-        for chunk in rows_of(ntuple, config.rows).chunks(names):
-            selected = _select(chunk, process, file, config.event_branch, config.num_folds)
+        for chunk in ntuple.chunks(names):
+            selected = _select(config, chunk, process, file)
             for tree, fold_sums, (numbers, rows, weights) in zip(trees, sums, selected, strict=True):
                 bad_weights.look(chunk, rows, weights)
                 fold_sums.add(numbers, weights)
@@ -168,7 +168,7 @@ def copy_events(
             advance(f"process {process.name}", chunk.stop - chunk.start)
     if bad_weights.number:
         raise NtuplemlError(
-            f"processes.{process.name}.weight_string: '{process.weight.text}' is NaN or infinite for "
+            f"processes.{process.name}.weight_string: '{formulas.weight.text}' is NaN or infinite for "
             f"{bad_weights.number} of the selected events of {file.path}, first at entry {bad_weights.first_entry}; "
             "change the weight or cut these events away"
         )

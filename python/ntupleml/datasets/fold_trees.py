@@ -11,6 +11,7 @@ from ntupleml.ntuples.opening import open_root_file, tree_paths
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ntupleml.datasets.hypotheses import Hypotheses
     from ntupleml.ntuples import Ntuple
 
 
@@ -22,7 +23,7 @@ def class_friends(path: str, name: str, where: str = "") -> tuple[FriendFile, ..
 
 
 @contextmanager
-def open_class_tree(path: str, name: str, where: str = "") -> Iterator[Ntuple]:
+def open_class_tree(path: str, name: str, where: str = "", hypotheses: Hypotheses | None = None) -> Iterator[Ntuple]:
     """Open the tree of a class in a fold file, together with its friends.
 
     Parameters
@@ -31,6 +32,8 @@ def open_class_tree(path: str, name: str, where: str = "") -> Iterator[Ntuple]:
         The fold file.
     name : str
         Class, and name of the tree.
+    hypotheses : Hypotheses, optional
+        Gives the parameters of the training to classes that have none.
 
     Raises
     ------
@@ -38,4 +41,4 @@ def open_class_tree(path: str, name: str, where: str = "") -> Iterator[Ntuple]:
         As `ntupleml.ntuples.open_ntuple`.
     """
     with open_ntuple(path, name, class_friends(path, name, where), where) as ntuple:
-        yield ntuple
+        yield ntuple if hypotheses is None else hypotheses.given_to(ntuple, name)

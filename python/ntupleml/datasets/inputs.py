@@ -4,26 +4,48 @@ from __future__ import annotations
 
 import fnmatch
 import logging
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from ntupleml.errors import NtuplemlError, did_you_mean
-from ntupleml.expressions import parse
-from ntupleml.ntuples import FriendFile, friend_files, open_ntuple, rows_of
+from ntupleml.expressions import parse, parse_filter
+from ntupleml.ntuples import FriendFile, friend_files, open_ntuple, rows_of, with_defined
+from ntupleml.ntuples.branch_types import type_of_copy
 from ntupleml.ntuples.input_files import expand_inputs
 from ntupleml.ntuples.remote import is_remote, joined
+from ntupleml.ntuples.variables import branches_of_formula
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+
+    import numpy as np
 
     from ntupleml.config import DatasetConfig
+    from ntupleml.config.dataset import ProcessConfig
     from ntupleml.expressions import Expression
     from ntupleml.ntuples import Branch, Ntuple
 
 log = logging.getLogger(__name__)
+
+
+class Formulas(NamedTuple):
+    """What is asked of the rows of a process."""
+
+    cut: Expression
+    weight: Expression
+    event_filter: Expression | None
+
+    @property
+    def cuts(self) -> list[Expression]:
+        """What all rows pass."""
+        return [self.cut] if self.event_filter is None else [self.cut, self.event_filter]
+
+    @property
+    def branches(self) -> frozenset[str]:
+        """What any of them needs."""
+        return frozenset().union(self.weight.branches, *(one.branches for one in self.cuts))
 
 
 class CopiedBranch(NamedTuple):
@@ -41,6 +63,8 @@ class InputFile:
     tree_path: str
     friends: tuple[FriendFile, ...]
     num_entries: int
+    #: Entries of the files of the process before it.
+    entries_before: int
     uuid: str
     size: int
     copied: dict[str, CopiedBranch]
@@ -53,9 +77,11 @@ class Process:
 
     name: str
     class_name: str
-    cut: Expression
-    weight: Expression
+    formulas: Formulas
     files: tuple[InputFile, ...]
+    config: ProcessConfig
+    #: Where rows are chosen at random: the largest key (`row_keys`) of those that are kept.
+    largest_key: int | None = None
 
 
 def survey(config: DatasetConfig) -> list[Process]:
@@ -67,25 +93,43 @@ def survey(config: DatasetConfig) -> list[Process]:
         In the order of the config, those of one class next to each other.
     """
     formulas = {name: _formulas(config, name) for name in config.processes}
-    left_out: dict[str, Branch] = {}
+    findings = _Findings({}, set())
     processes = []
-    for name, (cut, weight) in formulas.items():
+    for name, own in formulas.items():
         class_name = config.class_of(name)
         same_class = [other for other in config.processes if config.class_of(other) == class_name]
-        used = frozenset().union(*(formula.branches for other in same_class for formula in formulas[other]))
-        files = tuple(
-            _survey_file(config, name, file, (cut, weight), used, left_out)
-            for file in expand_inputs(config.processes[name].files, config.base_path, f"processes.{name}.files")
-        )
+        used = frozenset().union(*(formulas[other].branches for other in same_class))
+        files: list[InputFile] = []
+        for file in expand_inputs(config.processes[name].files, config.base_path, f"processes.{name}.files"):
+            before = files[-1].entries_before + files[-1].num_entries if files else 0
+            found = _survey_file(config, name, file, before, own, used, findings)
+            files += [] if found is None else [found]
         _refuse_repeated(name, files)
         if sum(file.num_entries for file in files) == 0:
-            raise NtuplemlError(f"processes.{name}: its files hold no events: {', '.join(file.path for file in files)}")
-        processes.append(Process(name, class_name, cut, weight, files))
-    _warn_of_branches(left_out)
+            names = ", ".join(file.path for file in files) or "they have no branches either"
+            raise NtuplemlError(f"processes.{name}: its files hold no events: {names}")
+        processes.append(Process(name, class_name, own, tuple(files), config.processes[name]))
+    _warn_of_branches(findings.left_out)
+    _check_removals(config, findings.removals)
     classes = list(dict.fromkeys(process.class_name for process in processes))
     for class_name in classes:
         _check_same_branches(class_name, [process for process in processes if process.class_name == class_name])
     return sorted(processes, key=lambda process: classes.index(process.class_name))
+
+
+class _Findings(NamedTuple):
+    """What is said once of all files."""
+
+    #: Branches that are not copied.
+    left_out: dict[str, Branch]
+    #: Patterns that take branches away, and did so in a file.
+    removals: set[str]
+
+
+def _check_removals(config: DatasetConfig, removals: Container[str]) -> None:
+    for index, pattern in enumerate(config.branches if isinstance(config.branches, list) else []):
+        if pattern.startswith("!") and pattern not in removals:
+            raise NtuplemlError(f"branches[{index}]: '{pattern}' takes no branch away in any file; correct or drop it")
 
 
 def _warn_of_branches(left_out: Mapping[str, Branch]) -> None:
@@ -108,23 +152,37 @@ def _refuse_repeated(name: str, files: Sequence[InputFile]) -> None:
             raise NtuplemlError(f"processes.{name}.files: {file.path} {same}; list it once")
 
 
-def _formulas(config: DatasetConfig, name: str) -> tuple[Expression, Expression]:
-    process = config.processes[name]
-    return (
-        parse(process.cut_string, where=f"processes.{name}.cut_string"),
-        parse(process.weight_string, where=f"processes.{name}.weight_string"),
+def _formulas(config: DatasetConfig, name: str) -> Formulas:
+    process, where = config.processes[name], f"processes.{name}"
+    return Formulas(
+        parse(process.cut_string, where=f"{where}.cut_string"),
+        parse(process.weight_string, where=f"{where}.weight_string"),
+        None if process.event_filter is None else parse_filter(process.event_filter, f"{where}.event_filter"),
     )
+
+
+@contextmanager
+def opened_rows(config: DatasetConfig, name: str, path: str, friends: Sequence[FriendFile]) -> Iterator[Ntuple]:
+    """Open a file of a process: its rows, with the branches that the config defines."""
+    with open_ntuple(path, config.tree_of(name), friends, f"processes.{name}") as events:
+        yield _rows_of_events(config, name, events)
+
+
+def _rows_of_events(config: DatasetConfig, name: str, events: Ntuple) -> Ntuple:
+    where, process = f"processes.{name}", config.processes[name]
+    rows = rows_of(events, config.rows, match=process.match, match_where=f"{where}.match")
+    return with_defined(rows, process.define, f"{where}.define")
 
 
 def _survey_file(
     config: DatasetConfig,
     name: str,
     file: str,
-    formulas: tuple[Expression, Expression],
+    entries_before: int,
+    formulas: Formulas,
     used_in_class: frozenset[str],
-    left_out: dict[str, Branch],
-) -> InputFile:
-    cut, weight = formulas
+    findings: _Findings,
+) -> InputFile | None:
     where = f"processes.{name}"
     path = joined(config.base_path, file)
     if is_remote(file) and config.friend_paths:
@@ -135,13 +193,16 @@ def _survey_file(
     tree_path = config.tree_of(name)
     friends = friend_files(config.friend_paths, file, tree_path, where, config.base_path)
     with open_ntuple(path, tree_path, friends, where) as events:
-        ntuple = rows_of(events, config.rows)
-        for formula in formulas:
-            _check_formula(formula, ntuple)
-        ntuple.require(sorted(cut.branches | weight.branches), where)
+        if events.holds_nothing:
+            log.warning("%s: holds no events, and is left out", events.where)
+            return None
+        ntuple = _rows_of_events(config, name, events)
+        for formula in (*formulas.cuts, formulas.weight):
+            branches_of_formula(formula, ntuple)
+        ntuple.require(sorted(formulas.branches), where)
         if config.event_branch is not None:
             _require_event_branch(ntuple, config.event_branch)
-        copied = _copied_branches(config, ntuple, used_in_class, left_out)
+        copied = _copied_branches(config, name, ntuple, used_in_class, findings)
         ntuple.require([branch.source for branch in copied.values()], where)
         if config.training_weight_branch in copied:
             raise NtuplemlError(
@@ -153,6 +214,7 @@ def _survey_file(
             tree_path,
             tuple(friends),
             ntuple.num_entries,
+            entries_before,
             ntuple.uuid,
             ntuple.size,
             copied,
@@ -168,16 +230,8 @@ def _require_event_branch(ntuple: Ntuple, name: str) -> None:
         )
 
 
-def _check_formula(formula: Expression, ntuple: Ntuple) -> None:
-    try:
-        formula.check_branches(ntuple.branches)
-        formula.check_elements({name: one.length for name, one in ntuple.branches.items() if one.length is not None})
-    except NtuplemlError as error:
-        raise NtuplemlError(f"{ntuple.path}: tree '{ntuple.tree_path}': {error}") from None
-
-
 def _copied_branches(
-    config: DatasetConfig, ntuple: Ntuple, used_in_class: frozenset[str], left_out: dict[str, Branch]
+    config: DatasetConfig, process: str, ntuple: Ntuple, used_in_class: frozenset[str], findings: _Findings
 ) -> dict[str, CopiedBranch]:
     """Branches of the output and where they come from, in the order of the input."""
     sources = _output_names(ntuple, config.event_branch)
@@ -186,8 +240,8 @@ def _copied_branches(
     elif config.branches == "needed":
         wanted = _resolved(_needed(config, ntuple, used_in_class), sources, ntuple)
     else:
-        wanted = _matching(config.branches, sources, ntuple)
-    always = [config.event_branch, config.rows and f"{config.rows.objects}_index"]
+        wanted = _matching(config.branches, sources, ntuple, findings.removals)
+    always = [config.event_branch, config.rows and f"{config.rows.objects}_index", *config.processes[process].define]
     if config.branches != "all":
         wanted |= _resolved([name for name in always if name], sources, ntuple)
     copied = {}
@@ -196,11 +250,11 @@ def _copied_branches(
         if output not in wanted:
             continue
         if source in ntuple.duplicates:
-            left_out.setdefault(source, replace(branch, problem="the tree has several branches of this name"))
+            findings.left_out.setdefault(source, replace(branch, problem="the tree has several branches of this name"))
         elif branch.kind == "other":
-            left_out.setdefault(source, branch)
+            findings.left_out.setdefault(source, branch)
         else:
-            copied[output] = CopiedBranch(source, _type_of(branch))
+            copied[output] = CopiedBranch(source, type_of_copy(branch))
     return copied
 
 
@@ -231,7 +285,7 @@ def _needed(config: DatasetConfig, ntuple: Ntuple, used_in_class: frozenset[str]
             names.append(variable)
             continue
         formula = parse(variable, where=f"variables[{index}]")
-        _check_formula(formula, ntuple)
+        branches_of_formula(formula, ntuple)
         names += sorted(formula.branches)
     return names
 
@@ -248,28 +302,32 @@ def _resolved(names: Iterable[str], sources: Mapping[str, str], ntuple: Ntuple) 
     return outputs
 
 
-def _matching(patterns: Iterable[str], sources: Mapping[str, str], ntuple: Ntuple) -> set[str]:
-    wanted: set[str] = set()
+def _matching(patterns: Sequence[str], sources: Mapping[str, str], ntuple: Ntuple, removals: set[str]) -> set[str]:
+    """Names that patterns add or, after an exclamation mark, take away, one pattern after the other."""
+    wanted = set(sources) if patterns[0].startswith("!") else set()
     for index, pattern in enumerate(patterns):
         if pattern in ntuple.branches:
             wanted |= _resolved([pattern], sources, ntuple)
             continue
-        matches = [
+        matches = {
             output
             for output, source in sources.items()
-            if any(fnmatch.fnmatchcase(name, pattern) for name in (output, source, source.replace(".", "_")))
-        ]
-        if not matches:
-            raise NtuplemlError(
-                f"branches[{index}]: '{pattern}' matches no branch in {ntuple.where}{did_you_mean(pattern, sources)}"
+            if any(
+                fnmatch.fnmatchcase(name, pattern.removeprefix("!"))
+                for name in (output, source, source.replace(".", "_"))
             )
-        wanted.update(matches)
+        }
+        if not pattern.startswith("!"):
+            if not matches:
+                raise NtuplemlError(
+                    f"branches[{index}]: '{pattern}' matches no branch in {ntuple.where}"
+                    f"{did_you_mean(pattern, sources)}"
+                )
+            wanted |= matches
+        elif matches:
+            removals.add(pattern)
+            wanted -= matches
     return wanted
-
-
-def _type_of(branch: Branch) -> np.dtype[Any] | str:
-    assert branch.dtype is not None
-    return f"vector of {branch.dtype.name}" if None in branch.shape else np.dtype((branch.dtype, branch.shape))
 
 
 def _check_same_branches(class_name: str, processes: list[Process]) -> None:

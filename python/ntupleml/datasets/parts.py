@@ -13,6 +13,7 @@ from ntupleml.atomic import host, remove_left_over
 from ntupleml.cluster.workers import prepare_workers, started_workers
 from ntupleml.datasets.copying import WrittenFold, branch_types, copy_events, finish, new_fold_files
 from ntupleml.datasets.records import WeightSums
+from ntupleml.datasets.sampling import with_chosen_rows
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import open_ntuple
 from ntupleml.progress import files_progress
@@ -71,6 +72,7 @@ def fill_with_workers(
         _folder_beside(outputs[0]) as folder,
         started_workers(cluster, config.cluster) as finished_tasks,
     ):
+        processes = with_chosen_rows(config, processes, finished_tasks)
         parts: list[_Part] = []
         for process in processes:
             for file in process.files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,8 +13,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-#: What the numbers of `uniform_by_entry` are drawn for where events are streamed: the split.
+#: What the numbers of `uniform_by_entry` are drawn for: the split where events are streamed, the rows that are used,
+#: the parameters of other classes than the signal, and rows that stay where a formula gets another distribution.
 SPLIT_STREAM = 0
+CHOICE_STREAM = 31
+HYPOTHESIS_STREAM = 32
+RESAMPLING_STREAM = 33
 
 
 class Split(NamedTuple):
@@ -41,6 +46,11 @@ def split_events(num_events: int, training_share: float, seed: int) -> Split:
     return Split(order[num_validation:], order[:num_validation])
 
 
+def stream_of_tree(seed: int, fold: int, condition: str | None, name: str, purpose: int) -> tuple[int, ...]:
+    """Stream of the random numbers of the tree of a class in a fold file, whichever model asks."""
+    return (seed, fold, zlib.crc32(f"{condition} {name}".encode()), purpose)
+
+
 def uniform_by_entry(entries: NDArray[np.int64], *stream: int) -> NDArray[np.float64]:
     """Numbers in [0, 1), one per entry, that depend on nothing but the entry's number and the stream.
 
@@ -52,14 +62,19 @@ def uniform_by_entry(entries: NDArray[np.int64], *stream: int) -> NDArray[np.flo
         Entry numbers in a tree.
     *stream : int
         Seed, index of the tree, and what the numbers are for.
+    """
+    return (hash_of(entries, *stream) >> np.uint64(11)).astype(np.float64) / 2.0**53
+
+
+def hash_of(numbers: NDArray[np.int64], *stream: int) -> NDArray[np.uint64]:
+    """Numbers of 64 bits that look random: different ones for different numbers, and for each stream.
 
     Notes
     -----
-    The entry number is hashed by the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+    The finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), which can be undone.
     """
     start = np.random.SeedSequence(stream).generate_state(1, np.uint64)
-    bits = (entries.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) + start
+    bits = (numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) + start
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    bits ^= bits >> np.uint64(31)
-    return (bits >> np.uint64(11)).astype(np.float64) / 2.0**53
+    return np.asarray(bits ^ (bits >> np.uint64(31)))

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.errors import MissingInputError, NtuplemlError
+from ntupleml.events.joining import Flat, joined_objects
+from ntupleml.events.slot_rows import slot_rows
 from ntupleml.events.values import Channel, GroupValues, ImageRows, InputValues, ObjectRows, Rows
 from ntupleml.expressions.instances import content_and_counts, starts_of
 from ntupleml.expressions.syntax import Name, own_variables
+from ntupleml.features.arrays import NUMPY
+from ntupleml.ntuples.members import in_order
 from ntupleml.ntuples.variables import as_matrix, parsed, variable_values
 
 if TYPE_CHECKING:
@@ -17,10 +21,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ntupleml.events.groups import Image, InputGroup, Objects
+    from ntupleml.events.groups import Image, InputGroup, Made, Objects
     from ntupleml.events.values import Missing
+    from ntupleml.features.event_numbers import CombinationMaker
 
     _Entries = NDArray[np.int64] | None
+
+#: Raw columns that numbers of an event are made of.
+VECTOR = ("pt", "eta", "phi", "energy", "mass")
+#: Pairs of objects at a time.
+_NUMBERS_OF_PAIRS = 200_000
 
 
 def read_inputs(
@@ -67,12 +77,31 @@ def read_group(
         the type of the model's input cannot hold.
     """
     values: GroupValues
-    if group.image is not None:
+    if group.collections:
+        values = joined_objects(
+            group,
+            number,
+            lambda names: _repeated(group, names, columns, number, where, entries),
+            _selected,
+            f"{where}: input '{group.name}'",
+        )
+    elif group.slots:
+        place = f"{where}: input '{group.name}'"
+        return slot_rows(
+            group,
+            number,
+            lambda names: _repeated(group, names, columns, number, where, entries),
+            lambda name: _array_of_rows(name, columns, number, place),
+            _selected,
+            place,
+        )
+    elif group.image is not None:
         values = _image(group, group.image, columns, number, where, entries)
     elif group.objects is not None:
         values = _objects(group, group.objects, columns, number, where, entries)
     else:
-        found = [variable_values(name, columns, number, where) for name in group.variables]
+        found = [variable_values(name, columns, number, where) for name in group.formulas]
+        found += [column for one in group.made for column in _made(one, columns, number, where, entries)]
         values = Rows(_matrix(found, group, number, where), group.variables)
     if group.missing is not None:
         _replace(values, group.missing)
@@ -80,6 +109,33 @@ def read_group(
         for missing in values.missing():
             if missing.variable in finite:
                 raise _missing_error(missing, where)
+    return values
+
+
+def _made(
+    made: Made, columns: Mapping[str, Any], number: int, where: str, entries: _Entries
+) -> list[NDArray[np.float64]]:
+    """Numbers made of objects, column by column; NaN where a four-vector holds NaN or infinity."""
+    objects = read_group(made.objects, columns, number, where, entries=entries)
+    values = made_numbers(made.maker, objects, np.arange(number))
+    for found in objects.missing():
+        if found.variable in VECTOR:
+            values[found.rows] = np.nan
+    return list(values.T)
+
+
+def made_numbers(maker: CombinationMaker, objects: GroupValues, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Numbers of some rows that are made of their objects."""
+    assert isinstance(objects, ObjectRows), "the config has been checked"
+    values = np.empty((len(rows), len(maker.columns)))
+    longest = int(objects.lengths(rows).max(initial=1))
+    step = max(1, _NUMBERS_OF_PAIRS // longest**2)
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step]
+        raw = objects.take(some).astype(np.float64)
+        filled = np.arange(raw.shape[1]) < objects.lengths(some)[:, np.newaxis]
+        with np.errstate(invalid="ignore", over="ignore"):
+            values[start : start + step] = maker.make(NUMPY, raw, filled)
     return values
 
 
@@ -104,36 +160,60 @@ def _objects(
     group: InputGroup, objects: Objects, columns: Mapping[str, Any], number: int, where: str, entries: _Entries
 ) -> ObjectRows:
     flat, counts = _of_one_collection(group, group.needed, columns, number, where, entries)
-    order = None
-    keys = None if objects.sort is None else flat[objects.sort]
-    passed = None if objects.selection is None else _passed(flat[objects.selection])
-    too_many = objects.length is not None and int(counts.max(initial=0)) > objects.length
-    if keys is not None or passed is not None or too_many:
-        order, counts = _order(keys, passed, counts, objects)
+    order, counts, passed = _selected(Flat(flat, counts), objects)
     total = int(counts.sum())
     values = _matrix([flat[name] for name in group.variables], group, total, where, order)
-    return ObjectRows(values, starts_of(counts), counts, objects, group.variables)
+    cut = int((passed - counts).sum())
+    return ObjectRows(values, starts_of(counts), counts, objects, group.variables, {"": cut} if cut else {})
+
+
+def _repeated(
+    group: InputGroup, names: Sequence[str], columns: Mapping[str, Any], number: int, where: str, entries: _Entries
+) -> Flat:
+    """Values of formulas of the same objects; numbers of an event are repeated for each, or are its one object."""
+    values = {name: variable_values(name, columns, number, where, vectors=True) for name in names}
+    of_events = {name: one for name, one in values.items() if isinstance(one, np.ndarray) and one.ndim == 1}
+    vectors = [name for name in names if name not in of_events]
+    if not vectors:
+        return Flat(of_events, np.ones(number, np.int64), of_events=True)
+    flat, counts = _of_one_collection(group, vectors, columns, number, where, entries)
+    return Flat(flat | {name: np.repeat(one, counts) for name, one in of_events.items()}, counts)
+
+
+def _selected(
+    flat: Flat, objects: Objects, there: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.int64] | None, NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of the objects that are kept, in order (None: all), and per row their number after and before the cut.
+
+    Parameters
+    ----------
+    there : array of bool, optional
+        Which objects there are, beside the selection.
+    """
+    keys = None if objects.sort is None else flat.values[objects.sort]
+    passed = there
+    if objects.selection is not None:
+        passed = _passed(flat.values[objects.selection])
+        passed = passed if there is None else passed & there
+    too_many = objects.length is not None and int(flat.counts.max(initial=0)) > objects.length
+    if keys is None and passed is None and not too_many:
+        return None, flat.counts, flat.counts
+    order, kept = in_order(keys, passed, flat.counts, ascending=objects.ascending, length=objects.length)
+    return order, kept, _number_passed(passed, flat.counts) if too_many else kept
+
+
+def _number_passed(passed: NDArray[np.bool_] | None, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many objects of each row pass."""
+    if passed is None:
+        return counts
+    before = np.concatenate([[0], np.cumsum(passed)])
+    starts = starts_of(counts)
+    return np.asarray(before[starts + counts] - before[starts])
 
 
 def _passed(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Which objects a selection keeps; NaN, where a formula has no value, does not pass."""
     return np.asarray((values != 0) & (values == values))
-
-
-def _order(
-    keys: NDArray[Any] | None, passed: NDArray[np.bool_] | None, counts: NDArray[np.int64], objects: Objects
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions of the objects that are kept, in order, and their number per row."""
-    from ntupleml.events.loops import order_objects  # numba takes half a second to import
-
-    total = int(counts.sum())
-    signed = np.empty(0) if keys is None else keys.astype(np.float64) * (1 if objects.ascending else -1)
-    kept = np.empty_like(counts)
-    order, scratch = np.empty(total, np.int64), np.empty(0 if keys is None else total, np.int64)
-    chosen = np.empty(0, np.bool_) if passed is None else passed
-    length = -1 if objects.length is None else objects.length
-    written = order_objects(signed, chosen, counts, length, order, scratch, kept)
-    return order[:written], kept
 
 
 def _of_one_collection(
@@ -252,11 +332,11 @@ def _array_of_rows(name: str, columns: Mapping[str, Any], number: int, where: st
             found = ak.to_numpy(found, allow_missing=False)
         except (TypeError, ValueError):
             raise NtuplemlError(
-                f"{where}: variable '{name}' has lists of any length; an image needs arrays of one shape, or "
-                "eta, phi, bins and eta_range, which fill one from objects"
+                f"{where}: variable '{name}' has lists of any length; arrays of one shape are needed, or "
+                "objects, which slots and images are filled from"
             ) from None
     if found.dtype.kind not in "fiub":
-        raise NtuplemlError(f"{where}: variable '{name}' is of type {found.dtype}; an image is of numbers")
+        raise NtuplemlError(f"{where}: variable '{name}' is of type {found.dtype}; numbers are needed")
     return np.asarray(found)
 
 

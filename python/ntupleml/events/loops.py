@@ -1,4 +1,4 @@
-"""The loops over objects, compiled by numba: their order within a row, padding, and filling of images."""
+"""The loops over objects, compiled by numba: padding, and filling of images."""
 
 from __future__ import annotations
 
@@ -13,92 +13,40 @@ if TYPE_CHECKING:
 
     Positions = NDArray[np.int64]
 
-#: Objects that are sorted by counting.
-_RUN = 16
-
 
 @kept
-def order_objects(
-    keys: NDArray[np.float64],
-    passed: NDArray[np.bool_],
-    counts: Positions,
-    length: int,
+def place_objects(
+    column: NDArray[Any],
     order: Positions,
-    scratch: Positions,
-    kept_counts: Positions,
-) -> int:
-    """Write the positions of the objects that are kept, row by row, smallest key first and NaN last; their number.
+    starts: Positions,
+    counts: Positions,
+    targets: Positions,
+    values: NDArray[Any],
+    index: int,
+) -> None:
+    """Copy a column of objects, taken in an order (empty: as they are), to one of an array of objects.
 
     Parameters
     ----------
-    keys : array
-        By object; empty for the order of the ntuple. Equal ones stay in their order.
-    passed : array
-        By object; empty where all pass.
-    length : int
-        Most objects of a row; negative for any number.
-    order, scratch : array
-        As long as there are objects; the first is filled.
-    kept_counts : array
-        By row, filled.
+    starts, counts : array
+        By row: where its objects begin in the order, and how many they are.
+    targets : array
+        By row: where its objects begin in the array.
     """
-    first, written = 0, 0
-    run = np.empty(_RUN)
     for row in range(len(counts)):
-        begin = written
-        for position in range(first, first + counts[row]):
-            if len(passed) == 0 or passed[position]:
-                order[written] = position
-                written += 1
-        first += counts[row]
-        if len(keys) > 0:
-            _sort(keys, order, scratch, run, begin, written)
-        if length >= 0:
-            written = min(written, begin + length)
-        kept_counts[row] = written - begin
-    return written
+        for step in range(counts[row]):
+            position = starts[row] + step
+            if len(order) > 0:
+                position = order[position]
+            values[targets[row] + step, index] = column[position]
 
 
-@compiled
-def _sort(
-    keys: NDArray[np.float64], order: Positions, scratch: Positions, run: NDArray[np.float64], begin: int, end: int
-) -> None:
-    """Sort positions by their keys: short runs by counting what comes before, merged to runs of growing width.
-
-    Counting has no branch that a processor could guess wrong.
-    """
-    width = _RUN
-    for start in range(begin, end, width):
-        number = min(width, end - start)
-        for index in range(number):
-            scratch[index] = order[start + index]
-            run[index] = keys[scratch[index]]
-        for index in range(number):
-            rank = start
-            for other in range(index):
-                rank += not _before(run[index], run[other])
-            for other in range(index + 1, number):
-                rank += _before(run[other], run[index])
-            order[rank] = scratch[index]
-    while width < end - begin:
-        for left in range(begin, end, 2 * width):
-            middle, right = min(left + width, end), min(left + 2 * width, end)
-            i, j = left, middle
-            for place in range(left, right):
-                if i < middle and (j >= right or not _before(keys[order[j]], keys[order[i]])):
-                    scratch[place] = order[i]
-                    i += 1
-                else:
-                    scratch[place] = order[j]
-                    j += 1
-        for place in range(begin, end):
-            order[place] = scratch[place]
-        width *= 2
-
-
-@compiled
-def _before(one: float, other: float) -> Any:
-    return (one < other) | ((other != other) & (one == one))
+@kept
+def place_type(value: int, counts: Positions, targets: Positions, values: NDArray[Any], index: int) -> None:
+    """Write a number to a column of the objects of some rows; otherwise as `place_objects`."""
+    for row in range(len(counts)):
+        for step in range(counts[row]):
+            values[targets[row] + step, index] = value
 
 
 @kept
@@ -113,6 +61,27 @@ def pad(values: NDArray[Any], starts: Positions, counts: Positions, padding: Any
         for step in range(number, length):
             for column in range(columns):
                 padded[row, step, column] = padding
+
+
+@kept
+def fill_slots(
+    values: NDArray[Any], starts: Positions, counts: Positions, padding: NDArray[Any], slots: NDArray[Any]
+) -> None:
+    """Fill an array (columns, length, rows) with the values (objects, columns) of each row, then with padding."""
+    columns, length, rows = slots.shape
+    block = 16  # rows whose values stay in the cache while they are written, column by column
+    for first in range(0, rows, block):
+        last = min(first + block, rows)
+        filled = min(length, counts[first:last].max())
+        for column in range(columns):
+            for step in range(filled):
+                for row in range(first, last):
+                    slots[column, step, row] = (
+                        values[starts[row] + step, column] if step < counts[row] else padding[column]
+                    )
+            for step in range(filled, length):
+                for row in range(first, last):
+                    slots[column, step, row] = padding[column]
 
 
 @kept

@@ -12,7 +12,7 @@ from ntupleml.events.groups import key_of
 from ntupleml.preprocessing.missing import missing_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ntupleml.events.groups import Objects
 
@@ -62,6 +62,8 @@ class ObjectRows(NamedTuple):
     counts: NDArray[np.int64]
     objects: Objects
     names: tuple[str, ...]
+    #: How many objects were cut away, by the name of the collection whose length is exceeded; empty for the group's.
+    cut: Mapping[str, int] = {}
 
     def take(self, rows: Some) -> NDArray[Any]:
         """Padded array of some rows, shape (n_rows, length, n_columns)."""
@@ -203,7 +205,8 @@ def _joined_group(parts: list[Any]) -> GroupValues:
     rest = parts[0]._replace(values=None)
     if isinstance(rest, ObjectRows):
         starts, counts = _joined_places(parts, [len(part.values) for part in parts])
-        rest = rest._replace(starts=starts, counts=counts)
+        cut = {name: sum(part.cut.get(name, 0) for part in parts) for part in parts for name in part.cut}
+        rest = rest._replace(starts=starts, counts=counts, cut=cut)
     arrays = [part.values for part in parts]
     parts.clear()  # so that each array can be let go
     whole: GroupValues = rest._replace(values=_joined_arrays(arrays))

@@ -28,5 +28,6 @@ What differs from TTreeFormula, on purpose:
 from __future__ import annotations
 
 from ntupleml.expressions.expression import Expression, parse
+from ntupleml.expressions.queries import parse_filter
 
-__all__ = ["Expression", "parse"]
+__all__ = ["Expression", "parse", "parse_filter"]

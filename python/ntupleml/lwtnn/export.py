@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.lwtnn.export_forms import Form, graph_form, pruned, sequential_form, why_not_sequential
-from ntupleml.lwtnn.export_parts import NetworkBuilder, activation_only
+from ntupleml.lwtnn.export_parts import MASK, NetworkBuilder, activation_only
 from ntupleml.lwtnn.export_tracing import graph_of, trace
-from ntupleml.lwtnn.network import Variable
+from ntupleml.lwtnn.network import ObjectList, Variable
 from ntupleml.lwtnn.reading import SCORES, VARIABLES
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def keras_to_lwtnn(
     form: Form = "auto",
     *,
     complement: bool = False,
+    masks: Collection[str] = (),
+    objects: Mapping[str, ObjectList] | None = None,
     miscellaneous: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Describe a Keras model as an lwtnn file does.
@@ -50,6 +53,10 @@ def keras_to_lwtnn(
         has a name.
     complement : bool, default: False
         Whether a single output p is to be written as two, 1 − p and p.
+    masks : collection of str
+        Inputs of the model that say which steps of a sequence there are; the file has none of them.
+    objects : mapping of str to ObjectList, optional
+        Which objects are the steps, by the names of sequences; liblwtnn leaves it to its caller.
     miscellaneous : mapping of str to str, optional
         Remarks for the file.
 
@@ -74,11 +81,12 @@ def keras_to_lwtnn(
     if form not in get_args(Form):
         raise ValueError(f"form {form!r}")
     graph = graph_of(model)
-    groups = _matched(inputs, [tensor.name for tensor in graph.inputs], VARIABLES, "inputs")
+    given = [tensor.name for tensor in graph.inputs if tensor.name not in masks]
+    groups = _matched(inputs, given, VARIABLES, "inputs")
     labels = _matched(outputs, list(graph.output_names), SCORES, "outputs")
     variables = {name: [_variable(one) for one in group] for name, group in groups.items()}
     builder = NetworkBuilder()
-    values = _input_values(builder, graph.inputs, variables)
+    values = _input_values(builder, graph.inputs, variables, masks)
     results = [
         _as_rows(builder, value, name) for value, name in zip(trace(model, values, builder), labels, strict=True)
     ]
@@ -93,7 +101,7 @@ def keras_to_lwtnn(
     remarks = {str(key): str(value) for key, value in (miscellaneous or {}).items()}
     named = isinstance(inputs, Mapping) or isinstance(outputs, Mapping)  # names that only the graph form has
     if form == "graph" or reason is not None or (form == "auto" and named):
-        return graph_form(network, places, variables, labels, remarks)
+        return graph_form(network, places, variables, labels, remarks, objects or {})
     (one_group,), (one_list,) = variables.values(), labels.values()
     return sequential_form(network, one_group, one_list, remarks)
 
@@ -129,10 +137,16 @@ def _variable(one: Variable | str) -> Variable:
 
 
 def _input_values(
-    builder: NetworkBuilder, tensors: Sequence[Any], variables: Mapping[str, Sequence[Variable]]
+    builder: NetworkBuilder, tensors: Sequence[Any], variables: Mapping[str, Sequence[Variable]], masks: Collection[str]
 ) -> list[Value]:
     values: list[Value] = []
-    for tensor, (name, group) in zip(tensors, variables.items(), strict=True):
+    named = iter(variables.items())
+    numbers = {True: count(), False: count()}
+    for tensor in tensors:
+        if tensor.name in masks:
+            values.append(MASK)
+            continue
+        name, group = next(named)
         if tensor.dtype not in ("float32", "float64"):
             raise NtuplemlError(
                 f"input '{tensor.name}' is of type {tensor.dtype}, to which Keras rounds the variables, but lwtnn does "
@@ -147,8 +161,7 @@ def _input_values(
         if len(group) != shape[-1]:
             raise NtuplemlError(f"input '{name}' takes {shape[-1]} variables, but {len(group)} are named")
         sequence = len(shape) == 2
-        index = sum(value.sequence == sequence for value in values)
-        values.append(builder.input(index, shape[-1], sequence))
+        values.append(builder.input(next(numbers[sequence]), shape[-1], sequence))
     return values
 
 

@@ -10,7 +10,7 @@ from ntupleml.lwtnn.layers import RECURRENT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ntupleml.lwtnn.network import Variable
+    from ntupleml.lwtnn.network import ObjectList, Variable
 
 Form = Literal["auto", "sequential", "graph"]
 
@@ -92,12 +92,15 @@ def graph_form(
     variables: Mapping[str, Sequence[Variable]],
     labels: Mapping[str, Sequence[str]],
     remarks: Mapping[str, str],
+    objects: Mapping[str, ObjectList],
 ) -> dict[str, Any]:
     """Content of a file in the graph form; `places` are the nodes of the outputs."""
     inputs: dict[str, list[dict[str, Any]]] = {"input": [], "input_sequence": []}
     kinds = [node["type"] for node in network.nodes if _is_input(node)]
     for kind, (name, group) in zip(kinds, variables.items(), strict=True):
         inputs[kind].append({"name": name, "variables": [_entry(one, with_default=True) for one in group]})
+        if name in objects:
+            inputs[kind][-1]["objects"] = {key: value for key, value in objects[name]._asdict().items() if value}
     return {
         "inputs": inputs["input"],
         "input_sequences": inputs["input_sequence"],

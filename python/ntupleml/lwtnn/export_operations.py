@@ -106,6 +106,27 @@ def convert_merging(operation: Any, values: Sequence[Value], builder: NetworkBui
     return _merged(operation, name, values, builder)
 
 
+def convert_masked(operation: Any, values: Sequence[Value], builder: NetworkBuilder) -> Value:
+    """A layer that gets a mask: of our own networks on objects, those of which lwtnn has the like."""
+    name, first = type(operation).__name__, values[0]
+    if name == "Reshape" and len(values) == 1:
+        return first
+    if name == "Multiply" and len(values) == 2:  # zeros beyond the objects, which lwtnn does not see
+        return first
+    if name != "MaskedPooling":
+        refuse(operation, "lwtnn's sequences have no mask")
+    pooled = [_pooled(operation, mode, first, builder) for mode in operation.modes]
+    return pooled[0] if len(pooled) == 1 else builder.merged("concatenate", pooled)
+
+
+def _pooled(operation: Any, mode: str, value: Value, builder: NetworkBuilder) -> Value:
+    if mode == "sum":
+        return builder.merged("sum", [value])
+    if mode == "last" and builder.nodes[value.node]["type"] == "sequence":
+        return value._replace(sequence=False)
+    return refuse(operation, f"lwtnn has the sum over objects, and the last of a recurrent layer, but not '{mode}'")
+
+
 def _sum(operation: Any, values: Sequence[Value], builder: NetworkBuilder) -> Value:
     axes = operation.axis if isinstance(operation.axis, list | tuple) else [operation.axis]
     (value,) = values

@@ -90,11 +90,17 @@ class Value(NamedTuple):
     sequence: bool
     #: Whether Keras shows the steps one by one, within TimeDistributed.
     distributed: bool = False
+    #: Whether it only says which steps there are; lwtnn has no node for this, as its sequences hold no others.
+    is_mask: bool = False
 
     @property
     def rank(self) -> int:
         """Number of dimensions that a Keras layer sees: 2 for rows, 3 for sequences."""
         return 3 if self.sequence and not self.distributed else 2
+
+
+#: What the mask of a sequence is.
+MASK = Value(node=-1, width=1, sequence=True, is_mask=True)
 
 
 @dataclass

@@ -8,7 +8,7 @@ import numpy as np
 
 from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.lwtnn.export_layers import Activation, activation_of, convert_row_layer
-from ntupleml.lwtnn.export_operations import constant_layers, convert_merging
+from ntupleml.lwtnn.export_operations import constant_layers, convert_masked, convert_merging
 from ntupleml.lwtnn.export_parts import ActivationEntry, LayerEntry, activation_only, array, flat, refuse
 
 if TYPE_CHECKING:
@@ -50,6 +50,13 @@ def graph_of(model: Any) -> Any:
             "Sequential nor a functional model of Keras, or has not been built; give it an Input"
         )
     return graph
+
+
+def taken_inputs(model: Any) -> set[str]:
+    """Names of the inputs of a model that one of its layers takes."""
+    graph = graph_of(model)
+    taken = {id(tensor) for nodes in graph._nodes_by_depth.values() for node in nodes for tensor in node.input_tensors}
+    return {tensor.name for tensor in graph.inputs if id(tensor) in taken}
 
 
 def _is_of_keras(operation: Any) -> bool:
@@ -109,6 +116,8 @@ def _with_constants(node: Any, values: list[Value], builder: NetworkBuilder) -> 
 
 def _converted(operation: Any, values: list[Value], builder: NetworkBuilder) -> list[Value]:
     name = type(operation).__name__
+    if any(value.is_mask for value in values):
+        return [convert_masked(operation, values, builder)]
     if not _is_of_keras(operation):
         refuse(operation, "it is a class of your own, whose code cannot be written to a file")
     if getattr(operation, "compute_dtype", "float32") not in ("float32", "float64"):

@@ -33,15 +33,20 @@ class _NotStrictError(ValueError):
     """What Python's parser lets pass and boost's does not."""
 
 
-def read_json(path: str | Path) -> dict[str, Any]:
+def read_json(path: str | Path, library: str = "lwtnn") -> dict[str, Any]:
     """Content of a JSON file that holds one block of keys.
+
+    Parameters
+    ----------
+    library : str
+        Whose format it is, for messages.
 
     Raises
     ------
     NtuplemlError
         If the file cannot be read, is not strict JSON (a key twice, NaN, Infinity, …), or holds something else.
     """
-    content = _content(Path(path))
+    content = _content(Path(path), library)
     try:
         parsed = json.loads(content, object_pairs_hook=_unique, parse_constant=_no_constant)
     except RecursionError:
@@ -54,18 +59,20 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return Entry(parsed, str(path)).block()
 
 
-def _content(path: Path) -> str:
+def _content(path: Path, library: str) -> str:
     try:
         if not path.is_file():
             reason = "is a folder" if path.is_dir() else "no such file" if not path.exists() else "is not a plain file"
-            raise NtuplemlError(f"{path}: {reason}; give a network in lwtnn's JSON format")
+            raise NtuplemlError(f"{path}: {reason}; give a network in {library}'s JSON format")
         if path.stat().st_size > MOST_BYTES:
-            raise NtuplemlError(f"{path}: refused: more than {MOST_BYTES:,} bytes; not a network of lwtnn")
+            raise NtuplemlError(f"{path}: refused: more than {MOST_BYTES:,} bytes; not a network of {library}")
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise NtuplemlError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError:
-        raise NtuplemlError(f"{path}: is not text in UTF-8, so not JSON; give a network in lwtnn's format") from None
+        raise NtuplemlError(
+            f"{path}: is not text in UTF-8, so not JSON; give a network in {library}'s format"
+        ) from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -82,7 +89,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(text: str) -> Any:
-    raise _NotStrictError(f"{text} is not a number that liblwtnn reads; write a finite one")
+    raise _NotStrictError(f"{text} is not a number of JSON; write a finite one")
 
 
 class Entry(NamedTuple):

@@ -29,12 +29,26 @@ class Variable(NamedTuple):
     default: float | None = None
 
 
+class ObjectList(NamedTuple):
+    """Which objects of an event are the steps of a sequence: a key of ours, of which liblwtnn takes no notice."""
+
+    #: Largest number of objects; later ones are not read.
+    length: int | None = None
+    #: Whether the network has so many steps for each event, zeros where there are fewer objects.
+    filled: bool = False
+    #: As in a training config.
+    selection: str | None = None
+    sort: str | None = None
+    ascending: bool = False
+
+
 class InputGroup(NamedTuple):
     """Variables that enter together; per event one row, or a sequence of rows."""
 
     name: str
     variables: tuple[Variable, ...]
     sequence: bool = False
+    objects: ObjectList | None = None
 
 
 class Activation(NamedTuple):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.lwtnn.json_file import Entry, read_json
 from ntupleml.lwtnn.layers import RECURRENT, read_layers, shaped_layer
-from ntupleml.lwtnn.network import InputGroup, Network, Node, Output, Variable
+from ntupleml.lwtnn.network import InputGroup, Network, Node, ObjectList, Output, Variable
 from ntupleml.lwtnn.nodes import build_nodes, read_nodes
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Steps that a sequence may be filled up to.
+_MOST_OBJECTS = 100_000
 #: Names that a network of the sequential form, which has none, gets for its inputs and outputs.
 VARIABLES, SCORES = "variables", "scores"
 
@@ -71,8 +73,20 @@ def _groups(entry: Entry, *, sequence: bool) -> list[InputGroup]:
         variables = [_variable(variable) for variable in listed.items()]
         if not variables:
             raise listed.error(f"empty; the input '{name}' needs at least one variable")
-        groups.append(InputGroup(name, _first_defaults(variables), sequence))
+        objects = _objects(group.at("objects")) if sequence and "objects" in group else None
+        groups.append(InputGroup(name, _first_defaults(variables), sequence, objects))
     return groups
+
+
+def _objects(entry: Entry) -> ObjectList:
+    length = entry.at("length").whole() if "length" in entry else None
+    if length is not None and not 1 <= length <= _MOST_OBJECTS:
+        raise entry.at("length").error(f"{length} objects; from 1 to {_MOST_OBJECTS} are read")
+    selection, sort = (entry.at(key).text() if key in entry else None for key in ("selection", "sort"))
+    filled, ascending = (key in entry and entry.at(key).value is True for key in ("filled", "ascending"))
+    if filled and length is None:
+        raise entry.error("filled, but there is no length")
+    return ObjectList(length, filled, selection, sort, ascending)
 
 
 def _variable(entry: Entry) -> Variable:

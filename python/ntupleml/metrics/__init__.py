@@ -14,6 +14,7 @@ from ntupleml.metrics.confusion import (
 )
 from ntupleml.metrics.histograms import Histogram, add_histograms, histogram
 from ntupleml.metrics.measurement import (
+    Interval,
     Measurement,
     Undefined,
     Verdict,
@@ -35,6 +36,7 @@ __all__ = [
     "ClassPerformance",
     "ConfusionMatrix",
     "Histogram",
+    "Interval",
     "Matrix",
     "Measurement",
     "Performance",

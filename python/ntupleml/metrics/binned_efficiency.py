@@ -101,14 +101,15 @@ def ratios(
     at_end = (squares == 0) | (rest_squares == 0)
     variances = np.where(at_end, (entries + 1) / (np.square(entries + 2) * (entries + 3)), variances)
     return [
-        Measurement(value, uncertainty) if is_known else Undefined(_no_ratio(total, square))
+        Measurement(value, uncertainty) if is_known else Undefined(no_ratio(total, square))
         for value, uncertainty, is_known, total, square in zip(
             values.tolist(), np.sqrt(variances).tolist(), known, totals, all_squares, strict=True
         )
     ]
 
 
-def _no_ratio(total: float, square: float) -> str:
+def no_ratio(total: float, square: float) -> str:
+    """Why no share can be told of events with these Σw and Σw²."""
     if square == 0:
         return "no events"
     return f"sum of weights is {'negative' if total < -1e-12 * square**0.5 else 'zero'}"
@@ -148,7 +149,7 @@ def binned_efficiency(
     if reason := no_sum_of_weights(weights[is_signal], "signal"):
         return reason
     wanted = sorted(working_points)
-    cuts = _thresholds(scores[is_signal], weights[is_signal], wanted)
+    cuts = cuts_that_keep(scores[is_signal], weights[is_signal], wanted)
     # Kind of event: number of cuts passed (the loosest is passed first), and whether it is signal.
     kinds = np.zeros(len(scores), dtype=np.intp)
     for cut in cuts:
@@ -164,7 +165,14 @@ def binned_efficiency(
     return BinnedEfficiency(bins.edges, bins.below, bins.above, bins.missing, tuple(reversed(results)))
 
 
-def _thresholds(scores: NDArray[Any], weights: NDArray[np.float64], shares: Sequence[float]) -> list[Any]:
+def cuts_that_keep(scores: NDArray[Any], weights: NDArray[np.float64], shares: Sequence[float]) -> list[Any]:
+    """The largest scores at which cuts, score ≥ threshold, keep these shares of the events, by their weights.
+
+    Examples
+    --------
+    >>> [float(cut) for cut in cuts_that_keep(np.array([0.9, 0.1, 0.5, 0.7]), np.ones(4), [0.5, 0.51])]
+    [0.7, 0.5]
+    """
     order = np.argsort(scores)[::-1]
     cumulated = np.cumsum(weights[order])
     # Never falls, so that a share is found where it is reached for the first time.

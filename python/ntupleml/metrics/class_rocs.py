@@ -122,6 +122,15 @@ def class_rocs(
     return ClassRocs(rest, others, _average(rest, shares, influences))
 
 
+def roc_summary(
+    scores: NDArray[Any], is_signal: NDArray[np.bool_], weights: NDArray[np.float64]
+) -> RocSummary | Undefined:
+    """What is kept of the curve of `roc_curve`."""
+    order = falling_order(scores)
+    events = SortedEvents(scores[order], is_signal[order], weights[order])
+    return _summary(curve_of_sorted(events), events)
+
+
 def _of_pair(events: SortedEvents, true: NDArray[np.integer[Any]], other: int) -> RocSummary | Undefined:
     """Signal against the events of one other class alone."""
     kept = np.flatnonzero(events.is_signal | (true == other))

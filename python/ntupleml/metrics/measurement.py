@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 #: What is smaller has a square near the end of floating point.
@@ -21,6 +23,25 @@ class Measurement(NamedTuple):
 
     value: float
     uncertainty: float
+
+
+class Interval(NamedTuple):
+    """A number, and how far its interval reaches below and above it."""
+
+    value: float
+    down: float
+    up: float
+
+    def transformed(self, function: Callable[[float], float]) -> Interval:
+        """Value and ends of the interval through a function that rises.
+
+        Examples
+        --------
+        >>> Interval(0.5, 0.25, 0.25).transformed(lambda share: share**2)
+        Interval(value=0.25, down=0.1875, up=0.3125)
+        """
+        value = function(self.value)
+        return Interval(value, value - function(self.value - self.down), function(self.value + self.up) - value)
 
 
 #: Types of what a file holds as it is.

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ntupleml.metrics.estimates import central_width, mean, measured, standard_deviation
 from ntupleml.metrics.histograms import Histogram, histogram
 from ntupleml.metrics.measurement import Measurement, Undefined, no_sum_of_weights
-from ntupleml.metrics.variable_bins import even_bins
+from ntupleml.metrics.variable_bins import even_bins, rows_of_bins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Share of a normal distribution within one standard deviation.
-CENTRAL_SHARE = math.erf(1 / math.sqrt(2))
 #: Bins of the truth, of the residuals, and of either side of the map of truth and prediction, at most.
 _BINS_OF_TRUTH, _BINS_OF_RESIDUALS, _BINS_OF_MAP = 12, 60, 40
-#: Effective events that an uncertainty needs.
-_FEWEST_EVENTS = 2.0
 
 
 class Residuals(NamedTuple):
@@ -86,8 +82,7 @@ def regression(truth: NDArray[Any], prediction: NDArray[Any], weights: NDArray[n
     * bias μ, with the variance Σw²(r − μ)² / (Σw)²;
     * resolution σ, where σ² = n / (n − 1) Σw(r − μ)² / Σw; its variance is that of the mean of (r − μ)², over 4σ²;
     * central width: half of the distance between the quantiles of 15.9 % and 84.1 %, read off the running sums of
-      weights. The variance of a quantile is p(1 − p)/n over the squared density there, which is taken from the
-      quantiles at p ± √(p(1 − p)/n) (Woodruff, J. Am. Stat. Assoc. 47 (1952) 635); those of the two are correlated.
+      weights; variances of `quantiles`, correlated.
     * correlation ρ, with the variance Σw²(uv − ρ(u² + v²)/2)² / (Σw)², u and v being truth and prediction in units of
       their standard deviations from their means.
     """
@@ -102,15 +97,13 @@ def regression(truth: NDArray[Any], prediction: NDArray[Any], weights: NDArray[n
     shape = even_bins(differences, _BINS_OF_RESIDUALS)
     assert not isinstance(bins, Undefined)
     assert not isinstance(shape, Undefined)
-    order = np.argsort(bins.of_event, kind="stable")
-    limits = np.searchsorted(bins.of_event[order], np.arange(bins.number + 1))
     return Regression(
         residuals(differences, weights),
         _correlation(true, predicted, weights),
         bins.edges,
         tuple(
             no_sum_of_weights(weights[rows]) or residuals(differences[rows], weights[rows])
-            for rows in (order[start:stop] for start, stop in itertools.pairwise(limits))
+            for rows in rows_of_bins(bins)
         ),
         histogram(differences, weights, shape.edges),
         _map(true, predicted, weights),
@@ -121,43 +114,12 @@ def regression(truth: NDArray[Any], prediction: NDArray[Any], weights: NDArray[n
 
 def residuals(values: NDArray[np.float64], weights: NDArray[np.float64]) -> Residuals:
     """Mean and width of weighted numbers, whose sum of weights is positive; formulas as for `regression`."""
-    total, squares = float(weights.sum()), np.square(weights)
-    effective = total**2 / float(squares.sum())
-    mean = float(weights @ values) / total
-    distances = np.square(values - mean)
-    bias = Measurement(mean, math.sqrt(float(squares @ distances)) / total)
-    if effective < _FEWEST_EVENTS:
-        few = Undefined("fewer than two effective events")
-        return Residuals(len(values), bias, few, few)
-    variance = float(weights @ distances) / total
-    resolution: Measurement | Undefined = Undefined("negative weights make the variance negative")
-    if variance > 0:
-        spread = math.sqrt(float(squares @ np.square(distances - variance))) / total
-        value = math.sqrt(variance * effective / (effective - 1))
-        resolution = Measurement(value, spread / (2 * math.sqrt(variance)))
-    elif variance == 0:
-        resolution = Measurement(0.0, 0.0)
-    return Residuals(len(values), bias, resolution, _central_width(values, weights, effective))
-
-
-def _central_width(values: NDArray[np.float64], weights: NDArray[np.float64], effective: float) -> Measurement:
-    low, high = 0.5 * (1 - CENTRAL_SHARE), 0.5 * (1 + CENTRAL_SHARE)
-    shift = math.sqrt(low * high / effective)  # the same for both, since high = 1 − low
-    wanted = np.clip([low, high, low - shift, low + shift, high - shift, high + shift], 0, 1)
-    lower, upper, *around = _quantiles(values, weights, wanted)
-    deviations = 0.5 * (around[1] - around[0]), 0.5 * (around[3] - around[2])
-    # Correlation of the two shares: low (1 − high) / (low high).
-    covariance = low / high * deviations[0] * deviations[1]
-    variance = deviations[0] ** 2 + deviations[1] ** 2 - 2 * covariance
-    return Measurement(0.5 * (upper - lower), 0.5 * math.sqrt(max(variance, 0.0)))
-
-
-def _quantiles(values: NDArray[np.float64], weights: NDArray[np.float64], shares: NDArray[np.float64]) -> list[float]:
-    """Where the running share of the weights, in the middle of each event, reaches some shares for the first time."""
-    order = np.argsort(values)
-    ordered, own = values[order], weights[order]
-    reached = (np.cumsum(own) - 0.5 * own) / own.sum()
-    return [float(one) for one in np.interp(shares, np.maximum.accumulate(reached), ordered)]
+    return Residuals(
+        len(values),
+        mean(values, weights).measurement,
+        measured(standard_deviation(values, weights)),
+        measured(central_width(values, weights)),
+    )
 
 
 def _correlation(

@@ -95,6 +95,20 @@ def score_edges(samples: Sequence[NDArray[Any]], num_bins: int = NUM_BINS) -> ND
     return edges
 
 
+def logarithmic_edges(scores: NDArray[Any], num_bins: int = NUM_BINS) -> NDArray[np.float64] | None:
+    """Edges of bins of a probability, from 10⁻⁵ to 1 in equal factors; none for other scores.
+
+    Examples
+    --------
+    >>> logarithmic_edges(np.array([0.2, 0.9]), 5)
+    array([1.e-05, 1.e-04, 1.e-03, 1.e-02, 1.e-01, 1.e+00])
+    """
+    if not len(scores) or scores.min() < -_ROUNDING or scores.max() > 1 + _ROUNDING:
+        return None
+    edges: NDArray[np.float64] = np.geomspace(1e-5, 1.0, num_bins + 1)
+    return edges
+
+
 def density(one: Histogram) -> Density | Undefined:
     """Distribution of the events of a histogram, normalised with its under- and overflow to 1.
 

@@ -151,8 +151,8 @@ def scan_significance(
     if np.min(scores) == np.max(scores):
         return Undefined(f"all scores are {float(scores[0]):g}")
     cuts = _cuts(scores, is_signal, num_cuts)
-    sums, squares = _sums_between(scores, is_signal, weights, cuts)
-    yields = _yields_above(sums, squares)
+    sums, squares = sums_between(scores, is_signal, weights, cuts)
+    yields = yields_above(sums, squares)
     curves, best = {}, {}
     efficiencies = (
         share((yields.signal, yields.signal_variance), (yields.signal[0], yields.signal_variance[0])),
@@ -180,10 +180,13 @@ def _cuts(scores: NDArray[Any], is_signal: NDArray[np.bool_], number: int) -> ND
     return chosen
 
 
-def _sums_between(
+def sums_between(
     scores: NDArray[Any], is_signal: NDArray[np.bool_], weights: NDArray[np.float64], cuts: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Σw and Σw² of each kind of events, shape (4, n_cuts), above each cut and not above the next."""
+    """Σw and Σw² of each kind of events, shape (4, n_cuts), above each cut and not above the next.
+
+    No score may be at or below the first cut.
+    """
     between = np.searchsorted(cuts, np.asarray(scores, dtype=np.float64), side="left") - 1
     cell = between + len(cuts) * (2 * is_signal + (weights < 0))
     size = _KINDS * len(cuts)
@@ -191,7 +194,7 @@ def _sums_between(
     return sums[0].astype(np.float64).reshape(_KINDS, -1), sums[1].astype(np.float64).reshape(_KINDS, -1)
 
 
-def _yields_above(sums: NDArray[np.float64], squares: NDArray[np.float64]) -> Yields:
+def yields_above(sums: NDArray[np.float64], squares: NDArray[np.float64]) -> Yields:
     """Yields above each cut, from sums of shape (…, 4, n_cuts)."""
     above = np.cumsum(sums[..., ::-1], axis=-1)[..., ::-1]
     variances = np.cumsum(squares[..., ::-1], axis=-1)[..., ::-1]
@@ -211,7 +214,7 @@ def _replicas(
     scale = np.divide(squares, sums, out=np.zeros_like(sums), where=filled)  # of one kind, so no sum is zero
     entries = np.divide(sums**2, squares, out=np.zeros_like(sums), where=filled)
     drawn = random.poisson(entries, size=(number, *entries.shape)).astype(np.float64) * scale
-    return _yields_above(drawn, drawn * scale)
+    return yields_above(drawn, drawn * scale)
 
 
 def _enough_background(yields: Yields) -> Any:

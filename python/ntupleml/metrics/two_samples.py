@@ -111,6 +111,28 @@ def _chance_of_distance(distance: float, entries: int) -> float:
     return float(kolmogorov(root * distance + 1 / (6 * root)))
 
 
+def critical_distance(level: float, first_entries: float, second_entries: float) -> float:
+    """Kolmogorov-Smirnov distance above which two samples are said to differ.
+
+    Parameters
+    ----------
+    level : float
+        Chance to say so of two samples from one distribution.
+    first_entries, second_entries : float
+        Effective entries (Σw)² / Σw² of the samples.
+
+    Notes
+    -----
+    c(α) √((n₁ + n₂) / (n₁ n₂)) with c(α) = √(−½ ln(α / 2)), the first term of Kolmogorov's distribution.
+
+    Examples
+    --------
+    >>> round(critical_distance(0.05, 100, 300), 4)
+    0.1568
+    """
+    return math.sqrt(-0.5 * math.log(level / 2) * (1 / first_entries + 1 / second_entries))
+
+
 def _largest_distance(values: list[NDArray[Any]], weights: list[NDArray[np.float64]]) -> float:
     pooled = np.concatenate(values)
     order = np.argsort(pooled)
@@ -245,6 +267,17 @@ def corrected_p_value(p_value: float, number: int) -> float:
     """
     # log1p and expm1 keep small p-values that 1 − p would round away.
     return 1.0 if p_value >= 1 else -math.expm1(number * math.log1p(-p_value))
+
+
+def corrected_level(level: float, number: int) -> float:
+    """Level for each of several tests, so that all together reject with this chance; see `combined_p_value`.
+
+    Examples
+    --------
+    >>> round(corrected_level(0.05, 1), 6), round(corrected_level(0.05, 9), 6)
+    (0.05, 0.005683)
+    """
+    return -math.expm1(math.log1p(-level) / number)
 
 
 def p_text(p_value: float) -> str:

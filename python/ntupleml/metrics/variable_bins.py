@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from ntupleml.metrics.measurement import Undefined
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,11 +31,11 @@ class VariableBins(NamedTuple):
     #: Shape (n_bins + 1,). Ascending.
     edges: NDArray[np.float64]
     #: Shape (n_events,). Bin of each event; n_bins where the value is NaN or infinite. What is beyond the edges is in
-    #: the outermost bins.
+    #: the outermost bins, but in no bin (n_bins) of `bins_of_edges`.
     of_event: NDArray[np.intp]
     #: Number of events whose value is NaN or infinite.
     missing: int
-    #: Number of events beyond the edges, which the outermost bins hold.
+    #: Number of events beyond the edges.
     below: int
     above: int
 
@@ -72,6 +73,14 @@ def sums_in_bins(
     """
     (sums,) = sums_of_crossed(CrossedKinds(kinds, (number,)), bins, weights, np.square(weights))
     return sums
+
+
+def rows_of_bins(bins: VariableBins) -> Iterator[NDArray[np.intp]]:
+    """Positions of the events of each bin."""
+    order = np.argsort(bins.of_event, kind="stable")
+    limits = np.searchsorted(bins.of_event[order], np.arange(bins.number + 1))
+    for start, stop in itertools.pairwise(limits):
+        yield order[start:stop]
 
 
 class CrossedKinds(NamedTuple):
@@ -151,6 +160,29 @@ def even_bins(values: NDArray[Any], number: int = 24) -> VariableBins | Undefine
     above = int(np.count_nonzero(finite & (position > len(edges) - 1)))
     index = np.where(finite, np.clip(position, 0, len(edges) - 2), len(edges) - 1).astype(np.intp)
     return VariableBins(edges, index, int(np.count_nonzero(~finite)), below, above)
+
+
+def bins_of_edges(values: NDArray[Any], edges: Sequence[float] | NDArray[Any]) -> VariableBins:
+    """Bins with given edges, each with its lower edge and without its upper one; what is beyond them is in no bin.
+
+    Parameters
+    ----------
+    values : array, shape (n_events,)
+    edges : sequence of float, shape (n_bins + 1,)
+        Ascending.
+
+    Examples
+    --------
+    >>> bins_of_edges(np.array([0.0, 1.5, 2.0, np.nan]), [0, 1, 2]).of_event
+    array([0, 1, 2, 2])
+    """
+    limits, found = np.asarray(edges, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    finite = np.isfinite(found)
+    index = np.searchsorted(limits, found, side="right") - 1
+    below, above = finite & (index < 0), finite & (index >= len(limits) - 1)
+    index[~finite | below | above] = len(limits) - 1
+    numbers = (int(np.count_nonzero(some)) for some in (~finite, below, above))
+    return VariableBins(limits, index, *numbers)
 
 
 def quantile_bins(values: NDArray[Any], number: int = 200) -> VariableBins | Undefined:

@@ -1,9 +1,9 @@
 """Networks: htt-ml's by name, others as the config writes them, and the builder that makes Keras models of both."""
 
-from ntupleml.models.building import build_model, matrix
-from ntupleml.models.choosing import network_of
+from ntupleml.models.building import build_model, compile_model, matrix
+from ntupleml.models.choosing import groups_with_vectors, network_of
 from ntupleml.models.encoders import ENCODERS
-from ntupleml.models.networks import GroupShape, Network
+from ntupleml.models.networks import GroupShape, ImageOutput, Network
 from ntupleml.models.registries import ACTIVATIONS, LOSSES, OPTIMIZERS, TARGET_LOSSES
 from ntupleml.models.zoo import ZOO
 
@@ -15,8 +15,11 @@ __all__ = [
     "TARGET_LOSSES",
     "ZOO",
     "GroupShape",
+    "ImageOutput",
     "Network",
     "build_model",
+    "compile_model",
+    "groups_with_vectors",
     "matrix",
     "network_of",
 ]

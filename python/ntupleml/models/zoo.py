@@ -1,8 +1,20 @@
-"""The zoo: htt-ml's networks by their names."""
+"""The zoo: networks of htt-ml, and of trainers for ttH(bb), displaced jets, triggers and missing energy, by name."""
 
 from __future__ import annotations
 
-from ntupleml.models.networks import Network
+from typing import TYPE_CHECKING, Any
+
+from ntupleml.errors import NtuplemlError
+from ntupleml.models.autoencoders import HltAutoencoder, L1Variational, SetAutoencoder, TransformerAutoencoder
+from ntupleml.models.calratio import CalRatio
+from ntupleml.models.image_networks import IMAGE_NETWORKS
+from ntupleml.models.networks import EVERY, Network
+from ntupleml.models.registries import chosen_block, require_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ntupleml.models.networks import NetworkSettings
 
 
 def _regularised(hidden: tuple[int, ...], activation: str, optimizer: str) -> Network:
@@ -30,7 +42,22 @@ def _dropout_tanh(hidden: tuple[int, ...]) -> Network:
     )
 
 
-#: Networks by name.
+def _residual(attention: dict[str, Any] | None = None) -> Network:
+    """Groups of inputs each through 512, 512, 256, 128, 64 and 32 numbers; the second layer is added to the first."""
+    blocks = {"type": "residual", "hidden": [512, 512, 256, 128, 64, 32], "layers": 1, "attention": attention}
+    return Network(hidden=(), activation="leaky_relu", encoders={EVERY: blocks}, dropout=0.5, norm="batch")
+
+
+#: Settings of networks that have some, by name.
+ADJUSTABLE: dict[str, type[NetworkSettings]] = {
+    "calratio": CalRatio,
+    "hlt_autoencoder": HltAutoencoder,
+    "l1_variational": L1Variational,
+    "set_autoencoder": SetAutoencoder,
+    "transformer_autoencoder": TransformerAutoencoder,
+    **IMAGE_NETWORKS,
+}
+#: Networks by name, those of `ADJUSTABLE` as they are without settings.
 ZOO: dict[str, Network] = {
     "example": Network(hidden=(10,), activation="relu", hidden_initializer="glorot_normal"),
     "smhtt_simple": Network(
@@ -49,4 +76,30 @@ ZOO: dict[str, Network] = {
     ),
     "smhtt_dropout_tanh": _dropout_tanh((200, 200)),
     "smhtt_dropout_tanh_large": _dropout_tanh((512, 512, 512, 512)),
+    "nn1": Network(hidden=(128, 64, 32), activation="relu"),
+    "nn2": Network(hidden=(128, 64, 32), activation="leaky_relu", dropout=0.2),
+    "nn3": Network(hidden=(256, 128, 64, 32, 16), activation="leaky_relu", dropout=0.2, norm="batch"),
+    "nn4": _residual(),
+    "nn5": _residual({"heads": 1, "tokens": 16, "after": 2}),
+    "nn6": _residual({"heads": 8, "tokens": 16, "after": 2, "hidden": 128}),
+    "hlt_autoencoder_small": HltAutoencoder(hidden=[32, 8]).network(),
+    **{name: settings().network() for name, settings in ADJUSTABLE.items()},
 }
+
+
+def network_of_zoo(name: str, settings: Mapping[str, Any], where: str) -> Network:
+    """Network of a name, with settings where it has some.
+
+    Raises
+    ------
+    NtuplemlError
+        If there is no such network, or it has no such settings.
+    """
+    require_name(name, ZOO, "network", f"{where}.name")
+    if name in ADJUSTABLE:
+        return chosen_block({**settings, "type": name}, ADJUSTABLE, "network", f"{where}.settings").network()
+    if settings:
+        raise NtuplemlError(
+            f"{where}.settings: '{name}' has none; leave them out, or take one of {', '.join(ADJUSTABLE)}, which do"
+        )
+    return ZOO[name]

@@ -2,9 +2,11 @@
 
 from ntupleml.ntuples.appending import append_branches
 from ntupleml.ntuples.branches import Branch
+from ntupleml.ntuples.defined import with_defined
 from ntupleml.ntuples.friends import FriendFile, friend_files
 from ntupleml.ntuples.reading import Chunk, Ntuple, open_ntuple
-from ntupleml.ntuples.rows import ObjectsOfEvents, rows_of
+from ntupleml.ntuples.row_values import ObjectsOfEvents
+from ntupleml.ntuples.rows import rows_of
 from ntupleml.ntuples.sources import UnreadableBranchError
 from ntupleml.ntuples.tree_files import Tree, TreeFile, new_tree_file
 from ntupleml.ntuples.variables import columns_to_matrix, required_branches
@@ -25,4 +27,5 @@ __all__ = [
     "open_ntuple",
     "required_branches",
     "rows_of",
+    "with_defined",
 ]

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
+    from ntupleml.ntuples.branches import Branch
+
 _VECTOR_OF = "vector of "
 
 #: CRC-32 of the numbers of a branch, for vectors preceded by that of the lengths.
@@ -41,6 +43,19 @@ def number_type(branch_type: DTypeLike | str) -> np.dtype[Any]:
     """
     item = vector_item(branch_type)
     return np.dtype(branch_type).base if item is None else item
+
+
+def type_of_copy(branch: Branch) -> np.dtype[Any] | str:
+    """Type of a new branch that takes the values of one that is read.
+
+    Examples
+    --------
+    >>> from ntupleml.ntuples import Branch
+    >>> type_of_copy(Branch("x", "float[3]", np.dtype("f4"), (3,)))
+    dtype(('<f4', (3,)))
+    """
+    assert branch.dtype is not None
+    return f"{_VECTOR_OF}{branch.dtype.name}" if None in branch.shape else np.dtype((branch.dtype, branch.shape))
 
 
 def uproot_type(branch_type: DTypeLike | str) -> Any:

@@ -38,7 +38,7 @@ class Branch:
     #: Type of the numbers in native byte order; None for what this package cannot use (strings, objects).
     dtype: np.dtype[Any] | None
     #: Of each event: `()` for a number, `(3,)` for a C array `x[3]`, `(None,)` for a list of any length, `(50, 64)` for
-    #: an array of two dimensions.
+    #: an array of two dimensions, `(None, None)` for lists of lists, of which only an index of members is read.
     shape: Shape = ()
     #: Uncompressed size, roughly.
     bytes_per_entry: float = 8.0
@@ -48,9 +48,14 @@ class Branch:
     @property
     def kind(self) -> Kind:
         """Number, list of numbers, or array of two dimensions or more per event, or what cannot be used."""
-        if self.dtype is None:
+        if self.dtype is None or self.is_nested:
             return "other"
         return "scalar" if not self.shape else "vector" if len(self.shape) == 1 else "array"
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether each event has a list of lists of numbers."""
+        return self.shape == (None, None)
 
     @property
     def length(self) -> int | None:
@@ -69,11 +74,13 @@ def number_branch(
     'array'
     >>> number_branch("x", "float", np.dtype("f4"), (None, 3)).kind
     'other'
+    >>> number_branch("x", "int", np.dtype("i4"), (None, None)).is_nested
+    True
     """
     if "[" in name:
         return unreadable_branch(name, type_name, "no formula and no branch of a ROOT file can be called so; rename it")
     is_number = dtype.kind in _NUMBER_KINDS and dtype.names is None
-    if not is_number or 0 in shape or (None in shape and len(shape) > 1):
+    if not is_number or 0 in shape or (None in shape and shape not in ((None,), (None, None))):
         return Branch(name, type_name, None, (), 0.0)
     if dtype.kind == "f" and dtype.itemsize not in (4, 8):
         dtype = np.dtype("f4" if dtype.itemsize < 4 else "f8")
@@ -264,9 +271,16 @@ def _struct_of_numbers(interpretation: Any) -> np.dtype[Any] | None:
 
 def _numbers_in_tree(interpretation: Any) -> tuple[np.dtype[Any], Shape] | None:
     """Type and shape of the numbers that a branch holds; None for other things."""
+    from uproot.containers import AsVector
     from uproot.interpretation.jagged import AsJagged
     from uproot.interpretation.numerical import Numerical
+    from uproot.interpretation.objects import AsObjects
 
+    if isinstance(interpretation, AsObjects):
+        outer = interpretation.model
+        inner = outer.values if isinstance(outer, AsVector) else None
+        numbers = inner.values if isinstance(inner, AsVector) else None
+        return (numbers, (None, None)) if isinstance(numbers, np.dtype) else None
     if isinstance(interpretation, AsJagged):
         inner = _numbers_in_tree(interpretation.content)
         return None if inner is None else (inner[0], (None, *inner[1]))

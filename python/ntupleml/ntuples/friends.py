@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.formats import format_of
@@ -21,9 +21,21 @@ class FriendFile(NamedTuple):
     name: str
 
 
-def friend_file_name(path: str | Path) -> str:
-    """Name of the file of a friend: that of the ntuple, but with the ending of a ROOT file, which friends are."""
-    return Path(path).name if format_of(path) is None else f"{Path(path).stem}.root"
+FriendFormat = Literal["root", "hdf5", "parquet"]
+#: Ends of the names of friends.
+FRIEND_ENDINGS: dict[FriendFormat, str] = {"root": ".root", "hdf5": ".h5", "parquet": ".parquet"}
+
+
+def friend_file_name(path: str | Path, kind: FriendFormat = "root") -> str:
+    """Name of the file of a friend: that of the ntuple, with the ending of its own format where that is another."""
+    own = format_of(path)
+    is_same = kind == ("root" if own is None else own.name.lower())
+    return Path(path).name if is_same else f"{Path(path).stem}{FRIEND_ENDINGS[kind]}"
+
+
+def friend_file_names(path: str | Path) -> list[str]:
+    """Names that the file of a friend may have, whatever its format: first that of the ntuple, then a ROOT file."""
+    return list(dict.fromkeys([Path(path).name, *(friend_file_name(path, kind) for kind in FRIEND_ENDINGS)]))
 
 
 def friend_tree_path(path: str | Path, tree_path: str) -> str:
@@ -40,7 +52,7 @@ def friend_of(path: str | Path, tree_path: str, friend_path: str | Path, name: s
 def friend_files(
     friend_paths: Sequence[str], file: str, tree_path: str, where: str = "", base_path: str = ""
 ) -> list[FriendFile]:
-    """Friends of an input file: the file of the same name in each friend folder, or the ROOT file called so.
+    """Friends of an input file: the file of the same name in each friend folder, or one of another format.
 
     Parameters
     ----------
@@ -64,8 +76,7 @@ def friend_files(
     for folder in friend_paths:
         name = Path(folder).resolve().name
         path = Path(folder) / file
-        if not path.is_file() and (as_root := path.with_name(friend_file_name(own))).is_file():
-            path = as_root
+        path = next((one for name in friend_file_names(own) if (one := path.with_name(name)).is_file()), path)
         if not path.is_file():
             raise NtuplemlError(f"{start}{path}: no such file; each folder of friend_paths needs a friend of '{file}'")
         if any(friend.name == name for friend in friends):

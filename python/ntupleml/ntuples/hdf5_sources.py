@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Part of a chunk of a file that is kept unpacked is at least this, in bytes: HDF5's own default.
 _CACHE_BYTES = 1_048_576
+#: Dataset that holds the number of entries of the others, in files of images.
+_NUMBER = "entries"
 
 
 class _Place(NamedTuple):
@@ -117,8 +119,22 @@ class _HDF5Source:
         if not lengths:
             others = "groups: " + ", ".join(f"'{name}'" for name in list(group)[:6]) if len(group) else "nothing"
             raise NtuplemlError(f"{where}: holds no datasets of one number or more per entry, but {others}")
+        self._leave_out_number(lengths)
         self.num_entries = _one_length(lengths, where)
         self.branches = {name: place.branch for name, place in self._places.items()}
+
+    def _leave_out_number(self, lengths: dict[str, int]) -> None:
+        """Leave out a dataset `entries` that holds one number, how many entries the others have, and check it."""
+        others = {length for name, length in lengths.items() if name != _NUMBER}
+        if lengths.get(_NUMBER) != 1 or not others or others == {1}:
+            return
+        del lengths[_NUMBER]
+        self._places.pop(_NUMBER, None)
+        given = int(np.ravel(self._group[_NUMBER][()])[0])
+        if given not in others:
+            raise NtuplemlError(
+                f"{self.where}: '{_NUMBER}' says {given} entries, but the datasets have {min(others)}; mend the file"
+            )
 
     def chunks(self, names: Sequence[str], step: int) -> Iterator[dict[str, Column]]:
         by_dataset: dict[str, list[_Place]] = {}

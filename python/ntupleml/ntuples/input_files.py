@@ -44,6 +44,13 @@ def expand_inputs(inputs: Sequence[str], folder: str = "", where: str = "") -> l
     return [path for text in inputs for path in _expand(text, folder, where, from_list=False)]
 
 
+def require_no_input(output: Path, inputs: Sequence[str]) -> None:
+    """Refuse an output that would replace a file that is read, by whatever path."""
+    for path in inputs:
+        if output.exists() and not is_remote(path) and Path(path).exists() and output.samefile(path):
+            raise NtuplemlError(f"{output}: is read, so it cannot be written; give another name")
+
+
 def _expand(text: str, folder: str, where: str, *, from_list: bool) -> list[str]:
     start = f"{where}: " if where else ""
     if text.startswith("@") and not Path(folder, text).exists():

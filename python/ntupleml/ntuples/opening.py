@@ -25,6 +25,9 @@ _CLASSES = (*_TREE_CLASSES, _RNTUPLE_CLASS, _OLD_RNTUPLE_CLASS)
 _LARGE_FILE_VERSION = 1_000_000
 #: Position of the first record, which follows the word `root` and the version in every ROOT file: 100.
 _BEGIN = struct.pack(">i", 100)
+#: First byte of a pickle of protocol 2 or later, and how such files are called.
+_PICKLE = 0x80
+_PICKLE_ENDINGS = {".pkl", ".pickle"}
 #: Beginning of an address in a network, as pathlib writes it.
 _REMOTE = re.compile(r"(^|/)(roots?|xroots?|https?|davs?|s3|gsiftp):/")
 #: Files that `files_kept_open` keeps; systems allow a process some hundred.
@@ -193,7 +196,7 @@ def _check_header(path: Path, start: str) -> None:
     except OSError as error:
         raise NtuplemlError(f"{start}{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
     if header[:4] != b"root" or (len(header) >= 12 and header[8:12] != _BEGIN):
-        what = "is empty" if size == 0 else "is not a ROOT file"
+        what = "is empty" if size == 0 else _what_pickle(path, header) or "is not a ROOT file"
         raise NtuplemlError(f"{start}{path}: {what}")
     if len(header) < 20:
         raise NtuplemlError(f"{start}{path}: is truncated: only {size} bytes are there; copy or make it anew")
@@ -202,6 +205,16 @@ def _check_header(path: Path, start: str) -> None:
     (end,) = struct.unpack(">q", header[12:20]) if is_large else struct.unpack(">i", header[12:16])
     if size < end:
         raise NtuplemlError(f"{start}{path}: is truncated: {size} of {end} bytes are there; copy or make it anew")
+
+
+def _what_pickle(path: Path, header: bytes) -> str | None:
+    """What to do with a table that pandas wrote as a pickle; None for other files."""
+    if header[0] != _PICKLE and not {*path.suffixes} & _PICKLE_ENDINGS:  # `.pkl.gz` is one, too
+        return None
+    return (
+        "is a pickle, which can run any program when it is read, so that it is not; if you trust where it is from: "
+        f'python -c "import pandas; pandas.read_pickle({str(path)!r}).to_parquet({path.stem + ".parquet"!r})"'
+    )
 
 
 def _what_is_missing(path: Path) -> str:

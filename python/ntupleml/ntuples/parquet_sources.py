@@ -192,16 +192,19 @@ def _branch(name: str, kind: Any, shape: Shape) -> Branch:
 def _column(array: Any, leaf: _Leaf) -> Column:
     counts, numbers = _numbers(array, leaf.names[1:])
     branch = leaf.branch
-    if counts is not None:
-        return lists_of(numbers.astype(branch.dtype, copy=False), counts)
-    return plain_column(numbers.reshape(len(array), *branch.shape), branch)
+    if not counts:
+        return plain_column(numbers.reshape(len(array), *branch.shape), branch)
+    column = numbers.astype(branch.dtype, copy=False)
+    for lengths in reversed(counts):
+        column = lists_of(column, lengths)
+    return column
 
 
-def _numbers(array: Any, names: tuple[str, ...]) -> tuple[NDArray[Any] | None, NDArray[Any]]:
-    """Numbers of a column, one after the other, and the lengths of its lists where they may differ."""
+def _numbers(array: Any, names: tuple[str, ...]) -> tuple[list[NDArray[Any]], NDArray[Any]]:
+    """Numbers of a column, one after the other, and the lengths of its lists where they may differ, outermost first."""
     import pyarrow as pa
 
-    counts = None
+    counts: list[NDArray[Any]] = []
     while True:
         kind = array.type
         if isinstance(kind, pa.BaseExtensionType):
@@ -215,7 +218,7 @@ def _numbers(array: Any, names: tuple[str, ...]) -> tuple[NDArray[Any] | None, N
                     f"{array.null_count} of its lists are missing (null); write empty lists in their place"
                 )
             if not pa.types.is_fixed_size_list(kind):
-                counts = array.value_lengths().to_numpy(zero_copy_only=False)
+                counts.append(array.value_lengths().to_numpy(zero_copy_only=False))
             array = array.flatten()
         elif pa.types.is_dictionary(kind):
             array = array.dictionary_decode()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ntupleml.ntuples.branches import Branch
     from ntupleml.ntuples.friends import FriendFile
-    from ntupleml.ntuples.rows import ObjectsOfEvents
+    from ntupleml.ntuples.row_values import ObjectsOfEvents
 
 #: Entries of a chunk unless told otherwise; wide trees get fewer.
 ENTRIES_PER_CHUNK = 100_000
@@ -85,8 +85,13 @@ class Ntuple:
     #: Table and file, for messages.
     where: str
 
-    def require(self, names: Iterable[str], where: str = "") -> None:
-        """Check that branches are there, once each, and hold numbers.
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether it has neither entries nor branches, as what a job without events writes."""
+        return not self.num_entries and not self.branches
+
+    def require(self, names: Iterable[str], where: str = "", *, nested: bool = False) -> None:
+        """Check that branches are there, once each, and hold numbers (`nested`: lists of lists of them, too).
 
         Raises
         ------
@@ -108,7 +113,7 @@ class Ntuple:
             branch = self.branches[name]
             if branch.problem is not None:
                 raise NtuplemlError(f"{start}branch '{name}' of {self.where} cannot be read: {branch.problem}")
-            if branch.kind == "other":
+            if branch.kind == "other" and not (nested and branch.is_nested):
                 raise NtuplemlError(
                     f"{start}branch '{name}' of {self.where} is of type {branch.type_name}, which holds neither "
                     "numbers nor lists of numbers"
@@ -147,6 +152,10 @@ class Ntuple:
         """
         wanted = list(dict.fromkeys(branches))
         self.require(wanted)
+        yield from self.chunks_of_anything(wanted, entries_per_chunk)
+
+    def chunks_of_anything(self, wanted: Sequence[str], entries_per_chunk: int | None = None) -> Iterator[Chunk]:
+        """As `chunks`, for branches that are there, once each: lists of lists, too."""
         names = [name for name in wanted if name != ENTRY]
         step = entries_per_chunk or self.chunk_size(names)
         by_source: dict[int, list[str]] = {}

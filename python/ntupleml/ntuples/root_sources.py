@@ -153,7 +153,7 @@ def _place(tree: Any, path: str, start: int, stop: int) -> Place:
 
 
 def _is_jagged(handle: TreeBranch) -> bool:
-    return handle.branch.kind == "vector" and handle.branch.length is None
+    return None in handle.branch.shape
 
 
 def _items(parts: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Any]]:

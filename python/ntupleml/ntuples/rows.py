@@ -3,64 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean
-from ntupleml.expressions import parse
+from ntupleml.expressions.syntax import ENTRY
 from ntupleml.ntuples.branches import Branch, type_with_shape
+from ntupleml.ntuples.members import Choice, directions
 from ntupleml.ntuples.reading import Chunk, Ntuple
-from ntupleml.ntuples.sources import as_numpy, lists_of
+from ntupleml.ntuples.row_values import EventLists, ObjectsOfEvents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from numpy.typing import NDArray
-
-    from ntupleml.config import RowsConfig
+    from ntupleml.config import MatchConfig, MembersConfig, RowsConfig
     from ntupleml.expressions import Expression
     from ntupleml.ntuples.sources import Column
 
-#: Pairs of an object and a possible member that are looked at together, which bounds the memory.
-_PAIRS = 1_000_000
 #: Added to the name of the collection: the branch of the position of a row in its event.
 _INDEX = "_index"
-
-
-@dataclass(frozen=True)
-class ObjectsOfEvents:
-    """Which objects of which events the rows of a chunk are."""
-
-    #: Shape (n_events,). Objects of each event, rows or not.
-    counts: NDArray[np.int64]
-    #: Shape (n_rows,). Place of each row among the objects of all events, one event after the other.
-    kept: NDArray[np.int64]
-
-    @cached_property
-    def events(self) -> NDArray[np.int64]:
-        """Event that each row is from, counted from the first of the chunk, shape (n_rows,)."""
-        return np.repeat(np.arange(len(self.counts)), self.counts)[self.kept]
-
-    @cached_property
-    def positions(self) -> NDArray[np.int64]:
-        """Position of each row among the objects of its event, shape (n_rows,)."""
-        return self.kept - _starts(self.counts)[self.events]
-
-    def per_event(self, values: NDArray[Any], default: float) -> Column:
-        """Values of the rows as one list per event, as long as its collection; objects that are no rows get a default.
-
-        Examples
-        --------
-        >>> objects = ObjectsOfEvents(np.array([2, 0, 1]), np.array([1, 2]))
-        >>> objects.per_event(np.array([0.25, 0.5]), -1).to_list()
-        [[-1.0, 0.25], [], [0.5]]
-        """
-        everywhere = np.full(int(self.counts.sum()), default, dtype=values.dtype)
-        everywhere[self.kept] = values
-        return lists_of(everywhere, self.counts)
 
 
 class ObjectChunk(Chunk):
@@ -87,33 +49,24 @@ class ObjectChunk(Chunk):
         return self._objects
 
 
-class _Members(NamedTuple):
-    """Members of all objects of a chunk: places in the flat columns of their collection, and how many each has."""
-
-    places: NDArray[np.int64]
-    counts: NDArray[np.int64]
-
-    def lists(self, values: NDArray[Any], objects: NDArray[np.int64]) -> Column:
-        """Values of the members of some objects."""
-        counts = self.counts[objects]
-        inside = np.arange(counts.sum()) - np.repeat(_starts(counts), counts)
-        return lists_of(values[self.places[np.repeat(_starts(self.counts)[objects], counts) + inside]], counts)
-
-
 @dataclass(frozen=True)
 class ObjectRows(Ntuple):
     """An ntuple whose rows are objects; made by `rows_of`.
 
     The attributes are those of `Ntuple`: `num_entries` and the chunks count the events of the file; a chunk says which
-    rows they make. Branches of the collection hold one number per row, those of the members a list per row; what holds
-    one value per event is repeated. Other lists cannot be read.
+    rows they make. Branches of the collection hold one number per row, as do those of the object that it is matched to;
+    those of the members a list per row; what holds one value per event is repeated. Other lists cannot be read.
     """
 
     events: Ntuple
     rows: RowsConfig
+    match: MatchConfig | None
     #: For each branch of a list, the collection that it is of.
     collections: dict[str, str]
-    selection: Expression | None
+    #: By collection: which objects there are, and in which order.
+    choices: dict[str, Choice]
+    #: Branches of members that are relative to that of the row, or to that of the leading member (None).
+    relative: dict[str, _Reference]
 
     @property
     def index_branch(self) -> str:
@@ -128,167 +81,70 @@ class ObjectRows(Ntuple):
         """
         wanted = list(dict.fromkeys(branches))
         self.require(wanted)
-        selection = [] if self.selection is None else sorted(self.selection.columns)
-        read = list(dict.fromkeys(self._needed([*wanted, *selection])))
+        read = self._needed(wanted)
         # half as many as without rows: events and rows are in memory together
-        for chunk in self.events.chunks(read, entries_per_chunk or self.events.chunk_size(read) // 2):
-            view = _ChunkView(self, chunk)
-            objects = ObjectsOfEvents(view.counts, np.arange(view.counts.sum()))
-            if self.selection is not None:
-                columns = {name: view.column(name, objects) for name in selection}
-                objects = ObjectsOfEvents(
-                    view.counts, np.flatnonzero(self.selection.passes(columns, len(objects.kept)))
-                )
-            yield ObjectChunk.of(chunk, {name: view.column(name, objects) for name in wanted}, objects)
+        step = entries_per_chunk or self.events.chunk_size(read) // 2
+        for chunk in self.events.chunks_of_anything(read, step):
+            rows = EventLists(self, chunk).rows()
+            yield ObjectChunk.of(chunk, {name: rows.column(name) for name in wanted}, rows.objects)
 
-    def _needed(self, names: Sequence[str]) -> Iterator[str]:
-        """Branches of the file that some branches of the rows are made from."""
-        of_rows = [name for name, of in self.collections.items() if of == self.rows.objects]
-        if not set(of_rows) & set(names):
-            yield min(of_rows, key=lambda name: self.events.branches[name].bytes_per_entry)
-        for name in names:
-            if name != self.index_branch:
-                yield name
-            collection = self.collections.get(name, self.rows.objects)
-            if collection != self.rows.objects:
-                yield from self.links(collection)
+    def _needed(self, names: Sequence[str]) -> list[str]:
+        """Branches of the file that some branches of the rows are made from, those of the rows' collection first."""
+        own = self.rows.objects
+        needed = {*names, *self.choices[own].columns}
+        if self.match is not None:
+            needed |= {*directions(own), *directions(self.match.objects), *self.choices[self.match.objects].columns}
+        for collection in {self.collections.get(name, own) for name in needed} & self.rows.members.keys():
+            references = (one.branch for name, one in self.relative.items() if self.collections[name] == collection)
+            needed |= {*self.links(collection), *self.choices[collection].columns, *references}
+        needed.discard(self.index_branch)
+        if not any(self.collections.get(name) == own for name in needed):
+            of_rows = [name for name, of in self.collections.items() if of == own]
+            needed.add(min(of_rows, key=lambda name: self.events.branches[name].bytes_per_entry))
+        return [name for name in (*self.events.branches, ENTRY) if name in needed]
 
-    def links(self, collection: str) -> dict[str, str]:
-        """Branches that tell which members belong to which row, and their collections: an index, or all directions."""
-        members = self.rows.members[collection]
-        if members.index is not None:
-            return {members.index: collection}
-        return {f"{one}_{angle}": one for one in (self.rows.objects, collection) for angle in ("eta", "phi")}
+    def links(self, collection: str) -> tuple[str, ...]:
+        """Branches that tell which members belong to which row: an index, or all directions."""
+        index = self.rows.members[collection].index
+        return (*directions(self.rows.objects), *directions(collection)) if index is None else (index,)
 
 
-class _ChunkView:
-    """Events of a chunk on their way to rows."""
+class _Reference(NamedTuple):
+    """What a branch of members is relative to."""
 
-    def __init__(self, view: ObjectRows, chunk: Chunk) -> None:
-        self._view = view
-        self._chunk = chunk
-        self._lengths: dict[str, tuple[str, NDArray[np.int64]]] = {}
-        self._members: dict[str, _Members] = {}
-        self._flat: dict[str, NDArray[Any]] = {}
-        for name in chunk.columns:
-            if name in view.collections:
-                self._flatten(name, view.collections[name])
-        self.counts = self._lengths[view.rows.objects][1]
-
-    def _flatten(self, name: str, collection: str) -> None:
-        """Keep the numbers of all events of a list, whose lengths must be those of its collection."""
-        column = self._chunk.columns[name]
-        if isinstance(column, np.ndarray):
-            lengths = np.full(len(column), column.shape[1])
-            self._flat[name] = column.reshape(-1, *column.shape[2:])
-        else:
-            import awkward as ak
-
-            lengths = np.asarray(ak.num(column, axis=1), dtype=np.int64)
-            self._flat[name] = as_numpy(column)
-        first, expected = self._lengths.setdefault(collection, (name, lengths))
-        different = np.flatnonzero(lengths != expected)
-        if len(different):
-            event = different[0]
-            raise NtuplemlError(
-                f"{self._view.where}: entry {self._chunk.start + event}: '{first}' has {expected[event]} values, but "
-                f"'{name}' has {lengths[event]}; branches of the collection '{collection}' need one for each object"
-            )
-
-    def column(self, name: str, objects: ObjectsOfEvents) -> Column:
-        """Column of some rows."""
-        if name == self._view.index_branch:
-            return objects.positions.astype(np.int32)
-        collection = self._view.collections.get(name)
-        if collection is None:
-            return self._chunk.columns[name][objects.events]
-        if collection == self._view.rows.objects:
-            return self._flat[name][objects.kept]
-        if collection not in self._members:
-            self._members[collection] = self._find_members(collection)
-        return self._members[collection].lists(self._flat[name], objects.kept)
-
-    def _find_members(self, collection: str) -> _Members:
-        counts = self._lengths[collection][1]
-        radius = self._view.rows.members[collection].radius
-        links = self._view.links(collection)
-        if radius is not None:
-            eta, phi, member_eta, member_phi = (self._flat[name].astype(np.float64) for name in links)
-            return members_within(radius, (eta, phi), self.counts, (member_eta, member_phi), counts)
-        (branch,) = links
-        index = self._flat[branch].astype(np.int64)
-        events = np.repeat(np.arange(len(counts)), counts)
-        beyond = np.flatnonzero(index >= self.counts[events])
-        if len(beyond):
-            event = events[beyond[0]]
-            raise NtuplemlError(
-                f"{self._view.where}: entry {self._chunk.start + event}: branch '{branch}' is {index[beyond[0]]}, "
-                f"but there are {self.counts[event]} objects of '{self._view.rows.objects}'; an index counts from 0, "
-                "and is negative where an object belongs to none"
-            )
-        members = np.flatnonzero(index >= 0)
-        owners = (_starts(self.counts)[events] + index)[members]
-        return _Members(
-            members[np.argsort(owners, kind="stable")], np.bincount(owners, minlength=int(self.counts.sum()))
-        )
+    #: Branch of the row, or of the leading member.
+    branch: str
+    is_angle: bool
 
 
-def _starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.cumsum(counts) - counts
-
-
-def members_within(
-    radius: float,
-    objects: tuple[NDArray[np.float64], NDArray[np.float64]],
-    counts: NDArray[np.int64],
-    members: tuple[NDArray[np.float64], NDArray[np.float64]],
-    member_counts: NDArray[np.int64],
-) -> _Members:
-    """Members whose ΔR = √(Δη² + Δφ²) from an object of their event is not larger than a radius.
-
-    Parameters
-    ----------
-    objects, members : pair of arrays
-        η and φ of all events, one event after the other; φ in radians, with any period.
-    counts, member_counts : array of int64, shape (n_events,)
-    """
-    events = np.repeat(np.arange(len(counts)), counts)
-    pairs = member_counts[events]
-    firsts = _starts(member_counts)[events]
-    turn = 2 * np.pi
-    phi, member_phi = np.remainder(objects[1], turn), np.remainder(members[1], turn)
-    places, owners = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    block = np.cumsum(pairs) // _PAIRS
-    for start, stop in _equal_parts(block):
-        owner = np.repeat(np.arange(start, stop), pairs[start:stop])
-        inside = np.arange(len(owner)) - np.repeat(_starts(pairs[start:stop]), pairs[start:stop])
-        place = firsts[owner] + inside
-        d_phi = np.abs(phi[owner] - member_phi[place])
-        d_phi = np.minimum(d_phi, turn - d_phi)
-        near = np.flatnonzero((objects[0][owner] - members[0][place]) ** 2 + d_phi**2 <= radius**2)
-        places.append(place[near])
-        owners.append(owner[near])
-    return _Members(np.concatenate(places), np.bincount(np.concatenate(owners), minlength=len(events)))
-
-
-def _equal_parts(values: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Ranges over which sorted values are the same."""
-    edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    yield from pairwise(edges)
-
-
-def rows_of(ntuple: Ntuple, rows: RowsConfig | None, where: str = "rows") -> Ntuple:
-    """The ntuple itself, or with `rows` a view of it whose rows are objects.
+def rows_of(
+    ntuple: Ntuple,
+    rows: RowsConfig | None,
+    where: str = "rows",
+    match: MatchConfig | None = None,
+    match_where: str = "match",
+) -> Ntuple:
+    """The ntuple itself, or with `rows` a view of it whose rows are objects, with `match` those near others.
 
     Raises
     ------
     NtuplemlError
-        If there is no such collection, a branch that tells which members belong to a row is missing, the selection is
-        no formula of the rows, or there is a branch already that is called like the position of a row.
+        If there is no such collection, a branch that tells which members belong to a row or where they are is missing,
+        a formula is none of its objects, or there is a branch already that is called like the position of a row.
     """
     if rows is None:
         return ntuple
-    collections = _collections_of(ntuple, rows, where)
+    keys = {name: f"{where}.members.{name}" for name in rows.members} | {rows.objects: where}
+    if rows.objects in rows.members:
+        raise NtuplemlError(f"{where}.members.{rows.objects}: these are the rows themselves; choose another collection")
+    if match is not None and match.objects in keys:
+        raise NtuplemlError(
+            f"{match_where}.objects: '{match.objects}' is rows or members already; choose another collection"
+        )
+    configs: dict[str, RowsConfig | MembersConfig | MatchConfig] = {rows.objects: rows, **rows.members}
+    if match is not None:
+        keys[match.objects], configs[match.objects] = match_where, match
+    collections = _collections_of(ntuple, rows, keys)
     index = f"{rows.objects}{_INDEX}"
     if index in ntuple.branches:
         raise NtuplemlError(
@@ -305,55 +161,138 @@ def rows_of(ntuple: Ntuple, rows: RowsConfig | None, where: str = "rows") -> Ntu
         "friend_branches": {full: own for full, own in ntuple.friend_branches.items() if full not in left_out},
         "addresses": {**ntuple.addresses, index: (source, index)},
     }
-    selection = None if rows.selection is None else parse(rows.selection, where=f"{where}.selection")
-    view = ObjectRows(**inherited, events=ntuple, rows=rows, collections=collections, selection=selection)
-    if selection is not None:
-        selection.check_branches(branches)
-        view.require(sorted(selection.branches), f"{where}.selection")
-    for name in rows.members:
-        _check_links(view, name, f"{where}.members.{name}")
+    view = ObjectRows(
+        **inherited,
+        events=ntuple,
+        rows=rows,
+        match=match,
+        collections=collections,
+        choices={name: Choice.of(config, keys[name]) for name, config in configs.items()},
+        relative=_references(ntuple, rows, collections, keys),
+    )
+    _check(view, keys)
     return view
 
 
-def _collections_of(ntuple: Ntuple, rows: RowsConfig, where: str) -> dict[str, str]:
-    """For each branch of a list, the collection of rows or members that it is of: the longest name that fits."""
-    names = sorted([rows.objects, *rows.members], key=len, reverse=True)
+def _collections_of(ntuple: Ntuple, rows: RowsConfig, keys: dict[str, str]) -> dict[str, str]:
+    """For each branch of a list, the collection that it is of: that of an index, or else the longest name that fits."""
     lists = {
-        name: ntuple.addresses[name][1] for name, one in ntuple.branches.items() if one.kind in ("vector", "array")
+        name: own
+        for name, (_, own) in ntuple.addresses.items()
+        if own not in ntuple.duplicates and (ntuple.branches[name].kind in ("vector", "array"))
     }
     collections: dict[str, str] = {}
     for name, own in lists.items():
-        if own in ntuple.duplicates:
-            continue
-        of = next((one for one in names if own.startswith((f"{one}_", f"{one}."))), None)
-        if of == rows.objects or (of is not None and ntuple.branches[name].kind == "vector"):
+        of = next((one for one in sorted(keys, key=len, reverse=True) if own.startswith((f"{one}_", f"{one}."))), None)
+        if of is not None and (of not in rows.members or ntuple.branches[name].kind == "vector"):
             collections[name] = of
-    for key, name in (("objects", rows.objects), *((f"members.{name}", name) for name in rows.members)):
+    for name, where in keys.items():
         if name not in collections.values():
             others = sorted({own.replace(".", "_").rpartition("_")[0] for own in lists.values()} - {""})
+            key = where if name in rows.members else f"{where}.objects"
             raise NtuplemlError(
-                f"{where}.{key}: no lists '{name}_…' or '{name}.…' in {ntuple.where}{did_you_mean(name, others)}"
+                f"{key}: no lists '{name}_…' or '{name}.…' in {ntuple.where}{did_you_mean(name, others)}"
             )
+    for name, members in rows.members.items():
+        if members.index is not None:
+            ntuple.require([members.index], keys[name], nested=True)
+            if collections.get(members.index, name) != name:
+                raise NtuplemlError(
+                    f"{keys[name]}: branch '{members.index}' of {ntuple.where} is no list of the collection '{name}'"
+                )
+            collections |= dict.fromkeys(_aliases(ntuple, members.index), name)
     return collections
 
 
-def _check_links(view: ObjectRows, collection: str, where: str) -> None:
-    """Check the branches that tell which members belong to which row."""
-    if collection == view.rows.objects:
-        raise NtuplemlError(f"{where}: these are the rows themselves; choose another collection")
-    links = view.links(collection)
-    view.events.require(links, where)
-    for name, of in links.items():
-        if view.collections.get(name) != of or view.events.branches[name].kind != "vector":
-            raise NtuplemlError(f"{where}: branch '{name}' of {view.where} is no list of the collection '{of}'")
+def _aliases(ntuple: Ntuple, name: str) -> list[str]:
+    """All names of a branch."""
+    return [other for other, address in ntuple.addresses.items() if address == ntuple.addresses[name]]
+
+
+def _references(
+    ntuple: Ntuple, rows: RowsConfig, collections: dict[str, str], keys: dict[str, str]
+) -> dict[str, _Reference]:
+    """For each branch of members that is relative to another, by all its names: which."""
+    found: dict[str, _Reference] = {}
+    for collection, members in rows.members.items():
+        if members.relative is None:
+            continue
+        where = f"{keys[collection]}.relative"
+        given = (members.relative.eta, members.relative.phi)
+        for names, default, of_row in zip(given, directions(collection), directions(rows.objects), strict=True):
+            for name in names or [default]:
+                _check_lists(ntuple, collections, collection, [name], where)
+                reference = _Reference(of_row if members.relative.to == "row" else name, default.endswith("phi"))
+                found |= dict.fromkeys(_aliases(ntuple, name), reference)
+            if members.relative.to == "row":
+                _check_lists(ntuple, collections, rows.objects, [of_row], where)
+    return found
+
+
+def _check_lists(
+    ntuple: Ntuple, collections: dict[str, str], collection: str, names: Iterable[str], where: str
+) -> None:
+    """Check that branches are lists of floating-point numbers, one for each object of a collection."""
+    ntuple.require(names, where)
+    for name in names:
+        branch = ntuple.branches[name]
+        if collections.get(name) != collection or branch.kind != "vector":
+            raise NtuplemlError(
+                f"{where}: branch '{name}' of {ntuple.where} is no list of the collection '{collection}'"
+            )
+        if branch.dtype is None or branch.dtype.kind != "f":
+            raise NtuplemlError(
+                f"{where}: branch '{name}' of {ntuple.where} is of type {branch.type_name}; η and φ are "
+                "floating-point numbers"
+            )
+
+
+def _check(view: ObjectRows, keys: dict[str, str]) -> None:
+    """Check the branches that tell what belongs together, and the formulas."""
+    own = view.rows.objects
+    close = [own, view.match.objects] if view.match is not None else []
+    for name, members in view.rows.members.items():
+        if members.index is None:
+            close += [own, name]
+            continue
+        index = view.events.branches[members.index]
+        if (index.kind != "vector" and not index.is_nested) or not np.issubdtype(index.dtype, np.integer):
+            raise NtuplemlError(
+                f"{keys[name]}.index: branch '{members.index}' of {view.where} is of type {index.type_name}; an index "
+                "is a list of integers for each event, or a list of such lists"
+            )
+    for name in close:
+        where = keys[name] if name != own else keys[close[-1]]
+        _check_lists(view.events, view.collections, name, directions(name), where)
+    match = [] if view.match is None else [view.match.objects]
+    usable = {own: [own, *view.rows.members], **{name: [name, own] for name in view.rows.members}}
+    for name, choice in view.choices.items():
+        for formula in choice.formulas:
+            _check_formula(view, formula, name, usable.get(name, match))
+
+
+def _check_formula(view: ObjectRows, formula: Expression, collection: str, usable: Sequence[str]) -> None:
+    formula.check_branches(view.branches)
+    for name in sorted(formula.branches):
+        of = view.rows.objects if name == view.index_branch else view.collections.get(name)
+        if of is not None and of not in usable:
+            raise NtuplemlError(
+                f"{formula.where}: branch '{name}' is of the collection '{of}'; a formula of '{collection}' may use "
+                f"branches of {' and '.join(map(repr, usable))}, and of the event"
+            )
+    view.require(sorted(formula.branches), formula.where)
 
 
 def _row_branch(branch: Branch, collection: str | None, rows: RowsConfig) -> Branch:
     """What a branch of the file is for a row."""
+    if branch.is_nested:
+        return replace(
+            branch, dtype=None, shape=(), problem="it is a list of lists, which only tells members their rows"
+        )
     if collection is None and branch.kind == "vector":
         problem = f"it is a list per event, and a row is one of '{rows.objects}'; add its collection to rows.members"
         return replace(branch, dtype=None, shape=(), problem=problem)
     if collection is None or branch.dtype is None:
         return branch
-    shape = branch.shape[1:] if collection == rows.objects else (None,)
+    shape = (None,) if collection in rows.members else branch.shape[1:]
     return replace(branch, type_name=type_with_shape(str(branch.dtype), shape), shape=shape)

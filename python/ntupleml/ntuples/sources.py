@@ -136,13 +136,14 @@ def recut(
         held_start = stop
 
 
-def lists_of(numbers: NDArray[Any], counts: NDArray[Any]) -> Column:
-    """Column of lists from the numbers of all of them."""
+def lists_of(content: Column, counts: NDArray[Any]) -> Column:
+    """Column of lists from the numbers, or lists, of all of them."""
     import awkward as ak
 
     offsets = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=offsets[1:])
-    return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), ak.contents.NumpyArray(numbers)))
+    inner = ak.contents.NumpyArray(content) if isinstance(content, np.ndarray) else content.layout
+    return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), inner))
 
 
 def _joined(columns: Sequence[Column]) -> Column:
@@ -159,13 +160,17 @@ def plain_column(array: Any, branch: Branch) -> Column:
     """One numpy array for numbers and arrays, an awkward one for lists; of regular type where all have one length."""
     import awkward as ak
 
-    if isinstance(array, np.ndarray) or branch.kind != "vector":
+    has_lists = branch.kind == "vector" or branch.is_nested
+    if isinstance(array, np.ndarray) or not has_lists:
         array = array if isinstance(array, np.ndarray) else ak.to_numpy(array)
         array = np.ascontiguousarray(array, dtype=branch.dtype)
-    if branch.kind != "vector":
+    if not has_lists:
         return array
     values = ak.Array(array)
-    stored = values.type.content.content.primitive  # RNTuples may hold a double as a float of 16 bits
+    content = values.type.content.content
+    stored = (
+        content.content if branch.is_nested else content
+    ).primitive  # RNTuples may hold a double as a float of 16 bits
     return values if stored == branch.dtype else ak.values_astype(values, branch.dtype)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from ntupleml.expressions import Expression
+    from ntupleml.ntuples.reading import Ntuple
 
 #: Rows that are filled at a time, so that the part of the matrix being written stays in the processor's cache.
 _BLOCK = 4096
@@ -172,6 +173,22 @@ def _formula(name: str, where: str, available: Collection[str]) -> Expression:
     if name.isidentifier():
         raise NtuplemlError(f"{where}: no branch '{name}'{did_you_mean(name, available)}")
     return parsed(name, f"{where}: variable '{name}'")
+
+
+def branches_of_formula(formula: Expression, ntuple: Ntuple) -> list[str]:
+    """Branches that a formula needs, with ``Entry$`` where it counts entries; checked to be there.
+
+    Raises
+    ------
+    NtuplemlError
+        If one is missing, or the formula asks for elements beyond the end of an array.
+    """
+    try:
+        formula.check_branches(ntuple.branches)
+        formula.check_elements({name: one.length for name, one in ntuple.branches.items() if one.length is not None})
+    except NtuplemlError as error:
+        raise NtuplemlError(f"{ntuple.path}: tree '{ntuple.tree_path}': {error}") from None
+    return sorted(formula.columns)
 
 
 @lru_cache(maxsize=1000)

@@ -40,6 +40,7 @@ def contract_model(
     outputs: Mapping[str, Sequence[str]],
     *,
     step_outputs: Collection[str] = (),
+    images: Mapping[str, Sequence[int]] | None = None,
     classes: Sequence[str],
     kind: str,
     dtype: type[np.generic] = np.float32,
@@ -61,6 +62,8 @@ def contract_model(
         Names of the columns of each output, shape (events, columns).
     step_outputs : collection of str
         Outputs of shape (events, steps, columns), for which the graph also gives `{name}_length`, int64.
+    images : mapping of str to sequence of int, optional
+        Further outputs that are images, by the shape of one.
     classes : sequence of str
         Names of the scores.
     kind : str
@@ -86,6 +89,8 @@ def contract_model(
         given.append(helper.make_tensor_value_info(name, number, ["events", *middle, len(columns)]))
         if name in step_outputs:
             given.append(helper.make_tensor_value_info(f"{name}_length", TensorProto.INT64, ["events"]))
+    for name, bins in (images or {}).items():
+        given.append(helper.make_tensor_value_info(name, number, ["events", *bins]))
     domains = [helper.make_opsetid("", opset)]
     if any(node.domain == ML_DOMAIN for node in graph.nodes):
         domains.append(helper.make_opsetid(ML_DOMAIN, ml_opset))

@@ -34,6 +34,7 @@ def convert_file(
     overwrite: bool = False,
     network_output: str | None = None,
     replaced: Replaced | None = None,
+    score: str | None = None,
 ) -> None:
     """Write the ONNX form of a model file, complete or not at all.
 
@@ -41,10 +42,11 @@ def convert_file(
     ----------
     model : path
         TMVA's `.weights.xml`, a JSON of lwtnn or XGBoost, XGBoost's UBJSON (`.ubj`), LightGBM's text (`.txt`), a
-        forest (`.npz`), or a Keras network (`.keras`) with the record of its training and its preprocessing beside it.
+        forest (`.npz`), a Keras network (`.keras`) with the record of its training and its preprocessing beside it, or
+        a network of Keras 2 or QKeras (`.h5`).
     dtype : {"float32", "float64"}
         Type of inputs and scores.
-    network_output, replaced : optional
+    network_output, replaced, score : optional
         See `convert`.
 
     Raises
@@ -56,7 +58,7 @@ def convert_file(
     if output.exists() and model.exists() and output.samefile(model):
         raise NtuplemlError(f"{output}: is the model itself; choose another path for the ONNX file")
     with replace_file(output, overwrite=overwrite) as temporary:
-        graph = convert(model, DTYPES[dtype], network_output=network_output, replaced=replaced)
+        graph = convert(model, DTYPES[dtype], network_output=network_output, replaced=replaced, score=score)
         content = graph.SerializeToString()
         _check(content, model)
         temporary.write_bytes(content)
@@ -78,6 +80,7 @@ def convert(
     *,
     network_output: str | None = None,
     replaced: Replaced | None = None,
+    score: str | None = None,
 ) -> onnx.ModelProto:
     """ONNX form of a model file, by its ending or, for JSON, its content.
 
@@ -89,6 +92,8 @@ def convert(
         For files of lwtnn: the one output that is wanted, of a network with several.
     replaced : {"nan", "nan_and_infinities", "nothing"}, optional
         For files of lwtnn: raw values that the defaults stand for; by default NaN.
+    score : {"outputs", "latent_norm"}, optional
+        For files of Keras 2: what the scores are, see `keras2_to_onnx`.
 
     Raises
     ------
@@ -100,6 +105,10 @@ def convert(
     if model.suffix not in _CONVERTERS:
         endings = ", ".join(ending for ending in _CONVERTERS if ending not in _NOT_READ)
         raise NtuplemlError(f"{model}: not a kind of model that is converted; the names of those end in {endings}")
+    if score is not None and model.suffix not in _HDF5:
+        raise NtuplemlError(f"{model}: --score is for networks of Keras 2 (.h5); leave it out")
+    if model.suffix in _HDF5 and network_output is None and replaced is None:
+        return _convert_keras2(model, dtype, score or "outputs")
     if network_output is None and replaced is None:
         return _CONVERTERS[model.suffix](model, dtype)
     if model.suffix != ".json" or "layers" not in _read_json(model):
@@ -203,18 +212,19 @@ def graph_of_record(
 ) -> tuple[onnx.ModelProto, dict[str, Any]]:
     """Graph of a trained network, and its scalers by the names of the groups of inputs."""
     from ntupleml.artifacts import record_hash
-    from ntupleml.events.groups import groups_of, numbers_of_variables
+    from ntupleml.events.groups import groups_of, makers_of, numbers_of_columns
     from ntupleml.onnx_models.keras_network import keras_to_onnx
     from ntupleml.preprocessing import load_scalers
 
     groups = groups_of(record.groups, record.missing)
-    scalers = load_scalers(preprocessing, numbers_of_variables(groups))
+    scalers = load_scalers(preprocessing, numbers_of_columns(record.groups))
     graph = keras_to_onnx(
         file,
         scalers,
         groups,
         record.outputs,
         target=record.target,
+        makers=makers_of(record.groups),
         conditions=record.conditions,
         record_hash=record_hash(record),
     )
@@ -234,17 +244,20 @@ def _hash(record: TrainingRecord | None) -> str:
     return "" if record is None else record_hash(record)
 
 
-def _refuse_hdf5(model: Path, _dtype: type[np.generic]) -> onnx.ModelProto:
-    raise NtuplemlError(
-        f"{model}: a Keras model in HDF5, which is not read: loading one can run code in it; where you trust it, "
-        "convert it with keras.models.load_model('old.h5', compile=False).save('new.keras'), or train anew"
-    )
+def _convert_keras2(model: Path, dtype: type[np.generic], score: str = "outputs") -> onnx.ModelProto:
+    if dtype != np.float32:
+        raise NtuplemlError(f"{model}: Keras networks compute in float32; convert it with --dtype float32")
+    from ntupleml.artifacts.keras2_files import read_keras2_file
+    from ntupleml.onnx_models.keras2 import keras2_to_onnx
+
+    return keras2_to_onnx(read_keras2_file(model), score)
 
 
 def _refuse_onnx(model: Path, _dtype: type[np.generic]) -> onnx.ModelProto:
     raise NtuplemlError(f"{model}: is an ONNX file already")
 
 
+_HDF5 = (".h5", ".hdf5")
 _CONVERTERS: dict[str, Callable[[Path, type[np.generic]], onnx.ModelProto]] = {
     ".xml": _convert_tmva,
     ".json": _convert_json,
@@ -252,11 +265,10 @@ _CONVERTERS: dict[str, Callable[[Path, type[np.generic]], onnx.ModelProto]] = {
     ".npz": _convert_npz,
     ".txt": _convert_lightgbm,
     ".keras": _convert_keras,
-    ".h5": _refuse_hdf5,
-    ".hdf5": _refuse_hdf5,
+    **dict.fromkeys(_HDF5, _convert_keras2),
     ".onnx": _refuse_onnx,
 }
-_NOT_READ = (".h5", ".hdf5", ".onnx")
+_NOT_READ = (".onnx",)
 
 
 def _check(content: bytes, model: Path) -> None:

@@ -16,7 +16,7 @@ from ntupleml.onnx_models.contract import INPUT, ML_DOMAIN, OUTPUT, GraphInput, 
 from ntupleml.onnx_models.graph import GraphBuilder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import onnx
     from numpy.typing import NDArray
@@ -40,6 +40,7 @@ def forest_to_onnx(
     missing: float | None = None,
     conditions: Sequence[str] = (),
     record_hash: str = "",
+    description: Mapping[str, Any] | None = None,
 ) -> onnx.ModelProto:
     """Convert a forest to a model of its own.
 
@@ -62,6 +63,8 @@ def forest_to_onnx(
         Names of inputs that follow the variables.
     record_hash : str
         Hash of the training's record, for the metadata.
+    description : mapping of str, optional
+        More for the metadata.
 
     Raises
     ------
@@ -88,7 +91,12 @@ def forest_to_onnx(
         kind=kind,
         dtype=dtype,
         ml_opset=FOREST_ML_OPSET,
-        description={"conditions": list(conditions), "missing": missing, "record_hash": record_hash},
+        description={
+            "conditions": list(conditions),
+            "missing": missing,
+            "record_hash": record_hash,
+            **(description or {}),
+        },
         doc="Scores of boosted decision trees from the raw variables.",
     )
 

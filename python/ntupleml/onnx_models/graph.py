@@ -47,11 +47,14 @@ class GraphBuilder:
         )
         return name
 
-    def split(self, value: str, sizes: Sequence[int]) -> list[str]:
+    def split(self, value: str, sizes: Sequence[int], axis: int = 1) -> list[str]:
         """Append the division of a value's columns into parts of given sizes, and return their names."""
-        names = [f"{self.prefix}split_{len(self.nodes)}_{number}" for number in range(len(sizes))]
-        inputs = [value, self.constant(sizes, np.int64)]
-        self.nodes.append(helper.make_node("Split", inputs, names, name=f"node_{len(self.nodes)}", axis=1))
+        return self.several("Split", len(sizes), value, self.constant(sizes, np.int64), axis=axis)
+
+    def several(self, operator: str, outputs: int, *inputs: str, **attributes: Any) -> list[str]:
+        """Append a node of several outputs and return their names."""
+        names = [f"{self.prefix}{operator.lower()}_{len(self.nodes)}_{number}" for number in range(outputs)]
+        self.nodes.append(helper.make_node(operator, list(inputs), names, name=f"node_{len(self.nodes)}", **attributes))
         return names
 
     def constant(self, values: Any, dtype: type[np.generic] = np.float64) -> str:

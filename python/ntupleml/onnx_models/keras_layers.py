@@ -7,47 +7,29 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntupleml.artifacts.keras_layers import size_of
 from ntupleml.artifacts.keras_options import numbers_of, sizes_of
+from ntupleml.artifacts.keras_shapes import size_of
+from ntupleml.onnx_models import keras_images as images
+from ntupleml.onnx_models import keras_objects as objects
+from ntupleml.onnx_models import keras_pairs as pairs
+from ntupleml.onnx_models import keras_quantised as quantised
+from ntupleml.onnx_models import slots
 from ntupleml.onnx_models.keras_activations import ACTIVATION_LAYERS, activation_nodes
+from ntupleml.onnx_models.layer_parts import LayerParts, constant, summed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from ntupleml.artifacts.keras_layers import Shape
     from ntupleml.onnx_models.graph import GraphBuilder
 
 #: Least standard deviation that Keras' `Normalization` divides by, and largest factor of its `UnitNormalization`.
 _LEAST_WIDTH, _LARGEST_FACTOR = 1e-7, 1e12
-#: How well a query fits an empty slot, as in `models.layers`.
-_NOTHING = -1e9
-
-
-class LayerParts(NamedTuple):
-    """What the nodes of a layer are made from."""
-
-    #: As in the file, all checked.
-    settings: Mapping[str, Any]
-    weights: Sequence[NDArray[Any]]
-    #: Of its first input for one event; None where the number of objects is open.
-    shape: Shape
-
-    @property
-    def last_axis(self) -> int:
-        """Of the input, counting that of the events."""
-        return len(self.shape)
-
-    @property
-    def width(self) -> int:
-        """Numbers along the last axis."""
-        assert self.shape[-1] is not None
-        return self.shape[-1]
 
 
 def layer_nodes(graph: GraphBuilder, kind: str, values: Sequence[str], parts: LayerParts) -> str:
@@ -68,12 +50,8 @@ def layer_nodes(graph: GraphBuilder, kind: str, values: Sequence[str], parts: La
     return NODES[kind](graph, values, parts)
 
 
-def _constant(graph: GraphBuilder, values: Any) -> str:
-    return graph.constant(values, np.float32)
-
-
 def _dense(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
-    kernel, *bias = (_constant(graph, weights) for weights in parts.weights)
+    kernel, *bias = (constant(graph, weights) for weights in parts.weights)
     if parts.last_axis == 1:
         result = graph.add("Gemm", values[0], kernel, *bias)
     else:
@@ -108,29 +86,24 @@ def _batch_normalization(graph: GraphBuilder, values: Sequence[str], parts: Laye
     factor = np.float32(1) / np.sqrt(variance + np.float32(parts.settings.get("epsilon", 1e-3)))
     factor = factor if scale is None else factor * scale
     summand = -mean * factor if centre is None else centre - mean * factor
-    return graph.add("Add", graph.add("Mul", values[0], _constant(graph, factor)), _constant(graph, summand))
-
-
-def _sum(graph: GraphBuilder, value: str, axis: int, keepdims: int = 1) -> str:
-    """Sum along an axis."""
-    return graph.add("ReduceSum", value, graph.constant([axis], np.int64), keepdims=keepdims)
+    return graph.add("Add", graph.add("Mul", values[0], constant(graph, factor)), constant(graph, summand))
 
 
 def _layer_normalization(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
     scale, centre, _ = _centred_and_scaled(parts)
-    width = _constant(graph, parts.width)
-    centred = graph.add("Sub", values[0], graph.add("Div", _sum(graph, values[0], parts.last_axis), width))
-    variance = graph.add("Div", _sum(graph, graph.add("Mul", centred, centred), parts.last_axis), width)
-    variance = graph.add("Add", variance, _constant(graph, parts.settings.get("epsilon", 1e-3)))
+    width = constant(graph, parts.width)
+    centred = graph.add("Sub", values[0], graph.add("Div", summed(graph, values[0], parts.last_axis), width))
+    variance = graph.add("Div", summed(graph, graph.add("Mul", centred, centred), parts.last_axis), width)
+    variance = graph.add("Add", variance, constant(graph, parts.settings.get("epsilon", 1e-3)))
     result = graph.add("Div", centred, graph.add("Sqrt", variance))
     if scale is not None:
-        result = graph.add("Mul", result, _constant(graph, scale))
-    return result if centre is None else graph.add("Add", result, _constant(graph, centre))
+        result = graph.add("Mul", result, constant(graph, scale))
+    return result if centre is None else graph.add("Add", result, constant(graph, centre))
 
 
 def _unit_normalization(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
-    norm = graph.add("Sqrt", _sum(graph, graph.add("Mul", values[0], values[0]), parts.last_axis))
-    factor = graph.add("Min", graph.add("Reciprocal", norm), _constant(graph, _LARGEST_FACTOR))
+    norm = graph.add("Sqrt", summed(graph, graph.add("Mul", values[0], values[0]), parts.last_axis))
+    factor = graph.add("Min", graph.add("Reciprocal", norm), constant(graph, _LARGEST_FACTOR))
     return graph.add("Mul", values[0], factor)
 
 
@@ -141,15 +114,15 @@ def _normalization(graph: GraphBuilder, values: Sequence[str], parts: LayerParts
         mean, variance = parts.weights[:2]
     else:
         mean, variance = (np.asarray(numbers_of(settings[key]), np.float32) for key in ("mean", "variance"))
-    width = _constant(graph, np.maximum(np.sqrt(variance), np.float32(_LEAST_WIDTH)))
+    width = constant(graph, np.maximum(np.sqrt(variance), np.float32(_LEAST_WIDTH)))
     if settings.get("invert"):
-        return graph.add("Add", _constant(graph, mean), graph.add("Mul", values[0], width))
-    return graph.add("Div", graph.add("Sub", values[0], _constant(graph, mean)), width)
+        return graph.add("Add", constant(graph, mean), graph.add("Mul", values[0], width))
+    return graph.add("Div", graph.add("Sub", values[0], constant(graph, mean)), width)
 
 
 def _rescaling(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
     scale, offset = (numbers_of(parts.settings.get(key, default)) for key, default in (("scale", 1.0), ("offset", 0.0)))
-    return graph.add("Add", graph.add("Mul", values[0], _constant(graph, scale)), _constant(graph, offset))
+    return graph.add("Add", graph.add("Mul", values[0], constant(graph, scale)), constant(graph, offset))
 
 
 def _multiply(graph: GraphBuilder, values: Sequence[str], _parts: LayerParts) -> str:
@@ -165,6 +138,15 @@ def _merged(operator: str) -> LayerNodes:
 
 def _concatenated(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
     return graph.add("Concat", *values, axis=parts.last_axis)
+
+
+def _dot(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
+    one, two = sizes_of(parts.settings["axes"], 2)
+    first, second = (
+        value if axis == place else graph.add("Transpose", value, perm=[0, 2, 1])
+        for value, axis, place in zip(values, (one, two), (2, 1), strict=True)
+    )
+    return graph.add("MatMul", first, second)
 
 
 def _reshaped(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
@@ -201,8 +183,8 @@ def _convolution(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) 
     result = graph.add(
         "Conv",
         _channels_first(graph, values[0], axes),
-        _constant(graph, np.moveaxis(kernel, (-1, -2), (0, 1))),
-        *(_constant(graph, one) for one in bias),
+        constant(graph, np.moveaxis(kernel, (-1, -2), (0, 1))),
+        *(constant(graph, one) for one in bias),
         strides=strides,
         dilations=dilation,
         **_window(settings, spans, strides),
@@ -248,8 +230,8 @@ def _recurrent(graph: GraphBuilder, values: Sequence[str], parts: LayerParts, ki
             "activations": names,
             "linear_before_reset": int(settings.get("reset_after", True)),
         }
-    weights = [_constant(graph, _in_order(one, order)[np.newaxis]) for one in (kernel.T, recurrent.T)]
-    biases = [_constant(graph, _both_biases(one, order)) for one in bias]
+    weights = [constant(graph, _in_order(one, order)[np.newaxis]) for one in (kernel.T, recurrent.T)]
+    biases = [constant(graph, _both_biases(one, order)) for one in bias]
     result = graph.add(kind, steps, *weights, *biases, **attributes)
     result = graph.add("Squeeze", result, graph.constant([1], np.int64))
     result = graph.add("Transpose", result, perm=[1, 0, 2])
@@ -277,58 +259,6 @@ def _both_biases(bias: NDArray[Any], order: Sequence[int]) -> NDArray[Any]:
     return np.concatenate([_in_order(one, order) for one in both])[np.newaxis]
 
 
-def _masked_pooling(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
-    found = [_POOLS[mode](graph, *values) for mode in parts.settings["modes"]]
-    return found[0] if len(found) == 1 else graph.add("Concat", *found, axis=1)
-
-
-def _pool_sum(graph: GraphBuilder, value: str, mask: str) -> str:
-    weights = graph.add("Unsqueeze", mask, graph.constant([1], np.int64))
-    return graph.add("Squeeze", graph.add("MatMul", weights, value), graph.constant([1], np.int64))
-
-
-def _pool_mean(graph: GraphBuilder, value: str, mask: str) -> str:
-    number = graph.add("Max", _sum(graph, mask, 1), _constant(graph, 1))
-    return graph.add("Div", _pool_sum(graph, value, mask), number)
-
-
-def _pool_max(graph: GraphBuilder, value: str, mask: str) -> str:
-    """Empty slots get the least number added: ONNX Runtime's `Where` on all values takes three times as long."""
-    least = graph.add("Mul", graph.add("Sub", mask, _constant(graph, 1)), _constant(graph, np.finfo(np.float32).max))
-    present = graph.add("Add", value, graph.add("Unsqueeze", least, graph.constant([2], np.int64)))
-    largest = graph.add("ReduceMax", present, axes=[1], keepdims=0)
-    is_empty = graph.add("Less", _sum(graph, mask, 1), _constant(graph, 0.5))
-    return graph.add("Where", is_empty, _constant(graph, 0), largest)
-
-
-def _pool_last(graph: GraphBuilder, value: str, mask: str) -> str:
-    number = graph.cast(_sum(graph, mask, 1), np.int64)
-    one, zero = graph.constant(1, np.int64), graph.constant(0, np.int64)
-    place = graph.add("Max", graph.add("Sub", number, one), zero)
-    last = graph.add("GatherND", value, place, batch_dims=1)
-    return graph.add("Where", graph.add("Less", number, one), _constant(graph, 0), last)
-
-
-_POOLS = {"sum": _pool_sum, "mean": _pool_mean, "max": _pool_max, "last": _pool_last}
-
-
-def _self_attention(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
-    """Softmax of q·k / √d times the values, for each head; events × heads × objects × d inside."""
-    heads = parts.settings["heads"]
-    size = parts.width // (3 * heads)
-    joined = graph.add("Reshape", values[0], graph.constant([0, 0, 3 * heads, size], np.int64))
-    joined = graph.add("Transpose", joined, perm=[0, 2, 1, 3])
-    queries, keys, attended = graph.split(joined, [heads] * 3)
-    queries = graph.add("Mul", queries, _constant(graph, 1 / math.sqrt(size)))
-    fit = graph.add("MatMul", queries, graph.add("Transpose", keys, perm=[0, 1, 3, 2]))
-    seen = graph.add("Greater", values[1], _constant(graph, 0.5))
-    seen = graph.add("Unsqueeze", seen, graph.constant([1, 2], np.int64))
-    fit = graph.add("Where", seen, fit, _constant(graph, _NOTHING))
-    result = graph.add("MatMul", graph.add("Softmax", fit, axis=-1), attended)
-    result = graph.add("Transpose", result, perm=[0, 2, 1, 3])
-    return graph.add("Reshape", result, graph.constant([0, 0, heads * size], np.int64))
-
-
 if TYPE_CHECKING:
     LayerNodes = Callable[[GraphBuilder, Sequence[str], LayerParts], str]
 
@@ -346,6 +276,7 @@ NODES: dict[str, LayerNodes] = {
     "Conv1D": _convolution,
     "Conv2D": _convolution,
     "Dense": _dense,
+    "Dot": _dot,
     "Dropout": _unchanged,
     "ELU": _activation_layer("ELU"),
     "Flatten": _reshaped,
@@ -371,6 +302,9 @@ NODES: dict[str, LayerNodes] = {
     "Softmax": _activation_layer("Softmax"),
     "Subtract": _merged("Sub"),
     "UnitNormalization": _unit_normalization,
+    "UpSampling2D": images.repeated,
+    "hgq>QDense": partial(quantised.dense, kind="hgq>QDense"),
+    "hgq>Quantizer": quantised.quantiser,
     "keras.ops.Absolute": _merged("Abs"),
     "keras.ops.Add": _merged("Add"),
     "keras.ops.Concatenate": _concatenated,
@@ -381,6 +315,27 @@ NODES: dict[str, LayerNodes] = {
     "keras.ops.Negative": _merged("Neg"),
     "keras.ops.Subtract": _merged("Sub"),
     "keras.ops.TrueDivide": _merged("Div"),
-    "ntupleml>MaskedPooling": _masked_pooling,
-    "ntupleml>SelfAttention": _self_attention,
+    "ntupleml>Adjacency": pairs.adjacency,
+    "ntupleml>CrossAttention": objects.cross_attention,
+    "ntupleml>LatentDraw": _unchanged,
+    "ntupleml>LearntVectors": objects.learnt_vectors,
+    "ntupleml>MaskedBatchNormalization": _batch_normalization,
+    "ntupleml>MaskedPooling": objects.masked_pooling,
+    "ntupleml>NeighbourPooling": pairs.neighbour_pooling,
+    "ntupleml>NeighbourSums": pairs.neighbour_sums,
+    "ntupleml>Neighbours": pairs.neighbours,
+    "ntupleml>PairAttention": pairs.pair_attention,
+    "ntupleml>PairFeatures": pairs.pair_features,
+    "ntupleml>PairSums": pairs.pair_sums,
+    "ntupleml>PeriodicPadding": images.periodic_padding,
+    "ntupleml>Propagation": pairs.propagation,
+    "ntupleml>ReflectedConv2D": lambda graph, values, parts: _convolution(
+        graph, values, images.with_both_kernels(parts)
+    ),
+    "ntupleml>SelfAttention": objects.self_attention,
+    "ntupleml>SlotSteps": slots.slot_steps,
+    "qkeras>QActivation": quantised.activation,
+    "qkeras>QBatchNormalization": _batch_normalization,
+    "qkeras>QDense": partial(quantised.dense, kind="qkeras>QDense"),
+    "qkeras>QDenseBatchnorm": partial(quantised.dense, kind="qkeras>QDenseBatchnorm"),
 }

@@ -10,17 +10,19 @@ from onnx import helper
 
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.lwtnn import read_network
-from ntupleml.lwtnn.network import Convolution, Dense, Normalization, Recurrent
+from ntupleml.lwtnn.network import Convolution, Dense, Normalization, ObjectList, Recurrent
 from ntupleml.lwtnn.reading import SCORES
 from ntupleml.onnx_models.contract import GraphInput, contract_model
 from ntupleml.onnx_models.graph import GraphBuilder
 from ntupleml.onnx_models.lwtnn_layers import layer_nodes, scaled_nodes
 from ntupleml.onnx_models.lwtnn_sequences import (
     SequenceValue,
+    first_steps,
     last_nodes,
     sequence_input,
     sequence_layer_nodes,
     step_output_nodes,
+    steps_without_rest,
     sum_nodes,
 )
 
@@ -131,6 +133,7 @@ def _description(network: Network, outputs: list[Output], replaced: Replaced) ->
         for group in network.groups
     }
     return {
+        **_inputs(network),
         "sequences": [group.name for group in network.groups if group.sequence],
         "step_outputs": [one.name for one in outputs if one.per_step],
         "labels": {one.name: list(one.labels) for one in outputs},
@@ -139,6 +142,19 @@ def _description(network: Network, outputs: list[Output], replaced: Replaced) ->
         "form": network.form,
         "record_hash": "",
     }
+
+
+def _inputs(network: Network) -> dict[str, Any]:
+    """Groups as a training config describes them, where the file says which objects are its steps."""
+    if all(group.objects is None for group in network.groups):
+        return {}
+    described: dict[str, Any] = {}
+    for group in network.groups:
+        names = [one.name for one in group.variables]
+        chosen = (group.objects or ObjectList())._asdict() if group.sequence else {}
+        given = {key: value for key, value in chosen.items() if value and key != "filled"}
+        described[group.name] = {"objects" if group.sequence else "numbers": names, **given}
+    return {"inputs": described}
 
 
 def _network_nodes(
@@ -201,7 +217,7 @@ def _input(graph: GraphBuilder, group: InputGroup, precision: type[np.generic], 
     scales = np.array([one.scale for one in group.variables])
     if group.sequence:
         value = scaled_nodes(graph, graph.add("Add", value, graph.constant(offsets)), scales, np.float64)
-        return _Value(None, sequence_input(graph, value, f"{group.name}_length"))
+        return _Value(None, _steps(graph, value, group))
     if len(scales) == 1:
         value = scaled_nodes(graph, graph.add("Add", value, graph.constant(offsets)), scales, np.float64)
         return _Value(value if precision == np.float64 else graph.cast(value, precision), None)
@@ -211,6 +227,20 @@ def _input(graph: GraphBuilder, group: InputGroup, precision: type[np.generic], 
     value = graph.add("Mul", value, graph.constant(scales[:, np.newaxis]))
     value = value if precision == np.float64 else graph.cast(value, precision)
     return _Value(graph.add("Transpose", value, perm=[1, 0]), None)
+
+
+def _steps(graph: GraphBuilder, scaled: str, group: InputGroup) -> SequenceValue:
+    """The steps of a sequence, cut and filled with zeros where the file says so."""
+    most = group.objects.length if group.objects is not None else None
+    value = sequence_input(graph, scaled, f"{group.name}_length", most or 1)
+    if group.objects is None or most is None:
+        return value
+    value = first_steps(graph, value, most)
+    if not group.objects.filled:
+        return value
+    return SequenceValue(
+        steps_without_rest(graph, value), graph.add("Max", value.length, graph.constant(most, np.int64))
+    )
 
 
 def _replacement(graph: GraphBuilder, value: str, group: InputGroup, replaced: Replaced) -> str:

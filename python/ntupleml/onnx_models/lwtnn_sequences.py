@@ -45,6 +45,13 @@ def sequence_input(graph: GraphBuilder, steps: str, length: str, least: int = 1)
     return SequenceValue(graph.add("Pad", steps, pads), graph.add("Min", length, num_steps))
 
 
+def first_steps(graph: GraphBuilder, value: SequenceValue, number: int) -> SequenceValue:
+    """The steps up to some number."""
+    bounds = [graph.constant([bound], np.int64) for bound in (0, number, 1)]
+    steps = graph.add("Slice", value.steps, *bounds)
+    return SequenceValue(steps, graph.add("Min", value.length, graph.constant(number, np.int64)))
+
+
 def counts(graph: GraphBuilder, value: SequenceValue) -> str:
     """Whether a step counts: bool, events × steps × 1."""
     zero, one = graph.constant(0, np.int64), graph.constant(1, np.int64)
@@ -54,14 +61,14 @@ def counts(graph: GraphBuilder, value: SequenceValue) -> str:
     return graph.add("Less", position, length)
 
 
-def _without_rest(graph: GraphBuilder, value: SequenceValue, rest: float = 0.0) -> str:
+def steps_without_rest(graph: GraphBuilder, value: SequenceValue, rest: float = 0.0) -> str:
     """The steps, with a number in all that do not count."""
     return graph.add("Where", counts(graph, value), value.steps, graph.constant(rest))
 
 
 def sum_nodes(graph: GraphBuilder, value: SequenceValue) -> str:
     """Append the sum over the steps: events × width."""
-    return graph.add("ReduceSum", _without_rest(graph, value), graph.constant([1], np.int64), keepdims=0)
+    return graph.add("ReduceSum", steps_without_rest(graph, value), graph.constant([1], np.int64), keepdims=0)
 
 
 def last_nodes(graph: GraphBuilder, value: SequenceValue) -> str:
@@ -80,7 +87,7 @@ def step_output_nodes(graph: GraphBuilder, value: SequenceValue) -> str:
     longest = graph.add("Concat", value.length, graph.constant([0], np.int64), axis=0)
     longest = graph.add("ReduceMax", longest, axes=[0], keepdims=1)
     bounds = [graph.constant([0], np.int64), longest, graph.constant([1], np.int64)]
-    return graph.add("Slice", _without_rest(graph, value), *bounds)
+    return graph.add("Slice", steps_without_rest(graph, value), *bounds)
 
 
 def sequence_layer_nodes(graph: GraphBuilder, value: SequenceValue, layer: SequenceLayer) -> SequenceValue:
@@ -96,7 +103,7 @@ def _convolution(graph: GraphBuilder, value: SequenceValue, layer: Convolution) 
     Without padding an event loses the span of the kernel from its length; an event shorter than the kernel becomes an
     empty sequence (liblwtnn allows only one step less than the kernel has, with the same result).
     """
-    steps = _without_rest(graph, value)
+    steps = steps_without_rest(graph, value)
     span, front = layer.span, layer.front
     if span:
         pads = graph.constant([0, front, 0, 0, span - front, 0], np.int64)
@@ -112,7 +119,7 @@ def _convolution(graph: GraphBuilder, value: SequenceValue, layer: Convolution) 
         shortened = graph.add("Sub", length, graph.constant(span, np.int64))
         length = graph.add("Max", shortened, graph.constant(0, np.int64))
     if layer.activation.function == "softmax":  # of each output over the steps, not over the outputs
-        result = _without_rest(graph, SequenceValue(result, length), rest=-np.inf)
+        result = steps_without_rest(graph, SequenceValue(result, length), rest=-np.inf)
     return SequenceValue(activation_nodes(graph, result, layer.activation, np.float64, axis=1), length)
 
 

@@ -177,7 +177,8 @@ def _last_not_above(graph: GraphBuilder, values: str, table: str, num_variables:
 def scaler_nodes(graph: GraphBuilder, variables: str, scaler: Any) -> str:
     """Append a fitted scaler of scikit-learn, from float32 to float32; the input itself where it changes nothing.
 
-    `StandardScaler`, `RobustScaler`, `MinMaxScaler` and `QuantileTransformer` have a form.
+    `StandardScaler`, `RobustScaler`, `MinMaxScaler`, `QuantileTransformer` and what `ntupleml.preprocessing.steps`
+    fits have a form.
     """
     kind = type(scaler).__name__
     if kind == "StandardScaler":
@@ -188,11 +189,15 @@ def scaler_nodes(graph: GraphBuilder, variables: str, scaler: Any) -> str:
         return _shift_and_divide(graph, variables, offset, scaler.scale_ if scaler.with_scaling else None)
     if kind == "MinMaxScaler":
         return _min_max(graph, variables, scaler)
+    if kind == "PCA":
+        return _components(graph, variables, scaler)
+    if kind == "PowerTransformer":
+        return _power(graph, variables, scaler)
     if kind == "QuantileTransformer":
         return graph.cast(quantile_nodes(graph, graph.cast(variables, np.float64), scaler), np.float32)
     raise NtuplemlError(
-        f"preprocessing by a {kind} cannot be written to ONNX; StandardScaler, RobustScaler, MinMaxScaler and "
-        "QuantileTransformer can"
+        f"preprocessing by a {kind} cannot be written to ONNX; StandardScaler, RobustScaler, MinMaxScaler, "
+        "QuantileTransformer, PowerTransformer and PCA can"
     )
 
 
@@ -216,3 +221,42 @@ def _min_max(graph: GraphBuilder, variables: str, scaler: Any) -> str:
         lower, upper = scaler.feature_range
         value = graph.add("Clip", value, graph.constant(lower), graph.constant(upper))
     return graph.cast(value, np.float32)
+
+
+def _components(graph: GraphBuilder, variables: str, scaler: Any) -> str:
+    centred = graph.add("Sub", graph.cast(variables, np.float64), graph.constant(scaler.mean_))
+    value = graph.add("MatMul", centred, graph.constant(scaler.components_.T))
+    if scaler.whiten:
+        value = graph.add("Div", value, graph.constant(np.sqrt(scaler.explained_variance_)))
+    return graph.cast(value, np.float32)
+
+
+def _power(graph: GraphBuilder, variables: str, scaler: Any) -> str:
+    """Each column by its own exponent: (x^λ − 1) / λ or ln x, of Yeo and Johnson with x + 1 and the mirrored branch."""
+    value = graph.cast(variables, np.float64)
+    columns = graph.split(value, [1] * len(scaler.lambdas_))
+    if scaler.method == "box-cox":
+        made = [
+            _box_cox(graph, graph.add("Max", column, graph.constant([[least]])), power)
+            for column, power, least in zip(columns, scaler.lambdas_, scaler.least_, strict=True)
+        ]
+    else:
+        made = [_yeo_johnson(graph, column, power) for column, power in zip(columns, scaler.lambdas_, strict=True)]
+    value = graph.add("Concat", *made, axis=1)
+    value = graph.add("Sub", value, graph.constant(scaler._scaler.mean_))
+    return graph.cast(graph.add("Div", value, graph.constant(scaler._scaler.scale_)), np.float32)
+
+
+def _box_cox(graph: GraphBuilder, positive: str, power: float) -> str:
+    if power == 0:
+        return graph.add("Log", positive)
+    raised = graph.add("Pow", positive, graph.constant(power))
+    return graph.add("Div", graph.add("Sub", raised, graph.constant(1.0)), graph.constant(power))
+
+
+def _yeo_johnson(graph: GraphBuilder, value: str, power: float) -> str:
+    zero, one = graph.constant(0.0), graph.constant(1.0)
+    above = _box_cox(graph, graph.add("Add", graph.add("Max", value, zero), one), power)
+    mirrored = graph.add("Sub", one, graph.add("Min", value, zero))
+    below = graph.add("Neg", _box_cox(graph, mirrored, 2.0 - power))
+    return graph.add("Where", graph.add("GreaterOrEqual", value, zero), above, below)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ntupleml.artifacts.record import TargetRecord
 from ntupleml.errors import NtuplemlError
+from ntupleml.features.images import missing_energy_of
 from ntupleml.preprocessing.groups import as_argument, network_inputs
+from ntupleml.targets import MEASURED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import onnx
     from numpy.typing import NDArray
+
+    from ntupleml.features.makers import Makers
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +52,21 @@ def graph_scores(graph: onnx.ModelProto, rows: NDArray[np.floating[Any]]) -> NDA
     -------
     array, shape (n_events, n_scores)
     """
+    (name,) = (tensor.name for tensor in graph.graph.input)
+    return batch_scores(graph, {name: rows})
+
+
+def batch_scores(graph: onnx.ModelProto, batch: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """Scores of a graph with one output, in batches."""
     session = new_session(graph.SerializeToString())
-    (tensor,) = session.get_inputs()
+    arrays = {name: np.ascontiguousarray(values) for name, values in batch.items()}
+    number = len(next(iter(arrays.values())))
     # One call at least, which says how many scores there are.
-    starts = range(0, max(len(rows), 1), _BATCH_SIZE)
-    rows = np.ascontiguousarray(rows)
-    return np.concatenate([session.run(None, {tensor.name: rows[start : start + _BATCH_SIZE]})[0] for start in starts])
+    parts = [
+        session.run(None, {name: values[start : start + _BATCH_SIZE] for name, values in arrays.items()})[0]
+        for start in range(0, max(number, 1), _BATCH_SIZE)
+    ]
+    return np.concatenate(parts)
 
 
 def check_against_keras(
@@ -63,6 +77,7 @@ def check_against_keras(
     *,
     missing: float | None = None,
     target: TargetRecord | None = None,
+    makers: Makers | None = None,
 ) -> float:
     """Largest absolute difference of any score between an ONNX graph and its source; usually below 1e-6.
 
@@ -80,6 +95,8 @@ def check_against_keras(
         Value that replaces NaN and infinite variables.
     target : TargetRecord, optional
         What the network learnt, by default classes.
+    makers : mapping of str to maker, optional
+        What makes features of raw columns, see `ntupleml.events.groups.makers_of`.
 
     Raises
     ------
@@ -95,15 +112,15 @@ def check_against_keras(
     differences, sizes = np.zeros(1), np.zeros(1)
     for start in range(0, number, _BATCH_SIZE):
         part = {name: values[start : start + _BATCH_SIZE] for name, values in arrays.items()}
-        expected = scores_of_batch(model, scalers, part, missing, target)
-        (found,) = session.run(None, part)
+        expected = scores_of_batch(model, scalers, part, missing, target, makers)
+        (found,) = session.run(["scores"], part)
         if not (np.isfinite(expected).all() and np.isfinite(found).all()):
             raise NtuplemlError("a score of the trained network is not finite; the training has diverged")
         differences = np.maximum(differences, np.abs(found - expected).max(axis=0) / target.units)
         sizes = np.maximum(sizes, np.abs(expected).max(axis=0) / target.units)
     difference = float(differences.max())
     # of scores of classes some may be tiny beside the others, but a value is compared for itself
-    allowed = TOLERANCE * (np.maximum(sizes, 1) if target.kind == "values" else sizes.max())
+    allowed = TOLERANCE * (np.maximum(sizes, 1) if target.kind in MEASURED else sizes.max())
     if (differences > allowed).any():
         raise NtuplemlError(
             f"the ONNX graph differs from the Keras network by up to {difference:.2g} on {number} events; more than "
@@ -113,38 +130,31 @@ def check_against_keras(
     return difference
 
 
-def keras_scores(
-    model: Any, scaler: Any, rows: NDArray[np.float32], *, missing: float | None = None
-) -> NDArray[np.float32]:
-    """Scores as Keras and scikit-learn compute them, preprocessing in float64.
-
-    Parameters
-    ----------
-    rows : array of float32, shape (n_events, n_variables + n_conditions)
-
-    Returns
-    -------
-    array of float32, shape (n_events, n_classes)
-    """
-    return scores_of_batch(model, {"variables": scaler}, {"variables": rows}, missing, TargetRecord())
-
-
 def scores_of_batch(
     model: Any,
     scalers: Mapping[str, Any],
     batch: Mapping[str, NDArray[Any]],
     missing: float | None,
     target: TargetRecord,
+    makers: Makers | None = None,
 ) -> NDArray[np.float32]:
-    """Scores of a batch."""
-    inputs = network_inputs(batch, scalers, missing)
+    """Scores of a batch as Keras and scikit-learn compute them, preprocessing in float64."""
+    taken = {tensor.name for tensor in model.inputs}
+    vectors = [name for name in scalers if f"{name}_vectors" in taken]
+    inputs = network_inputs(batch, scalers, missing, makers, vectors)
     scores = np.asarray(model(as_argument(inputs), training=False), dtype=np.float32)
-    if target.kind == "values":
+    if target.kind in MEASURED:
+        pixels = 0 if target.image is None else math.prod(target.image.bins)
         mean, scale = (np.asarray(numbers, np.float32) for numbers in (target.mean, target.scale))
-        return np.asarray(scores * scale + mean)
+        values = scores[:, pixels:] * scale + mean
+        if target.image is None:
+            return np.asarray(values)
+        images = scores[:, :pixels].reshape(-1, *target.image.bins)
+        components = missing_energy_of(images, target.image.source.phi_range)
+        return np.hstack([components.astype(np.float32), values])
     if target.kind == "reconstruction":
-        from ntupleml.models.reconstruction import MaskedSquaredError, reconstruction_target
+        from ntupleml.models.reconstruction import reconstruction_scores, reconstruction_target
 
-        wanted = reconstruction_target(inputs, target.groups)
-        return np.asarray(MaskedSquaredError(reduction=None)(wanted, scores))[:, np.newaxis]
+        wanted = reconstruction_target(inputs, target.groups, target.slots)
+        return reconstruction_scores(wanted, scores, target)
     return np.concatenate([1 - scores, scores], axis=1) if scores.shape[1] == 1 else scores

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntupleml.metrics.measurement import Measurement, Undefined
+from ntupleml.metrics.measurement import Interval, Measurement, Undefined
 from ntupleml.plots.style import add_experiment_label, new_figure
 
 if TYPE_CHECKING:
@@ -97,22 +97,37 @@ def add_label_above(figure: Figure, config: PlotConfig, inches: float) -> None:
 
 
 def draw_points(
-    axes: Axes, edges: NDArray[np.float64], values: Sequence[Measurement | Undefined], **options: Any
+    axes: Axes, edges: NDArray[np.float64], values: Sequence[Measurement | Interval | Undefined], **options: Any
 ) -> None:
     """Draw what is defined of the results of bins as points with uncertainties.
 
     Parameters
     ----------
     edges : array of float64, shape (n_bins + 1,)
-    values : sequence of Measurement or Undefined
+    values : sequence of Measurement, Interval or Undefined
         One for each bin.
     **options
         Of `Axes.errorbar`.
     """
-    known = [index for index, value in enumerate(values) if isinstance(value, Measurement)]
-    points = np.array([values[index] for index in known], dtype=np.float64).reshape(-1, 2)
+    known = [index for index, value in enumerate(values) if not isinstance(value, Undefined)]
+    points, errors = points_with_errors([values[index] for index in known])
     low, high = edges[:-1][known], edges[1:][known]
-    axes.errorbar(0.5 * (low + high), points[:, 0], points[:, 1], xerr=0.5 * (high - low), linestyle="none", **options)
+    axes.errorbar(0.5 * (low + high), points, errors, xerr=0.5 * (high - low), linestyle="none", **options)
+
+
+def points_with_errors(
+    values: Sequence[Measurement | Interval | Undefined],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Values, shape (n,), and how far they reach below and above, shape (2, n); NaN for what is undefined."""
+    ends = np.array([_ends(value) for value in values], dtype=np.float64).reshape(-1, 3)
+    return ends[:, 0], ends[:, 1:].T
+
+
+def _ends(value: Measurement | Interval | Undefined) -> tuple[float, float, float]:
+    if isinstance(value, Undefined):
+        return np.nan, np.nan, np.nan
+    down, up = value[1:] if isinstance(value, Interval) else (value.uncertainty, value.uncertainty)
+    return value.value, down, up
 
 
 def known_values(values: Sequence[Measurement | Undefined]) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError
-from ntupleml.metrics import Measurement, Undefined
+from ntupleml.metrics import Interval, Measurement, Undefined
 from ntupleml.plots.style import FORMATS, figure_paths, plot_style, save_figure
 
 if TYPE_CHECKING:
@@ -18,8 +18,15 @@ if TYPE_CHECKING:
 
     from ntupleml.config import PlotConfig
 
+
+class Marked(NamedTuple):
+    """A number that stands out in its table, such as the best of its row."""
+
+    value: int | float | Measurement | Interval
+
+
 #: What a cell of a table may hold.
-Cell = str | int | float | Measurement | Undefined
+Cell = str | int | float | Measurement | Interval | Undefined | Marked
 #: Parameters of matplotlib that all pictures of the testing stage share; the experiments' own text is too large.
 PARAMETERS: dict[str, Any] = {"font.size": 14, "legend.fontsize": 11, "legend.title_fontsize": 12} | dict.fromkeys(
     ("axes.labelsize", "xtick.labelsize", "ytick.labelsize"), 14
@@ -43,6 +50,8 @@ class Table(NamedTuple):
     rows: tuple[tuple[Cell, ...], ...]
     #: What stands above, where a picture has several tables.
     title: str = ""
+    #: Whether it is shown however long it is; else a long one is folded up.
+    is_open: bool = False
 
 
 class Picture(NamedTuple):

@@ -44,11 +44,16 @@ def draw_residuals(result: Regression | Undefined, name: str, config: PlotConfig
     return figure
 
 
-def draw_truth_and_prediction(result: Regression | Undefined, name: str, config: PlotConfig) -> Figure:
+def draw_truth_and_prediction(
+    result: Regression | Undefined,
+    name: str,
+    config: PlotConfig,
+    axes_of: tuple[str, str] = ("Truth", "Prediction"),
+) -> Figure:
     """Sums of weights by truth and prediction; on the dashed line both are the same."""
     figure, axes = new_figure(_WIDTH, _HEIGHT)
-    axes.set_xlabel(f"Truth, {literal(name)}", loc="right")
-    axes.set_ylabel("Prediction", loc="top")
+    axes.set_xlabel(f"{axes_of[0]}, {literal(name)}", loc="right")
+    axes.set_ylabel(axes_of[1], loc="top")
     if isinstance(result, Undefined):
         say_undefined(axes, result)
     else:

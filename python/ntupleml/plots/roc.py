@@ -143,6 +143,21 @@ def draw_pair_rocs(
     return _draw_blocks([_pairs_block(signal, results, classes, config)], config, factors=True, compared=False)
 
 
+def draw_named_rocs(signal: str, results: Mapping[str, RocSummary | Undefined], config: PlotConfig) -> Figure:
+    """Draw some curves into the same panels, as `draw_class_roc` without ratios; call it inside `plot_style`.
+
+    Parameters
+    ----------
+    signal : str
+        The class, the title of the legend.
+    results : mapping of str to RocSummary or Undefined
+        By what the legend calls them: a class, as the `plot` block does.
+    """
+    named = dict(zip(class_labels(results, config), results.values(), strict=True))
+    block = _Block(class_labels([signal], config)[0], *_points_and_areas(named))
+    return _draw_blocks([block], config, factors=True, compared=False)
+
+
 def _pairs_block(
     signal: str,
     results: Mapping[str, Mapping[str, RocSummary | Undefined]],

@@ -96,7 +96,7 @@ def _draw_distributions(axes: Axes, name: str, samples: ScoreSamples, config: Pl
         if isinstance(found, Undefined):
             axes.plot([], [], color="none", label=f"{labels[true_class]}: {found}")
             continue
-        _draw_density(axes, found, index, text, filled=true_class == name)
+        draw_density(axes, found, index, text, filled=true_class == name)
         fitted = training.get(true_class)
         if fitted is not None and not isinstance(fitted, Undefined):
             _draw_points(axes, fitted, index)
@@ -108,7 +108,7 @@ def _draw_distributions(axes: Axes, name: str, samples: ScoreSamples, config: Pl
     if training:
         axes.errorbar([], [], [], fmt=".", color="grey", label="points: training part")
     lines = len(test) + bool(training) + 1
-    _set_scale(axes, [one.values for one in shown], lines)
+    set_scale(axes, [one.values for one in shown], lines)
     title = "Unseen events" + (" (p-values against training part: K-S, $\\chi^2$)" if p_values else "")
     add_legend(axes, *axes.get_legend_handles_labels(), title, loc="upper left", labelspacing=0.3, borderaxespad=1.0)
     axes.set_xlabel(f"Score of {class_labels([name], config)[0]}", loc="right")
@@ -122,7 +122,8 @@ def _with_p_values(label: str, p_values: tuple[float | Undefined, float | Undefi
     return f"{label} ({texts[0]}, {texts[1]})"
 
 
-def _draw_density(axes: Axes, found: Density, index: int, label: str, *, filled: bool) -> None:
+def draw_density(axes: Axes, found: Density, index: int, label: str, *, filled: bool) -> None:
+    """Draw a distribution as a line with a band, in the look of the class of this index."""
     colour = COLOURS[index % len(COLOURS)]
     if filled:
         axes.stairs(found.values, found.edges, fill=True, color=colour, alpha=0.25, linewidth=0)
@@ -234,7 +235,7 @@ def _draw_stack(axes: Axes, name: str, stack: ScoreStack, config: PlotConfig) ->
         drawn.append(stack.data.sums)
     title = "" if stack.scale == 1 else f"simulation scaled by {stack.scale:.3g}"
     _draw_legend_of_stack(axes, class_labels(names[::-1], config), title)
-    _set_scale(axes, drawn, min(len(names) + 2, _LONGEST_COLUMN) + bool(title))
+    set_scale(axes, drawn, min(len(names) + 2, _LONGEST_COLUMN) + bool(title))
 
 
 def _draw_legend_of_stack(axes: Axes, labels: Sequence[str], title: str) -> None:
@@ -296,8 +297,8 @@ def _half_range(ratio: NDArray[np.float64], uncertainties: NDArray[np.float64]) 
     return float(np.clip(1.1 * deviations.max(initial=0.0), 0.1, 1.0))
 
 
-def _set_scale(axes: Axes, drawn: Sequence[NDArray[np.float64]], lines: int) -> None:
-    """Choose between a linear and a logarithmic scale, and leave room for the legend above."""
+def set_scale(axes: Axes, drawn: Sequence[NDArray[np.float64]], lines: int) -> None:
+    """Choose between a linear and a logarithmic scale, and leave room for so many lines of a legend above."""
     contents = np.concatenate([*drawn, np.zeros(0)])
     positive = contents[contents > 0]
     head = min(_LEGEND_LINE * (lines + 0.5), 0.6)

@@ -1,1 +1,1 @@
-"""The page that gathers what the testing stage says of a training: one HTML file that needs nothing else."""
+"""Pages, each an HTML file that needs nothing else: all that the testing stage says of a training, and comparisons."""

@@ -203,7 +203,7 @@ def config_table(first: Preparation, second: Preparation) -> Table:
     """Keys of the training configs, and of the testing configs, that are not the same."""
     rows: list[tuple[Cell, ...]] = []
     for stage in ("training", "testing"):
-        one, other = (_flat(getattr(some, stage).model_dump(mode="json")) for some in (first, second))
+        one, other = (flat_settings(getattr(some, stage).model_dump(mode="json")) for some in (first, second))
         rows += [
             (f"{stage}: {key}", one.get(key, _ABSENT), other.get(key, _ABSENT))
             for key in dict.fromkeys([*one, *other])
@@ -212,16 +212,20 @@ def config_table(first: Preparation, second: Preparation) -> Table:
     return Table(("Key", FIRST, SECOND), tuple(rows), "" if rows else "All keys are the same")
 
 
-def _flat(content: Any, key: str = "") -> dict[str, str]:
+def flat_settings(content: Any, key: str = "") -> dict[str, str]:
     """Values by the path of their keys; lists of plain values are one value."""
     if isinstance(content, dict) and content:
         return {
             name: text
             for part, value in content.items()
-            for name, text in _flat(value, f"{key}.{part}" if key else str(part)).items()
+            for name, text in flat_settings(value, f"{key}.{part}" if key else str(part)).items()
         }
     if isinstance(content, list) and any(isinstance(one, dict | list) for one in content):
-        return {name: text for index, one in enumerate(content) for name, text in _flat(one, f"{key}[{index}]").items()}
+        return {
+            name: text
+            for index, one in enumerate(content)
+            for name, text in flat_settings(one, f"{key}[{index}]").items()
+        }
     if isinstance(content, list):
         return {key: ", ".join(map(str, content)) or "none"}
     return {key: "none" if content in (None, {}) else str(content)}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ntupleml.metrics import Measurement
+from ntupleml.metrics import Interval, Measurement
+from ntupleml.plots.pictures import Marked
 
 if TYPE_CHECKING:
     from ntupleml.plots.pictures import Cell
@@ -23,9 +24,15 @@ def cell_text(cell: Cell) -> str:
     >>> from ntupleml.metrics import Undefined
     >>> cell_text(Measurement(0.81234, 0.00123)), cell_text(0.123456), cell_text(Undefined("no events"))
     ('0.8123 ± 0.0012', '0.1235', 'undefined: no events')
+    >>> cell_text(Interval(0.11333, 0.01437, 0.01551))
+    '0.113 −0.014 +0.016'
     """
+    if isinstance(cell, Marked):
+        cell = cell.value
     if isinstance(cell, Measurement):
         return measurement_text(cell)
+    if isinstance(cell, Interval):
+        return interval_text(cell)
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     if isinstance(cell, float):
@@ -43,6 +50,18 @@ def measurement_text(measurement: Measurement) -> str:
     """
     value, uncertainty = measurement
     return _rounded(value, uncertainty).replace("-", "−")
+
+
+def interval_text(interval: Interval) -> str:
+    """Value and how far its interval reaches, rounded to two digits of the shorter side that is not 0."""
+    value, down, up = interval
+    sides = [one for one in (down, up) if one > 0 and math.isfinite(one)]
+    if not sides or not math.isfinite(value):
+        return f"{_number(value)} −{_number(down)} +{_number(up)}"
+    decimals = max(1 - math.floor(math.log10(min(sides))), 0)
+    if decimals > _MOST_DECIMALS:
+        return f"{_number(value)} −{down:.2g} +{up:.2g}"
+    return f"{value:.{decimals}f} −{down:.{decimals}f} +{up:.{decimals}f}"
 
 
 def _rounded(value: float, uncertainty: float) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from datetime import UTC, datetime
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ntupleml.metrics import Measurement, Undefined
+from ntupleml.metrics import Interval, Measurement, Undefined
+from ntupleml.plots.pictures import Marked
 from ntupleml.reports.formatting import cell_text
 
 if TYPE_CHECKING:
@@ -43,6 +45,17 @@ class Page(NamedTuple):
     subtitle: str
     sections: tuple[Section, ...]
     footer: str
+
+
+def now() -> str:
+    """When a page is made."""
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def page_of(title: str, subtitle: str, sections: Sequence[Section], created: str) -> Page:
+    """A page with the footer that all have."""
+    footer = f"Made by ntupleml on {created}. This file needs no other one and no network."
+    return Page(title, f"{subtitle}; {created}", tuple(sections), footer)
 
 
 class Drawn(NamedTuple):
@@ -96,6 +109,8 @@ def _file(name: str) -> str:
 
 def _cell(cell: Cell) -> dict[str, Any]:
     """Text of a cell, its number in full precision for copying, and its class."""
+    if isinstance(cell, Marked):
+        return _cell(cell.value) | {"kind": "number best"}
     text = cell_text(cell)
     if isinstance(cell, Measurement):
         return {
@@ -104,6 +119,9 @@ def _cell(cell: Cell) -> dict[str, Any]:
             "uncertainty": repr(float(cell.uncertainty)),
             "kind": "number",
         }
+    if isinstance(cell, Interval):
+        sides = f"-{float(cell.down)!r} +{float(cell.up)!r}"
+        return {"text": text, "value": repr(float(cell.value)), "uncertainty": sides, "kind": "number"}
     if isinstance(cell, Undefined):
         return {"text": text, "value": None, "uncertainty": None, "kind": "undefined"}
     if isinstance(cell, int | float) and not isinstance(cell, bool):

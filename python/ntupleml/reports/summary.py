@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ntupleml.datasets.excluding import EXCLUDE
 from ntupleml.metrics import Measurement, Undefined, effective_entries
 from ntupleml.plots.pictures import Table
 from ntupleml.reports.formatting import cell_text
@@ -171,8 +172,11 @@ def _event_row(name: str, weights: np.ndarray) -> tuple[Cell, ...]:
 
 
 def _sampling(material: Material) -> list[str]:
-    shares = material.events.sampled
+    shares, excluded = material.events.sampled, material.events.excluded
+    trained = ", ".join(f"{number:,} of {name}" for name, number in excluded.items())
+    notes = [f"Events that other trainings saw are left out ({EXCLUDE} of the testing config): {trained}."]
     if not shares:
-        return []
+        return notes if excluded else []
     texts = ", ".join(f"{share:.3g} of {name}" for name, share in shares.items())
-    return [f"A random sample of the events is tested, weighted up (max_events of the testing config): {texts}."]
+    sample = f"A random sample of the events is tested, weighted up (max_events of the testing config): {texts}."
+    return [sample, *(notes if excluded else [])]

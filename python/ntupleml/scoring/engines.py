@@ -5,9 +5,17 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Literal
 
+from ntupleml.artifacts import member_models
 from ntupleml.errors import NtuplemlError
 from ntupleml.forests import Forest
-from ntupleml.scoring.evaluators import Evaluator, matrix_evaluator, open_session, scores_of_matrix, session_evaluator
+from ntupleml.scoring.evaluators import (
+    Evaluator,
+    matrix_evaluator,
+    mean_evaluator,
+    open_session,
+    scores_of_matrix,
+    session_evaluator,
+)
 from ntupleml.scoring.forest_engine import forest_evaluator, forest_of_file, tmva_forest_evaluator
 from ntupleml.scoring.onnx_files import open_graph
 from ntupleml.scoring.outputs import Binary, class_scores
@@ -28,7 +36,9 @@ log = logging.getLogger(__name__)
 Engine = Literal["onnx", "forest", "tmva"]
 
 
-def model_evaluator(model: TrainedModel, engine: Engine | None = None, threads: int = 1) -> Evaluator:
+def model_evaluator(
+    model: TrainedModel, engine: Engine | None = None, threads: int = 1, *, with_image: bool = False
+) -> Evaluator:
     """Evaluator of a trained model, which gives one score per class.
 
     Parameters
@@ -37,12 +47,18 @@ def model_evaluator(model: TrainedModel, engine: Engine | None = None, threads: 
         By default the kernel for forests, ONNX Runtime for everything else. The scores are the same.
     threads : int, default: 1
         Of ONNX Runtime or the kernel.
+    with_image : bool, default: False
+        Give the pixels of the image that the model has learnt behind the scores.
 
     Raises
     ------
     NtuplemlError
         If the engine cannot score such a model, or a file of the model cannot be used.
     """
+    if with_image:
+        return open_graph(model, threads, with_image=True)
+    if model.record.ensemble is not None:
+        return _ensemble_evaluator(model, engine, threads)
     path = model.files.model
     num_scores = len(model.record.outputs)
     if path.suffix == ".xml" and (path.exists() or engine == "tmva"):
@@ -59,6 +75,26 @@ def model_evaluator(model: TrainedModel, engine: Engine | None = None, threads: 
         return _per_class(open_graph(model, threads), num_scores, "response" if path.suffix == ".xml" else "second")
     log.info("model %d: %d trees, scored by the forest kernel", model.record.fold, forest.num_trees)
     return _per_class(forest_evaluator(forest, threads, model.record.missing), num_scores, "second")
+
+
+def _ensemble_evaluator(model: TrainedModel, engine: Engine | None, threads: int) -> Evaluator:
+    """The kernel for each forest of an ensemble that is at hand; else the graph with all members."""
+    forests = model.method.kind == "boosted_trees"
+    if engine == "tmva" or (engine == "forest" and not forests):
+        raise NtuplemlError(
+            f"--engine {engine}: '{model.files.model}' is an ensemble of '{model.method.name}', which it cannot score; "
+            "leave --engine out"
+        )
+    if forests and engine != "onnx":
+        try:
+            members = member_models(model)
+        except NtuplemlError as error:
+            if engine == "forest":
+                raise
+            log.info("model %d: its ONNX file scores: %s", model.record.fold, error)
+        else:
+            return mean_evaluator([model_evaluator(one, "forest", threads) for one in members])
+    return open_graph(model, threads)
 
 
 def _evaluator_of_xml(model: TrainedModel, engine: Engine | None, threads: int) -> Evaluator:

@@ -179,13 +179,16 @@ def library_evaluator(network: Network, output: Output, replaced: Replaced) -> E
         values = {group.name: _replaced(arrays[group.name], group, replaced) for group in network.groups}
         rows = [values[group.name] for group in network.groups if not group.sequence]
         sequences = [group.name for group in network.groups if group.sequence]
+        lengths = [arrays[f"{name}_length"] for name in sequences]
+        for place, group in enumerate(group for group in network.groups if group.sequence):
+            values[group.name], lengths[place] = steps_of(values[group.name], lengths[place], group)
         found = np.ones(number + 1, dtype=np.int64)
         answers = booked.Evaluate(
             # never empty, which PyROOT takes for no buffer
             np.append(np.concatenate([*rows, np.empty((number, 0))], axis=1).ravel(), 0.0),
             np.concatenate([*(values[name].ravel() for name in sequences), np.zeros(1)]),
             np.array([*(values[name].shape[1] for name in sequences), 0], dtype=np.int64),
-            np.concatenate([*(arrays[f"{name}_length"] for name in sequences), np.zeros(1, np.int64)]),
+            np.concatenate([*lengths, np.zeros(1, np.int64)]),
             number,
             found,
         )
@@ -204,6 +207,23 @@ def _replaced(values: NDArray[Any], group: InputGroup, replaced: Replaced) -> ND
             lost = np.isnan(column) if replaced == "nan" else ~np.isfinite(column)
             column[lost] = variable.default
     return exact
+
+
+def steps_of(
+    steps: NDArray[np.float64], lengths: NDArray[np.int64], group: InputGroup
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Raw steps, events × steps × variables, cut, and filled with what becomes 0, where the file says so."""
+    if group.objects is None or group.objects.length is None:
+        return steps, lengths
+    most = group.objects.length
+    steps, lengths = steps[:, :most], np.minimum(lengths, most)
+    if not group.objects.filled:
+        return steps, lengths
+    nothing = np.array([-variable.offset for variable in group.variables])
+    filled = np.broadcast_to(nothing, (len(steps), most, len(nothing))).copy()
+    there = np.arange(steps.shape[1]) < lengths[:, np.newaxis]
+    filled[:, : steps.shape[1]][there] = steps[there]
+    return filled, np.full_like(lengths, most)
 
 
 @cache

@@ -20,9 +20,10 @@ from ntupleml.artifacts import (
     write_record,
 )
 from ntupleml.errors import NtuplemlError
-from ntupleml.events.groups import groups_of
+from ntupleml.events.groups import groups_of, makers_of
 from ntupleml.scoring.evaluators import Evaluator, open_session, session_evaluator
 from ntupleml.scoring.forest_engine import forest_of_file
+from ntupleml.targets import IMAGE_OUTPUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from ntupleml.artifacts import TrainedModel
     from ntupleml.artifacts.keras_network import KerasNetwork
+    from ntupleml.events.groups import InputGroup
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ log = logging.getLogger(__name__)
 _NUM_CHECKED, _NUM_VALUES, _NUM_OBJECTS = 10_000, 10_000_000, 10
 
 
-def open_graph(model: TrainedModel, threads: int) -> Evaluator:
+def open_graph(model: TrainedModel, threads: int, *, with_image: bool = False) -> Evaluator:
     """Evaluator of a model's ONNX file, or of the graph made from the model where there is none.
 
     That of a Keras model is made and written once; that of a forest, which takes seconds at most, is not kept.
@@ -48,23 +50,32 @@ def open_graph(model: TrainedModel, threads: int) -> Evaluator:
     ----------
     threads : int
         Of ONNX Runtime.
+    with_image : bool
+        Give the pixels of an image that was learnt behind the scores.
 
     Raises
     ------
     NtuplemlError
         If the file is not the one that its record describes, or there is neither an ONNX file nor a model.
     """
-    path = model.files.onnx
-    if path.exists():
-        _require_checksum(model)
-        content = path.read_bytes()
-    elif model.files.model.suffix in (".json", ".npz", ".txt"):
-        content = _forest_graph(model)
-    else:
-        content = _make(model)
-    session = open_session(content, path, threads)
+    session = open_session(graph_content(model), model.files.onnx, threads)
     _check_metadata(session, model)
-    return session_evaluator(session)
+    return session_evaluator(session, IMAGE_OUTPUT if with_image else None)
+
+
+def graph_content(model: TrainedModel) -> bytes:
+    """Content of a model's ONNX file, or of the graph made from the model; as `open_graph`."""
+    if model.files.onnx.exists():
+        _require_checksum(model)
+        return model.files.onnx.read_bytes()
+    if model.record.ensemble is not None:
+        raise NtuplemlError(
+            f"{model.files.onnx}: no such file, which holds the ensemble; start its training again: members that are "
+            "there are taken"
+        )
+    if model.files.model.suffix in (".json", ".npz", ".txt"):
+        return _forest_graph(model)
+    return _make(model)
 
 
 def _require_checksum(model: TrainedModel) -> None:
@@ -110,6 +121,11 @@ def _check_metadata(session: Any, model: TrainedModel) -> None:
     outputs = [(value.name, value.shape[1:]) for value in session.get_outputs()]
     # A method of TMVA for two classes gives one value.
     allowed = [[("scores", [len(record.outputs)])]] + ([[("scores", [1])]] if len(record.outputs) == 2 else [])
+    if record.target.image is not None:
+        allowed = [[*allowed[0], (IMAGE_OUTPUT, [*record.target.image.bins])]]
+    if record.ensemble is not None:
+        width, number = len(record.outputs), len(record.ensemble.members)
+        allowed = [[one[0], ("spread", [width]), ("members", [number, width]), *one[1:]] for one in allowed]
     if not _takes(dict(inputs), record) or outputs not in allowed:
         raise NtuplemlError(
             f"{path}: damaged: its inputs and outputs are {inputs + outputs}; delete it, and it is made anew"
@@ -128,10 +144,11 @@ def _takes(shapes: Mapping[str, Sequence[Any]], record: TrainingRecord) -> bool:
         return False
     for group in groups:
         shape = list(shapes[group.name])
-        rank = 3 if group.image is not None else 2 if group.objects is not None else 1
+        rank = 3 if group.image is not None else 2 if group.objects is not None or group.slots else 1
         is_column = group.image is not None and not group.image.eta
         width = len(group.variables) + len(record.conditions)
-        if len(shape) != rank or not (is_column or shape[-1] == width):
+        is_filled = not group.slots or shape[0] == group.num_slots
+        if len(shape) != rank or not is_filled or not (is_column or shape[-1] == width):
             return False
     return True
 
@@ -155,6 +172,7 @@ def _forest_graph(model: TrainedModel) -> bytes:
         missing=record.missing,
         conditions=record.conditions,
         record_hash=record_hash(record),
+        description=record.description_of_matrix,
     )
     content: bytes = graph.SerializeToString()
     return content
@@ -175,7 +193,13 @@ def _make(model: TrainedModel) -> bytes:
     graph, scalers = graph_of_record(file, files.preprocessing, record)
     batch = _typical_batch(scalers, file.network, record)
     difference = check_against_keras(
-        graph, load_keras_model(file), scalers, batch, missing=record.missing, target=record.target
+        graph,
+        load_keras_model(file),
+        scalers,
+        batch,
+        missing=record.missing,
+        target=record.target,
+        makers=makers_of(record.groups),
     )
     check = OnnxCheck(events=len(next(iter(batch.values()))), largest_difference=difference)
     _keep(model, graph, check)
@@ -192,12 +216,19 @@ def _typical_batch(
     # a network of one matrix may call it as it likes
     known = network.inputs if len(groups) > 1 or groups[0].objects or groups[0].image else {}
     shapes = {group.name: known.get(group.name, (len(group.variables),)) for group in groups}
+    shapes |= {group.name: (group.num_slots, len(group.variables)) for group in groups if group.slots}
     sizes = {name: [size or _NUM_OBJECTS for size in shape] for name, shape in shapes.items()}
     number = min(_NUM_CHECKED, max(_NUM_VALUES // sum(map(math.prod, sizes.values())), 1))
     batch: dict[str, NDArray[Any]] = {}
     for group in groups:
-        size, scaler = sizes[group.name], scalers[group.name]
-        raw = scaler.inverse_transform(random.normal(size=(number * math.prod(size[:-1]), size[-1])))
+        size = [*sizes[group.name][:-1], len(group.variables)] if group.collections else sizes[group.name]
+        if group.collections or group.slots:
+            raw = _typical_objects(group, number * size[0], random)
+            if group.slots:  # some are empty
+                raw *= random.random((len(raw), 1)) < 0.7
+        else:
+            numbers = random.normal(size=(number * math.prod(size[:-1]), size[-1]))
+            raw = scalers[group.name].inverse_transform(numbers)
         batch[group.name] = raw.reshape(number, *size).astype(np.float32)
         if group.objects is not None:
             batch[f"{group.name}_length"] = random.integers(0, size[0] + 1, number)
@@ -206,6 +237,15 @@ def _typical_batch(
         (name,) = batch
         batch[name] = np.concatenate([batch[name], one_hot], axis=1).astype(np.float32)
     return batch
+
+
+def _typical_objects(group: InputGroup, number: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """Raw columns of objects with four-vectors as collisions have them, in GeV."""
+    pt, mass = random.lognormal(4, 1, number), random.exponential(10, number)
+    eta, phi = random.normal(0, 1.5, number), random.uniform(-math.pi, math.pi, number)
+    known = {"pt": pt, "eta": eta, "phi": phi, "mass": mass, "energy": np.hypot(pt * np.cosh(eta), mass)}
+    known["type"] = random.integers(0, max(len(group.collections), 1), number)
+    return np.stack([known[name] if name in known else random.normal(size=number) for name in group.variables], axis=1)
 
 
 def _keep(model: TrainedModel, graph: onnx.ModelProto, check: OnnxCheck) -> None:

@@ -35,6 +35,8 @@ _DTYPES: dict[str, np.dtype[Any]] = {
         "bool": np.bool_,
     }.items()
 }
+#: Output of files of ours, which may have more about the scores beside it.
+_SCORES = "scores"
 _FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 
 
@@ -174,7 +176,9 @@ def choose_output(graph: OnnxGraph, wanted: str | int | None, where: str) -> Por
     if wanted is not None and wanted not in names:
         raise NtuplemlError(f"{where}: {graph.path} has no output '{wanted}'{did_you_mean(wanted, names)}")
     candidates = [port for port in graph.outputs.values() if port.type in _FLOATS]
-    chosen = [graph.outputs[wanted]] if wanted is not None else candidates
+    if wanted is None and _SCORES in (graph.description.get("outputs") or ()):
+        wanted = _SCORES
+    chosen = [graph.outputs[wanted]] if wanted in names else candidates
     if len(chosen) != 1:
         found = ", ".join(map(str, graph.outputs.values()))
         raise NtuplemlError(f"{where}: name the output of {graph.path} that has the scores (onnx: output:): {found}")

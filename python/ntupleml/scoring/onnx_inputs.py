@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from ntupleml.config.blocks import OnnxConfig, OnnxInputConfig
-from ntupleml.config.inputs import InputsConfig
+from ntupleml.config.inputs import InputsConfig, matrix_of
 from ntupleml.errors import NtuplemlError, did_you_mean, one_line
 from ntupleml.events.groups import Image, InputGroup, Objects, groups_of
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ntupleml.config.inputs import GroupConfig
     from ntupleml.scoring.onnx_graphs import OnnxGraph, Port
 
 #: Name under which a scorer gives the event numbers; no input of a graph is called so.
@@ -114,11 +115,16 @@ def _wanted(
         }
     described = graph.description.get("variables")
     if "inputs" in graph.description:
-        groups = _described_groups(graph)
+        groups = _groups_in(graph, "inputs")
         return {
             name: _Wanted(group.variables, None, group.objects is not None, group=group)
             for name, group in groups.items()
         }
+    if "matrix" in graph.description:
+        ((name, names),) = dict(described or {}).items()
+        own = _described(name, list(names), graph, condition)
+        group = _groups_in(graph, "matrix")["variables"]._replace(constants=own.constants)
+        return {name: own._replace(group=group)}
     if isinstance(described, dict) and described:
         return {name: _described(name, list(names), graph, condition) for name, names in described.items()}
     open_inputs = [name for name in graph.inputs if name != event]
@@ -127,11 +133,13 @@ def _wanted(
     return {name: _Wanted((name,), None, sequence=False) for name in open_inputs}
 
 
-def _described_groups(graph: OnnxGraph) -> dict[str, InputGroup]:
-    """Groups of inputs of our own files with objects or images."""
+def _groups_in(graph: OnnxGraph, key: Literal["inputs", "matrix"]) -> dict[str, InputGroup]:
+    """Groups of inputs of our own files with objects or images, or with numbers that are made of objects."""
     missing = graph.description.get("missing")
     try:
-        groups = TypeAdapter(InputsConfig).validate_python(graph.description["inputs"])
+        groups: Mapping[str, GroupConfig] = TypeAdapter(InputsConfig).validate_python(graph.description[key])
+        if key == "matrix":
+            groups = {"variables": matrix_of(groups)}
         return {group.name: group for group in groups_of(groups, None if missing is None else float(missing))}
     except (TypeError, ValueError) as error:
         raise NtuplemlError(f"{graph.path}: its description of the inputs is damaged: {one_line(error)}") from None
@@ -194,9 +202,11 @@ def _bound(
 
 def _bound_group(graph: OnnxGraph, port: Port, group: InputGroup, where: str) -> tuple[InputGroup, list[Feed]]:
     """An input of our own files, whose group is described."""
-    rank = 4 if group.image is not None else 3 if group.objects is not None else 2
+    rank = 4 if group.image is not None else 3 if group.objects is not None or group.slots else 2
     is_column = group.image is not None and not group.image.eta
-    if len(port.shape) != rank or not (is_column or port.shape[-1] == len(group.variables)):
+    is_filled = not group.slots or port.shape[1] == group.num_slots
+    width = len(group.variables) + len(group.constants)
+    if len(port.shape) != rank or not is_filled or not (is_column or port.shape[-1] == width):
         raise NtuplemlError(f"{where}: input {port} of {graph.path} does not fit its description; export it again")
     if is_column:
         group = group._replace(image=Image(bins=tuple(size or 0 for size in port.shape[1:3])))

@@ -73,6 +73,17 @@ def score_branch_names(outputs: Sequence[str], prefix: str, *, with_max: bool = 
     return [f"{prefix}{name}" for name in [*outputs, *(("max_score", "max_index") if with_max else ())]]
 
 
+def spread_branch_names(outputs: Sequence[str], prefix: str) -> list[str]:
+    """Names of the branches that hold how far the members of ensembles disagree.
+
+    Examples
+    --------
+    >>> spread_branch_names(["signal"], "ml_score_")
+    ['ml_score_signal_spread']
+    """
+    return [f"{prefix}{name}_spread" for name in outputs]
+
+
 def max_score_and_index(scores: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Largest score of each event, and the index of its class; the first one where several are equally large.
 

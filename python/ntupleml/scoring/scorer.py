@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from ntupleml.events.groups import groups_of
 from ntupleml.folds import fold_of_events
 from ntupleml.scoring.conditions import one_hot
 from ntupleml.scoring.engines import model_evaluator
-from ntupleml.scoring.evaluators import StepScores
+from ntupleml.scoring.evaluators import EnsembleScores, StepScores
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -50,8 +51,13 @@ class Scorer:
     non_finite : {"refused", "replaced", "as Reader"}
     takes_event : bool
         Whether the event number is an input of the models.
+    image : tuple of int
+        Shape of an image whose pixels the models give behind the scores; empty for none.
     per_step : bool
         Whether the models give scores for each step of a sequence: by `step_scores`, not by `score`.
+    num_members : int
+        How many trainings each model is the mean of; more than 1 of ensembles, of which `ensemble_scores` gives more
+        than `score`.
     """
 
     def __init__(
@@ -66,6 +72,7 @@ class Scorer:
         event_input: str | None = None,
         non_finite: NonFinite = "refused",
         finite: Collection[str] | None = None,
+        image: tuple[int, ...] = (),
     ) -> None:
         """Take the evaluators by the folds whose events they score.
 
@@ -81,6 +88,7 @@ class Scorer:
         self.groups = list(groups)
         self.variables = list(dict.fromkeys(name for group in self.groups for name in group.needed))
         self.outputs = list(outputs)
+        self.image = image
         self.num_folds = num_folds
         self.conditions = list(conditions)
         self.event_branch = event_branch
@@ -90,6 +98,7 @@ class Scorer:
         self._finite = None if finite is None else list(finite)
         self._evaluators = dict(evaluators)
         self.per_step = any(evaluator.per_step for evaluator in self._evaluators.values())
+        self.num_members = max((evaluator.num_members for evaluator in self._evaluators.values()), default=1)
 
     def of_condition(self, condition: str | None, where: str) -> Scorer:
         """The scorer for events of a condition (era).
@@ -128,6 +137,7 @@ class Scorer:
         Returns
         -------
         array of float32, shape (n_events, n_outputs)
+            With the pixels of an image behind, where the models give one.
 
         Raises
         ------
@@ -137,7 +147,7 @@ class Scorer:
         ValueError
             If the model of a fold is not loaded.
         """
-        return self.score_inputs(self._read(columns, len(events), where), events, where=where)
+        return self.score_inputs(self.read(columns, len(events), where), events, where=where)
 
     def score_inputs(
         self,
@@ -148,11 +158,45 @@ class Scorer:
         where: str = "scoring",
     ) -> NDArray[np.float32]:
         """Scores of events whose inputs are read already, or of some rows of them; otherwise as `score`."""
-        scores = np.empty((len(events), len(self.outputs)), dtype=np.float32)
+        scores = np.empty((len(events), self._width), dtype=np.float32)
         for batch, found in self._evaluated(inputs, events, rows, where):
             scores[batch] = found
         self._require_finite(scores, np.arange(len(events)), len(events), where)
         return scores
+
+    @property
+    def _width(self) -> int:
+        """Numbers that the models give of an event: scores, and the pixels of an image."""
+        return len(self.outputs) + (math.prod(self.image) if self.image else 0)
+
+    def ensemble_scores(
+        self,
+        inputs: InputValues,
+        events: NDArray[np.integer[Any]],
+        rows: NDArray[np.intp] | None = None,
+        *,
+        where: str = "scoring",
+    ) -> EnsembleScores:
+        """Scores of events with the spread and the scores of the members of ensembles, float32; as `score_inputs`.
+
+        Raises
+        ------
+        NtuplemlError
+            If the models are no ensembles; and as `score`.
+        """
+        if self.num_members == 1:
+            raise NtuplemlError(f"{where}: the models are no ensembles, so there is no spread of members")
+        shape = (len(events), len(self.outputs))
+        found = EnsembleScores(
+            np.empty((shape[0], self._width), np.float32),
+            np.empty(shape, np.float32),
+            np.empty((shape[0], self.num_members, shape[1]), np.float32),
+        )
+        for evaluator, batch, arrays in self._arrays(inputs, events, rows, where):
+            assert evaluator.ensemble is not None
+            for values, some in zip(found, evaluator.ensemble(arrays), strict=True):
+                values[batch] = some
+        return found
 
     def step_scores(
         self, columns: Mapping[str, Any], events: NDArray[np.integer[Any]], *, where: str = "scoring"
@@ -160,7 +204,7 @@ class Scorer:
         """Scores of events for each step, float32; otherwise as `score`."""
         lengths = np.zeros(len(events), dtype=np.int64)
         owners, rows = [np.zeros(0, np.int64)], [np.zeros((0, len(self.outputs)), dtype=np.float32)]
-        for batch, found in self._evaluated(self._read(columns, len(events), where), events, None, where):
+        for batch, found in self._evaluated(self.read(columns, len(events), where), events, None, where):
             lengths[batch] = found.lengths
             owners.append(np.repeat(np.arange(len(events))[batch], found.lengths))
             rows.append(found.rows.astype(np.float32))
@@ -192,20 +236,28 @@ class Scorer:
                     missing[found.rows] = True
         return missing if missing.any() else None
 
-    def _read(self, columns: Mapping[str, Any], number: int, where: str) -> InputValues:
+    def read(self, columns: Mapping[str, Any], number: int, where: str) -> InputValues:
+        """What the models take of some events; otherwise as `score`."""
         return read_inputs(self.groups, columns, number, where, finite=self._finite or ())
 
     def _evaluated(
         self, inputs: InputValues, events: NDArray[np.integer[Any]], rows: NDArray[np.intp] | None, where: str
     ) -> Iterator[tuple[Some, Any]]:
         """Batches of events, and what the models of their folds give."""
+        for evaluator, batch, arrays in self._arrays(inputs, events, rows, where):
+            yield batch, evaluator.evaluate(arrays)
+
+    def _arrays(
+        self, inputs: InputValues, events: NDArray[np.integer[Any]], rows: NDArray[np.intp] | None, where: str
+    ) -> Iterator[tuple[Evaluator, Some, dict[str, Any]]]:
+        """Batches of events with the model for each, and what that takes."""
         if self._finite is None and self.non_finite == "refused":
             _require_finite_inputs(inputs, where)
         for fold, batch in self._batches(events):
             arrays = inputs.batch(batch if rows is None else rows[batch])
             if self._event_input is not None:
                 arrays[self._event_input] = events[batch]
-            yield batch, self._evaluators[fold].evaluate(arrays)
+            yield self._evaluators[fold], batch, arrays
 
     def _batches(self, events: NDArray[np.integer[Any]]) -> Iterator[tuple[int, Some]]:
         """Fold by fold its events; ranges, which need no copy, where all events are of one."""
@@ -248,7 +300,9 @@ def _require_finite_inputs(values: InputValues, where: str) -> None:
     )
 
 
-def load_scorer(models: Sequence[TrainedModel], *, engine: Engine | None = None, threads: int = 1) -> Scorer:
+def load_scorer(
+    models: Sequence[TrainedModel], *, engine: Engine | None = None, threads: int = 1, with_image: bool = False
+) -> Scorer:
     """Open models for scoring, without TensorFlow.
 
     Where the ONNX file of a Keras model is not there, it is made once (which imports TensorFlow).
@@ -261,6 +315,8 @@ def load_scorer(models: Sequence[TrainedModel], *, engine: Engine | None = None,
         By default the kernel for forests, ONNX Runtime for everything else. The scores are the same.
     threads : int, default: 1
         Threads of the engine. More than one scores large models sooner, at a higher total cost.
+    with_image : bool, default: False
+        Give the image that the models have learnt behind the scores.
 
     Raises
     ------
@@ -268,15 +324,27 @@ def load_scorer(models: Sequence[TrainedModel], *, engine: Engine | None = None,
         If a file is not that of its record (damaged, of another training, changed since), or the engine cannot score
         such models.
     """
+    evaluators = {
+        model.record.held_out_fold: model_evaluator(model, engine, threads, with_image=with_image) for model in models
+    }
+    return scorer_of(models, evaluators, with_image=with_image)
+
+
+def scorer_of(
+    models: Sequence[TrainedModel], evaluators: Mapping[int, Evaluator], *, with_image: bool = False
+) -> Scorer:
+    """Scorer of models that are opened, by the folds whose events they score."""
     first = models[0].record
+    image = first.target.image if with_image else None
     return Scorer(
-        {model.record.held_out_fold: model_evaluator(model, engine, threads) for model in models},
+        evaluators,
         groups_of(first.groups, first.missing),
         num_folds=first.num_folds,
         outputs=first.outputs,
         conditions=first.conditions,
         event_branch=first.event_branch,
         non_finite=_non_finite(models),
+        image=() if image is None else image.bins,
     )
 
 

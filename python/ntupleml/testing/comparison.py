@@ -15,6 +15,7 @@ from ntupleml.metrics import BACKGROUND_EFFICIENCIES, Measurement, Performance, 
 from ntupleml.plots import FORMATS, figure_paths
 from ntupleml.plots.pictures import write_numbers
 from ntupleml.plots.roc import save_roc_curves
+from ntupleml.targets import MEASURED
 from ntupleml.testing.methods import WantedMethods, trained_methods, wanted_methods
 from ntupleml.testing.preparation import prepare_wanted, tested_events
 from ntupleml.testing.steps import refuse_existing
@@ -69,6 +70,8 @@ class Comparison(NamedTuple):
     class_weights: bool
     #: Share of the held-out events of each class that were taken, where it is less than 1.
     sampled: dict[str, float]
+    #: Number of held-out events of each class that other trainings saw, and that are left out.
+    excluded: dict[str, int]
 
 
 def compare_methods(
@@ -129,7 +132,7 @@ def compare_methods(
     if training.target is not None:
         raise NtuplemlError(
             f"{training_path}: the target is {training.target_kind}, but methods are compared by their classes; "
-            f"the verb for it is {'regression' if training.target_kind == 'values' else 'reconstruction'}"
+            f"the verb for it is {'regression' if training.target_kind in MEASURED else 'reconstruction'}"
         )
     suffix = "" if condition is None else f"_{condition}"
     default = Path(training.output_path) / f"fold{fold}_methods_comparison{suffix}"
@@ -200,6 +203,7 @@ def comparison_of_methods(
         factory={name: dict(areas) for name, areas in (factory or {}).items()},
         class_weights=bool(preparation.reading.factors),
         sampled=events.sampled,
+        excluded=events.excluded,
     )
 
 
@@ -242,6 +246,7 @@ def comparison_content(comparison: Comparison) -> dict[str, Any]:
         "held_out_folds": comparison.folds,
         "class_weights": comparison.class_weights,
         **({"sampled": comparison.sampled} if comparison.sampled else {}),
+        **({"excluded": comparison.excluded} if comparison.excluded else {}),
         "methods": {
             name: {
                 "engine": result.engine,

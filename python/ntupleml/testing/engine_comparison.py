@@ -17,6 +17,7 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.folds import chosen_models
 from ntupleml.metrics import Verdict
 from ntupleml.plots.pictures import Table
+from ntupleml.targets import MEASURED
 from ntupleml.testing.engines import Form, all_scores, forms_of_model
 from ntupleml.testing.held_out_rows import held_out_rows
 from ntupleml.testing.methods import load_model
@@ -169,7 +170,7 @@ def compared(model: TrainedModel, forms: Sequence[Form], rows: InputValues) -> E
         present[0].name,
         results,
         {form.name: form.absent for form in forms if form.evaluator is None},
-        "in standard deviations of each value" if model.record.target.kind == "values" else "",
+        "in standard deviations of each value" if model.record.target.kind in MEASURED else "",
     )
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.artifacts import KERAS
+from ntupleml.artifacts import KERAS, member_models
 from ntupleml.errors import NtuplemlError
 from ntupleml.scoring import Evaluator, model_evaluator
-from ntupleml.scoring.evaluators import matrix_evaluator
+from ntupleml.scoring.evaluators import matrix_evaluator, mean_evaluator
 from ntupleml.scoring.outputs import class_scores
 
 if TYPE_CHECKING:
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ntupleml.artifacts import TrainedModel
+    from ntupleml.artifacts import KerasFile, TrainedModel
     from ntupleml.events.values import InputValues
+    from ntupleml.lwtnn.network import Network
     from ntupleml.onnx_models.lwtnn import Replaced
     from ntupleml.scoring.outputs import Binary
+
+    Batch = Mapping[str, NDArray[Any]]
 
 #: Events per call of Keras and XGBoost.
 _BATCH_SIZE = 10_000
@@ -50,9 +53,10 @@ def forms_of_model(model: TrainedModel, output_path: str | Path) -> list[Form]:
     builders["ONNX"] = partial(_onnx_evaluator, model)
     for name, path in exported_files(model, Path(output_path)).items():
         builders[name] = partial(_export_evaluator, model, path)
-    if model.method == KERAS:
+    if model.method == KERAS and model.record.ensemble is None:
         builders["lwtnn JSON"] = partial(_lwtnn_evaluator, model, Path(output_path), "onnx")
         builders["liblwtnn"] = partial(_lwtnn_evaluator, model, Path(output_path), "liblwtnn")
+        builders["frugally-deep JSON"] = partial(_frugally_deep_file, model, Path(output_path))
     return [_form(name, builder) for name, builder in builders.items()]
 
 
@@ -86,12 +90,22 @@ def reference_evaluator(model: TrainedModel) -> Form:
 
 def _own_forms(model: TrainedModel) -> dict[str, Callable[[], Evaluator]]:
     """What evaluates the file of the model itself, its own library first."""
+    if model.record.ensemble is not None:
+        return {"members": partial(_members_evaluator, model), "ONNX": partial(_onnx_evaluator, model)}
     suffix = model.files.model.suffix
     if suffix == ".xml":
         return _tmva_forms(model)
     if suffix in (".json", ".npz", ".txt"):
         return _forest_forms(model)
+    if suffix == ".onnx":
+        return {"scikit-learn": _no_estimator, "ONNX": partial(_onnx_evaluator, model)}
     return {"Keras": partial(keras_evaluator, model)}
+
+
+def _members_evaluator(model: TrainedModel) -> Evaluator:
+    """Mean of what an ensemble is made of, each evaluated by the library that it was made with."""
+    forms = [reference_evaluator(one) for one in member_models(model)]
+    return mean_evaluator([form.evaluator for form in forms if form.evaluator is not None])
 
 
 def _form(name: str, build: Callable[[], Evaluator]) -> Form:
@@ -106,7 +120,7 @@ def _form(name: str, build: Callable[[], Evaluator]) -> Form:
 def keras_evaluator(model: TrainedModel) -> Evaluator:
     """Keras itself, with the preprocessing in double precision by scikit-learn. Imports TensorFlow."""
     from ntupleml.artifacts import load_keras_model
-    from ntupleml.events.groups import groups_of, numbers_of_variables
+    from ntupleml.events.groups import makers_of, numbers_of_columns
     from ntupleml.onnx_models.sessions import scores_of_batch
     from ntupleml.preprocessing import load_scalers
 
@@ -115,9 +129,12 @@ def keras_evaluator(model: TrainedModel) -> Evaluator:
         if path is None or not path.exists():
             raise NtuplemlError(f"no file '{path}'")
     assert files.preprocessing is not None
-    scalers = load_scalers(files.preprocessing, numbers_of_variables(groups_of(record.groups)))
+    scalers = load_scalers(files.preprocessing, numbers_of_columns(record.groups))
     network = load_keras_model(files.model)
-    return Evaluator(lambda batch: scores_of_batch(network, scalers, batch, record.missing, record.target), _BATCH_SIZE)
+    makers = makers_of(record.groups)
+    return Evaluator(
+        lambda batch: scores_of_batch(network, scalers, batch, record.missing, record.target, makers), _BATCH_SIZE
+    )
 
 
 def _forest_forms(model: TrainedModel) -> dict[str, Callable[[], Evaluator]]:
@@ -130,7 +147,7 @@ def _forest_forms(model: TrainedModel) -> dict[str, Callable[[], Evaluator]]:
 
 
 def _no_estimator() -> Evaluator:
-    raise NtuplemlError("only the trees of scikit-learn's estimator are kept, not the estimator")
+    raise NtuplemlError("the estimator of scikit-learn itself is not kept")
 
 
 def _xgboost_evaluator(model: TrainedModel) -> Evaluator:
@@ -296,19 +313,48 @@ def _lwtnn_evaluator(model: TrainedModel, output_path: Path, engine: str) -> Eva
     if not isinstance(remarks, dict) or remarks.get("record_hash") != record_hash(model.record):
         raise NtuplemlError(f"{path}: was made from another training; export it again")
     network = read_network(path)
-    (group,) = network.groups
-    names = [*model.record.variables, *model.record.conditions]
-    columns = [names.index(variable.name) for variable in group.variables]
+    taken = _taken_by_lwtnn(model, network)
     replaced: Replaced = "nan" if model.record.missing is None else "nan_and_infinities"
     if engine == "liblwtnn":
         library = library_evaluator(network, network.outputs[0], replaced)
-        return matrix_evaluator(lambda rows: library.evaluate({group.name: rows[:, columns]}), library.batch_size)
+        return Evaluator(lambda batch: library.evaluate(taken(batch)), library.batch_size)
     graph = lwtnn_to_onnx(path, replaced=replaced)
     session = open_session(graph.SerializeToString(), path, 1)
-    return matrix_evaluator(
-        lambda rows: np.asarray(session.run(["scores"], {group.name: rows[:, columns]})[0]),
-        BATCH_SIZE,
-    )
+    return Evaluator(lambda batch: np.asarray(session.run(["scores"], dict(taken(batch)))[0]), BATCH_SIZE)
+
+
+def _taken_by_lwtnn(model: TrainedModel, network: Network) -> Callable[[Batch], Batch]:
+    """From a batch to what an export takes: groups as they are, variables by the name and in the order of the file."""
+    if model.record.inputs:
+        return lambda batch: batch
+    (group,) = network.groups
+    names = [*model.record.variables, *model.record.conditions]
+    columns = [names.index(variable.name) for variable in group.variables]
+    return lambda batch: {group.name: next(iter(batch.values()))[:, columns]}
+
+
+def _frugally_deep_file(model: TrainedModel, output_path: Path) -> Evaluator:
+    """The frugally-deep file of a Keras model, read by us."""
+    from ntupleml.artifacts import record_hash
+    from ntupleml.artifacts.files import frugally_deep_path
+    from ntupleml.frugally_deep.reading import REMARKS, network_of
+    from ntupleml.lwtnn.json_file import read_json
+
+    path = frugally_deep_path(output_path, model.record.fold)
+    if not path.exists():
+        raise NtuplemlError(f"no file '{path}'; application/export_to_frugally_deep.py writes it")
+    content = read_json(path, "frugally-deep")
+    remarks = content.get(REMARKS)
+    if not isinstance(remarks, dict) or remarks.get("record_hash") != record_hash(model.record):
+        raise NtuplemlError(f"{path}: was made from another training; export it again")
+    return frugally_deep_evaluator(network_of(content, str(path)), model.record.missing)
+
+
+def frugally_deep_evaluator(file: KerasFile, missing: float | None) -> Evaluator:
+    """A network of frugally-deep, evaluated with NumPy, which takes raw inputs."""
+    from ntupleml.frugally_deep.evaluation import evaluate, raw_inputs
+
+    return Evaluator(lambda batch: evaluate(file, raw_inputs(file, batch, missing)), _BATCH_SIZE)
 
 
 def all_scores(evaluator: Evaluator, rows: InputValues) -> NDArray[np.float64]:

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.datasets import read_fold_record
+from ntupleml.datasets.fold_trees import open_class_tree
+from ntupleml.datasets.hypotheses import hypotheses_of_file
+from ntupleml.datasets.loading import FoldFile
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.folds import held_out_fold
 from ntupleml.scoring import NO_ANSWER
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from ntupleml.artifacts import TrainingRecord
     from ntupleml.artifacts.origins import Origin
     from ntupleml.config import TestingConfig, TrainingConfig
+    from ntupleml.datasets.hypotheses import Hypotheses
     from ntupleml.ntuples import Chunk, Ntuple
 
 
@@ -35,6 +40,12 @@ class HeldOutSample(NamedTuple):
     condition: str | None
     #: Config and key that name the file, for messages.
     where: str
+    #: Gives the parameters of the training to classes that have none.
+    hypotheses: Hypotheses | None = None
+
+    def open(self, name: str) -> AbstractContextManager[Ntuple]:
+        """Open the tree of a class."""
+        return open_class_tree(self.path, name, self.where, self.hypotheses)
 
 
 def held_out_sample(training: TrainingConfig, model: int, condition: str | None, where: str) -> HeldOutSample:
@@ -56,7 +67,9 @@ def held_out_sample(training: TrainingConfig, model: int, condition: str | None,
         raise NtuplemlError(f"{where}: its datasets belong to conditions (eras); give --era with one of {names}")
     fold = held_out_fold(model, training.num_folds)
     key = f"datasets[{fold}]" if condition is None else f"conditions.{condition}.datasets[{fold}]"
-    return HeldOutSample(model, fold, training.datasets_of(condition)[fold], condition, f"{where}: {key}")
+    file = FoldFile(training.datasets_of(condition)[fold], fold, condition)
+    hypotheses = hypotheses_of_file(training, file)
+    return HeldOutSample(model, fold, file.path, condition, f"{where}: {key}", hypotheses)
 
 
 def weights_of(

@@ -29,13 +29,14 @@ from ntupleml.testing.events import require_same_division, require_unseen
 from ntupleml.testing.sources import ScoreSource, vectors_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from ntupleml.artifacts import TrainingRecord
     from ntupleml.config import TrainingConfig
     from ntupleml.config.testing import ExternalModelConfig
+    from ntupleml.events.values import InputValues
     from ntupleml.ntuples import Ntuple
     from ntupleml.onnx_models.lwtnn import Replaced
     from ntupleml.scoring.onnx_graphs import OnnxGraph
@@ -244,19 +245,29 @@ def _source(
     event_branch = _event_branch(sample) if scorer.takes_event else None
 
     def score(columns: Mapping[str, Any], matrix: NDArray[np.float32], place: str) -> NDArray[np.float32]:
-        numbers = np.full(len(matrix), sample.fold, np.int64)
+        return of_inputs(read(columns, matrix, place), columns, place)
+
+    def read(columns: Mapping[str, Any], matrix: NDArray[np.float32], place: str) -> InputValues:
+        return scorer.read(columns, len(matrix), f"{place}: {where}")
+
+    def of_inputs(inputs: InputValues, columns: Mapping[str, Any], place: str) -> NDArray[np.float32]:
+        numbers = np.full(len(inputs), sample.fold, np.int64)
         if event_branch is not None and event_branch in columns:
             numbers = event_numbers(columns[event_branch], f"{place}: branch '{event_branch}'")
-        return np.ascontiguousarray(scorer.score(columns, numbers, where=f"{place}: {where}")[:, file.columns])
+        scores = scorer.score_inputs(inputs, numbers, where=f"{place}: {where}")
+        return np.ascontiguousarray(scores[:, file.columns])
 
     return ScoreSource(
         name,
         list(scorer.variables),
-        _require_unseen(file, sample, training.num_folds),
+        _require_unseen(file, training.num_folds),
         score,
         () if event_branch is None else (event_branch,),
         vectors_of(scorer),
         remark,
+        scorer.groups,
+        read,
+        of_inputs,
     )
 
 
@@ -266,11 +277,11 @@ def _event_branch(sample: HeldOutSample) -> str | None:
     return None if found is None else found.event_branch
 
 
-def _require_unseen(file: _File, sample: HeldOutSample, num_folds: int) -> Any:
+def _require_unseen(file: _File, num_folds: int) -> Callable[[Ntuple, HeldOutSample], None]:
     """Check of a tree, as far as the training of a file is known."""
     origin, record = file.opened.origin, file.record
 
-    def check(ntuple: Ntuple) -> None:
+    def check(ntuple: Ntuple, sample: HeldOutSample) -> None:
         if origin is None:
             return
         of_another_fold = origin.held_out_fold is not None and origin.held_out_fold != sample.fold

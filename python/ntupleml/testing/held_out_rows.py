@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ntupleml.datasets.fold_trees import open_class_tree
 from ntupleml.events.evaluation import missing_events, read_inputs
 from ntupleml.events.groups import groups_of
 from ntupleml.events.reading import branches_to_read
@@ -55,7 +54,7 @@ def _rows_of_class(
     training: TrainingConfig, record: TrainingRecord, condition: str | None, name: str, number: int, where: str
 ) -> InputValues:
     sample = held_out_sample(training, record.fold, condition, where)
-    with open_class_tree(sample.path, name, sample.where) as ntuple:
+    with sample.open(name) as ntuple:
         require_unseen(ntuple, sample, record)
         place = f"{sample.path}: tree '{name}'"
         constants = one_hot(record.conditions, condition, place)

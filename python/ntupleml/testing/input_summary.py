@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ntupleml.datasets.fold_trees import open_class_tree
 from ntupleml.datasets.splitting import uniform_by_entry
 from ntupleml.metrics.input_binning import choose_binning
 from ntupleml.metrics.input_sums import ClassSums
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ntupleml.metrics.input_binning import Binning
     from ntupleml.testing.events import HeldOutSample
     from ntupleml.testing.tested_events import TestedEvents
 
@@ -79,8 +79,9 @@ def summarize_inputs(
     classes: Sequence[str],
     variables: Sequence[str],
     sampled: Mapping[str, float] | None = None,
+    binnings: Mapping[str, Binning] | None = None,
 ) -> InputSummary:
-    """Sum up events that come in parts.
+    """Sum up events, or objects, that come in parts.
 
     Parameters
     ----------
@@ -90,20 +91,28 @@ def summarize_inputs(
         About how many events of each class there are, to take some evenly for choosing the bins.
     sampled : mapping of str to float, optional
         Share of the events of each class that the parts hold, where it is less than 1.
+    binnings : mapping of str to Binning, optional
+        By variable; by default chosen from the values.
     """
     from threadpoolctl import threadpool_limits
 
     # The matrices are small: threads of the linear algebra would only wait for each other.
     with threadpool_limits(limits=1, user_api="blas"):
-        samples = _samples(parts(), numbers, len(variables))
-        binnings = {
-            name: choose_binning([values[:, index] for values, _ in samples], [weights for _, weights in samples])
-            for index, name in enumerate(variables)
-        }
+        if binnings is None:
+            binnings = chosen_binnings(parts(), numbers, variables)
         sums = [ClassSums(list(binnings.values())) for _ in classes]
         for part in parts():
             sums[part.class_index].add(part.values, part.weights)
         return input_summary(dict(zip(classes, sums, strict=True)), binnings, sampled)
+
+
+def chosen_binnings(parts: Iterable[Part], numbers: Sequence[int], variables: Sequence[str]) -> dict[str, Binning]:
+    """Binning of each variable from evenly spread events of each class; parameters as for `summarize_inputs`."""
+    samples = _samples(parts, numbers, len(variables))
+    return {
+        name: choose_binning([values[:, index] for values, _ in samples], [weights for _, weights in samples])
+        for index, name in enumerate(variables)
+    }
 
 
 def _samples(
@@ -128,17 +137,42 @@ def _samples(
     ]
 
 
-def input_summary_of_events(events: TestedEvents) -> InputSummary:
-    """Sum up the inputs, and spectators, of events in memory; recorded data are left out."""
-    rows = [np.flatnonzero(events.truth == index) for index in range(len(events.classes))]
+def input_summary_of_events(events: TestedEvents, variables: Sequence[str] | None = None) -> InputSummary:
+    """Sum up some variables, by default all, of events in memory; recorded data are left out."""
+    variables = events.variables if variables is None else variables
+    columns = [events.variables.index(name) for name in variables]
+    values = events.values if variables == events.variables else events.values[:, columns]
+    return summary_of_rows(values, events.truth, events.weights, events, variables)
+
+
+def summary_of_rows(
+    values: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    events: TestedEvents,
+    variables: Sequence[str],
+    binnings: Mapping[str, Binning] | None = None,
+) -> InputSummary:
+    """Sum up rows in memory that are events, or objects of events, with the class and the weight of each.
+
+    Parameters
+    ----------
+    values : array of float32, shape (n_rows, n_variables)
+    truth, weights : arrays, shape (n_rows,)
+    events : TestedEvents
+        For their classes, and what share of them there is.
+    binnings : mapping of str to Binning, optional
+        By variable; by default chosen from the values.
+    """
+    rows = [np.flatnonzero(truth == index) for index in range(len(events.classes))]
 
     def parts() -> Iterator[Part]:
         for class_index, of_class in enumerate(rows):
             for start in range(0, len(of_class), _BLOCK):
                 chosen = of_class[start : start + _BLOCK]
-                yield Part(class_index, events.values[chosen], events.weights[chosen])
+                yield Part(class_index, values[chosen], weights[chosen])
 
-    return summarize_inputs(parts, [len(some) for some in rows], events.classes, events.variables, events.sampled)
+    return summarize_inputs(parts, [len(some) for some in rows], events.classes, variables, events.sampled, binnings)
 
 
 def read_input_summary(samples: Sequence[HeldOutSample], reading: InputReading) -> InputSummary:
@@ -183,7 +217,7 @@ def read_input_summary(samples: Sequence[HeldOutSample], reading: InputReading) 
 
 def _tree(sample: HeldOutSample, reading: InputReading, place: tuple[int, int]) -> _Tree:
     name = reading.classes[place[1]]
-    with open_class_tree(sample.path, name, sample.where) as ntuple:
+    with sample.open(name) as ntuple:
         branches = required_branches(reading.variables, ntuple.branches, f"{sample.path}: tree '{name}'")
         ntuple.require(branches, sample.where)
         if reading.weight_branch is not None:
@@ -196,7 +230,7 @@ def _parts(tree: _Tree, reading: InputReading, share: float) -> Iterator[Part]:
     name = reading.classes[tree.class_index]
     where = f"{tree.sample.path}: tree '{name}'"
     factor = reading.factors.get(name, 1.0) / share
-    with open_class_tree(tree.sample.path, name, tree.sample.where) as ntuple:
+    with tree.sample.open(name) as ntuple:
         for chunk in ntuple.chunks(tree.branches, reading.entries_per_chunk):
             number = chunk.stop - chunk.start
             values = columns_to_matrix(chunk.columns, reading.variables, where=where)

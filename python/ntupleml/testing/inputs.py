@@ -19,6 +19,7 @@ from ntupleml.plots.pictures import Picture, Table, picture_paths, together, wri
 from ntupleml.testing.events import held_out_sample, weights_of
 from ntupleml.testing.input_findings import input_findings, inputs_verdict
 from ntupleml.testing.input_summary import InputReading, input_summary_of_events, read_input_summary
+from ntupleml.testing.preparation import tested_classes
 from ntupleml.testing.steps import Answer, Group, refuse_existing
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 #: Pairs of variables in the tables of correlations.
 _LONGEST_TABLE = 15
 #: Variables in a picture with a panel for each.
-_IN_ONE_PICTURE = 9
+IN_ONE_PICTURE = 9
 _LONGEST_NAME = 80
 #: Pictures that belong to no method.
 _NO_METHOD = ""
@@ -46,9 +47,14 @@ _INTRODUCTION = (
 )
 
 
+def has_numbers(material: Material) -> bool:
+    """Whether there are variables or spectators; models may take objects, slots or images alone."""
+    return bool(material.variables)
+
+
 def inputs_of_events(material: Material) -> Answer:
     """Overview, a panel per variable, and the correlations."""
-    summary = input_summary_of_events(material.events)
+    summary = input_summary_of_events(material.events, material.variables)
     ranking, *others = inputs_pictures(summary, in_panels=True)
     alone = len(summary.classes) == 1  # nothing to be compared with
     others = [picture for picture in others if not (alone and picture.name.startswith("correlations_difference"))]
@@ -120,6 +126,7 @@ def validate_inputs(
     ]
     weight_branch, weight_key = weights_of(training, testing, training_path, str(testing_path))
     factors = training.class_weights_of(condition) if class_weights or testing.class_weights else {}
+    classes = tested_classes(training, testing)
     wanted = list(dict.fromkeys([*training.numbers, *testing.spectators, *variables]))
     if not wanted:
         raise NtuplemlError(
@@ -129,11 +136,11 @@ def validate_inputs(
     if any(not name.strip() for name in wanted):
         raise NtuplemlError("--variable: an empty name; give a branch, or a formula of branches")
     reading = InputReading(
-        training.classes, wanted, weight_branch, weight_key, factors, max_events, testing.seed, entries_per_chunk
+        classes, wanted, weight_branch, weight_key, factors, max_events, testing.seed, entries_per_chunk
     )
     suffix = "" if condition is None else f"_{condition}"
     folder = Path(training.output_path)
-    stems = [folder / f"fold{fold}_{name}{suffix}" for name in inputs_names(wanted, training.classes)]
+    stems = [folder / f"fold{fold}_{name}{suffix}" for name in inputs_names(wanted, classes)]
     refuse_existing([path for stem in stems for path in picture_paths(stem)], overwrite=overwrite)
     summary = read_input_summary(samples, reading)
     plot = testing.plot if "plot" in testing.model_fields_set else training.plot
@@ -172,11 +179,13 @@ def _file_name(name: str) -> str:
     return re.sub(r"[^\w.\-]+", "_", name)[:_LONGEST_NAME].strip("_.") or "variable"
 
 
-def inputs_pictures(summary: InputSummary, *, in_panels: bool = False) -> list[Picture]:
+def inputs_pictures(summary: InputSummary, *, in_panels: bool = False, unit: str = "events") -> list[Picture]:
     """Pictures of the inputs, with their numbers and tables; the first has the overview and the weights.
 
     Parameters
     ----------
+    unit : str, default: "events"
+        What is counted.
     in_panels : bool, default: False
         Make pictures of several variables, ``inputs_1``, ``inputs_2`` and so on, and one of the correlations and one of
         their differences of all classes, in place of one for each.
@@ -193,10 +202,10 @@ def inputs_pictures(summary: InputSummary, *, in_panels: bool = False) -> list[P
         return [ranking, *variables.values(), *(picture for pair in pairs for picture in pair)]
     return [
         ranking,
-        *(_panels_picture(number, part, summary) for number, part in enumerate(_parts(variables), start=1)),
+        *_panels(variables, summary, unit, "class"),
         together(
             "correlations",
-            "Weighted correlation coefficients of each class, over the events that have both values.",
+            f"Weighted correlation coefficients of each class, over the {unit} that have both values.",
             correlations,
             partial(draw_all_correlations, summary.correlations),
             "class",
@@ -211,16 +220,32 @@ def inputs_pictures(summary: InputSummary, *, in_panels: bool = False) -> list[P
     ]
 
 
+def variables_pictures(summary: InputSummary, prefix: str, of: str, unit: str = "events") -> list[Picture]:
+    """Pictures ``{prefix}_1`` and so on, each of several variables, and of nothing else.
+
+    Parameters
+    ----------
+    of : str
+        What the distributions are of, e.g. ``file``.
+    """
+    variables = {variable: _variable_picture(variable, variable, summary) for variable in summary.variables}
+    return [one._replace(name=one.name.replace("inputs", prefix, 1)) for one in _panels(variables, summary, unit, of)]
+
+
+def _panels(variables: dict[str, Picture], summary: InputSummary, unit: str, of: str) -> list[Picture]:
+    return [_panels_picture(number, part, summary, unit, of) for number, part in enumerate(_parts(variables), start=1)]
+
+
 def _parts(variables: dict[str, Picture]) -> list[dict[str, Picture]]:
     """As many variables as stand in one picture."""
     names = list(variables)
-    chunks = [names[start : start + _IN_ONE_PICTURE] for start in range(0, len(names), _IN_ONE_PICTURE)]
+    chunks = [names[start : start + IN_ONE_PICTURE] for start in range(0, len(names), IN_ONE_PICTURE)]
     return [{name: variables[name] for name in chunk} for chunk in chunks]
 
 
-def _panels_picture(number: int, pictures: dict[str, Picture], summary: InputSummary) -> Picture:
+def _panels_picture(number: int, pictures: dict[str, Picture], summary: InputSummary, unit: str, of: str) -> Picture:
     shown = {name: (summary.binnings[name], summary.distributions[name]) for name in pictures}
-    caption = "Shares of the events of each class per bin, with statistical uncertainties."
+    caption = f"Shares of the {unit} of each {of} per bin, with statistical uncertainties."
     if any(binning.defaults for binning, _ in shown.values()):
         caption += " Default values stand for missing and count in neither mean, standard deviation nor correlations."
     return together(
@@ -262,8 +287,8 @@ def _sampling(summary: InputSummary) -> str:
     return f" A random sample of the events was looked at ({shares})."
 
 
-def overview_table(summary: InputSummary) -> Table:
-    """One row per variable: range, missing values, and the class that it separates best."""
+def overview_table(summary: InputSummary, of: str = "class") -> Table:
+    """One row per variable: range, missing values, and the class, or what else is compared, that it separates best."""
     best = {variable: (label, separation) for variable, label, separation in summary.ranking()}
     rows: list[tuple[Cell, ...]] = []
     for variable, by_class in summary.distributions.items():
@@ -284,7 +309,7 @@ def overview_table(summary: InputSummary) -> Table:
                 label,
             )
         )
-    header = ("variable", "minimum", "maximum", "share missing", "default values", "largest separation", "of class")
+    header = ("variable", "minimum", "maximum", "share missing", "default values", "largest separation", f"of {of}")
     return Table(header, tuple(rows), "Inputs")
 
 

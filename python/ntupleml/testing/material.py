@@ -13,6 +13,8 @@ from ntupleml.config import TestingConfig
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Undefined
 from ntupleml.metrics.class_rocs import ClassRocs, class_rocs
+from ntupleml.targets import COMPONENTS
+from ntupleml.testing.control_sample import control_sample
 from ntupleml.testing.preparation import Preparation, recorded_data, tested_events
 from ntupleml.testing.tested_events import TestedEvents, shares_of_classes
 from ntupleml.testing.training_part import training_part
@@ -78,12 +80,14 @@ class Material:
 
     @property
     def target(self) -> str:
-        """What the models have learnt: classes, values or reconstruction."""
+        """What the models have learnt, a target of a training config."""
         if self.found is not None:
             return self.found.training.target_kind
         if not self.events.outputs:
             return "classes"
-        return "values" if len(self.events.target) else "reconstruction"
+        if not len(self.events.target):
+            return "reconstruction"
+        return "image" if self.events.outputs[: len(COMPONENTS)] == [*COMPONENTS] else "values"
 
     @property
     def classes(self) -> list[str]:
@@ -94,6 +98,11 @@ class Material:
     def inputs(self) -> list[str]:
         """Inputs of the training config, or all that events have."""
         return self.events.variables if self.found is None else list(self.found.reading.variables)
+
+    @property
+    def variables(self) -> list[str]:
+        """Inputs and spectators, without what only some steps need."""
+        return list(dict.fromkeys([*self.inputs, *self.testing.spectators]))
 
     @property
     def class_weights(self) -> tuple[dict[str, float], bool]:
@@ -113,6 +122,13 @@ class Material:
         if self.found is None:
             return Undefined("no recorded data were read")
         return self.tried(lambda: recorded_data(self.preparation), "recorded data")
+
+    @cached_property
+    def control(self) -> TestedEvents | Undefined:
+        """Held-out rows of a control sample, the names of the scores as `outputs`: simulation (0) and data (1)."""
+        if self.found is None:
+            return Undefined("no control sample was read")
+        return self.tried(lambda: control_sample(self.preparation), "the control sample")
 
     @cached_property
     def _training_parts(self) -> dict[str, TestedEvents | Undefined]:
@@ -176,12 +192,14 @@ class Material:
 
     def at_most(self, number: int) -> Material:
         """The same with no more than about so many events: a sample of those that are read, else fewer are read."""
+        found = self.found
+        if found is not None:
+            reading = replace(found.reading, max_events=min(found.reading.max_events, number))
+            found = replace(found, reading=reading)
+        fewer = Material(found, self.announce, self.for_page)
         if "events" in self.__dict__:
-            fewer = Material(self.found, self.announce, self.for_page)
             fewer.events = sample(self.events, number, self.seed)
-            return fewer
-        reading = replace(self.preparation.reading, max_events=min(self.preparation.reading.max_events, number))
-        return Material(replace(self.preparation, reading=reading), self.announce, self.for_page)
+        return fewer
 
 
 def attempt(make: Callable[[], Result], what: str) -> Result | Undefined:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.events.values import joined
 from ntupleml.ntuples import columns_to_matrix
-from ntupleml.ntuples.variables import variable_values
+from ntupleml.testing.input_columns import InputColumns
 from ntupleml.testing.tested_events import read_tested_events
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ntupleml.events.groups import InputGroup
+    from ntupleml.events.values import InputValues
     from ntupleml.testing.preparation import Preparation
     from ntupleml.testing.sources import ScoreSource
     from ntupleml.testing.tested_events import TestedEvents
@@ -42,6 +45,10 @@ class MethodInputs:
         By model.
     of_training : list of str
         Numbers of the training config where the method takes their matrix, else empty.
+    wholes : dict of str to list of str
+        Groups and collections of several variables, which can be changed together.
+    layout : InputColumns or None
+        Makes of the columns what the method takes, where that is no matrix.
     """
 
     method: str
@@ -51,6 +58,8 @@ class MethodInputs:
     models: NDArray[np.int64]
     sources: dict[int, ScoreSource]
     of_training: list[str]
+    wholes: dict[str, list[str]] = field(default_factory=dict)
+    layout: InputColumns | None = None
 
     def score(self, columns: Mapping[str, Any], models: NDArray[np.int64]) -> NDArray[np.float32]:
         """Scores of events with other inputs.
@@ -83,6 +92,8 @@ class MethodInputs:
     def _score(self, source: ScoreSource, columns: Mapping[str, Any], number: int, where: str) -> NDArray[np.float32]:
         if self.of_training:
             return source.score(columns, columns_to_matrix(columns, self.of_training, where=where), where)
+        if self.layout is not None and source.score_inputs is not None:
+            return source.score_inputs(self.layout.read_again(columns, number), columns, where)
         return source.score(columns, np.empty((number, 0), np.float32), where)
 
     def together(self, names: Sequence[str]) -> list[str]:
@@ -122,48 +133,89 @@ def inputs_of_method(events: TestedEvents, preparation: Preparation, method: str
     return MethodInputs(method, list(variables), columns, (), events.models, sources, of_training)
 
 
-def read_with_inputs(preparation: Preparation) -> tuple[TestedEvents, MethodInputs]:
-    """Events of the held-out folds with the inputs of the one method of a preparation, whatever these are."""
-    (method,) = preparation.methods
+def read_with_inputs(preparation: Preparation, method: str = "") -> tuple[TestedEvents, MethodInputs]:
+    """Events of the held-out folds with the inputs of a method, by default the one of a preparation.
+
+    Of groups of objects and images the inputs are what the method reads: objects that are selected, sorted and cut.
+    """
+    (method,) = [method] if method else preparation.methods
     sources = {model: _source(preparation, model, method) for model in preparation.models}
-    if method in preparation.trained and not next(iter(sources.values())).vectors:
-        events = read_tested_events(preparation.samples, preparation.sources, preparation.reading)
+    first = next(iter(sources.values()))
+    if method in preparation.trained and not first.vectors:
+        own = {model: [source] for model, source in sources.items()}
+        events = read_tested_events(preparation.samples, own, preparation.reading)
         inputs = inputs_of_method(events, preparation, method)
         assert inputs is not None, "methods of the training config take its variables"
         return events, inputs
-    read: list[dict[str, Any]] = []
-    recording = {model: [_recorded(source, read)] for model, source in sources.items()}
-    events = read_tested_events(preparation.samples, recording, preparation.reading)
-    first = next(iter(sources.values()))
-    columns = {name: _concatenated([part[name] for part in read]) for name in read[0]} if read else {}
-    if not columns:
+    found = read_groups(preparation, method)
+    if found.values is None:
         columns = {name: np.empty(0) for name in first.variables}
-    return events, MethodInputs(method, list(first.variables), columns, first.vectors, events.models, sources, [])
+        return found.events, MethodInputs(
+            method, list(columns), columns, first.vectors, found.events.models, sources, []
+        )
+    layout = InputColumns.of(found.values, first.groups)
+    columns = layout.columns | found.optional
+    return found.events, MethodInputs(
+        method,
+        list(layout.columns),
+        columns,
+        tuple(layout.vectors.values()),
+        found.events.models,
+        sources,
+        [],
+        layout.wholes,
+        layout,
+    )
+
+
+class GroupsOfEvents(NamedTuple):
+    """Events with the groups of inputs that a method reads."""
+
+    events: TestedEvents
+    #: None without events.
+    values: InputValues | None
+    groups: list[InputGroup]
+    #: Columns that are read where a tree has them.
+    optional: dict[str, Any]
+
+
+def read_groups(preparation: Preparation, method: str, *, scored: bool = True) -> GroupsOfEvents:
+    """Events of the held-out folds with the groups of inputs of a method.
+
+    Parameters
+    ----------
+    scored : bool, default: True
+        Whether the scores are wanted, which else are 0.
+    """
+    read: list[InputValues] = []
+    others: list[dict[str, Any]] = []
+    sources = {model: _source(preparation, model, method) for model in preparation.models}
+    recording = {model: [_recorded(source, read, others, scored=scored)] for model, source in sources.items()}
+    events = read_tested_events(preparation.samples, recording, preparation.reading)
+    optional = {name: np.concatenate([part[name] for part in others]) for name in (others or [{}])[0]}
+    values = joined(read) if read else None
+    return GroupsOfEvents(events, values, next(iter(sources.values())).groups, optional)
 
 
 def _source(preparation: Preparation, model: int, method: str) -> ScoreSource:
     return next(source for source in preparation.sources[model] if source.method == method)
 
 
-def _recorded(source: ScoreSource, read: list[dict[str, Any]]) -> ScoreSource:
+def _recorded(
+    source: ScoreSource, read: list[InputValues], others: list[dict[str, Any]], *, scored: bool
+) -> ScoreSource:
     """The same source, which keeps what it is given to score."""
 
     def score(columns: Mapping[str, Any], matrix: NDArray[np.float32], where: str) -> NDArray[np.float32]:
-        number = len(matrix)
-        kept = {name: variable_values(name, columns, number, where, vectors=True) for name in source.variables}
-        kept |= {name: columns[name] for name in source.optional if name in columns}
-        read.append(kept)
-        return source.score(columns, matrix, where)
+        assert source.read is not None
+        assert source.score_inputs is not None
+        read.append(source.read(columns, matrix, where))
+        others.append({name: columns[name] for name in source.optional if name in columns})
+        if scored:
+            return source.score_inputs(read[-1], columns, where)
+        return np.zeros((len(matrix), 1), np.float32)
 
     return replace(source, score=score)
-
-
-def _concatenated(parts: Sequence[Any]) -> Any:
-    if all(isinstance(part, np.ndarray) for part in parts):
-        return np.concatenate(parts)
-    import awkward as ak
-
-    return ak.concatenate(parts)
 
 
 def variable_groups(texts: Sequence[str], variables: Sequence[str]) -> dict[str, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from ntupleml.artifacts import KERAS, methods_by_fold, methods_of, model_files, models_by_fold
+from ntupleml.artifacts import KERAS, listed_methods, methods_by_fold, methods_of, model_files, models_by_fold
 from ntupleml.errors import NtuplemlError, did_you_mean
 
 if TYPE_CHECKING:
@@ -169,7 +169,8 @@ def _configured_methods(training: TrainingConfig, models: Sequence[int]) -> dict
     per_model = [list(methods_of(training, model).values()) for model in models]
     if len(models) == 1:
         return {method.name: [method] for method in per_model[0]}
-    names = [KERAS.name, *(one.name for one in training.boosted_trees), *(one.name for one in training.tmva.methods)]
+    listed = [one.name for one in listed_methods(training)]
+    names = [KERAS.name, *listed, *(one.name for one in training.tmva.methods)]
     return {name: [methods[index] for methods in per_model] for index, name in enumerate(names)}
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntupleml.errors import NtuplemlError
 from ntupleml.metrics.measurement import Measurement, Undefined, as_plain
 from ntupleml.metrics.permutation import PermutationImportance, permutation_importance
 from ntupleml.plots.permutation import draw_permutation_importance
@@ -68,14 +67,10 @@ def _of_method(
     material: Material, method: str, repeats: int, groups: Sequence[str]
 ) -> tuple[PermutationImportance, Picture]:
     preparation = material.preparation
-    if material.for_page:
-        events, inputs = material.events, inputs_of_method(material.events, preparation, method)
-    else:
-        events, inputs = read_with_inputs(preparation)
-    if inputs is None:
-        raise NtuplemlError(
-            f"{method}: takes other inputs than the training config; testing/permutation_importance.py reads them"
-        )
+    inputs = inputs_of_method(material.events, preparation, method) if material.for_page else None
+    events = material.events if inputs is not None else None
+    if events is None or inputs is None:
+        events, inputs = read_with_inputs(preparation, method)
     result = importance_of_inputs(events, inputs, preparation, repeats=repeats, groups=groups)
     return result, importance_picture(result, events, inputs, preparation, groups)
 
@@ -89,7 +84,7 @@ def importance_of_inputs(
     groups: Sequence[str] = (),
 ) -> PermutationImportance:
     """Permutation importance of the inputs of a method; each event stays with the model that never saw it."""
-    units = {name: [name] for name in inputs.variables} | variable_groups(groups, inputs.variables)
+    units = {name: [name] for name in inputs.variables} | inputs.wholes | variable_groups(groups, inputs.variables)
     log.info("%s: %d inputs are shuffled %d times each, in %d events", inputs.method, len(units), repeats, len(events))
     return permutation_importance(
         events.scores[inputs.method],
@@ -135,7 +130,7 @@ def importance_picture(
         "models": list(preparation.models),
         "seed": preparation.testing.seed,
         "sampled": events.sampled,
-        "groups": variable_groups(groups, inputs.variables),
+        "groups": inputs.wholes | variable_groups(groups, inputs.variables),
         **as_plain(result),
     }
     sampled = " (a random sample)" if events.sampled else ""

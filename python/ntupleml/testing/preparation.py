@@ -7,17 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from ntupleml.config import TestingConfig, TrainingConfig, load_config
+from ntupleml.datasets.excluding import trained_keys
 from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.events.groups import groups_to_read
 from ntupleml.folds import chosen_models
+from ntupleml.targets import TARGET_IMAGE
 from ntupleml.testing.events import held_out_sample, weights_of
 from ntupleml.testing.external_models import external_sources
 from ntupleml.testing.methods import load_model, method_in_files, wanted_methods
+from ntupleml.testing.search import signal_of
 from ntupleml.testing.sources import trained_source
-from ntupleml.testing.tested_events import Reading, read_recorded_data, read_tested_events
+from ntupleml.testing.tested_events import POINTS, Reading, read_recorded_data, read_tested_events
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ntupleml.artifacts import TrainedModel
     from ntupleml.config import ConfigSource
@@ -118,7 +124,7 @@ def prepare(
     """
     training = load_config(training_config, TrainingConfig)
     testing = load_config(testing_config, TestingConfig)
-    _warn_of_other_classes(training, testing)
+    _warn_of_other_labels(testing, tested_classes(training, testing))
     models = chosen_models(fold, training.num_folds, training.where)
     for model in models:  # so that a condition that is not there is the first thing to be said
         held_out_sample(training, model, condition, training.where)
@@ -138,11 +144,28 @@ def prepare(
     )
 
 
-def _warn_of_other_classes(training: TrainingConfig, testing: TestingConfig) -> None:
+def tested_classes(training: TrainingConfig, testing: TestingConfig) -> list[str]:
+    """Trees of the fold files that are tested.
+
+    Raises
+    ------
+    NtuplemlError
+        For others than the classes of the training, where the models tell these apart.
+    """
+    wanted = testing.classes or training.classes
+    if training.target is None and set(wanted) != set(training.classes):
+        others = ", ".join(f"'{name}'" for name in training.classes)
+        raise NtuplemlError(
+            f"{testing.where}: classes: the models tell {others} apart, so these are tested; leave the key out"
+        )
+    return list(wanted)
+
+
+def _warn_of_other_labels(testing: TestingConfig, classes: Sequence[str]) -> None:
     """A label of no class is not shown anywhere; it is no error, as one `plot` block may serve several trainings."""
     for name in testing.plot.class_labels:
-        if name not in training.classes and name != testing.data_class:
-            hint = did_you_mean(name, training.classes)
+        if name not in classes and name != testing.data_class:
+            hint = did_you_mean(name, classes)
             log.warning("%s: plot.class_labels: no class '%s' in the training config%s", testing.where, name, hint)
 
 
@@ -164,7 +187,10 @@ def prepare_wanted(
     models = chosen_models(fold, training.num_folds, str(training_path))
     samples = [held_out_sample(training, model, condition, str(training_path)) for model in models]
     loaded = _loaded(training, testing, wanted, samples, str(training_path), str(testing_path), tolerant=tolerant)
+    training = _with_class_weights(training, condition, loaded.trained)
+    beside = _beside_inputs(training, testing)
     weight_branch, weight_key = weights_of(training, testing, training_path, testing_path)
+    classes = tested_classes(training, testing)
     return Preparation(
         training,
         testing,
@@ -181,9 +207,9 @@ def prepare_wanted(
             for index, sample in enumerate(samples)
         },
         Reading(
-            list(training.classes),
+            classes,
             training.numbers,
-            [name for name in testing.spectators if name not in training.numbers],
+            [name for name in beside if name not in training.numbers],
             weight_branch,
             weight_key,
             training.class_weights_of(condition) if class_weights or testing.class_weights else {},
@@ -192,11 +218,48 @@ def prepare_wanted(
             entries_per_chunk,
             [] if training.target is None else training.outputs,
             list(training.target.values.values()) if training.target and training.target.values else [],
+            next((group for group in groups_to_read(training) if group.name == TARGET_IMAGE), None),
+            beside,
+            None if testing.search is None else signal_of(testing.search, classes),
+            trained_keys(testing.exclude_trained_by, testing.where),
         ),
         loaded.left_out,
         tolerant,
         max_events,
     )
+
+
+def _beside_inputs(training: TrainingConfig, testing: TestingConfig) -> dict[str, str]:
+    """What steps need of the events beside the inputs, and the key of a config that names it."""
+    points = [] if testing.search is None else testing.search.points
+    slices = [] if testing.slices is None else [testing.slices.variable]
+    parameters = [] if training.parameters is None else training.parameters.names
+    keys = {POINTS: points, "slices: variable": slices, "spectators": testing.spectators, "parameters": parameters}
+    of_trigger = {} if testing.trigger is None else testing.trigger.formulas
+    named = {formula: f"trigger: {key}" for key, formula in of_trigger.items()}
+    of_values = {} if testing.regression is None else testing.regression.formulas
+    named |= {formula: f"regression: {key}" for key, formula in of_values.items()}
+    if testing.abcd is not None:
+        named[testing.abcd.other] = "abcd: other"
+    return named | {name: key for key, names in keys.items() for name in names}
+
+
+def _with_class_weights(
+    training: TrainingConfig, condition: str | None, trained: Mapping[str, Sequence[TrainedModel]]
+) -> TrainingConfig:
+    """The config with the mean class weights of the models' records where they come from the events that train."""
+    if not training.has_balanced_classes(condition):
+        return training
+    found = []
+    for record in (model.record for models in trained.values() for model in models):
+        block = record.config if condition is None else record.config.get("conditions", {}).get(condition, {})
+        weights = block.get("class_weights")
+        if isinstance(weights, dict) and all(isinstance(weights.get(name), int | float) for name in training.classes):
+            found.append([float(weights[name]) for name in training.classes])
+    if not found:
+        log.warning("%s: class_weights: no model's record has their numbers; all count 1", training.where)
+    means = np.mean(found or [[1.0] * len(training.classes)], axis=0)
+    return training.with_class_weights({condition: dict(zip(training.classes, map(float, means), strict=True))})
 
 
 class _Loaded(NamedTuple):

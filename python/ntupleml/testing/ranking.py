@@ -11,7 +11,7 @@ import numpy as np
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Measurement, Undefined
-from ntupleml.plots.importance import draw_importance
+from ntupleml.plots.importance import draw_importance, importance_label
 from ntupleml.plots.pictures import Picture, Table
 from ntupleml.testing.material import attempt
 from ntupleml.testing.permutation import permutation_importances
@@ -56,12 +56,13 @@ def _gains(material: Material) -> list[Group]:
     for method in material.methods:
         pictures = gain_pictures(material.records(method))
         if pictures:
-            groups.append(Group(f"{method}: gain of its trees", (), (), tuple(pictures), method))
+            measure = material.records(method)[0].network.get("importance", "gain of its trees")
+            groups.append(Group(f"{method}: {measure}", (), (), tuple(pictures), method))
     return groups
 
 
 def gain_pictures(records: Sequence[TrainingRecord]) -> list[Picture]:
-    """Share of each variable in the gain of all cuts, mean of the models."""
+    """Share of each variable in the gain of all cuts, or in what the record says, mean of the models."""
     known = [record.importance for record in records if record.importance]
     if not known:
         return []
@@ -71,10 +72,14 @@ def gain_pictures(records: Sequence[TrainingRecord]) -> list[Picture]:
     ranked = sorted(names, key=lambda name: -mean[name])
     models = [f"Model {record.fold}" for record in records if record.importance]
     rows: tuple[tuple[Cell, ...], ...] = tuple((name, mean[name], *shares[name]) for name in ranked)
-    caption = f"{records[0].method}: share of each variable in the gain of all cuts, mean of {len(known)} models."
+    measure = records[0].network.get("importance")
+    what = measure or "gain of all cuts"
+    caption = f"{records[0].method}: share of each variable in the {what}, mean of {len(known)} models."
     numbers = {"gain": {name: mean[name] for name in ranked}}
     table = Table(("Variable", "Mean", *models), rows)
-    return [Picture("gain", caption, partial(draw_importance, mean), numbers, (table,))]
+    return [
+        Picture("gain", caption, partial(draw_importance, mean, label=importance_label(measure)), numbers, (table,))
+    ]
 
 
 def _computed_taylor(material: Material) -> Sequence[Group]:

@@ -5,21 +5,48 @@ Nothing is imported here but descriptions, so that `--help` is fast.
 
 from __future__ import annotations
 
+from ntupleml.targets import ALL_TARGETS, MEASURED
 from ntupleml.testing.steps import Option, Step
 
-#: What all models may have learnt.
-_ALL_TARGETS = ("classes", "values", "reconstruction")
+_OF_TRIGGERS = ("classes", "reconstruction")
 _NO_ABS = Option("--no-abs", "average the derivatives themselves, not their modulus", "flag")
 
 #: By name, which is the link on the page; in the order of the page.
 STEPS: dict[str, Step] = {
-    "inputs": Step("Inputs", "inputs:inputs_of_events", targets=_ALL_TARGETS),
-    "training": Step("Training", "training_curves:training_curves", targets=_ALL_TARGETS),
+    "inputs": Step("Inputs", "inputs:inputs_of_events", targets=ALL_TARGETS, shown_where="inputs:has_numbers"),
+    "object-inputs": Step(
+        "Objects",
+        "object_inputs:object_inputs",
+        "object-inputs",
+        "Draw the objects that models take: their numbers, their variables of all and of the first ones, correlations.",
+        targets=ALL_TARGETS,
+        shown_where="object_inputs:takes_objects",
+    ),
+    "training": Step("Training", "training_curves:training_curves", targets=ALL_TARGETS),
+    "rounding": Step(
+        "Quantised network",
+        "rounding:resources_and_rounding",
+        "rounding",
+        "Say what a quantised network costs: bits and EBOPs of each layer, and its scores with and without rounding.",
+        targets=ALL_TARGETS,
+        shown_where="rounding:has_quantised",
+    ),
+    "tuning": Step("Search for settings", "tuning:searches", targets=ALL_TARGETS, shown_where="tuning:has_searches"),
     "roc": Step(
         "ROC curves",
         "roc:roc_curves",
         "roc-curves",
         "Draw the ROC curves of one or several methods: each class against the others, on folds that they never saw.",
+        several_methods=True,
+    ),
+    "points": Step(
+        "Points of the signal", "parameter_points:areas_at_points", shown_where="parameter_points:has_parameters"
+    ),
+    "precision-recall": Step(
+        "Precision and recall",
+        "precision_recall:precision_recall_curves",
+        "precision-recall",
+        "Draw the precision of one or several methods against their recall: each class against the others.",
         several_methods=True,
     ),
     "scores": Step(
@@ -34,14 +61,130 @@ STEPS: dict[str, Step] = {
         "regression:residuals_of_values",
         "regression",
         "Say how well values are predicted: residuals, bias and resolution, overall and against the truth.",
-        targets=("values",),
+        targets=MEASURED,
+    ),
+    "resolution": Step(
+        "Response and resolution",
+        "resolution:resolutions",
+        "resolution",
+        "Compare response, resolution, linearity and tails of predicted values and vectors with simple estimators.",
+        targets=MEASURED,
+        several_methods=True,
+    ),
+    "turn-on": Step(
+        "Turn-on curves",
+        "turn_on:turn_ons",
+        "turn-on",
+        "Draw what a threshold on a predicted value selects: turn-on curves, and ROC curves of large true values.",
+        targets=MEASURED,
+        shown_where="turn_on:has_thresholds",
+        several_methods=True,
+    ),
+    "value-calibration": Step(
+        "Calibration of values",
+        "value_calibration:calibrations_of_values",
+        "value-calibration",
+        "Say whether predicted values are right in their mean, and calibrate them by a line or by rising steps.",
+        targets=MEASURED,
     ),
     "reconstruction": Step(
         "Reconstruction",
         "regression:reconstruction_errors",
         "reconstruction",
-        "Draw the reconstruction errors of a method: of each class, on folds that it never saw.",
+        "Draw the scores of a reconstruction, such as its error: of each class, on folds that the models never saw.",
         targets=("reconstruction",),
+    ),
+    "stability": Step(
+        "Stability",
+        "stability:stability_of_members",
+        "stability",
+        "Say how far the members of an ensemble differ: box plots of what each reaches, and their spread by score.",
+        targets=ALL_TARGETS,
+        shown_where="stability:has_ensemble",
+    ),
+    "score-slices": Step(
+        "Scores in slices",
+        "score_slices:score_slices",
+        "score-slices",
+        "Draw the scores of a method in the slices of the testing config, with linear and with logarithmic axes.",
+        shown_where="score_slices:has_slices",
+    ),
+    "control-region": Step(
+        "Control region",
+        "control_region:scores_in_control_region",
+        "control-region",
+        "Say whether simulation has the scores of the data in a control region: K-S tests of each score in slices.",
+        (
+            Option(
+                "--level",
+                "chance to reject any of the tests where simulation and data are alike (default: 0.05)",
+                "number",
+                0.05,
+                metavar="ALPHA",
+            ),
+        ),
+        shown_where="control_region:has_control",
+    ),
+    "rejection": Step(
+        "Rejection",
+        "rejection:rejections",
+        "rejection",
+        "Draw the rejection of others against the efficiency of a signal, after a veto, and for each of its points.",
+        shown_where="search:has_search",
+    ),
+    "cut-scan": Step(
+        "Cut scan",
+        "cut_scan:cut_scans",
+        "cut-scan",
+        "Scan S/√B over cuts on the score of a signal, as far as enough background is left: the largest, and the area.",
+        shown_where="search:has_search",
+    ),
+    "point-efficiency": Step(
+        "Efficiency of points",
+        "point_efficiency:point_efficiencies",
+        "point-efficiency",
+        "Draw the efficiency of a signal for each of its points, such as masses, and the false positives of others.",
+        shown_where="search:has_search",
+    ),
+    "trigger-rates": Step(
+        "Trigger rates",
+        "trigger_rates:trigger_rates",
+        "trigger-rates",
+        "Find the thresholds of an anomaly trigger for its rates, and what it accepts beside all other triggers.",
+        targets=_OF_TRIGGERS,
+        shown_where="trigger:has_trigger",
+    ),
+    "trigger-efficiency": Step(
+        "Trigger efficiency",
+        "trigger_efficiency:trigger_efficiencies_of_variables",
+        "trigger-efficiency",
+        "Draw what an anomaly trigger accepts of what L1 accepts, against the variables of the testing config.",
+        targets=_OF_TRIGGERS,
+        shown_where="trigger_efficiency:has_variables",
+    ),
+    "low-rate-roc": Step(
+        "ROC curves at low rates",
+        "low_rate_roc:low_rate_rocs",
+        "low-rate-roc",
+        "Draw the ROC curves of an anomaly trigger with logarithmic axes, and where its threshold is on them.",
+        targets=_OF_TRIGGERS,
+        shown_where="trigger:has_trigger",
+    ),
+    "trigger-stability": Step(
+        "Trigger stability",
+        "trigger_stability:stability_of_trigger",
+        "trigger-stability",
+        "Say how far the members of an ensemble differ as an anomaly trigger: box plots of efficiencies and gains.",
+        targets=_OF_TRIGGERS,
+        shown_where="trigger_stability:has_trigger_and_ensemble",
+    ),
+    "abcd": Step(
+        "ABCD closure",
+        "abcd:abcd_of_methods",
+        "abcd",
+        "Say whether the score of a method and another one predict a background by the ABCD method.",
+        targets=ALL_TARGETS,
+        shown_where="abcd:has_abcd",
     ),
     "confusion": Step(
         "Confusion",
@@ -80,8 +223,42 @@ STEPS: dict[str, Step] = {
         "Say whether scores are probabilities: reliability curves, Brier scores and calibration errors.",
     ),
     "ranking": Step("Ranking", "ranking:rankings_of_inputs"),
-    "engines": Step("Engines", "engine_comparison:agreement_of_engines", targets=_ALL_TARGETS),
-    "record": Step("Record", "record:record_of_models", targets=_ALL_TARGETS),
+    "attention": Step(
+        "Attention",
+        "attention:attention_of_objects",
+        "attention",
+        "Draw what a network with attention looks at: mean attention between objects by class and head.",
+        targets=ALL_TARGETS,
+        shown_where="attention:has_attention",
+    ),
+    "embedding": Step(
+        "Embedding",
+        "embedding:embedding_of_events",
+        "embedding",
+        "Draw where a network puts events before its last layer: principal components, by class.",
+        (Option("--tsne", "draw the plane of t-SNE, too, of at most 2,000 events", "flag"),),
+        targets=ALL_TARGETS,
+        shown_where="networks:has_network",
+    ),
+    "filters": Step(
+        "Filters of images",
+        "insides:filters_of_images",
+        "filters",
+        "Draw kernels and outputs of the first convolution of images, and what the network answers strongly to.",
+        targets=ALL_TARGETS,
+        shown_where="insides:has_images",
+    ),
+    "saliency": Step(
+        "Saliency",
+        "insides:attributions_of_inputs",
+        "saliency",
+        "Share out an output of a network among its inputs: saliency and integrated gradients, also of images.",
+        (Option("--output", "class or value (default: the first)", "text", "", metavar="NAME"),),
+        targets=ALL_TARGETS,
+        shown_where="insides:has_images",
+    ),
+    "engines": Step("Engines", "engine_comparison:agreement_of_engines", targets=ALL_TARGETS),
+    "record": Step("Record", "record:record_of_models", targets=ALL_TARGETS),
     "ams": Step(
         "AMS",
         "significance_numbers:ams_of_classes",
@@ -143,12 +320,24 @@ STEPS: dict[str, Step] = {
         ),
         on_page=False,
     ),
+    "loss-landscape": Step(
+        "Loss around the trained weights",
+        "loss_landscape:landscape_of_loss",
+        "loss-landscape",
+        "Map the loss of a network around its trained weights: over two random directions, on 1,000 unseen events.",
+        (Option("--points", "along each direction (default: 15)", "at least 2", 15, metavar="N"),),
+        targets=ALL_TARGETS,
+        on_page=False,
+    ),
     "shapley": Step(
         "SHAP values",
         "shapley:shapley_importances",
         "shap-importance",
-        "Rank inputs by SHAP values: on a sample of events; needs pip install 'ntupleml[shap]'.",
+        "Rank inputs by SHAP values: on a sample of events; of more than 7 inputs it needs pip install "
+        "'ntupleml[shap]'.",
         (
+            Option("--whole-groups", "each group of inputs, or collection of objects, is one input", "flag"),
+            Option("--group", "variables that are one input; repeatable", "list", metavar="NAME=A,B"),
             Option("--events", "events that are explained (default: 200)", "positive", 200, metavar="N"),
             Option("--background", "events to compare with (default: 100)", "positive", 100, metavar="N"),
         ),

@@ -33,9 +33,15 @@ _INTRODUCTION = (
     "standard deviation or half of the range of the central 68 %, where tails do not count."
 )
 _RECONSTRUCTION = (
-    "The score is the mean squared error of the inputs that a network gives back, in units of their scalers. Events "
-    "unlike those of the training have larger ones."
+    "The reconstruction error is the mean squared error of the inputs that a network gives back, in units of their "
+    "scalers. Events unlike those of the training have larger ones."
 )
+_ERROR = "reconstruction_error"
+_IN_WORDS = {
+    _ERROR: "Reconstruction error",
+    "latent_norm": "Mean square of the latent numbers",
+    "kl": "Kullback-Leibler divergence of the latent numbers from the normal distribution",
+}
 #: Shares of the events that have a smaller error than the quantiles in the table.
 _SHARES = (0.5, 0.9, 0.99)
 _WIDTHS = ("Bias", "Standard deviation", "Central 68 %")
@@ -126,34 +132,47 @@ def _cells(one: Residuals | Undefined) -> tuple[Cell, ...]:
 
 
 def reconstruction_errors(material: Material) -> Answer:
-    """Distribution of the reconstruction error of every method, for each class."""
-    material.announce(["reconstruction"])
+    """Distribution of the reconstruction error, and of other scores of a reconstruction, by method and class."""
+    names = material.preparation.training.outputs if material.found else material.events.outputs
+    material.announce(map(_picture_name, names))
     events = material.events
-    found: dict[str, dict[str, Residuals | Undefined]] = {}
-    pictures = {}
+    found: dict[str, dict[str, dict[str, Residuals | Undefined]]] = {}
+    pictures: dict[str, list[Picture]] = {}
     for method in material.methods:
-        errors = events.scores[method][:, 0].astype(np.float64)
-        chosen = {name: np.flatnonzero(events.truth == index) for index, name in enumerate(events.classes)}
-        found[method] = {
-            name: no_sum_of_weights(events.weights[rows]) or residuals(errors[rows], events.weights[rows])
-            for name, rows in chosen.items()
-        }
-        edges = score_edges([errors])
-        shown = {name: density(histogram(errors[rows], events.weights[rows], edges)) for name, rows in chosen.items()}
-        rows_of_table = tuple(
-            (name, *_cells(one)[:3], *_quantiles(errors[chosen[name]])) for name, one in found[method].items()
-        )
-        header = ("Class", "Events", "Mean", "Standard deviation", *(f"{share:.0%} are below" for share in _SHARES))
-        picture = Picture(
-            "reconstruction",
-            f"Reconstruction error by {method} for the events of each class, normalised to 1: {len(events)} events, "
-            "each by the model that never saw it.",
-            partial(draw_all_score_distributions, {events.outputs[0]: ScoreSamples(shown, {}, {})}),
-            as_plain({"method": method, "events": len(events), "classes": found[method], "distributions": shown}),
-            (Table(header, rows_of_table),),
-        )
-        pictures[method] = [picture]
+        found[method], pictures[method] = {}, []
+        for index, name in enumerate(events.outputs):
+            scores = events.scores[method][:, index].astype(np.float64)
+            found[method][name], picture = _of_score(method, name, scores, events)
+            pictures[method].append(picture)
     return Answer.by_method(pictures, _RECONSTRUCTION, numbers=found, only_first_open=True)
+
+
+def _picture_name(score: str) -> str:
+    return "reconstruction" if score == _ERROR else f"reconstruction_{score}"
+
+
+def _of_score(
+    method: str, name: str, scores: NDArray[np.float64], events: TestedEvents
+) -> tuple[dict[str, Residuals | Undefined], Picture]:
+    """Mean and width of a score for each class, and its picture."""
+    chosen = {label: np.flatnonzero(events.truth == index) for index, label in enumerate(events.classes)}
+    found = {
+        label: no_sum_of_weights(events.weights[rows]) or residuals(scores[rows], events.weights[rows])
+        for label, rows in chosen.items()
+    }
+    edges = score_edges([scores])
+    shown = {label: density(histogram(scores[rows], events.weights[rows], edges)) for label, rows in chosen.items()}
+    lines = tuple((label, *_cells(one)[:3], *_quantiles(scores[chosen[label]])) for label, one in found.items())
+    header = ("Class", "Events", "Mean", "Standard deviation", *(f"{share:.0%} are below" for share in _SHARES))
+    picture = Picture(
+        _picture_name(name),
+        f"{_IN_WORDS.get(name, name)} by {method} for the events of each class, normalised to 1: {len(events)} events, "
+        "each by the model that never saw it.",
+        partial(draw_all_score_distributions, {name: ScoreSamples(shown, {}, {})}),
+        as_plain({"method": method, "score": name, "events": len(events), "classes": found, "distributions": shown}),
+        (Table(header, lines),),
+    )
+    return found, picture
 
 
 def _quantiles(errors: NDArray[np.float64]) -> list[Cell]:

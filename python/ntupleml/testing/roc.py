@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ntupleml.testing.material import Material
     from ntupleml.testing.tested_events import TestedEvents
 
-_NUMBERS = ("AUC", *(f"1/ε_B at ε_S = {level:g}" for level in SIGNAL_EFFICIENCIES))
+#: Columns of tables of curves.
+HEADER_OF_CURVES = ("AUC", *(f"1/ε_B at ε_S = {level:g}" for level in SIGNAL_EFFICIENCIES))
 
 
 _INTRODUCTION = "Events that the models never saw, by the score of the class. Higher curves are better."
@@ -124,7 +125,9 @@ def _rest_picture(
     averages: list[tuple[Cell, ...]] = []
     if len(classes) > 2:
         averages = [(method, one.average_auc) for method, one in rocs.items()]
-    tables = [Table(("Method", *_NUMBERS), tuple((method, *_cells(one)) for method, one in results.items()))]
+    tables = [
+        Table(("Method", *HEADER_OF_CURVES), tuple((method, *cells_of_curve(one)) for method, one in results.items()))
+    ]
     if averages:
         tables.append(Table(("Method", "Average AUC"), tuple(averages), "Mean over the classes, by sums of weights"))
     return Picture(
@@ -146,7 +149,9 @@ def _rest_picture(
 def _pairs_picture(
     signal: str, others: dict[str, dict[str, RocSummary | Undefined]], classes: Sequence[str]
 ) -> Picture:
-    rows = tuple((other, method, *_cells(one)) for other, methods in others.items() for method, one in methods.items())
+    rows = tuple(
+        (other, method, *cells_of_curve(one)) for other, methods in others.items() for method, one in methods.items()
+    )
     return Picture(
         f"roc_pairs_{signal}",
         f"ROC curves of '{signal}' against each other class by the score of '{signal}': events of these two classes "
@@ -158,13 +163,14 @@ def _pairs_picture(
                 other: {method: as_plain(one) for method, one in methods.items()} for other, methods in others.items()
             },
         },
-        (Table(("Against", "Method", *_NUMBERS), rows),),
+        (Table(("Against", "Method", *HEADER_OF_CURVES), rows),),
     )
 
 
-def _cells(result: RocSummary | Undefined) -> list[Cell]:
+def cells_of_curve(result: RocSummary | Undefined) -> list[Cell]:
+    """Area and rejections of a curve for a table."""
     if isinstance(result, Undefined):
-        return [result] * len(_NUMBERS)
+        return [result] * len(HEADER_OF_CURVES)
     return [result.auc, *result.rejections.values()]
 
 

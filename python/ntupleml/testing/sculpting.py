@@ -64,7 +64,7 @@ def sculpting_of_variables(material: Material, *, variables: Sequence[str] = ())
     On a page the overview is of all variables, with pictures of the worst.
     """
     spectators = material.testing.spectators
-    shown: list[str] | None = None
+    shown = material.variables
     if not material.for_page:
         shown = list(dict.fromkeys(variables or spectators or material.inputs))
         material.announce(_names(shown, material.classes))

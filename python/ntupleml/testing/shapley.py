@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntupleml.errors import NtuplemlError
 from ntupleml.metrics.measurement import as_plain
 from ntupleml.metrics.shapley import ShapleyImportance, shapley_importance, shapley_values
 from ntupleml.plots.pictures import Picture, Table
 from ntupleml.plots.shapley import draw_shapley_importance
-from ntupleml.testing.method_inputs import read_with_inputs
+from ntupleml.testing.method_inputs import read_with_inputs, variable_groups
 from ntupleml.testing.steps import Answer, Group
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -40,6 +41,8 @@ def shapley_importances(
     *,
     events: int = EXPLAINED,
     background: int = BACKGROUND,
+    group: Sequence[str] = (),
+    whole_groups: bool = False,
 ) -> Answer:
     """Importance of the inputs of one method by Shapley values.
 
@@ -47,19 +50,25 @@ def shapley_importances(
     ----------
     events, background : int
         Number of events whose scores are explained, and of events with which they are compared.
+    group : sequence of str
+        Variables that are one input: `NAME=A,B`.
+    whole_groups : bool, default: False
+        Whether each group of inputs, or collection of a group, is one input.
     """
     material.announce(["shap_importance"])
     preparation = material.at_most(max(_MOST_EVENTS, events)).preparation
     read, inputs = read_with_inputs(preparation)
-    result = importance_of_scores(read, inputs, explained=events, background=background, seed=material.seed)
+    units = units_of(inputs, group, whole_groups=whole_groups)
+    result = importance_of_scores(read, inputs, units, explained=events, background=background, seed=material.seed)
     remark = f"largest mean |SHAP value|: {', '.join(result.ranking()[:3])}"
-    group = Group(inputs.method, (), (), (_picture(result, inputs, preparation),), inputs.method)
-    return Answer("", (group,), numbers={inputs.method: result}, remarks=(remark,))
+    shown = Group(inputs.method, (), (), (_picture(result, inputs, preparation),), inputs.method)
+    return Answer("", (shown,), numbers={inputs.method: result}, remarks=(remark,))
 
 
 def importance_of_scores(
     events: TestedEvents,
     inputs: MethodInputs,
+    units: Mapping[str, Sequence[str]] | None = None,
     *,
     explained: int = EXPLAINED,
     background: int = BACKGROUND,
@@ -68,11 +77,11 @@ def importance_of_scores(
     """Importance of inputs by Shapley values of some events, each explained for the model that never saw it.
 
     The explained events are drawn with equal chances and counted with their weights; those of the background are
-    drawn with chances in proportion to the absolute weight, of the events that the same model scores. Variables that
-    are vectors of the same objects are one input.
+    drawn with chances in proportion to the absolute weight, of the events that the same model scores. Variables of a
+    unit are one input; by default those of the same objects.
     """
     random = np.random.default_rng([seed, _STREAM])
-    units = _units(inputs)
+    units = units or units_of(inputs)
     chosen = np.sort(random.choice(len(events), min(explained, len(events)), replace=False))
     log.info("%s: %d events are explained, %d inputs", inputs.method, len(chosen), len(units))
     num_classes = len(events.classes)
@@ -98,13 +107,23 @@ def importance_of_scores(
     )
 
 
-def _units(inputs: MethodInputs) -> dict[str, list[str]]:
-    """Inputs by their names: variables, and vectors of the same objects together."""
-    units: dict[str, list[str]] = {}
+def units_of(inputs: MethodInputs, groups: Sequence[str] = (), *, whole_groups: bool = False) -> dict[str, list[str]]:
+    """Inputs by their names: variables that are wanted together, those of the same objects, and all others alone."""
+    units = {name: inputs.together(some) for name, some in variable_groups(groups, inputs.variables).items()}
+    taken = [name for some in units.values() for name in some]
+    if twice := next((name for name in taken if taken.count(name) > 1), None):
+        raise NtuplemlError(f"--group: '{twice}' is in two groups (objects go together); name it once")
+    for name, some in inputs.wholes.items():
+        collections = [own for own in inputs.wholes.values() if set(own) < set(some)]
+        wanted = whole_groups or any(set(some) == set(own) for own in inputs.vectors)
+        if wanted and not collections and set(taken).isdisjoint(some):
+            units[name] = list(some)
+            taken += some
     for name in inputs.variables:
-        together = inputs.together([name])
-        if not any(name in unit for unit in units.values()):
+        if name not in taken:
+            together = [one for one in inputs.together([name]) if one not in taken]
             units[", ".join(together)] = together
+            taken += together
     return units
 
 

@@ -150,6 +150,8 @@ class Step:
     targets: tuple[str, ...] = ("classes",)
     #: Whether the report shows it.
     on_page: bool = True
+    #: ``module:function`` that says of a `Material` whether the report shows it; it does always where there is none.
+    shown_where: str = ""
     #: Whether one picture can show several methods.
     several_methods: bool = False
     #: Whether it takes events in memory, of which there may be a sample.
@@ -167,8 +169,7 @@ class Step:
         """
         from ntupleml.testing.material import Material
 
-        module, name = self.function.split(":")
-        make = getattr(import_module(f"ntupleml.testing.{module}"), name)
+        make = _function(self.function)
         material = subject if isinstance(subject, Material) else Material.of(subject)
         if material.target not in self.targets:
             where = "the events" if material.found is None else material.found.training_path
@@ -180,6 +181,16 @@ class Step:
             raise NtuplemlError(f"{self.title}: {error}") from None
         answer: Answer = make(material, **options)
         return answer
+
+    def is_shown(self, material: Material) -> bool:
+        """Whether the report shows it of these models."""
+        applies = self.on_page and material.target in self.targets
+        return applies and (not self.shown_where or bool(_function(self.shown_where)(material)))
+
+
+def _function(path: str) -> Any:
+    module, name = path.split(":")
+    return getattr(import_module(f"ntupleml.testing.{module}"), name)
 
 
 def write_step(
@@ -248,7 +259,7 @@ def _files(preparation: Preparation, names: Iterable[str]) -> Iterator[Path]:
 
     for name in names:
         stem, _, ending = name.rpartition(".")
-        if ending in ("txt", "yaml"):
+        if ending in ("txt", "yaml", "json"):
             yield from figure_paths(preparation.stem(stem), [ending])
         else:
             yield from picture_paths(preparation.stem(name))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.artifacts import load_keras_model, load_preprocessing
+from ntupleml.artifacts import load_keras_model, load_preprocessing, require_single
 from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.metrics import Measurement, Undefined, as_plain
 from ntupleml.metrics.taylor import RankedTerm, derivative_sums, taylor_matrix, taylor_ranking, taylor_terms
@@ -95,6 +95,7 @@ def differentiable_method(preparation: Preparation, method: str | None = None) -
         models = preparation.trained.get(name, [])
         if models and all(model.files.model.suffix == ".keras" and model.files.preprocessing for model in models):
             return name
+        require_single(models, "no derivatives of its own")
     raise NtuplemlError(
         f"{', '.join(names)}: only Keras networks have derivatives, not trees, TMVA's methods, ONNX or lwtnn files; "
         "rank the inputs with testing/permutation_importance.py"

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.datasets.fold_trees import open_class_tree
+from ntupleml.datasets.excluding import EXCLUDE
 from ntupleml.datasets.splitting import uniform_by_entry
 from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.events.evaluation import read_group
+from ntupleml.features.images import FULL_CIRCLE, missing_energy_of
 from ntupleml.metrics import Undefined
 from ntupleml.ntuples import columns_to_matrix, required_branches
 from ntupleml.ntuples.opening import files_kept_open, open_root_file, tree_paths
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ntupleml.datasets.excluding import TrainedKeys
+    from ntupleml.events.groups import InputGroup
     from ntupleml.ntuples import Chunk, Ntuple
     from ntupleml.testing.events import HeldOutSample
     from ntupleml.testing.sources import ScoreSource
@@ -29,6 +33,8 @@ log = logging.getLogger(__name__)
 
 #: Distinguishes the random numbers of the sampling from those of other purposes.
 _SAMPLING_STREAM = 7
+#: Key of the testing config for what a signal alone may have, such as its masses.
+POINTS = "search: points"
 #: Class of events whose class nobody knows: recorded data.
 NO_CLASS = -1
 
@@ -61,6 +67,10 @@ class TestedEvents:
     outputs: list[str] = field(default_factory=list)
     #: Shape (n_events, n_values). Truth where values are learnt, by the columns of the scores; no values else.
     target: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    #: Shape (n_events, n_members, n_outputs). Scores of the members, by method; only of ensembles.
+    members: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    #: Number of events of each class that are not here, since other trainings saw them.
+    excluded: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of events."""
@@ -94,6 +104,8 @@ class TestedEvents:
             self.left_out,
             self.outputs,
             self.target[events] if len(self.target) else self.target,
+            {name: scores[events] for name, scores in self.members.items()},
+            self.excluded,
         )
 
     def of_model(self, model: int) -> TestedEvents:
@@ -119,8 +131,20 @@ class Reading:
     entries_per_chunk: int | None = None
     #: Names of the scores; empty where these are the classes.
     outputs: list[str] = field(default_factory=list)
-    #: Formulas of the target, where it is values.
+    #: Formulas of the target, where it has values, and its image, where it has one.
     values: list[str] = field(default_factory=list)
+    image: InputGroup | None = None
+    #: Keys of the testing config that name the spectators; those of `POINTS` are NaN in trees that lack them, but for
+    #: that of the signal.
+    keys: Mapping[str, str] = field(default_factory=dict)
+    signal: str | None = None
+    #: Rows that other trainings saw, which are left out; None where it does not matter.
+    trained: TrainedKeys | None = None
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether each score has a true number."""
+        return bool(self.values) or self.image is not None
 
 
 class ScoredPart(NamedTuple):
@@ -132,6 +156,10 @@ class ScoredPart(NamedTuple):
     model: int
     values: NDArray[np.float32]
     target: NDArray[np.float32]
+    #: Of the members of ensembles.
+    members: dict[str, NDArray[np.float32]]
+    #: Events that are not here, since other trainings saw them.
+    excluded: int = 0
 
 
 @files_kept_open()
@@ -223,7 +251,7 @@ def _shares(samples: Sequence[HeldOutSample], reading: Reading) -> dict[str, flo
     numbers = dict.fromkeys(reading.classes, 0)
     for sample in samples:
         for name in reading.classes:
-            with open_class_tree(sample.path, name, sample.where) as ntuple:
+            with sample.open(name) as ntuple:
                 numbers[name] += ntuple.num_entries
     shares = dict(zip(numbers, shares_of_classes(list(numbers.values()), reading.max_events), strict=True))
     for name, share in shares.items():
@@ -259,42 +287,80 @@ def _parts(
     failed: dict[str, str] | None,
 ) -> Iterator[ScoredPart]:
     """Scored events of one tree, chunk by chunk."""
-    with open_class_tree(sample.path, name, sample.where) as ntuple:
+    with sample.open(name) as ntuple:
         where = f"{sample.path}: tree '{name}'"
         is_class = name in reading.classes
         weight_branch = reading.weight_branch if is_class or reading.weight_branch in ntuple.branches else None
         branches = required_branches(reading.variables, ntuple.branches, where)
-        branches += required_branches(reading.spectators, ntuple.branches, f"{where}: spectators")
-        branches += required_branches(reading.values if is_class else [], ntuple.branches, f"{where}: target")
-        branches += _branches_of_sources(sources, ntuple, failed)
+        absent = {one for one in reading.spectators if _may_lack(reading, one, name, ntuple)}
+        beside = [one for one in reading.spectators if one not in absent]
+        for one in beside:
+            key = reading.keys.get(one, "spectators")
+            branches += required_branches([one], ntuple.branches, f"{where}: {key}")
+        if is_class:
+            of_image = [] if reading.image is None else reading.image.needed
+            branches += required_branches([*reading.values, *of_image], ntuple.branches, f"{where}: target")
+        branches += _branches_of_sources(sources, ntuple, sample, failed)
+        branches += [] if reading.trained is None else reading.trained.branches(ntuple)
         if weight_branch is not None:
             require_weight(ntuple, weight_branch, reading.weight_key)
             branches.append(weight_branch)
         class_index = reading.classes.index(name) if is_class else NO_CLASS
         factor = reading.factors.get(name, 1.0) / share
         for chunk in ntuple.chunks(list(dict.fromkeys(branches)), reading.entries_per_chunk):
-            columns = chunk.columns
+            columns, excluded = chunk.columns, 0
+            kept = np.arange(chunk.stop - chunk.start)
             if share < 1:
                 entries = np.arange(chunk.start, chunk.stop)
                 kept = np.flatnonzero(uniform_by_entry(entries, reading.seed, *place, _SAMPLING_STREAM) < share)
+            if reading.trained is not None:
+                is_seen = reading.trained.has(columns, kept, where)
+                kept, excluded = kept[~is_seen], int(is_seen.sum())
+            if len(kept) < chunk.stop - chunk.start:
                 columns = {branch: values[kept] for branch, values in columns.items()}
-            else:
-                kept = np.arange(chunk.stop - chunk.start)
             weights = _weights(columns, weight_branch, len(kept), chunk, where)
-            matrix = columns_to_matrix(columns, [*reading.variables, *reading.spectators], where=where)
+            matrix = columns_to_matrix(columns, [*reading.variables, *beside], where=where)
+            if absent:
+                matrix = _with_gaps(matrix, [one in absent for one in (*reading.variables, *reading.spectators)])
             inputs = matrix[:, : len(reading.variables)] if reading.spectators else matrix
-            scores = _scores(sources, columns, inputs, chunk, where, failed)
+            scores, members = _scores(sources, columns, inputs, chunk, where, failed)
             target = _target(columns, reading if is_class else None, len(kept), chunk, where)
-            yield ScoredPart(scores, class_index, weights * factor, sample.model, matrix, target)
+            yield ScoredPart(scores, class_index, weights * factor, sample.model, matrix, target, members, excluded)
+
+
+def _may_lack(reading: Reading, variable: str, name: str, ntuple: Ntuple) -> bool:
+    """Whether a tree that is not the signal's lacks a variable of the points."""
+    if reading.keys.get(variable) != POINTS or name == reading.signal:
+        return False
+    try:
+        required_branches([variable], ntuple.branches, name)
+    except NtuplemlError:
+        return True
+    return False
+
+
+def _with_gaps(matrix: NDArray[np.float32], is_gap: Sequence[bool]) -> NDArray[np.float32]:
+    """The same with columns of NaN."""
+    wider = np.full((len(matrix), len(is_gap)), np.nan, np.float32)
+    wider[:, ~np.array(is_gap)] = matrix
+    return wider
 
 
 def _target(
     columns: Mapping[str, Any], reading: Reading | None, number: int, chunk: Chunk, where: str
 ) -> NDArray[np.float32]:
-    """Truth of the values that are learnt; none of recorded data, and of other targets."""
-    if reading is None or not reading.values:
-        return np.full((number, len(reading.values) if reading else 0), np.nan, np.float32)
-    target = columns_to_matrix(columns, reading.values, where=f"{where}: target")
+    """Truth of what is measured; none of recorded data, and of other targets."""
+    if reading is None or not reading.is_measured:
+        width = len(reading.outputs) if reading is not None and reading.is_measured else 0
+        return np.full((number, width), np.nan, np.float32)
+    parts: list[NDArray[Any]] = []
+    if reading.image is not None:
+        images = read_group(reading.image, columns, number, where).take(slice(None))
+        assert reading.image.image is not None
+        parts.append(missing_energy_of(images[..., 0], reading.image.image.phi_range or FULL_CIRCLE))
+    if reading.values:
+        parts.append(columns_to_matrix(columns, reading.values, where=f"{where}: target"))
+    target = np.concatenate(parts, axis=1, dtype=np.float32)
     for name, column in zip(reading.outputs, target.T, strict=True):
         require_finite(column, f"the values of the target '{name}'", chunk, where)
     return target
@@ -304,12 +370,14 @@ def _active(sources: Sequence[ScoreSource], failed: Mapping[str, str] | None) ->
     return [source for source in sources if source.method not in (failed or {})]
 
 
-def _branches_of_sources(sources: Sequence[ScoreSource], ntuple: Ntuple, failed: dict[str, str] | None) -> list[str]:
+def _branches_of_sources(
+    sources: Sequence[ScoreSource], ntuple: Ntuple, sample: HeldOutSample, failed: dict[str, str] | None
+) -> list[str]:
     """Branches that the methods need, of those that may score this tree."""
     branches = []
     for source in _active(sources, failed):
         try:
-            source.require_unseen(ntuple)
+            source.require_unseen(ntuple, sample)
             branches += source.branches(ntuple)
         except NtuplemlError as error:
             _leave_out(source, error, failed)
@@ -341,17 +409,40 @@ def _scores(
     chunk: Chunk,
     where: str,
     failed: dict[str, str] | None,
-) -> dict[str, NDArray[np.float32]]:
-    found = {}
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+    """Scores by method, and those of the members of ensembles."""
+    found, members = {}, {}
     for source in _active(sources, failed):
+        matrix = np.ascontiguousarray(inputs)
         try:
-            scores = source.score(columns, np.ascontiguousarray(inputs), where)
+            if source.ensemble is None:
+                scores = source.score(columns, matrix, where)
+            else:
+                scores, _, members[source.method] = source.ensemble(columns, matrix, where)
             require_scores(scores, f"the scores of '{source.method}'", chunk, where)
         except NtuplemlError as error:
             _leave_out(source, error, failed)
             continue
         found[source.method] = scores
-    return found
+    return found, members
+
+
+def _excluded(parts: Sequence[ScoredPart], reading: Reading) -> dict[str, int]:
+    """Number of events of each class that other trainings saw; no class may consist of them."""
+    numbers: dict[str, int] = {}
+    if reading.trained is None:
+        return numbers
+    for index, name in [*enumerate(reading.classes), (NO_CLASS, "recorded data")]:
+        of_class = [part for part in parts if part.class_index == index]
+        number, left = sum(part.excluded for part in of_class), sum(len(part.weights) for part in of_class)
+        if number and not left:
+            raise NtuplemlError(
+                f"{EXCLUDE}: those trainings saw all {number:,} events of {name}; test on other events, or leave it out"
+            )
+        if of_class:
+            numbers[name] = number
+            log.info("%s: %s of %s events of %s are left out", EXCLUDE, f"{number:,}", f"{number + left:,}", name)
+    return numbers
 
 
 def _joined(
@@ -375,7 +466,9 @@ def _joined(
         {name: share for name, share in shares.items() if share < 1},
         dict(failed),
         list(reading.outputs),
-        np.concatenate([part.target for part in parts]) if reading.values else np.empty((0, 0), np.float32),
+        np.concatenate([part.target for part in parts]) if reading.is_measured else np.empty((0, 0), np.float32),
+        {name: np.concatenate([part.members[name] for part in parts]) for name in methods if _has_members(parts, name)},
+        _excluded(parts, reading),
     )
     start = 0
     for part, length in zip(parts, lengths, strict=True):
@@ -386,3 +479,7 @@ def _joined(
         events.values[rows] = part.values
         start += length
     return events
+
+
+def _has_members(parts: Sequence[ScoredPart], method: str) -> bool:
+    return bool(parts) and all(method in part.members for part in parts)

@@ -13,7 +13,7 @@ from ntupleml.errors import NtuplemlError, did_you_mean, one_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ntupleml.config.training import BoostedTreesConfig
+    from ntupleml.config.methods import BoostedTreesConfig
 
 
 _BY_CLASSES = "it follows from the number of classes"

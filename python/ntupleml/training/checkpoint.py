@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,8 @@ import numpy as np
 from ntupleml.artifacts import KERAS, model_files
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError
-from ntupleml.training.schedule import Schedule
+from ntupleml.training.kept_epochs import UNREADABLE, as_arrays, from_arrays, load_arrays
+from ntupleml.training.stopping import Stopping
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 #: Keys of the training config that may change between a training and its continuation. Fold files may move: their
 #: UUIDs must stay.
 CHANGEABLE = {"output_path", "plot", "processes", "datasets"}
+_CHANGES = "early_stopping may change, and epochs where model.schedule does not span them"
 CHANGEABLE_IN_MODEL = {"epochs", "early_stopping"}
 
 
@@ -38,9 +39,11 @@ class Progress:
     epoch: int = 0
     #: Each metric, epoch by epoch.
     history: dict[str, list[float]] = field(default_factory=dict)
-    schedule: Schedule = field(default_factory=Schedule)
+    stopping: Stopping = field(default_factory=Stopping)
     #: Weights of the model after the best epoch; empty before there is one.
     best_weights: list[NDArray[Any]] = field(default_factory=list)
+    #: Weights of the network after epochs that are to be compared.
+    kept: dict[int, list[NDArray[Any]]] = field(default_factory=dict)
 
 
 def checkpoint_path(output_path: str | Path, fold: int, method: Method = KERAS) -> Path:
@@ -56,8 +59,9 @@ def checkpoint_path(output_path: str | Path, fold: int, method: Method = KERAS) 
 
 
 def _variables(model: Any) -> list[Any]:
-    """Everything that training changes: weights, moving averages, states of dropout, then the optimiser."""
-    return [variable for layer in model.layers for variable in layer.variables] + list(model.optimizer.variables)
+    """Everything that training changes: weights, moving averages, states of dropout, then the optimisers."""
+    parts = [*model.layers, *getattr(model, "optimizers", [model.optimizer])]
+    return [variable for part in parts for variable in part.variables]
 
 
 def save_checkpoint(path: Path, model: Any, progress: Progress, identity: dict[str, Any]) -> None:
@@ -72,10 +76,11 @@ def save_checkpoint(path: Path, model: Any, progress: Progress, identity: dict[s
         "identity": identity,
         "epoch": progress.epoch,
         "history": progress.history,
-        "schedule": progress.schedule.as_dict(),
+        "schedule": progress.stopping.as_dict(),
     }
     arrays = {f"variable_{number}": np.asarray(variable) for number, variable in enumerate(_variables(model))}
     arrays |= {f"best_{number}": weight for number, weight in enumerate(progress.best_weights)}
+    arrays |= as_arrays(progress.kept)
     with replace_file(path, overwrite=True) as temporary:
         np.savez(temporary, **{"state": np.array(json.dumps(state)), **arrays})  # type: ignore[arg-type]
 
@@ -83,26 +88,22 @@ def save_checkpoint(path: Path, model: Any, progress: Progress, identity: dict[s
 def load_checkpoint(path: Path, model: Any, identity: dict[str, Any]) -> Progress:
     """Put a model into the state of a checkpoint."""
     try:
-        _require_uncompressed(path)
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = dict(file)
+        arrays = load_arrays(path)
         state = json.loads(str(arrays.pop("state")))
         progress = Progress(
             epoch=int(state["epoch"]),
             history={str(name): [float(value) for value in values] for name, values in state["history"].items()},
-            schedule=Schedule(**state["schedule"]),
+            stopping=Stopping(**state["schedule"]),
             best_weights=[arrays[f"best_{number}"] for number in range(sum(name[:5] == "best_" for name in arrays))],
+            kept=from_arrays(arrays),
         )
         found = dict(state["identity"])
-    # numpy asks for the memory that the head of an array claims
-    except (
-        OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError, zipfile.BadZipFile
-    ) as error:  # fmt: skip
+    except (*UNREADABLE, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise NtuplemlError(
             f"{path}: not the checkpoint of a training ({reason}); train anew with --overwrite"
         ) from None
-    _require_same(path, found, identity)
+    require_same(f"{path}: --continue", found, identity, _CHANGES, "train anew")
     variables = _variables(model)
     values = [arrays.get(f"variable_{number}") for number in range(len(variables))]
     if any(
@@ -114,22 +115,29 @@ def load_checkpoint(path: Path, model: Any, identity: dict[str, Any]) -> Progres
     return progress
 
 
-def _require_uncompressed(path: Path) -> None:
-    """Check that arrays take no more memory than the file has bytes, as those that were saved."""
-    with zipfile.ZipFile(path) as archive:
-        if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
-            raise ValueError("it unpacks to more than it holds")
+def require_same(where: str, found: dict[str, Any], wanted: dict[str, Any], changeable: str, anew: str) -> None:
+    """Refuse to go on with what is of another config, naming the first key that differs.
 
-
-def _require_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    different = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
+    Parameters
+    ----------
+    where : str
+        File, and the option that wants to go on.
+    changeable : str
+        What may change, for the message.
+    anew : str
+        What else can be done, with `--overwrite`.
+    """
+    # what an earlier version did not know, and what is off now, is no difference
+    different = [
+        key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key) and (key in found or wanted[key])
+    ]
     if not different:
         return
     key = different[0]
     more = f"; also {', '.join(different[1:])}" if different[1:] else ""
     raise NtuplemlError(
-        f"{path}: --continue: {key} was {_short(found.get(key))} and is {_short(wanted.get(key))} now{more}; only "
-        "epochs and early_stopping may change: restore it, or train anew with --overwrite"
+        f"{where}: {key} was {_short(found.get(key))} and is {_short(wanted.get(key))} now{more}; only "
+        f"{changeable}: restore it, or {anew} with --overwrite"
     )
 
 
@@ -139,7 +147,7 @@ def _short(value: Any) -> str:
 
 
 def training_identity(
-    config: dict[str, Any], datasets: list[dict[str, Any]], options: dict[str, Any]
+    config: dict[str, Any], datasets: list[dict[str, Any]], options: dict[str, Any], *, spans_epochs: bool = False
 ) -> dict[str, Any]:
     """What must stay the same for a training to be continued.
 
@@ -151,10 +159,13 @@ def training_identity(
         UUID, fold and condition of each fold file.
     options : dict
         Options of the command line.
+    spans_epochs : bool
+        Whether the learning rate depends on the number of epochs.
     """
     kept = {key: value for key, value in config.items() if key not in CHANGEABLE}
     model = kept.pop("model")
-    kept |= {f"model.{key}": value for key, value in model.items() if key not in CHANGEABLE_IN_MODEL}
+    changeable = CHANGEABLE_IN_MODEL - ({"epochs"} if spans_epochs else set())
+    kept |= {f"model.{key}": value for key, value in model.items() if key not in changeable}
     kept["conditions"] = {name: block.get("class_weights") for name, block in config["conditions"].items()}
     identity: dict[str, Any] = json.loads(json.dumps(kept | {"fold files": datasets} | options))
     return identity

@@ -8,9 +8,13 @@ network is always compiled in the same way and the same seed gives the same bits
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from ntupleml.training.quick_convolutions import quick_convolutions
+from ntupleml.training.quick_draws import quick_draws
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,8 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Events that are evaluated at once in the validation; the result does not depend on it.
-EVALUATION_BATCH = 4096
+#: Events that are evaluated at once in the validation, and numbers of all layers together that these may have; the
+#: result does not depend on it.
+EVALUATION_BATCH, _EVALUATED_NUMBERS = 4096, 2**26
 
 
 class Block(NamedTuple):
@@ -34,6 +39,8 @@ class Block(NamedTuple):
     order: NDArray[np.int32]
     #: Shape (n_used,). Weight of each event used, in the same order.
     weights: NDArray[np.float32]
+    #: Shape (n_batches,). Learning rate of each batch; empty where it stays as it is.
+    rates: NDArray[np.float32] = np.empty(0, np.float32)
 
 
 class EpochRunner:
@@ -55,8 +62,9 @@ class EpochRunner:
         self.compiled = "graph" if is_slow_in_xla(model) else "xla"
         self._model = model
         self._batch_size = batch_size
-        self._train = _program(model.train_step, batch_size, self.compiled)
-        self._test = _program(model.test_step, EVALUATION_BATCH, self.compiled)
+        self._train = _program(model, model.train_step, batch_size, self.compiled)
+        self._evaluated = evaluation_batch(model)
+        self._test = _program(model, model.test_step, self._evaluated, self.compiled)
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
 
@@ -97,6 +105,11 @@ class EpochRunner:
         return True
 
     def _fit(self, block: Block) -> dict[str, float]:
+        import keras
+
+        def set_rate(batch: int, logs: Any = None) -> None:  # noqa: ARG001
+            self._model.optimizer.learning_rate.assign(block.rates[batch])
+
         history = self._model.fit(
             _some(block.inputs, block.order),
             np.asarray(block.targets)[block.order],
@@ -104,6 +117,7 @@ class EpochRunner:
             batch_size=self._batch_size,
             shuffle=False,
             verbose=0,
+            callbacks=[keras.callbacks.LambdaCallback(on_train_batch_begin=set_rate)] if len(block.rates) else [],
         ).history
         return {name: float(values[-1]) for name, values in history.items()}
 
@@ -112,26 +126,39 @@ class EpochRunner:
             _some(block.inputs, block.order),
             np.asarray(block.targets)[block.order],
             sample_weight=block.weights,
-            batch_size=EVALUATION_BATCH,
+            batch_size=self._evaluated,
             return_dict=True,
             verbose=0,
         )
         return {name: float(value) for name, value in metrics.items()}
 
 
+def evaluation_batch(model: Any) -> int:
+    """Events that are evaluated at once: fewer of a network whose layers give many numbers, as those of images."""
+    return max(1, min(EVALUATION_BATCH, _EVALUATED_NUMBERS // max(1, _numbers_given(model))))
+
+
+def _numbers_given(layer: Any) -> int:
+    """Numbers that a layer gives per event; of a network all of its layers together, as what holds it has no output."""
+    if hasattr(layer, "layers"):
+        return sum(map(_numbers_given, layer.layers))
+    if isinstance(layer.output, dict | list | tuple):
+        return 0
+    return math.prod(size or 1 for size in layer.output.shape[1:])
+
+
 def is_slow_in_xla(model: Any) -> bool:
     """Whether a network has layers whose whole epochs XLA makes slower on processors.
 
-    These are recurrent ones and those that look at neighbours: convolutions and pooling. A convolution that sees one
-    pixel is none of them, as it is a dense layer.
+    These are those that look at neighbours: convolutions and pooling. A convolution that sees one pixel is none of
+    them, as it is a dense layer.
     """
-    import keras
 
     def is_slow(layer: Any) -> bool:
         if hasattr(layer, "layers"):
             return any(map(is_slow, layer.layers))
         window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None) or (1,)
-        return isinstance(layer, keras.layers.RNN) or max(window) > 1
+        return bool(max(window) > 1)
 
     return is_slow(model)
 
@@ -159,17 +186,19 @@ class _Averages:
         return {name: total / self._events for name, total in self._sums.items()}
 
 
-def _program(step: Callable[[tuple[Any, Any, Any]], Any], batch_size: int, how: str) -> Callable[..., None]:
+def _program(model: Any, step: Callable[[tuple[Any, Any, Any]], Any], batch_size: int, how: str) -> Callable[..., None]:
     """Compiled function of a block that runs a step of Keras on batch after batch.
 
     Blocks of a new shape (another number of events) are compiled when they first come.
     """
     import tensorflow as tf
 
-    def run(inputs: Any, targets: Any, order: Any, weights: Any) -> None:
+    def run(inputs: Any, targets: Any, order: Any, weights: Any, rates: Any) -> None:
         full_batches, rest = divmod(int(order.shape[0]), batch_size)
 
-        def batch(chosen: Any, batch_weights: Any) -> None:
+        def batch(number: Any, chosen: Any, batch_weights: Any) -> None:
+            if rates.shape[0]:
+                model.optimizer.learning_rate.assign(rates[number])
             events = tf.nest.map_structure(lambda values: tf.gather(values, chosen), inputs)
             step((events, tf.gather(targets, chosen), batch_weights))
 
@@ -179,12 +208,12 @@ def _program(step: Callable[[tuple[Any, Any, Any]], Any], batch_size: int, how: 
             chosen_weights = tf.reshape(weights[:covered], (full_batches, batch_size))
 
             def body(number: Any) -> tuple[Any]:
-                batch(chosen[number], chosen_weights[number])
+                batch(number, chosen[number], chosen_weights[number])
                 return (number + 1,)
 
             tf.while_loop(lambda number: number < full_batches, body, (tf.constant(0),))
         if rest:
-            batch(order[full_batches * batch_size :], weights[full_batches * batch_size :])
+            batch(full_batches, order[full_batches * batch_size :], weights[full_batches * batch_size :])
 
     compiled = tf.function(run, jit_compile=how == "xla", autograph=False)
     by_shape: dict[Any, Any] = {}
@@ -193,7 +222,8 @@ def _program(step: Callable[[tuple[Any, Any, Any]], Any], batch_size: int, how: 
         tensors = tf.nest.map_structure(tf.convert_to_tensor, block)
         shapes = tuple(tuple(tensor.shape) for tensor in tf.nest.flatten(tensors))
         if shapes not in by_shape:
-            by_shape[shapes] = compiled.get_concrete_function(*tensors)
+            with quick_draws(model) if how == "xla" else quick_convolutions(model):
+                by_shape[shapes] = compiled.get_concrete_function(*tensors)
         by_shape[shapes](*tensors)
 
     return program

@@ -11,6 +11,9 @@ import numpy as np
 from ntupleml.datasets.loading import load_events
 from ntupleml.datasets.splitting import split_events
 from ntupleml.errors import NtuplemlError
+from ntupleml.events.groups import makers_of
+from ntupleml.models import groups_with_vectors
+from ntupleml.training.augmentation import Augmentation
 from ntupleml.training.batches import (
     Group,
     balanced_weights,
@@ -20,20 +23,23 @@ from ntupleml.training.batches import (
     shuffled,
 )
 from ntupleml.training.compiled_epoch import Block
-from ntupleml.training.outputs import CHECKED_EVENTS
+from ntupleml.training.nuisances import fit_of_nuisances
+from ntupleml.training.outputs import number_checked
 from ntupleml.training.preparation import (
     Preparation,
-    fit_of_values,
+    cut_away,
     fit_scalers,
     group_shapes,
+    inputs_of,
+    log_cut,
     longest_of,
     one_hot,
     raw_batch,
-    target_record,
     with_extreme_lengths,
     with_lengths,
 )
-from ntupleml.training.weight_checks import check_weights, split_sums, weight_factor
+from ntupleml.training.target_fit import TargetFit
+from ntupleml.training.weight_checks import check_weights, split_sums, weight_factor, with_balanced_classes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
     from ntupleml.config import TrainingConfig
     from ntupleml.datasets.loading import ClassTree, Events
     from ntupleml.datasets.splitting import Split
+    from ntupleml.training.weight_checks import SplitSums
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +74,7 @@ class Batching:
 class TrainingData(Protocol):
     """What the loop over epochs needs to know of the events, in memory or streamed."""
 
+    config: TrainingConfig
     trees: Sequence[ClassTree]
     preparation: Preparation
     contents: list[ClassContent]
@@ -158,13 +166,18 @@ def choose_batching(
 
 def load_split(
     config: TrainingConfig, trees: Sequence[ClassTree], **checks: bool
-) -> tuple[Events, Split, list[ClassContent]]:
-    """All events in memory, which of them train, and what each tree holds; `checks` are those of `check_weights`."""
+) -> tuple[TrainingConfig, Events, Split, list[SplitSums]]:
+    """All events in memory, which of them train, and their sums by tree; `checks` are those of `check_weights`.
+
+    The config comes back with numbers for class weights that are balanced.
+    """
     events = load_events(config, trees)
-    split = split_events(len(events.weights), config.train_test_split, config.seed)
+    split = split_events(len(events.weights), config.train_test_split, config.seed_of_data)
     sums = split_sums(events.weights, events.trees, split.training, len(trees))
+    if not checks.get("balanced"):  # balanced batches need no class weights
+        config = with_balanced_classes(config, trees, sums)
     check_weights(config, trees, sums, **checks)
-    return events, split, [one.all.content() for one in sums]
+    return config, events, split, sums
 
 
 class MemoryData:
@@ -178,7 +191,8 @@ class MemoryData:
         self.trees = trees
         self._seed, self._fold = config.seed, fold
         names = condition_names(trees)
-        events, split, self.contents = load_split(config, trees, balanced=balanced)
+        config, events, split, sums = load_split(config, trees, balanced=balanced)
+        self.config, self.contents = config, [one.all.content() for one in sums]
         self.preprocessing_events = len(split.training)
         self.num_training, self.num_validation = len(split.training), len(split.validation)
         shown = np.array([tree.condition_index for tree in trees])[events.trees]
@@ -201,30 +215,40 @@ class MemoryData:
         validation_weights = weights[split.validation]
         if balanced:
             validation_weights = balanced_weights(groups_of(split.validation), validation_weights)
-        learnt = fit_of_values(config)
-        learnt.add(events.values[split.training], self._weights)
+        learnt = TargetFit(config)
+        num_values = events.values.shape[1] - len(config.nuisances)
+        learnt.add(events.inputs, events.values, split.training, self._weights)
+        nuisances = None
+        if config.nuisances:
+            fit = fit_of_nuisances(config)
+            fit.add(classes[split.training], events.values[split.training, num_values:], events.weights[split.training])
+            nuisances = fit.result(trees, sums, None if balanced else training_weights(config, trees))
+        log_cut(cut_away(events.inputs))
         self.preparation = Preparation(
             fit_scalers(config, events.inputs, split.training, events.weights),
-            target_record(config, learnt),
+            makers_of(config.groups),
+            groups_with_vectors(config.model, config.groups),
+            learnt.record(),
             group_shapes(config, events.inputs, len(names)),
             tuple(config.classes),
+            nuisances,
         )
         inputs = with_lengths(events.inputs, longest_of(events.inputs))
-        checked = split.validation[:CHECKED_EVENTS]
-        self.check_batch = with_extreme_lengths(raw_batch(inputs, checked, condition_inputs[checked]))
+        checked = split.validation[: number_checked(inputs)]
+        self.check_batch = with_extreme_lengths(inputs_of(raw_batch(inputs, checked, condition_inputs[checked])))
 
-        def block(rows: NDArray[np.int64], weights: NDArray[np.float64]) -> Block:
-            batch = raw_batch(inputs, rows, condition_inputs[rows])
-            taken, targets = self.preparation.prepared(batch, classes[rows], events.values[rows])
-            return Block(
-                tf.nest.map_structure(tf.constant, taken),
-                tf.constant(targets),
-                np.arange(len(rows), dtype=np.int32),
-                weights.astype(np.float32),
-            )
+        def arrays(rows: NDArray[np.int64]) -> Any:
+            return raw_batch(inputs, rows, condition_inputs[rows]), classes[rows], events.values[rows]
 
-        self._training = block(split.training, self._weights)
-        self._validation = block(split.validation, validation_weights)
+        def tensors(of_rows: Any) -> Any:
+            return tf.nest.map_structure(tf.constant, self.preparation.prepared(*of_rows))
+
+        self._augmentation = Augmentation.of(config, fold)
+        # what is augmented in each epoch, or the tensors of all epochs
+        self._training = arrays(split.training) if self._augmentation else tensors(arrays(split.training))
+        rows = np.arange(self.num_validation, dtype=np.int32)
+        taken, targets = tensors(arrays(split.validation))
+        self._validation = Block(taken, targets, rows, validation_weights.astype(np.float32))
 
     def training_blocks(self, epoch: int) -> list[Block]:
         """Events of an epoch as one block, shuffled or drawn; the same for the same seed, fold and epoch."""
@@ -235,7 +259,13 @@ class MemoryData:
             )
         else:
             drawn = shuffled(generator, self._single_weights)
-        return [Block(self._training.inputs, self._training.targets, *drawn)]
+        if self._augmentation is None:
+            inputs, targets = self._training
+        else:
+            batch, classes, values = self._training
+            augmented, turned = self._augmentation.events(batch, values, self._augmentation.generator(epoch))
+            inputs, targets = self.preparation.prepared(augmented, classes, turned)
+        return [Block(inputs, targets, drawn.order, drawn.weights)]
 
     def validation_blocks(self) -> list[Block]:
         """Events that validate, as one block."""

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.training.schedule import Schedule
 from ntupleml.training.signed_objective import mean_cross_entropy
+from ntupleml.training.stopping import Stopping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,12 +126,12 @@ def fit_hist_gradient_boosting(
     )
     with threadpool_limits(limits=threads):
         numbers = bin_numbers(inputs, edges)
-        losses, schedule = _fit_in_blocks(estimator, numbers, classes, weights, rounds, checked, early_stopping)
+        losses, stopping = _fit_in_blocks(estimator, numbers, classes, weights, rounds, checked, early_stopping)
     stopped = len(losses) or estimator.n_iter_
     history = {"loss": [float(-score) for score in estimator.train_score_[1 : stopped + 1]]}
     if validation is not None:
         history["val_loss"] = losses
-    best_round = schedule.best_epoch if early_stopping is not None else None
+    best_round = stopping.best_epoch if early_stopping is not None else None
     if best_round is not None:
         _cut(estimator, best_round)
     cuts_to_inputs(estimator, edges)
@@ -168,30 +168,30 @@ def _fit_in_blocks(
     rounds: int,
     validation: _BinnedEvents | None,
     early_stopping: int | None,
-) -> tuple[list[float], Schedule]:
+) -> tuple[list[float], Stopping]:
     """Add rounds until early stopping says so, or there are all; validation losses, and what was best."""
     losses: list[float] = []
-    schedule = Schedule()
+    stopping = Stopping()
     fitted = 0
-    while fitted < rounds and not schedule.is_over(early_stopping):
+    while fitted < rounds and not stopping.is_over(early_stopping):
         block = max(_FIRST_ROUNDS, int(_MORE_ROUNDS * fitted)) if early_stopping is not None else rounds
         estimator.set_params(max_iter=min(rounds, fitted + block)).fit(numbers, classes, sample_weight=weights)
         fitted = estimator.max_iter
         if validation is not None:
-            _observe(estimator, validation, losses, schedule, early_stopping)
+            _observe(estimator, validation, losses, stopping, early_stopping)
         found = f", validation loss {losses[-1]:.5f}" if losses else ""
         log.info("%d rounds of %d: training loss %.5f%s", fitted, rounds, -estimator.train_score_[-1], found)
-    return losses, schedule
+    return losses, stopping
 
 
 def _observe(
-    estimator: Any, validation: _BinnedEvents, losses: list[float], schedule: Schedule, early_stopping: int | None
+    estimator: Any, validation: _BinnedEvents, losses: list[float], stopping: Stopping, early_stopping: int | None
 ) -> None:
     """Append the validation losses of the new rounds, up to where early stopping ends the training."""
     numbers, classes, weights = validation
     for sums in islice(estimator.staged_decision_function(numbers), len(losses), None):
         losses.append(mean_cross_entropy(sums, classes, weights))
-        if schedule.observe(len(losses), losses[-1], early_stopping, None).stop:
+        if stopping.observe(len(losses), losses[-1], early_stopping, None).stop:
             return
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ntupleml.artifacts import load_keras_model, read_keras_file, sha256_of_file
 from ntupleml.artifacts.keras_options import is_optimizer
 from ntupleml.errors import NtuplemlError, one_line
-from ntupleml.models import LOSSES, OPTIMIZERS
+from ntupleml.models import LOSSES
+from ntupleml.models.registries import loss_of, optimizer_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,11 +52,16 @@ def load_initial_model(
     description = {
         "initial_model": str(path),
         "initial_sha256": sha256_of_file(path),
-        "layers": [{"class": type(layer).__name__, "outputs": layer.output.shape[-1]} for layer in model.layers],
+        "layers": layers_of(model),
         **_compile(model, file.compile_config, network, path),
     }
     log.info("%s: the training begins with this network: loss %s", path, description["loss"])
     return model, description
+
+
+def layers_of(model: Any) -> list[dict[str, Any]]:
+    """Classes and outputs of the layers of a model, for the record."""
+    return [{"class": type(layer).__name__, "outputs": layer.output.shape[-1]} for layer in model.layers]
 
 
 def _compile(model: Any, found: dict[str, Any], network: Network, path: str | Path) -> dict[str, Any]:
@@ -74,11 +80,10 @@ def _compile(model: Any, found: dict[str, Any], network: Network, path: str | Pa
     else:
         if settings is not None:
             log.warning("%s: its optimizer is none that is read; that of the config is taken", path)
-        options = {} if network.learning_rate is None else {"learning_rate": network.learning_rate}
-        optimizer = OPTIMIZERS[network.optimizer](**options)
+        optimizer = optimizer_of(network)
     model.compile(
         optimizer=optimizer,
-        loss=LOSSES[loss](),
+        loss=loss_of(network) if loss == network.loss else LOSSES[loss](),
         weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         jit_compile=False,
     )

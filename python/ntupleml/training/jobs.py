@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from ntupleml.artifacts import model_files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import onnx
 
     from ntupleml.artifacts import ClassContent, Method, ModelFiles, OnnxCheck, TrainingRecord
     from ntupleml.config import PlotConfig, TrainingConfig
     from ntupleml.datasets.loading import ClassTree
+
+#: Takes the number of an epoch, from 1, and its metrics by name.
+Follower: TypeAlias = "Callable[[Mapping[str, Sequence[float]]], object]"
 
 
 @dataclass(frozen=True)
@@ -34,16 +37,29 @@ class TrainingOptions:
     balance_batches: bool = False
     #: Replace the files of an earlier training.
     overwrite: bool = False
-    #: Go on from the checkpoint of a finished or interrupted training.
+    #: Go on from the checkpoint of a finished or interrupted training, or with the members of an ensemble that are
+    #: there.
     continue_training: bool = False
+    #: Processes that train the members of an ensemble; with one, this one does.
+    workers: int = 1
+    #: Seed, where the training is a member of an ensemble: part of what logs and trackers call it.
+    member: int | None = None
     #: Number of threads of boosted trees; by default as many as the process may use cores.
     threads: int | None = None
     #: Keras file whose network, with its weights, the training begins with; by default one is built from the config.
     initial_model: str | None = None
-    #: Learning rates by the number of the epoch, counted from 0, from which on they hold.
-    learning_rates: Mapping[int, float] = field(default_factory=dict)
+    #: Keras file or Python file with the network that is trained in place of the config's.
+    network: str | None = None
+    #: Begin with the weights of that Keras file; by default they are drawn anew.
+    keep_weights: bool = False
     #: What the user should know about options that are not followed.
     remarks: tuple[str, ...] = ()
+    #: Each gets the history after each epoch of a network; what they raise ends the training.
+    followers: tuple[Follower, ...] = ()
+    #: Whether figures and tables of the training are written.
+    figures: bool = True
+    #: Whether the figures of the losses of a network are written after each epoch, too.
+    epoch_figures: bool = False
 
     @property
     def balanced(self) -> bool:
@@ -79,6 +95,10 @@ class Job:
 
 class Data(Protocol):
     """What every training knows of its events."""
+
+    @property
+    def config(self) -> TrainingConfig:
+        """The training config, with numbers for class weights that are balanced."""
 
     @property
     def contents(self) -> list[ClassContent]:
@@ -180,9 +200,15 @@ class Trainer:
     ----------
     tabular : bool
         Whether it takes all events at once as a matrix, which the methods of a fold share.
+    takes_made : bool
+        Whether columns of the matrix may be made of objects.
+    learns : tuple of str
+        Targets that a method which takes a matrix can learn.
     """
 
     tabular = True
+    takes_made = False
+    learns: tuple[str, ...] = ("classes",)
     #: Whether a method fails alone, the others are kept: in the ``"fit"``, when its files are made (``"write"``).
     isolated: tuple[str, ...] = ()
 
@@ -192,6 +218,14 @@ class Trainer:
 
     def check(self, job: Job) -> None:
         """Refuse, before anything is trained, what the config asks for and the trainer cannot do.
+
+        Raises
+        ------
+        NtuplemlError
+        """
+
+    def check_trees(self, job: Job, trees: Sequence[ClassTree]) -> None:
+        """Refuse, before events are read, trees beside those of the classes that do not go with them.
 
         Raises
         ------

@@ -90,7 +90,6 @@ def pykeras_job(config: TrainingConfig, fold: int, method: TmvaMethodConfig, ove
     options = TrainingOptions(
         overwrite=overwrite,
         initial_model=settings.model,
-        learning_rates=dict(settings.learning_rates),
         remarks=tuple(f"tmva.methods: '{method.name}': {remark}" for remark in settings.remarks),
     )
     named = Method("tmva", method.name.replace("{fold}", str(fold)), "kPyKeras")
@@ -196,6 +195,8 @@ def _with_settings(config: TrainingConfig, settings: PyKerasSettings) -> Trainin
     if settings.early_stopping is not None:
         # TMVA's 0 stops at the first epoch without improvement, as 1 does here.
         changes["early_stopping"] = None if settings.early_stopping < 0 else max(settings.early_stopping, 1)
+    if settings.learning_rates:
+        changes |= {"schedule": {"type": "steps", "after": settings.learning_rates}, "reduce_lr_on_plateau": None}
     update: dict[str, object] = {"model": config.model.model_copy(update=changes)}
     if settings.preprocessing is not None:
         update["preprocessing"] = settings.preprocessing

@@ -6,28 +6,41 @@ import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ntupleml.artifacts import KERAS, OnnxCheck, file_of_model, read_keras_file, record_hash
+from ntupleml.artifacts import KERAS, OnnxCheck, file_of_model, read_keras_file, record_hash, sha256_of_file
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.events.groups import groups_of
 from ntupleml.imports import import_tensorflow
 from ntupleml.models import build_model, network_of
+from ntupleml.models.registries import TARGET_METRICS, require_name
+from ntupleml.preprocessing.groups import network_inputs
+from ntupleml.training.adversary import Adversarial, check_adversary
+from ntupleml.training.augmentation import Augmentation, draw_augmentation_figure
 from ntupleml.training.checkpoint import Progress, checkpoint_path, load_checkpoint, training_identity
+from ntupleml.training.control import control_trees
 from ntupleml.training.data import MemoryData, condition_names
+from ntupleml.training.decorrelation import Decorrelating
 from ntupleml.training.initial_model import load_initial_model
 from ntupleml.training.jobs import Fitted, Job, Trainer, TrainingOptions
-from ntupleml.training.outputs import draw_loss_figure
+from ntupleml.training.kept_epochs import epochs_path, write_epochs
+from ntupleml.training.modes import Mode
+from ntupleml.training.outputs import adversary_stem, draw_history, draw_loss_figure
+from ntupleml.training.own_network import check_own_network, load_own_network
 from ntupleml.training.preparation import check_target
+from ntupleml.training.record_parts import NOT_OF_THE_MODEL
+from ntupleml.training.schedule import schedule_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import onnx
+    from numpy.typing import NDArray
 
     from ntupleml.artifacts import KerasFile, ModelFiles, TrainingRecord
     from ntupleml.config import PlotConfig, TrainingConfig
     from ntupleml.datasets.loading import ClassTree
+    from ntupleml.models import Network
     from ntupleml.training.data import TrainingData
     from ntupleml.training.jobs import Staging
 
@@ -58,10 +71,10 @@ def train_keras(
         For whatever is wrong with config or fold files, before anything is trained; and if outputs exist and are
         neither to be overwritten nor continued.
     """
-    from ntupleml.training.driver import train
+    from ntupleml.training.ensembles import train_models
 
     options = options or TrainingOptions()
-    return train([Job(NETWORKS, config, fold, (KERAS,), where, options) for fold in folds]).records
+    return train_models([Job(NETWORKS, config, fold, (KERAS,), where, options) for fold in folds]).records
 
 
 class _Networks(Trainer):
@@ -78,9 +91,16 @@ class _Networks(Trainer):
             raise NtuplemlError("--overwrite and --continue exclude each other: train anew, or go on")
         if options.randomization and not options.conditional:
             raise NtuplemlError("--randomization draws conditions at random; it needs --conditional")
+        check_own_network(options.network, keep_weights=options.keep_weights)
         config = job.config
-        network_of(config.model, f"{job.where}: model", config.groups, config.target_kind)
+        _network(job)
+        schedule_of(config.model, f"{job.where}: model")
+        metrics = TARGET_METRICS[config.target_kind]
+        require_name(
+            config.model.best_by or metrics[0], metrics, "metric of this target", f"{job.where}: model.best_by"
+        )
         check_target(config, options.balanced)
+        check_adversary(config, job.where, conditional=options.conditional)
         if options.conditional and config.inputs is not None:
             raise NtuplemlError(
                 "--conditional: conditions are inputs beside variables; list the numbers as variables, "
@@ -95,6 +115,10 @@ class _Networks(Trainer):
         has_files = any(path is not None and path.exists() for path in job.files[:-1])
         if options.continue_training and has_files and not checkpoint.exists():
             raise NtuplemlError(f"--continue: {checkpoint}: no such file; train anew with --overwrite")
+
+    def check_trees(self, job: Job, trees: Sequence[ClassTree]) -> None:
+        if job.config.control is not None:
+            control_trees(job.config, job.fold, trees[0].hypotheses)
 
     def more_files(self, job: Job) -> list[Path]:
         return [_checkpoint(job)]
@@ -123,18 +147,27 @@ class _Networks(Trainer):
             data.batching.size,
         )
         model, description = _first_model(job, data)
-        _check_export(model, data, config, options.initial_model or "the network")
-        identity = _identity(config, data.trees, options)
+        _check_export(model, data, config, options.network or options.initial_model or "the network")
+        learning_rate = float(model.optimizer.learning_rate)
+        mode = _mode(job, model, data)
+        identity = _identity(config, [*data.trees, *mode.more_trees], options)
         checkpoint, progress = _checkpoint(job), Progress()
         if options.continue_training and checkpoint.exists():
-            model.optimizer.build(model.trainable_variables)
-            progress = load_checkpoint(checkpoint, model, identity)
+            if not model.optimizer.built:
+                model.optimizer.build(model.trainable_variables)
+            progress = load_checkpoint(checkpoint, mode.model, identity)
             log.info("going on after epoch %d of %d", progress.epoch, config.model.epochs)
         elif options.continue_training:
             log.info("no checkpoint yet, so the training begins with epoch 1")
         if options.overwrite:
             checkpoint.unlink(missing_ok=True)
-        compiled = train_epochs(model, data, config.model, progress, checkpoint, identity, options.learning_rates)
+        followers = options.followers
+        if options.epoch_figures:
+            followers += (lambda history: draw_history(job.files, history, None, config.plot),)
+        compiled = train_epochs(
+            mode, mode.data_of(data), config.model, progress, checkpoint, identity, learning_rate, followers
+        )
+        best = progress.stopping.best_epoch if keeps_best(config.model) else None
         fields = {
             "preprocessing": config.preprocessing,
             "preprocessing_events": data.preprocessing_events,
@@ -143,27 +176,46 @@ class _Networks(Trainer):
             "epochs_compiled": compiled,
             "history": progress.history,
             "epochs": progress.epoch,
-            "best_epoch": progress.schedule.best_epoch if keeps_best(config.model) else None,
+            "best_epoch": best,
+            **mode.record(best, progress.history),
+            "quantised": _quantised(model, data, config),
         }
-        return [_FittedNetwork(job, model, data, fields)]
+        return [_FittedNetwork(job, model, data, fields, progress.kept)]
 
 
 NETWORKS = _Networks()
+
+
+def _mode(job: Job, model: Any, data: TrainingData) -> Mode:
+    if job.config.adversary is not None:
+        return Adversarial(model, data, job.fold)
+    return Mode(model, job.config.model) if job.config.decorrelation is None else Decorrelating(model, data)
 
 
 def _checkpoint(job: Job) -> Path:
     return checkpoint_path(job.config.output_path, job.fold, job.method)
 
 
+def _network(job: Job) -> Network:
+    """What the config describes."""
+    config = job.config
+    num_values = len((config.target and config.target.values) or ())
+    return network_of(config.model, f"{job.where}: model", config.groups, config.target_kind, num_values)
+
+
 def _first_model(job: Job, data: TrainingData) -> tuple[Any, dict[str, Any]]:
     """Network before the first epoch, and its description for the record."""
     config = job.config
-    network = network_of(config.model, f"{job.where}: model", config.groups, config.target_kind)
+    network = _network(job)
     shapes, num_outputs = data.preparation.shapes, data.preparation.num_outputs
+    if job.options.network is not None:
+        return load_own_network(
+            job.options.network, network, data.preparation, config.seed, keep_weights=job.options.keep_weights
+        )
     if job.options.initial_model is not None:
         (num_inputs,) = shapes["variables"].shape
         return load_initial_model(job.options.initial_model, network, num_inputs or 0, num_outputs)
-    model = build_model(network, shapes, num_outputs, config.seed)
+    model = build_model(network, shapes, num_outputs, config.seed, data.preparation.image)
     return model, {**asdict(network), "hidden": list(network.hidden)}
 
 
@@ -187,21 +239,43 @@ def _graph(file: KerasFile, data: TrainingData, config: TrainingConfig, record_h
         groups_of(config.groups, config.missing.value if config.missing else None),
         config.outputs,
         target=data.preparation.target,
+        makers=data.preparation.makers,
         conditions=condition_names(data.trees),
         record_hash=record_hash,
     )
 
 
+def _quantised(model: Any, data: TrainingData, config: TrainingConfig) -> dict[str, Any]:
+    """What the record has of a quantised network; nothing of any other."""
+    from ntupleml.training.quantised_check import quantised_record
+
+    if config.model.quantised is None:
+        return {}
+    missing, preparation = config.missing.value if config.missing else None, data.preparation
+    inputs = network_inputs(data.check_batch, preparation.scalers, missing, preparation.makers)
+    return quantised_record(model, inputs)
+
+
 def _identity(config: TrainingConfig, trees: Sequence[ClassTree], options: TrainingOptions) -> dict[str, Any]:
     files = {tree.file: tree for tree in trees}
     datasets = [{"uuid": tree.uuid, "fold": file.fold, "condition": file.condition} for file, tree in files.items()]
-    flags = {
+    flags: dict[str, Any] = {
         "--conditional": options.conditional,
         "--randomization": options.randomization,
         "--balance-batches": options.balanced,
     }
-    other_methods = {"boosted_trees", "tmva"}
-    return training_identity(config.model_dump(mode="json", exclude=other_methods), datasets, flags)
+    if options.network is not None:
+        flags |= {"--network": sha256_of_file(options.network), "--keep-weights": options.keep_weights}
+    other = {"boosted_trees", "scikit_learn", "tmva", *NOT_OF_THE_MODEL}
+    described = config.model_dump(mode="json", exclude=other)
+    if config.control is not None:
+        described["adversary"]["against"].pop("datasets")  # files may move, their UUIDs must stay
+    return training_identity(
+        described,
+        datasets,
+        flags,
+        spans_epochs=schedule_of(config.model).spans_epochs,
+    )
 
 
 class _FittedNetwork(Fitted):
@@ -209,10 +283,18 @@ class _FittedNetwork(Fitted):
 
     leaves = "preprocessing, ONNX file, record and figures of the loss"
 
-    def __init__(self, job: Job, model: Any, data: TrainingData, fields: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        model: Any,
+        data: TrainingData,
+        fields: dict[str, Any],
+        epochs: Mapping[int, Sequence[NDArray[Any]]],
+    ) -> None:
         super().__init__(job.method, fields)
-        self._model, self._data, self._config = model, data, job.config
-        self._kept = unexported_path(job.files.model)
+        self._model, self._data, self._config, self._epochs = model, data, job.config, epochs
+        self._final = job.files
+        self._kept = unexported_path(self._final.model)
 
     def write(self, files: ModelFiles, record: TrainingRecord) -> None:
         from ntupleml.preprocessing import write_preprocessing
@@ -222,6 +304,11 @@ class _FittedNetwork(Fitted):
         write_preprocessing(files.preprocessing, scalers if record.inputs else scalers["variables"])
         with replace_file(files.model) as temporary:
             self._model.save(temporary)
+        if self._epochs:
+            write_epochs(epochs_path(files.model), self._epochs)
+
+    def more_models(self, files: ModelFiles) -> list[Path]:
+        return [epochs_path(files.model)]
 
     def graph(self, files: ModelFiles, record: TrainingRecord) -> onnx.ModelProto:
         file = read_keras_file(files.model, "the trained network")
@@ -238,14 +325,25 @@ class _FittedNetwork(Fitted):
             batch,
             missing=self._config.missing.value if self._config.missing else None,
             target=preparation.target,
+            makers=preparation.makers,
         )
         return OnnxCheck(events=len(next(iter(batch.values()))), largest_difference=difference)
 
     def draw(self, files: ModelFiles, record: TrainingRecord, plot: PlotConfig) -> None:
         draw_loss_figure(files, record, plot)
+        augmentation = Augmentation.of(self._config, record.fold)
+        if augmentation is not None:
+            makers = self._data.preparation.makers
+            draw_augmentation_figure(files, augmentation, self._data.check_batch, makers, plot)
 
     def settle(self) -> None:
         self._kept.unlink(missing_ok=True)
+        if not self._epochs:
+            epochs_path(self._final.model).unlink(missing_ok=True)
+        if self._config.adversary is None:
+            stem = adversary_stem(self._final)
+            for ending in (".png", ".pdf"):
+                stem.with_name(stem.name + ending).unlink(missing_ok=True)
 
     def rescue(self) -> None:
         go_on = "; --continue writes the files without training again" if self.method == KERAS else ""

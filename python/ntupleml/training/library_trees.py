@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import yaml
 
 from ntupleml.artifacts import record_hash
-from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError
-from ntupleml.plots.style import FORMATS, figure_paths
+from ntupleml.training.importance import importance_files, write_importance
 from ntupleml.training.jobs import Fitted, Job, Trainer
 from ntupleml.training.negative_weights import find_treatment, treat_negative_weights
 from ntupleml.training.outputs import CHECKED_EVENTS, check_difference, draw_loss_figure
@@ -27,14 +25,12 @@ if TYPE_CHECKING:
 
     from ntupleml.artifacts import ModelFiles, OnnxCheck, TrainingRecord
     from ntupleml.config import PlotConfig
-    from ntupleml.config.training import BoostedTreesConfig
+    from ntupleml.config.methods import BoostedTreesConfig
     from ntupleml.forests import Forest
     from ntupleml.training.jobs import Staging
     from ntupleml.training.tabular_data import TabularData, TabularPart
 
 log = logging.getLogger(__name__)
-
-_TEXT_ENDINGS = ("txt", "yaml")
 
 
 class Task(NamedTuple):
@@ -76,6 +72,7 @@ class _BoostedTrees(Trainer):
 
     fit_trees: Callable[[Task], TrainedTrees]
     check_options: Callable[[BoostedTreesConfig, int, int, str], None]
+    takes_made = True
 
     def title(self, job: Job) -> str:
         return f"{job.settings.type} model '{job.settings.name}'"
@@ -87,8 +84,7 @@ class _BoostedTrees(Trainer):
         self.check_options(job.settings, len(config.variables) + num_conditions, len(config.classes), job.where)
 
     def more_files(self, job: Job) -> list[Path]:
-        importance = figure_paths(importance_path(job.files.model), [*_TEXT_ENDINGS, *FORMATS])
-        return [*importance, weights_path(job.files.model)]
+        return [*importance_files(job.files), weights_path(job.files.model)]
 
     def fit(self, job: Job, data: TabularData, staging: Staging) -> list[Fitted]:  # noqa: ARG002
         threads = job.options.threads or len(os.sched_getaffinity(0))
@@ -197,6 +193,7 @@ class _FittedTrees(Fitted):
             missing=record.missing,
             conditions=record.conditions,
             record_hash=record_hash(record),
+            description=record.description_of_matrix,
         )
 
     def check(self, graph: onnx.ModelProto) -> OnnxCheck:
@@ -207,14 +204,8 @@ class _FittedTrees(Fitted):
         return check_difference("ONNX graph", "trained forest", found, expected, self._job.where)
 
     def draw(self, files: ModelFiles, record: TrainingRecord, plot: PlotConfig) -> None:
-        from ntupleml.plots.importance import draw_importance
-        from ntupleml.plots.style import plot_style, save_figure
-
-        stem = importance_path(files.model)
-        write_importance(stem, record.importance)
-        draw_loss_figure(files, record, plot, step="round")
-        with plot_style(plot):
-            save_figure(draw_importance(record.importance, plot), stem)
+        draw_loss_figure(files, record, plot)
+        write_importance(files, record, plot)
 
     def settle(self) -> None:
         if not self._has_weights:
@@ -226,6 +217,9 @@ class _FittedTrees(Fitted):
 
         if record.conditions:
             log.info("no weights file of TMVA: the conditions are inputs that no branch holds")
+            return False
+        if record.matrix:
+            log.info("no weights file of TMVA: numbers that are made of objects are inputs that no branch holds")
             return False
         inputs = self._data.training.inputs
         try:
@@ -259,18 +253,6 @@ def weights_path(model: Path) -> Path:
     return model.with_suffix(".weights.xml")
 
 
-def importance_path(model: Path) -> Path:
-    """Where the importance of the variables is, without ending.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> importance_path(Path("fold0_bdt_model.json")).name
-    'fold0_bdt_importance'
-    """
-    return model.with_name(f"{model.stem.removesuffix('_model')}_importance")
-
-
 def importance_of(gain: Mapping[int, float], inputs: Sequence[str]) -> dict[str, float]:
     """Share of each input in the gain of all cuts, the largest first.
 
@@ -282,14 +264,3 @@ def importance_of(gain: Mapping[int, float], inputs: Sequence[str]) -> dict[str,
     total = sum(gain.values())
     shares = {name: gain.get(index, 0.0) / total for index, name in enumerate(inputs)}
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
-
-
-def write_importance(stem: Path, importance: Mapping[str, float]) -> None:
-    """Write a table as text (rank, variable, share) and as YAML (share by variable, in this order)."""
-    width = max(map(len, importance))
-    lines = [f"{rank:4} : {name:{width}} : {share:.6g}\n" for rank, (name, share) in enumerate(importance.items())]
-    text, data = figure_paths(stem, _TEXT_ENDINGS)
-    with replace_file(text) as path:
-        path.write_text("".join(lines), encoding="utf-8")
-    with replace_file(data) as path:
-        path.write_text(yaml.safe_dump(dict(importance), sort_keys=False), encoding="utf-8")

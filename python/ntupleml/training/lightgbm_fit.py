@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ntupleml.config.training import BoostedTreesConfig
+    from ntupleml.config.methods import BoostedTreesConfig
     from ntupleml.training.library_trees import Task
 
 log = logging.getLogger(__name__)

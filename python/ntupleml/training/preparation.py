@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntupleml.artifacts.record import TargetRecord
+from ntupleml.config import SlotsGroupConfig
 from ntupleml.errors import NtuplemlError
-from ntupleml.events.values import ImageRows, InputValues, ObjectRows
-from ntupleml.models import GroupShape
+from ntupleml.events.evaluation import made_numbers
+from ntupleml.events.groups import makers_of
+from ntupleml.events.values import InputValues, ObjectRows
+from ntupleml.features.event_numbers import CombinationMaker
+from ntupleml.features.making import FeatureMaker
+from ntupleml.features.slots import SlotMaker
+from ntupleml.models import GroupShape, ImageOutput, network_of
 from ntupleml.preprocessing import fit_scaler
-from ntupleml.preprocessing.groups import as_argument, network_inputs
+from ntupleml.preprocessing.groups import as_argument, made_of_objects, network_inputs
+from ntupleml.preprocessing.slots import SlotFit, slots_made
+from ntupleml.targets import TARGET_IMAGE
 from ntupleml.training.streamed_scalers import ScalerFit
 
 if TYPE_CHECKING:
@@ -20,12 +29,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ntupleml.artifacts.record import TargetRecord
     from ntupleml.config import TrainingConfig
     from ntupleml.events.values import GroupValues
+    from ntupleml.features.makers import Makers
     from ntupleml.preprocessing import Scaler
+    from ntupleml.training.decorrelation import Formulas
+    from ntupleml.training.nuisances import Nuisances
+
+log = logging.getLogger(__name__)
 
 #: Numbers that are scaled at a time, since the scalers compute in float64.
 _NUMBERS_PER_SCALING = 2_000_000
+#: Numbers that combinations of pairs hold at a time for each pair.
+_PER_PAIR = 10
 
 
 def one_hot(indices: NDArray[np.int64], length: int) -> NDArray[np.float32]:
@@ -41,46 +58,97 @@ class Preparation:
 
     #: By the names of the groups.
     scalers: dict[str, Scaler]
+    #: By the names of the groups that have features of their own.
+    makers: Makers
+    #: Groups whose four-vectors the network takes, too.
+    vectors: tuple[str, ...]
     target: TargetRecord
     #: What the network takes.
     shapes: dict[str, GroupShape]
     classes: tuple[str, ...]
+    #: Where the scores must not tell them.
+    nuisances: Nuisances | Formulas | None = None
 
     @property
     def num_outputs(self) -> int:
-        """Numbers that the network gives per row."""
+        """Numbers that the network gives per row; beside the pixels of an image."""
         if self.target.kind == "reconstruction":
-            return sum(int(np.prod([size or 0 for size in self.shapes[name].shape])) for name in self.target.groups)
-        return len(self.target.values or self.classes)
+            return sum(map(self._number_given_back, self.target.groups)) + sum(self.target.latent_sizes)
+        return len(self.target.values if self.target.image is not None else self.target.values or self.classes)
+
+    @property
+    def width(self) -> int:
+        """Numbers that the network gives per row, the pixels of an image included."""
+        return self.num_outputs + (0 if self.image is None else int(np.prod(self.image.bins)))
+
+    @property
+    def image(self) -> ImageOutput | None:
+        """The image that the network gives."""
+        found = self.target.image
+        if found is None:
+            return None
+        units = {"etmiss": found.component_scale, "image": found.pixel_scale}
+        return ImageOutput(found.bins, (found.source.phi_range[0], found.source.phi_range[1]), units)
+
+    def _number_given_back(self, name: str) -> int:
+        maker = self.makers.get(name)
+        if isinstance(maker, SlotMaker):
+            return maker.number
+        return int(np.prod([size or 0 for size in self.shapes[name].shape]))
 
     def prepared(
         self, batch: Mapping[str, NDArray[Any]], classes: NDArray[np.int64], values: NDArray[np.float32]
     ) -> tuple[Any, NDArray[np.float32]]:
         """Inputs and targets of the network for a raw batch; of classes their index."""
-        number = len(classes)
-        size = max(1, sum(array[:1].size for array in batch.values()))
-        step = max(1, _NUMBERS_PER_SCALING // size)
+        inputs, number = self._inputs(batch, len(classes)), len(self.target.values)
+        targets = self._targets(batch, inputs, classes, values[:, :number])
+        if self.nuisances is not None:
+            targets = np.hstack([targets, self.nuisances.targets(classes, values[:, number:])])
+        return as_argument(inputs), targets
+
+    def taken(self, batch: Mapping[str, NDArray[Any]], number: int) -> Any:
+        """Inputs of the network for a raw batch of so many rows."""
+        return as_argument(self._inputs(batch, number))
+
+    def _inputs(self, batch: Mapping[str, NDArray[Any]], number: int) -> dict[str, NDArray[np.float32]]:
+        size = sum(array[:1].size for array in batch.values()) + sum(
+            _PER_PAIR * batch[maker.of].shape[1] ** 2
+            for maker in self.makers.values()
+            if isinstance(maker, CombinationMaker)
+        )
+        step = max(1, _NUMBERS_PER_SCALING // max(size, 1))
         inputs: dict[str, NDArray[np.float32]] = {}
         for start in range(0, number, step):
             rows = slice(start, start + step)
-            part = network_inputs({name: array[rows] for name, array in batch.items()}, self.scalers)
+            some = {name: array[rows] for name, array in batch.items()}
+            part = network_inputs(some, self.scalers, makers=self.makers, vectors=self.vectors)
             for name, array in part.items():
                 if name not in inputs:
                     inputs[name] = np.empty((number, *array.shape[1:]), np.float32)
                 inputs[name][rows] = array
-        return as_argument(inputs), self._targets(inputs, classes, values)
+        return inputs
 
     def _targets(
-        self, inputs: Mapping[str, NDArray[np.float32]], classes: NDArray[np.int64], values: NDArray[np.float32]
+        self,
+        batch: Mapping[str, NDArray[Any]],
+        inputs: Mapping[str, NDArray[np.float32]],
+        classes: NDArray[np.int64],
+        values: NDArray[np.float32],
     ) -> NDArray[np.float32]:
+        if self.target.image is not None:
+            pixels = batch[TARGET_IMAGE].reshape(len(values), -1)
+            return np.hstack([pixels, self._standardised(values)]) if self.target.values else pixels
         if self.target.kind == "values":
-            standardised: NDArray[np.float64] = (values - np.array(self.target.mean)) / np.array(self.target.scale)
-            return standardised.astype(np.float32)
+            return self._standardised(values)
         if self.target.kind == "reconstruction":
             from ntupleml.models.reconstruction import reconstruction_target
 
-            return reconstruction_target(inputs, self.target.groups)
+            return reconstruction_target(inputs, self.target.groups, self.target.slots)
         return one_hot(classes, len(self.classes))
+
+    def _standardised(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        standardised: NDArray[np.float64] = (values - np.array(self.target.mean)) / np.array(self.target.scale)
+        return standardised.astype(np.float32)
 
 
 def is_matrix(values: GroupValues) -> bool:
@@ -89,29 +157,41 @@ def is_matrix(values: GroupValues) -> bool:
 
 
 def lines_of(
-    values: GroupValues, rows: NDArray[np.int64], weights: NDArray[np.float64]
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """What a scaler is fitted to, and the weight of each: events, objects that are there, or pixels of some rows."""
+    name: str, inputs: InputValues, makers: Makers, rows: NDArray[np.int64], weights: NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """What the scaler of a group is fitted to, and the weight of each: events, objects that are there, or pixels."""
+    maker = makers.get(name)
+    if isinstance(maker, CombinationMaker):
+        return made_numbers(maker, inputs.groups[maker.of], rows), weights[rows]
+    values = inputs.groups[name]
+    if isinstance(maker, SlotMaker):
+        return slots_made(maker, values.take(rows))[0], weights[rows]
     if isinstance(values, ObjectRows):
         counts = values.lengths(rows)
         first = np.repeat(values.starts[rows] - (np.cumsum(counts) - counts), counts)
-        return values.values[first + np.arange(len(first))], np.repeat(weights[rows], counts)
+        objects = values.values[first + np.arange(len(first))]
+        if isinstance(maker, FeatureMaker):
+            objects = made_of_objects(maker.make, objects)
+        return objects, np.repeat(weights[rows], counts)
     taken = values.take(rows)
     flat = taken.reshape(-1, taken.shape[-1])
     return flat, weights[rows] if taken.ndim == 2 else np.repeat(weights[rows], taken[0].size // taken.shape[-1])
 
 
-def scaler_fits(config: TrainingConfig) -> dict[str, ScalerFit]:
+def scaler_fits(config: TrainingConfig) -> dict[str, ScalerFit | SlotFit]:
     """Fits of the scalers of all groups, to be fed chunk by chunk."""
-    return {
-        name: ScalerFit(
+    fits: dict[str, ScalerFit | SlotFit] = {}
+    for name, group in config.groups.items():
+        if isinstance(group, SlotsGroupConfig):
+            fits[name] = SlotFit(group.maker, weighted=config.weighted_preprocessing)
+            continue
+        fits[name] = ScalerFit(
             config.preprocessing_of(name),
             config.seed,
             weighted=config.weighted_preprocessing,
             where=_where(config, name),
         )
-        for name in config.groups
-    }
+    return fits
 
 
 def fit_scalers(
@@ -119,10 +199,11 @@ def fit_scalers(
 ) -> dict[str, Scaler]:
     """Scalers of all groups, fitted to some rows of events in memory."""
     scalers = {}
-    fits = scaler_fits(config)
-    for name, values in inputs.groups.items():
-        if is_matrix(values):
-            found, of_rows = lines_of(values, rows, weights)
+    fits, makers = scaler_fits(config), makers_of(config.groups)
+    for name in config.groups:
+        values = inputs.groups.get(name)
+        if values is not None and is_matrix(values):
+            found, of_rows = lines_of(name, inputs, makers, rows, weights)
             scalers[name] = fit_scaler(
                 config.preprocessing_of(name),
                 found,
@@ -131,9 +212,12 @@ def fit_scalers(
                 where=_where(config, name),
             )
             continue
-        step = max(1, _NUMBERS_PER_SCALING // max(1, values.take(rows[:1]).size))
+        of = getattr(makers.get(name), "of", name)
+        row = inputs.groups[of].take(rows[:1])
+        size = row.size if of == name else _PER_PAIR * int(longest_of(inputs)[of]) ** 2
+        step = max(1, _NUMBERS_PER_SCALING // max(1, size))
         for start in range(0, len(rows), step):
-            fits[name].add(*lines_of(values, rows[start : start + step], weights))
+            fits[name].add(*lines_of(name, inputs, makers, rows[start : start + step], weights))
         scalers[name] = fits[name].result()
     return scalers
 
@@ -142,24 +226,23 @@ def _where(config: TrainingConfig, group: str) -> str:
     return "preprocessing" if config.inputs is None else f"inputs.{group}: preprocessing"
 
 
-def fit_of_values(config: TrainingConfig) -> ScalerFit:
-    """Fit of mean and standard deviation of the values that are learnt, with the weights of the training."""
-    return ScalerFit("standard_scaler", config.seed, weighted=True, where="target.values")
-
-
-def target_record(config: TrainingConfig, fit: ScalerFit) -> TargetRecord:
-    """What is learnt, for the record."""
-    if config.target is None:
-        return TargetRecord()
-    if config.target.values is None:
-        return TargetRecord(kind="reconstruction", groups=config.reconstructed)
-    scaler = fit.result()
-    return TargetRecord(
-        kind="values",
-        values=config.target.values,
-        mean=[float(mean) for mean in scaler.mean_],
-        scale=[float(scale) for scale in scaler.scale_],
+def cut_away(inputs: InputValues) -> Counter[tuple[str, str]]:
+    """How many objects were cut away, by group and collection; see `ObjectRows.cut`."""
+    return Counter(
+        {
+            (name, collection): number
+            for name, values in inputs.groups.items()
+            if isinstance(values, ObjectRows)
+            for collection, number in values.cut.items()
+        }
     )
+
+
+def log_cut(cut: Mapping[tuple[str, str], int]) -> None:
+    """Say how many objects were cut away."""
+    for (name, collection), number in cut.items():
+        key = f"inputs.{name}" + (f".collections.{collection}" if collection else "")
+        log.info("%s.length: %d objects are cut away, of events that have more", key, number)
 
 
 def longest_of(inputs: InputValues) -> dict[str, int]:
@@ -184,11 +267,22 @@ def with_lengths(inputs: InputValues, longest: Mapping[str, int]) -> InputValues
 def group_shapes(config: TrainingConfig, inputs: InputValues, num_conditions: int) -> dict[str, GroupShape]:
     """Shapes of what the network takes; conditions are further numbers."""
     shapes = {}
-    for name, values in inputs.groups.items():
-        if isinstance(values, ObjectRows):
-            length: int | None = getattr(config.groups[name], "length", None)
-            shapes[name] = GroupShape("objects", (length, values.values.shape[1]))
-        elif isinstance(values, ImageRows) or not is_matrix(values):
+    makers = makers_of(config.groups)
+    for name, group in config.groups.items():
+        maker, values = makers.get(name), inputs.groups.get(name)
+        if isinstance(maker, SlotMaker):
+            shapes[name] = (
+                GroupShape("numbers", (maker.number,))
+                if maker.flat
+                else GroupShape("objects", (maker.types.total, len(maker.columns)))
+            )
+        elif values is None:
+            assert maker is not None, "numbers that are made of another group"
+            shapes[name] = GroupShape("numbers", (len(maker.columns),))
+        elif isinstance(values, ObjectRows):
+            width = values.values.shape[1] if maker is None else len(maker.columns)
+            shapes[name] = GroupShape("objects", (getattr(group, "length", None), width))
+        elif not is_matrix(values):
             shapes[name] = GroupShape("image", values.row_shape)
         else:
             shapes[name] = GroupShape("numbers", (values.row_shape[0] + num_conditions,))
@@ -218,6 +312,11 @@ def joined_batches(batches: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, N
     return joined
 
 
+def inputs_of(batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What the models take of a raw batch: all but an image that is learnt."""
+    return {name: array for name, array in batch.items() if name != TARGET_IMAGE}
+
+
 def with_extreme_lengths(batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """A batch and three rows more: with as many objects as there are slots, with one, and without any."""
     lengths = [name for name in batch if f"{name}_length" in batch]
@@ -244,8 +343,21 @@ def check_target(config: TrainingConfig, balanced: bool) -> None:
             f"--balance-batches, --conditional: balanced batches are of classes, but the target is "
             f"{config.target_kind}; leave the option out"
         )
+    if config.target is not None and config.target.reconstruction is not None:
+        _check_scores(config, config.target.scores)
     for name in config.reconstructed:
         if getattr(config.groups[name], "length", 1) is None:
             raise NtuplemlError(
                 f"target.reconstruction: '{name}' has any number of objects; give the largest as inputs.{name}.length"
             )
+
+
+def _check_scores(config: TrainingConfig, scores: Sequence[str]) -> None:
+    """Refuse scores of a layer that the network has not."""
+    latent = network_of(config.model, groups=config.groups, target="reconstruction").latent
+    for name, key, has in (
+        ("latent_norm", "model.latent", latent is not None),
+        ("kl", "model.latent.variational", latent is not None and latent.variational),
+    ):
+        if name in scores and not has:
+            raise NtuplemlError(f"target.scores: '{name}' needs a network with {key}; set it, or leave the score out")

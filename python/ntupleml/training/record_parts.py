@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml.artifacts import DatasetRecord, TrainingRecord
-from ntupleml.config.inputs import RowsConfig
+from ntupleml.config.rows import RowsConfig
 from ntupleml.datasets.records import read_fold_record
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import held_out_fold, trained_on
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Keys of the training config that say nothing of a model.
+NOT_OF_THE_MODEL = {"tune", "cluster", "tracking"}
 #: Distributions whose versions the record keeps.
 _LIBRARIES = (
     "keras",
@@ -39,6 +41,7 @@ _LIBRARIES = (
     "scikit-learn",
     "onnx",
     "onnxruntime",
+    "skl2onnx",
     "uproot",
 )
 
@@ -104,12 +107,13 @@ def check_output_folder(output_path: str) -> None:
         raise NtuplemlError(f"output_path: {parent}: cannot be written to; choose another folder")
 
 
-def log_training(fold: int, num_folds: int, name: str = "model") -> None:
-    """Say which model is trained, and on which folds."""
+def log_training(fold: int, num_folds: int, name: str = "model", member: int | None = None) -> None:
+    """Say which model is trained, with which seed where it is a member of an ensemble, and on which folds."""
     log.info(
-        "training %s %d on fold%s %s",
+        "training %s %d%s on fold%s %s",
         name,
         fold,
+        "" if member is None else f" with seed {member}",
         "s" if num_folds > 2 else "",
         ", ".join(map(str, sorted(trained_on(fold, num_folds)))),
     )
@@ -119,9 +123,9 @@ def log_contents(trees: Sequence[ClassTree], contents: Sequence[ClassContent]) -
     """Say what the fold files hold of each class."""
     for tree, content in zip(trees, contents, strict=True):
         log.info(
-            "%s: %d events, sum of weights %.6g ± %.2g, %.2f %% with negative weight",
+            "%s: %s events, sum of weights %.6g ± %.2g, %.2f %% with negative weight",
             tree.where,
-            content.entries,
+            content.entries if tree.num_stored == tree.num_entries else f"{content.entries} of {tree.num_stored}",
             content.sum_of_weights,
             content.uncertainty,
             100 * content.negative_share,
@@ -143,7 +147,7 @@ def dataset_records(trees: Sequence[ClassTree], contents: Sequence[ClassContent]
                 classes={},
             ),
         )
-        record.classes[tree.name] = content
+        record.classes[tree.name] = content.model_copy(update={"left_out": tree.num_stored - tree.num_entries})
     return list(by_file.values())
 
 
@@ -174,13 +178,15 @@ def training_record(
         classes=list(config.classes),
         variables=[name for group in config.groups.values() for name in group.formulas],
         inputs=config.inputs,
+        matrix=bool(config.inputs and config.variables),
         rows=division.rows,
         conditions=condition_names(trees),
         missing=None if config.missing is None else config.missing.value,
         seed=config.seed,
-        config=config.model_dump(mode="json", by_alias=True),
+        config=config.model_dump(mode="json", by_alias=True, exclude=NOT_OF_THE_MODEL),
         versions={**library_versions(), **rest.pop("versions", {})},
         datasets=dataset_records(trees, contents),
+        reweighted=[one.as_record() for one in dict.fromkeys(tree.reweighted for tree in trees) if one is not None],
         **rest,
     )
 

@@ -41,7 +41,7 @@ class ScalerFit:
         where: str = "preprocessing",
     ) -> None:
         self._method, self._seed, self._weighted, self._where = method, seed, weighted, where
-        self._sample = _Sample(sample_size, seed)
+        self._sample = Sample(sample_size, seed)
         self._sums = _Moments()
         self._range: Any = None
         self.num_events = 0
@@ -128,7 +128,7 @@ class _Moments:
         return scaler
 
 
-class _Sample:
+class Sample:
     """Random events, all equally likely: each gets a random number, those with the smallest stay."""
 
     def __init__(self, size: int, seed: int) -> None:
@@ -139,6 +139,7 @@ class _Sample:
         self._weights: list[NDArray[np.float64]] = []
 
     def add(self, rows: NDArray[np.float32], weights: NDArray[np.float64]) -> None:
+        """Take the events of a chunk."""
         self._keys = np.concatenate([self._keys, self._generator.random(len(rows))])
         self._rows.append(rows)
         self._weights.append(weights)
@@ -153,5 +154,6 @@ class _Sample:
         self._rows, self._weights = [rows], [weights]
 
     def result(self) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Those that stay, and their weights."""
         self._shorten()
         return self._rows[0], self._weights[0]

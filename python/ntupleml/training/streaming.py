@@ -7,6 +7,7 @@ their true proportions; it is shuffled in memory before its batches are taken.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +16,9 @@ import numpy as np
 from ntupleml.datasets.loading import checked_chunks, require_same_shapes
 from ntupleml.datasets.splitting import SPLIT_STREAM, uniform_by_entry
 from ntupleml.errors import NtuplemlError
+from ntupleml.events.groups import makers_of
+from ntupleml.models import groups_with_vectors
+from ntupleml.training.augmentation import Augmentation
 from ntupleml.training.batches import draw_balanced, group_events
 from ntupleml.training.compiled_epoch import EVALUATION_BATCH, Block
 from ntupleml.training.data import (
@@ -23,22 +27,25 @@ from ntupleml.training.data import (
     randomised_trees,
     training_weights,
 )
-from ntupleml.training.outputs import CHECKED_EVENTS
+from ntupleml.training.nuisances import fit_of_nuisances
+from ntupleml.training.outputs import number_checked
 from ntupleml.training.preparation import (
     Preparation,
-    fit_of_values,
+    cut_away,
     group_shapes,
+    inputs_of,
     joined_batches,
     lines_of,
+    log_cut,
     longest_of,
     one_hot,
     raw_batch,
     scaler_fits,
-    target_record,
     with_extreme_lengths,
     with_lengths,
 )
-from ntupleml.training.weight_checks import SplitSums, check_weights
+from ntupleml.training.target_fit import TargetFit
+from ntupleml.training.weight_checks import SplitSums, check_weights, with_balanced_classes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,11 +100,15 @@ class StreamedData:
         randomized: bool,
         buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
-        self._config, self._fold, self.trees = config, fold, trees
+        self.config, self._fold, self.trees = config, fold, trees
         self._trees = [tree for tree in trees if tree.num_entries]
         self._names = condition_names(trees)
         self._randomised = randomised_trees(config, self._trees) if randomized else np.zeros(len(self._trees), bool)
-        self._factors = np.ones(len(self._trees)) if balanced else training_weights(config, self._trees)
+        unknown = balanced or any(config.has_balanced_classes(tree.file.condition) for tree in trees)
+        if unknown and not balanced and config.target_kind == "values":
+            raise NtuplemlError("class_weights: 'balanced' and values cannot be streamed together; give numbers")
+        self._factors = np.ones(len(self._trees)) if unknown else training_weights(config, self._trees)
+        self._augmentation = Augmentation.of(config, fold)
         self._longest: dict[str, int] = {}
         # The bytes of a row of objects or images are known after the first pass.
         self._steps: list[int | None] = [None] * len(self._trees)
@@ -113,27 +124,34 @@ class StreamedData:
         """Fix the number of events of each tree in a chunk."""
         total = sum(tree.num_entries for tree in self._trees)
         chunks = max(1, -(-total * row_bytes // buffer_bytes))
-        steps = [-(-tree.num_entries // chunks) for tree in self._trees]
-        self._num_chunks = max(-(-tree.num_entries // step) for tree, step in zip(self._trees, steps, strict=True))
+        steps = [-(-tree.num_stored // chunks) for tree in self._trees]
+        self._num_chunks = max(-(-tree.num_stored // step) for tree, step in zip(self._trees, steps, strict=True))
         self._steps = [*steps]
 
     def _scan(self, balanced: bool, positions: dict[ClassTree, int], buffer_bytes: int) -> None:
         """First pass: count, sum the weights, fit the scalers."""
-        config = self._config
-        fits, learnt = scaler_fits(config), fit_of_values(config)
+        config = self.config
+        fits, learnt, makers = scaler_fits(config), TargetFit(config), makers_of(config.groups)
+        told, num_values = fit_of_nuisances(config), len((config.target and config.target.values) or {})
+        cut: Counter[tuple[str, str]] = Counter()
         sums = [SplitSums.empty() for _ in positions]
         checked = []
         first: InputValues | None = None
         for index, tree in enumerate(self._trees):
-            wanted = -(-CHECKED_EVENTS // len(self._trees))
+            wanted = -1
             for rows, shown, chosen in self._tree_rows(index):
                 first = first or rows.inputs
+                wanted = -(-number_checked(rows.inputs) // len(self._trees)) if wanted < 0 else wanted
                 require_same_shapes(first, rows.inputs, tree.where)
                 sums[positions[tree]].add(rows.weights, chosen)
                 training = np.flatnonzero(chosen)
-                for name, values in rows.inputs.groups.items():
-                    fits[name].add(*lines_of(values, training, rows.weights))
-                learnt.add(rows.values[training], rows.weights[training] * self._factors[index])
+                cut += cut_away(rows.inputs)
+                for name, fit in fits.items():
+                    fit.add(*lines_of(name, rows.inputs, makers, training, rows.weights))
+                learnt.add(rows.inputs, rows.values, training, rows.weights[training] * self._factors[index])
+                if config.nuisances:
+                    of_class = np.full(len(training), tree.class_index)
+                    told.add(of_class, rows.values[training, num_values:], rows.weights[training])
                 for name, length in longest_of(rows.inputs).items():
                     self._longest[name] = max(length, self._longest.get(name, 1))
                 others = np.flatnonzero(~chosen)[:wanted]
@@ -144,14 +162,23 @@ class StreamedData:
         self.num_validation = sum(one.validation.entries for one in sums)
         if not self.num_training or not self.num_validation:
             raise NtuplemlError("train_test_split: leaves no events to train on or to validate; there are too few")
+        if not balanced:
+            config = self.config = with_balanced_classes(config, list(positions), sums)
+            self._factors = training_weights(config, self._trees)
         check_weights(config, list(positions), sums, balanced=balanced)
+        log_cut(cut)
         self.contents = [one.all.content() for one in sums]
-        self.check_batch = with_extreme_lengths(joined_batches(checked))
+        self.check_batch = with_extreme_lengths(inputs_of(joined_batches(checked)))
         self.preparation = Preparation(
             {name: fit.result() for name, fit in fits.items()},
-            target_record(config, learnt),
+            makers,
+            groups_with_vectors(config.model, config.groups),
+            learnt.record(),
             group_shapes(config, first, len(self._names)),
             tuple(config.classes),
+            told.result(list(positions), sums, None if balanced else training_weights(config, list(positions)))
+            if config.nuisances
+            else None,
         )
         self.preprocessing_events = self.num_training if config.inputs else fits["variables"].num_events
         if config.inputs is not None:
@@ -180,15 +207,16 @@ class StreamedData:
 
     def training_blocks(self, epoch: int) -> Iterator[Block]:
         """Events of an epoch in shuffled or balanced blocks, of one size but for the last; read from disk."""
-        generator = np.random.default_rng([self._config.seed, self._fold, epoch])
+        generator = np.random.default_rng([self.config.seed, self._fold, epoch])
+        changes = None if self._augmentation is None else self._augmentation.generator(epoch)
         parts = self._parts(training=True, factors=self._factors)
         if self.batching.balanced:
-            yield from self._balanced_blocks(generator, parts)
+            yield from self._balanced_blocks(generator, parts, changes)
             return
         size = self.batching.size
         rows = max(size, self.num_training // self._num_chunks // size * size)
         for part in _rebatched(parts, rows, generator):
-            yield self._block(part)
+            yield self._block(part, changes)
 
     def validation_blocks(self) -> Iterator[Block]:
         """Events that validate, read from disk."""
@@ -196,23 +224,25 @@ class StreamedData:
         for part in _rebatched(self._parts(training=False, factors=self._validation_factors), rows, None):
             yield self._block(part)
 
-    def _balanced_blocks(self, generator: np.random.Generator, parts: Iterator[_Part]) -> Iterator[Block]:
+    def _balanced_blocks(
+        self, generator: np.random.Generator, parts: Iterator[_Part], changes: np.random.Generator | None
+    ) -> Iterator[Block]:
         """Balanced batches from each chunk in turn; a class that a chunk lacks is taken from the one before."""
         steps = np.diff(np.linspace(0, self.batching.steps, self._num_chunks + 1).astype(int))
         kept: dict[str, _Part] = {}
         for number, part in zip(steps, parts, strict=True):
-            for group in group_events(part.classes, part.conditions, self._config.classes, self._names):
+            for group in group_events(part.classes, part.conditions, self.config.classes, self._names):
                 if len(group.events):
                     kept[group.name] = part.take(group.events)
             if number == 0:
                 continue
             pool = _joined(list(kept.values()))
-            groups = group_events(pool.classes, pool.conditions, self._config.classes, self._names)
+            groups = group_events(pool.classes, pool.conditions, self.config.classes, self._names)
             empty = [group.name for group in groups if not len(group.events)]
             if empty:
                 raise NtuplemlError(f"{empty[0]}: too few events to be balanced while streaming; set stream: false")
             drawn = draw_balanced(generator, groups, pool.weights, self.batching.events_per_group, int(number))
-            block = self._block(pool.take(drawn.order))
+            block = self._block(pool.take(drawn.order), changes)
             yield block._replace(weights=drawn.weights)
 
     def _parts(self, *, training: bool, factors: NDArray[np.float64]) -> Iterator[_Part]:
@@ -244,7 +274,7 @@ class StreamedData:
 
     def _tree_rows(self, index: int) -> Iterator[tuple[TreeRows, NDArray[np.int64], NDArray[np.bool_]]]:
         """Chunks of one tree as they are read, the condition that each event shows, and which of them train."""
-        tree, config = self._trees[index], self._config
+        tree, config = self._trees[index], self.config
         stream = (config.seed, self._fold, index)
         start = 0
         for rows in checked_chunks(tree, config, self._steps[index]):
@@ -253,14 +283,19 @@ class StreamedData:
             shown = np.full(len(entries), tree.condition_index)
             if self._randomised[index]:
                 shown = (uniform_by_entry(entries, *stream, _CONDITION) * len(self._names)).astype(np.int64)
-            yield rows, shown, uniform_by_entry(entries, *stream, SPLIT_STREAM) < config.train_test_split
+            drawn = uniform_by_entry(entries, config.seed_of_data, self._fold, index, SPLIT_STREAM)
+            yield rows, shown, drawn < config.train_test_split
 
     def _condition_inputs(self, shown: NDArray[np.int64]) -> NDArray[np.float32]:
         return one_hot(shown, len(self._names)) if self._names else np.empty((len(shown), 0), np.float32)
 
-    def _block(self, part: _Part) -> Block:
+    def _block(self, part: _Part, changes: np.random.Generator | None = None) -> Block:
+        """Events as the network takes them, augmented where random numbers for that are given."""
+        inputs, values = part.inputs, part.values
+        if self._augmentation is not None and changes is not None:
+            inputs, values = self._augmentation.events(inputs, values, changes)
         return Block(
-            *self.preparation.prepared(part.inputs, part.classes, part.values),
+            *self.preparation.prepared(inputs, part.classes, values),
             np.arange(len(part.weights), dtype=np.int32),
             part.weights.astype(np.float32),
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ntupleml.config.inputs import NumbersConfig
+from ntupleml.config.four_vectors import CombinationsConfig
+from ntupleml.config.inputs import NumbersConfig, matrix_of
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import key_of
 from ntupleml.training.data import condition_names, load_split, training_weights
@@ -45,12 +46,16 @@ class TabularData:
     classes: NDArray[np.int64]
     #: Shape (n_events,). Event weight × class weight × global weight scale; of either sign.
     weights: NDArray[np.float64]
+    #: Shape (n_events, n_values). What is learnt where it is not the classes; else no columns.
+    values: NDArray[np.float32]
     #: How many of the events train.
     num_training: int
     #: Content of each tree, by event weights alone.
     contents: list[ClassContent]
     #: Where the events are from.
     trees: list[ClassTree]
+    #: The training config, with numbers for class weights that are balanced.
+    config: TrainingConfig
 
     @property
     def num_validation(self) -> int:
@@ -72,20 +77,51 @@ class TabularData:
         """Names of the one-hot inputs after the variables."""
         return condition_names(self.trees)
 
+    def for_job(self, config: TrainingConfig) -> TabularData:
+        """The same events, which several trainings share, with the seed and the folder of one of them."""
+        own = {"seed": config.seed, "output_path": config.output_path}
+        return replace(self, config=self.config.model_copy(update=own))
+
     def _part(self, rows: slice) -> TabularPart:
         return TabularPart(self.inputs[rows], self.classes[rows], self.weights[rows])
 
 
-def as_tabular(config: TrainingConfig, where: str) -> TrainingConfig:
-    """The same training with all numbers as variables, for what takes a matrix and learns classes."""
-    others = [name for name, group in config.groups.items() if not isinstance(group, NumbersConfig)]
-    if others or config.target is not None:
-        what = f"{key_of(others[0])} holds no numbers" if others else f"the target is {config.target_kind}"
-        raise NtuplemlError(
-            f"{where}: takes numbers and learns classes, but {what}; the network of keras_training.py, or a method of "
-            "the type kPyKeras, can be trained"
+def left_out(config: TrainingConfig, *, takes_made: bool) -> list[str]:
+    """Groups of inputs that no column of a matrix is of: objects, images, and what is made of objects if not taken."""
+    taken = (NumbersConfig, CombinationsConfig) if takes_made else NumbersConfig
+    return [name for name, group in config.groups.items() if not isinstance(group, taken)]
+
+
+def as_tabular(
+    config: TrainingConfig, where: str, *, takes_made: bool, learns: Sequence[str] = ("classes",)
+) -> TrainingConfig:
+    """The same training with all numbers as variables, for what takes a matrix.
+
+    Parameters
+    ----------
+    takes_made : bool
+        Also the numbers that are made of objects.
+    learns : sequence of str
+        Targets that it can learn.
+    """
+    matrix = matrix_of(config.groups)
+    if not (takes_made and matrix.made):
+        matrix = matrix.model_copy(update={"made": {}})
+    if not matrix.formulas or config.target_kind not in learns:
+        what = (
+            f"{key_of(left_out(config, takes_made=takes_made)[0])} holds no numbers"
+            if not matrix.formulas
+            else f"the target is {config.target_kind}"
         )
-    return config.model_copy(update={"inputs": None, "variables": config.numbers})
+        raise NtuplemlError(
+            f"{where}: takes numbers and learns {' or '.join(learns)}, but {what}; the network of keras_training.py, "
+            "or a method of the type kPyKeras, can be trained"
+        )
+    kept = {
+        name: group for name, group in config.groups.items() if name in matrix.made or isinstance(group, NumbersConfig)
+    }
+    update = {"inputs": kept if matrix.made else None, "variables": matrix.formulas, "adversary": None}
+    return config.model_copy(update=update)
 
 
 def load_tabular_data(config: TrainingConfig, trees: Sequence[ClassTree]) -> TabularData:
@@ -100,7 +136,7 @@ def load_tabular_data(config: TrainingConfig, trees: Sequence[ClassTree]) -> Tab
     """
     if config.stream:
         log.info("stream: boosted trees and TMVA take all events at once; they are read into memory")
-    events, split, contents = load_split(config, trees, treated=True)
+    config, events, split, sums = load_split(config, trees, treated=True)
     order = np.concatenate([split.training, split.validation])
     weights = training_weights(config, trees, events)[order]
     origin = events.trees[order]
@@ -112,4 +148,5 @@ def load_tabular_data(config: TrainingConfig, trees: Sequence[ClassTree]) -> Tab
     if names:
         shown = np.array([tree.condition_index for tree in trees])[origin]
         inputs = np.concatenate([inputs, one_hot(shown, len(names))], axis=1)
-    return TabularData(inputs, classes, weights, len(split.training), contents, list(trees))
+    contents, values = [one.all.content() for one in sums], events.values[order]
+    return TabularData(inputs, classes, weights, values, len(split.training), contents, list(trees), config)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from ntupleml.artifacts import Method, ModelFiles, OnnxCheck, TrainingRecord
     from ntupleml.config import TrainingConfig
-    from ntupleml.config.training import TmvaMethodConfig
+    from ntupleml.config.methods import TmvaMethodConfig
     from ntupleml.training.jobs import Staging
     from ntupleml.training.tabular_data import TabularData
 
@@ -74,7 +74,7 @@ def factory_job(
     data : TabularData
         For the trees of the fold files.
     """
-    weights = config.class_weights_of(None)
+    weights = data.config.class_weights_of(None)
     # SplitSeed=0 would mean another division each time.
     parts = [f"TrainTestSplit_{name}={config.train_test_split!r}" for name in config.classes]
     return FactoryJob(
@@ -117,6 +117,12 @@ class _Root(Trainer):
     def check(self, job: Job) -> None:
         if job.config.missing is not None:
             raise NtuplemlError(f"{job.where}: missing: TMVA cannot replace missing inputs; use --engine xgboost")
+        for key in ("selections", "equal_numbers", "exclude_trained_by", "reweight", "parameters"):
+            if getattr(job.config, key):
+                raise NtuplemlError(
+                    f"{job.where}: {key}: ROOT's TMVA reads the fold files itself, with all their rows as they are; "
+                    "use --engine xgboost"
+                )
 
     def more_files(self, job: Job) -> list[Path]:
         return [_output(Path(job.config.output_path), job.fold)]

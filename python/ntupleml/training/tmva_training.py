@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ntupleml.artifacts import Method, find_method
 from ntupleml.errors import NtuplemlError
-from ntupleml.training.driver import Trained, train
+from ntupleml.training.ensembles import train_models
 from ntupleml.training.jobs import Job, TrainingOptions
 from ntupleml.training.keras_methods import pykeras_job
 from ntupleml.training.tmva_root import has_tmva
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ntupleml.config import TrainingConfig
-    from ntupleml.config.training import TmvaMethodConfig
+    from ntupleml.config.methods import TmvaMethodConfig
+    from ntupleml.training.driver import Trained
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def train_tmva(
     for fold in folds:
         jobs += _jobs(config, fold, others, used, TrainingOptions(overwrite=overwrite), where)
         jobs += [pykeras_job(config, fold, entry, overwrite, where) for entry in chosen if entry.type == PYKERAS]
-    trained = train(jobs)
+    trained = train_models(jobs)
     if trained.failures and not trained.records:
         raise NtuplemlError("; ".join(trained.failures))
     return trained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -9,13 +10,15 @@ import numpy as np
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from ntupleml.artifacts import ClassContent
     from ntupleml.config import TrainingConfig
     from ntupleml.datasets.loading import ClassTree
+
+log = logging.getLogger(__name__)
 
 _FLOAT32 = np.finfo(np.float32)
 _LOWER_SPLIT = (
@@ -158,6 +161,58 @@ def check_weights(
         validating += validation.total
     if not validating > 0:
         raise NtuplemlError(f"{trees[0].file.path}: all weights that validate sum to {validating:.6g}; {_LOWER_SPLIT}")
+
+
+def with_balanced_classes(
+    config: TrainingConfig, trees: Sequence[ClassTree], sums: Sequence[SplitSums]
+) -> TrainingConfig:
+    """The config with numbers in place of class weights that come from the events that train.
+
+    With sums of weights W_c of the events of K classes that train, and their sum W, ``balanced`` gives class c the
+    weight W / (K W_c): all classes weigh the same, and together as much as before. A class that names class b, of the
+    weight w_b, gets w_b W_b / W_c. In each condition (era) by itself.
+
+    Raises
+    ------
+    NtuplemlError
+        Naming file, class and sum where this is not positive.
+    """
+    found: dict[str | None, dict[str, float]] = {}
+    for condition in dict.fromkeys(tree.file.condition for tree in trees):
+        given = config.given_class_weights(condition)
+        if given is None or not config.has_balanced_classes(condition):
+            continue
+        totals: dict[str, float] = {}
+        for tree, one in zip(trees, sums, strict=True):
+            if tree.file.condition == condition and one.training.entries:
+                totals[tree.name] = totals.get(tree.name, 0.0) + one.training.total
+        if isinstance(given, str):
+            needed, how = set(totals), f"class_weights: {given}"
+        else:
+            pairs = {name: other for name, other in given.items() if isinstance(other, str)}
+            needed, how = {*pairs, *pairs.values()}, f"class_weights: {', '.join(map(': '.join, pairs.items()))}"
+        bad = [tree for tree in trees if tree.name in needed and not totals.get(tree.name, 1.0) > 0]
+        if bad:
+            name = bad[0].name
+            raise NtuplemlError(
+                f"{bad[0].file.path}: class '{name}': the weights of its events that train sum to {totals[name]:.6g}; "
+                f"{how} needs a positive sum; mend weight_string or cut_string of the dataset config"
+            )
+        found[condition] = {name: _class_weight(name, given, totals) for name in config.classes}
+        shown = ", ".join(f"{name} {weight:.6g}" for name, weight in found[condition].items())
+        kind = "balanced class weights" if isinstance(given, str) else "class weights"
+        log.info("%s%s: %s", kind, "" if condition is None else f" of {condition}", shown)
+    return config.with_class_weights(found) if found else config
+
+
+def _class_weight(name: str, given: Mapping[str, float | str] | str, totals: Mapping[str, float]) -> float:
+    """Number of a class by the sums of weights that train; 1 where there are none, which is refused later."""
+    if isinstance(given, str):
+        return sum(totals.values()) / len(totals) / totals[name] if name in totals else 1.0
+    weight = given[name]
+    if not isinstance(weight, str):
+        return weight
+    return float(given[weight]) * totals[weight] / totals[name] if {name, weight} <= totals.keys() else 1.0
 
 
 def weight_factor(config: TrainingConfig, tree: ClassTree) -> float:

@@ -23,7 +23,7 @@ class Convolution(Encoder):
     #: Widths of the dense layers.
     hidden: list[Width] = [64]
 
-    def encode(self, values: Any, mask: Any, parts: Parts) -> Any:
+    def encode(self, values: Any, mask: Any, parts: Parts, vectors: Any = None) -> Any:
         """The image through convolutions and dense layers."""
         import keras
 

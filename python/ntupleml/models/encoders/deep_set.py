@@ -23,7 +23,7 @@ class DeepSet(Encoder):
         "max",
     ]
 
-    def encode(self, values: Any, mask: Any, parts: Parts) -> Any:
+    def encode(self, values: Any, mask: Any, parts: Parts, vectors: Any = None) -> Any:
         """Each object through the layers, then over the objects."""
         from ntupleml.models.layers import MaskedPooling
 

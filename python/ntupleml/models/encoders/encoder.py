@@ -21,12 +21,19 @@ class Encoder(Schema):
 
     #: Groups that it can encode.
     kinds: ClassVar[tuple[Kind, ...]]
-    #: Whether objects have to be a fixed number.
-    needs_length: ClassVar[bool] = False
+    #: Whether it takes the four-vectors of the objects, too.
+    needs_vectors: ClassVar[bool] = False
+    #: Whether objects have to come first, without empty slots between them.
+    needs_order: ClassVar[bool] = False
     #: Of its layers; by default that of the network.
     activation: Name | None = None
 
-    def encode(self, values: Any, mask: Any, parts: Parts) -> Any:
+    @property
+    def needs_length(self) -> bool:
+        """Whether objects have to be a fixed number."""
+        return False
+
+    def encode(self, values: Any, mask: Any, parts: Parts, vectors: Any = None) -> Any:
         """Layers from a group of inputs to a row of numbers.
 
         Parameters
@@ -38,5 +45,7 @@ class Encoder(Schema):
             For objects, rows × length: 1 where an object is, else 0. The objects come first.
         parts : Parts
             Makes the layers.
+        vectors : tensor, optional
+            Where `needs_vectors`: rows × length × 4, pt, eta, phi and mass of each object, unscaled, 0 where none is.
         """
         raise NotImplementedError
