@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -62,14 +64,35 @@ def project() -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
+def run_script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """Run one of the scripts as a user does, in a process of its own: `run_script("dataset/x.py", "a", cwd=...)`."""
+    outputs = [tmp_path_factory.mktemp("script") / name for name in ("stdout", "stderr")]
+    server: subprocess.Popen[str] | None = None
 
     def run(script: str, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(PROJECT / script), *map(str, arguments)]
-        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=300)
+        nonlocal server
+        if server is None:
+            command = [sys.executable, PROJECT / "tests/script_server.py"]
+            server = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, start_new_session=True
+            )
+        assert server.stdin is not None
+        assert server.stdout is not None
+        command = [str(PROJECT / script), *map(str, arguments)]
+        for output in outputs:
+            output.write_bytes(b"")
+        call = {"command": command, "folder": str(cwd or Path.cwd()), "environment": dict(os.environ)}
+        server.stdin.write(json.dumps(call | {"stdout": str(outputs[0]), "stderr": str(outputs[1])}) + "\n")
+        if not select.select([server.stdout], [], [], 300)[0]:
+            os.killpg(server.pid, signal.SIGKILL)
+            server = None
+            raise subprocess.TimeoutExpired(command, 300)
+        status = int(server.stdout.readline())
+        return subprocess.CompletedProcess(command, status, *(output.read_text() for output in outputs))
 
-    return run
+    yield run
+    if server is not None:
+        server.communicate()  # the end of its input ends it
 
 
 @pytest.fixture(scope="session")

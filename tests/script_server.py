@@ -1,0 +1,38 @@
+"""Runs scripts, each in a process of its own, from a Python that has imported TensorFlow already.
+
+The import takes longer than what most tests ask of a script. A line of JSON on standard input names the script, its
+arguments, folder, environment and the files for its output; a line on standard output gives the exit status.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import sys
+from pathlib import Path
+
+import keras  # noqa: F401  with TensorFlow
+import uproot  # noqa: F401
+
+for line in sys.stdin:
+    call = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        break
+    sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
+    sys.stdout.flush()
+else:
+    sys.exit()
+
+# The child goes on here, and ends as every Python does.
+os.chdir(call["folder"])
+os.environ.clear()
+os.environ.update(call["environment"])
+for descriptor, name in enumerate([os.devnull, call["stdout"], call["stderr"]]):
+    opened = os.open(name, os.O_RDWR if descriptor else os.O_RDONLY)
+    os.dup2(opened, descriptor)
+    os.close(opened)
+sys.argv = call["command"]
+sys.path[0] = str(Path(sys.argv[0]).parent)
+runpy.run_path(sys.argv[0], run_name="__main__")
