@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from ntupleml.atomic import all_or_none, host, replace_file
+from ntupleml.atomic import all_or_none, hidden_folder, host, locked, replace_file
 from ntupleml.errors import NtuplemlError
 
 
@@ -138,3 +141,79 @@ def test_what_a_killed_process_left_is_removed_before_anybody_waited_for_it(tmp_
         with replace_file(path, overwrite=True) as temporary:
             temporary.touch()
         assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
+    path, order = tmp_path / "file", []
+    begun = threading.Event()
+
+    def first() -> None:
+        with replace_file(path) as temporary:
+            begun.set()
+            time.sleep(0.2)
+            order.append("first")
+            temporary.write_text("first")
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    begun.wait()
+    with replace_file(path, overwrite=True) as temporary:
+        order.append("second")
+        temporary.write_text("second")
+    thread.join()
+    assert (order, path.read_text()) == (["first", "second"], "second")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_who_waited_does_not_overwrite_unasked(tmp_path: Path) -> None:
+    path, begun = tmp_path / "file", threading.Event()
+
+    def first() -> None:
+        with replace_file(path) as temporary:
+            begun.set()
+            time.sleep(0.2)
+            temporary.write_text("first")
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    begun.wait()
+    with pytest.raises(NtuplemlError, match="exists already"), replace_file(path):
+        pytest.fail("the block must not be entered")
+    thread.join()
+    assert path.read_text() == "first"
+
+
+def test_who_does_not_wait_is_refused(tmp_path: Path) -> None:
+    def second() -> None:
+        with pytest.raises(NtuplemlError, match="another command is writing it"), locked(tmp_path / "a", wait=False):
+            pytest.fail("the block must not be entered")
+
+    with locked(tmp_path / "a"), locked(tmp_path / "a", wait=False):  # the same thread may
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_lock_of_a_killed_process_counts_for_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    program = (
+        "import os, signal, sys\n"
+        "from ntupleml.atomic import locked\n"
+        "with locked(sys.argv[1]): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", program, path], check=False)
+    assert [entry.name for entry in tmp_path.iterdir()] == [".file.lock"]
+    with replace_file(path) as temporary:
+        temporary.write_text("new")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_hidden_folder_goes_away_with_the_next_one(tmp_path: Path) -> None:
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    left = tmp_path / f".fold0-{host()}-{int(gone.stdout)}-0123abcd"
+    left.mkdir()
+    (left / "model").write_text("half")
+    with hidden_folder(tmp_path, ".fold0-") as folder:
+        assert [entry.name for entry in tmp_path.iterdir()] == [folder.name]
+    assert not list(tmp_path.iterdir())

@@ -1,15 +1,18 @@
-"""Files that are complete or not there: written beside their place and renamed when finished."""
+"""Files that are complete or not there: written beside their place by one command at a time, renamed when finished."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import re
 import secrets
 import shutil
 import socket
-from contextlib import contextmanager, suppress
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,6 +27,12 @@ log = logging.getLogger(__name__)
 #: Linux' flag PF_EXITING of a process.
 _IS_EXITING = 0x4
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+#: What a lock is called after, of a long name.
+_LONGEST_NAME = 200
+#: How long a command that holds a lock waits for another one, in seconds: two may wait for each other.
+_PATIENCE = 60.0
+#: Locks that are held: process, thread and file.
+_held: set[tuple[int, int, Path]] = set()
 
 
 class _Finished(NamedTuple):
@@ -33,6 +42,8 @@ class _Finished(NamedTuple):
     path: Path
     overwrite: bool
     made: list[Path]
+    #: What lets other commands write the file.
+    lock: ExitStack
 
 
 _waiting: ContextVar[list[_Finished] | None] = ContextVar("waiting", default=None)
@@ -62,7 +73,92 @@ def all_or_none() -> Iterator[None]:
         for file in finished:
             file.temporary.unlink(missing_ok=True)
         for file in reversed(finished):
+            file.lock.close()
             _remove_empty(file.made)
+
+
+@contextmanager
+def locked(path: str | Path, *, wait: bool = True) -> Iterator[None]:
+    """Keep other commands from writing a file until the block ends; where one writes it now, wait for its end.
+
+    The lock is a hidden file `.{name}.lock` beside the file, which is made with its folder if need be and goes away at
+    the end. That of a process which was killed counts for nothing, and goes away with the next one. Where the system
+    has no locks, or the folder cannot be written to, the block is entered without one. A thread that holds the lock may
+    take it again.
+
+    Parameters
+    ----------
+    wait : bool, default: True
+        Wait as long as it takes, if this thread holds no other lock, else a minute.
+
+    Raises
+    ------
+    NtuplemlError
+        If another command goes on writing the file.
+    """
+    target = Path(path).resolve()
+    place = target.with_name(f".{target.name[:_LONGEST_NAME]}.lock")
+    key = (os.getpid(), threading.get_ident(), place)
+    if key in _held:
+        yield
+        return
+    made = [folder for folder in target.parents if not folder.exists()]
+    with suppress(OSError):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = _lock(place, path, _patience(key) if wait else 0.0)
+    try:
+        if descriptor is not None:
+            _held.add(key)
+        yield
+    finally:
+        if descriptor is not None:
+            _held.discard(key)
+            place.unlink(missing_ok=True)  # before it is let go of: who gets it then sees that it is no more
+            os.close(descriptor)
+        _remove_empty(made)
+
+
+def _patience(key: tuple[int, int, Path]) -> float:
+    return _PATIENCE if any(held[:2] == key[:2] for held in _held) else float("inf")
+
+
+def _lock(place: Path, path: str | Path, patience: float) -> int | None:
+    """Descriptor of a lock, or None where there are none."""
+    end = time.monotonic() + patience
+    pause = 0.0
+    while True:
+        try:
+            descriptor = os.open(place, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        except OSError:  # no such folder, no permission, no space: who writes the file says so
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_same(descriptor, place):
+                return descriptor
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                os.close(descriptor)
+                raise NtuplemlError(f"{path}: another command is writing it; try again at its end") from None
+            if not pause:
+                log.info("%s: another command is writing it; waiting for its end", path)
+            pause = min(pause + 0.05, 1.0)
+            time.sleep(pause)
+        except OSError:  # a file system without locks
+            place.unlink(missing_ok=True)
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_same(descriptor: int, place: Path) -> bool:
+    """Whether an open file still lies where it was opened."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), place.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
@@ -71,7 +167,8 @@ def replace_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
 
     The folder is made if need be. The temporary file has the suffix of the final one and is removed if the block
     raises, and so are the folders that were made for it. A kill at any moment leaves the old file or the new one.
-    Inside `all_or_none` the renaming waits for the end of that block.
+    While another command writes the file, this one waits (see `locked`). Inside `all_or_none` the renaming waits for
+    the end of that block.
 
     Yields
     ------
@@ -88,37 +185,61 @@ def replace_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     beginning = f".{path.stem}.{host()}-"
     temporary = path.with_name(f"{beginning}{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
     made = [folder for folder in path.parents if not folder.exists()]
+    waiting = _waiting.get()
+    with ExitStack() as stack:
+        stack.callback(_remove_empty, made)
+        with _unwritable_as_error(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        lock = stack.enter_context(ExitStack())
+        lock.enter_context(locked(path))
+        _refuse_existing(path, overwrite)
+        with _unwritable_as_error(path):
+            remove_left_over(path, beginning, path.suffix)
+            temporary.touch(exist_ok=False)
+            temporary.unlink()
+        stack.callback(temporary.unlink, missing_ok=True)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            _refuse_existing(path, overwrite)
+            if waiting is None:
+                temporary.replace(path)
+            else:
+                waiting.append(_Finished(temporary, path, overwrite, made, lock.pop_all()))
+                stack.pop_all()
+        except OSError as error:
+            if error.errno in _DISK_FULL:
+                raise NtuplemlError(f"{path}: cannot be written: {error.strerror}") from None
+            raise
+
+
+@contextmanager
+def _unwritable_as_error(path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove_left_over(path, beginning, path.suffix)
-        temporary.touch(exist_ok=False)
-        temporary.unlink()
+        yield
     except OSError as error:
-        _remove_empty(made)
         reason = (error.strerror or str(error)).lower()
         if isinstance(error, FileExistsError):
             reason = f"'{path.parent}' is not a folder"
         raise NtuplemlError(f"{path}: cannot write there: {reason}; choose another path") from None
-    waiting = _waiting.get()
-    is_waiting = False
+
+
+@contextmanager
+def hidden_folder(folder: Path, beginning: str) -> Iterator[Path]:
+    """Give a new folder for unfinished files, `{beginning}{host}-{process}-…` in another one.
+
+    It goes away at the end, or with the next one of this beginning if the process is killed.
+    """
+    start = f"{beginning}{host()}-"
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_left_over(folder / start, start, "")
+    hidden = folder / f"{start}{os.getpid()}-{secrets.token_hex(4)}"
+    hidden.mkdir()
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        _refuse_existing(path, overwrite)
-        if waiting is None:
-            temporary.replace(path)
-        else:
-            waiting.append(_Finished(temporary, path, overwrite, made))
-            is_waiting = True
-    except OSError as error:
-        if error.errno in _DISK_FULL:
-            raise NtuplemlError(f"{path}: cannot be written: {error.strerror}") from None
-        raise
+        yield hidden
     finally:
-        if not is_waiting:
-            temporary.unlink(missing_ok=True)
-            _remove_empty(made)
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def host() -> str:

@@ -18,6 +18,7 @@ from ntupleml.application.progress import rate, shown
 from ntupleml.application.resuming import scores_mark
 from ntupleml.application.scores import scored_chunks
 from ntupleml.application.selection import EventCounts
+from ntupleml.atomic import locked
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import new_tree_file
 from ntupleml.ntuples.appending import require_branch_names
@@ -180,11 +181,18 @@ def write_friend(
 ) -> EventCounts:
     """Write one friend; numbers of its events, and of those that were not scored.
 
+    Where another command writes the file, with this tree or another one, this one begins at its end.
+
     Parameters
     ----------
     level : int, optional
         Of the line in the log.
     """
+    with locked(job.output_path):
+        return _write_friend(plan, job, tree_path, overwrite=overwrite, level=level)
+
+
+def _write_friend(plan: Plan, job: Job, tree_path: str, *, overwrite: bool, level: int) -> EventCounts:
     start, counts = time.monotonic(), EventCounts()
     extends = require_new(job, tree_path, overwrite=overwrite)
     event_name = event_branch_of_friend(plan.event_branch)

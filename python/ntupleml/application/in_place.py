@@ -14,6 +14,7 @@ from ntupleml.application.progress import rate, shown
 from ntupleml.application.resuming import scores_mark
 from ntupleml.application.scores import scored_chunks
 from ntupleml.application.selection import EventCounts
+from ntupleml.atomic import locked
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.appending import append_branches, require_appendable
 
@@ -79,6 +80,13 @@ def append_planned_scores(
     EventCounts
         Numbers of events: all, and those that were not scored.
     """
+    with locked(output_path or input_path):
+        return _append(plan, input_path, tree_path, overwrite=overwrite, output_path=output_path, level=level)
+
+
+def _append(
+    plan: Plan, input_path: str | Path, tree_path: str, *, overwrite: bool, output_path: Path | None, level: int
+) -> EventCounts:
     require_appendable(input_path, tree_path, plan.all_branches, overwrite=overwrite)
     mark = scores_mark(plan, input_path, tree_path, in_place=True)
     start = time.monotonic()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from ntupleml.application.inputs import ntuple_name
 from ntupleml.application.outputs import in_place_jobs
 from ntupleml.application.resuming import is_finished, plan_key, scores_mark
 from ntupleml.application.selection import EventCounts
+from ntupleml.atomic import hidden_folder, locked
 from ntupleml.cluster.workers import prepare_workers, started_workers
 from ntupleml.command_line import SOME_FAILED
 from ntupleml.errors import NtuplemlError, one_line
@@ -154,11 +154,13 @@ def scored_files(
 def score_file(plan: Plan, job: Job, task: Task) -> Scored:
     """Score one of many files, unless that is done."""
     start = time.monotonic()
-    if not task.overwrite and job.output_path.exists():
-        mark = scores_mark(plan, job.input_path, task.tree_path, in_place=not task.friend)
-        if is_finished(mark, job.output_path, friend_of(job.input_path, task.tree_path, job.output_path, "").tree_path):
-            return Scored(EventCounts(), True, time.monotonic() - start)
-    return Scored(_write(plan, job, task), False, time.monotonic() - start)
+    with locked(job.output_path):
+        if not task.overwrite and job.output_path.exists():
+            mark = scores_mark(plan, job.input_path, task.tree_path, in_place=not task.friend)
+            friend = friend_of(job.input_path, task.tree_path, job.output_path, "")
+            if is_finished(mark, job.output_path, friend.tree_path):
+                return Scored(EventCounts(), True, time.monotonic() - start)
+        return Scored(_write(plan, job, task), False, time.monotonic() - start)
 
 
 def _write(plan: Plan, job: Job, task: Task, level: int = logging.DEBUG) -> EventCounts:
@@ -178,9 +180,8 @@ def _local_file(job: Job) -> Iterator[str]:
     if not is_remote(job.input_path):
         yield job.input_path
         return
-    job.output_path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=job.output_path.parent, prefix=".fetched-") as folder:
-        local = Path(folder) / ntuple_name(job.input_path) / Path(job.input_path).name  # by which it finds its friends
+    with hidden_folder(job.output_path.parent, ".fetched-") as folder:
+        local = folder / ntuple_name(job.input_path) / Path(job.input_path).name  # by which it finds its friends
         local.parent.mkdir()
         fetch(job.input_path, local)
         yield str(local)

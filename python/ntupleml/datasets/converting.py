@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ntupleml.atomic import locked
 from ntupleml.cluster import ClusterOptions
 from ntupleml.cluster.workers import prepare_workers, started_workers
 from ntupleml.config import SlotsConfig
@@ -157,9 +158,22 @@ def convert(
         if name in config.variables:
             raise NtuplemlError(f"{config.where}: variables: a column on the origin of rows is called '{name}'; rename")
     prepare_workers(cluster, __name__, "uproot")
+    parts = output.with_name(f".{output.name}.parts")
+    with locked(parts):  # not the output, which a worker may write
+        return _convert(paths, output, parts, config, cluster, overwrite=overwrite)
+
+
+def _convert(
+    paths: Sequence[str],
+    output: Path,
+    parts: Path,
+    config: ConversionConfig,
+    cluster: ClusterOptions,
+    *,
+    overwrite: bool,
+) -> Conversion:
     settings = settings_key(config)
     old = None if overwrite else _table_to_update(output, settings)
-    parts = output.with_name(f".{output.name}.parts")
     if overwrite:
         shutil.rmtree(parts, ignore_errors=True)
     errors: dict[str, str] = {}

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ntupleml.atomic import host, remove_left_over
+from ntupleml.atomic import hidden_folder
 from ntupleml.cluster.workers import prepare_workers, started_workers
 from ntupleml.datasets.copying import WrittenFold, branch_types, copy_events, finish, new_fold_files
 from ntupleml.datasets.records import WeightSums
@@ -19,7 +15,7 @@ from ntupleml.ntuples import open_ntuple
 from ntupleml.progress import files_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ntupleml.cluster.options import ClusterOptions
@@ -69,7 +65,7 @@ def fill_with_workers(
     """
     prepare_workers(cluster, __name__, "uproot")
     with (
-        _folder_beside(outputs[0]) as folder,
+        hidden_folder(outputs[0].parent, ".parts.") as folder,
         started_workers(cluster, config.cluster) as finished_tasks,
     ):
         processes = with_chosen_rows(config, processes, finished_tasks)
@@ -87,19 +83,6 @@ def fill_with_workers(
         for number, written, error in finished_tasks(join_parts, tasks):
             folds[number] = _checked(written, error)
         return [fold for fold in folds if fold is not None], sums
-
-
-@contextmanager
-def _folder_beside(path: Path) -> Iterator[Path]:
-    """A hidden folder that goes away at the end, or else with the next one if this process is killed."""
-    beginning = f".parts.{host()}-"
-    remove_left_over(path, beginning, "")
-    folder = path.with_name(f"{beginning}{os.getpid()}-{secrets.token_hex(4)}")
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_parts(

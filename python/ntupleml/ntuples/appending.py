@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ntupleml.atomic import locked
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.branch_types import add_to_checksum, no_checksum, plain_arrays
 from ntupleml.ntuples.edited_copy import edited_copy
@@ -86,6 +87,19 @@ def append_branches(
     New branches have baskets of 128 kB, whatever the tree's clusters are, and the compression algorithm of the file
     at level 1 (zlib instead of LZMA). The copy needs as much space on disk as the file.
     """
+    with locked(output_path or path):
+        _append_branches(path, tree_path, branch_types, chunks, overwrite, output_path, mark)
+
+
+def _append_branches(
+    path: str | Path,
+    tree_path: str,
+    branch_types: Mapping[str, DTypeLike | str],
+    chunks: Iterable[Mapping[str, Any]],
+    overwrite: bool,
+    output_path: Path | None,
+    mark: Mark | None,
+) -> None:
     where = f"{path}: tree '{tree_path}'"
     entries = require_appendable(path, tree_path, list(branch_types), overwrite=overwrite)
     unknown = [name for name, dtype in branch_types.items() if not is_writable(dtype)]

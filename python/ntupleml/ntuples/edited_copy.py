@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ntupleml.atomic import host, remove_left_over, replace_file
+from ntupleml.atomic import host, locked, remove_left_over, replace_file
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def edited_copy(path: str | Path, output_path: Path | None = None, *, overwrite:
     A kill at any moment leaves the old file or the new one. The copy's name starts with a dot and does not end in
     `.root`, so that no wildcard takes it for data; it holds host and process, so that the next edit of the file
     removes what a killed process left. A symbolic link stays, and the file that it points to is replaced. Permissions
-    and extended attributes are kept, the owner where the system lets us.
+    and extended attributes are kept, the owner where the system lets us. While another command writes the file, this
+    one waits.
 
     Parameters
     ----------
@@ -47,6 +48,12 @@ def edited_copy(path: str | Path, output_path: Path | None = None, *, overwrite:
             yield copy
         return
     _require_writable(target, path)
+    with locked(target), _copy_of(target, path) as copy:
+        yield copy
+
+
+@contextmanager
+def _copy_of(target: Path, path: str | Path) -> Iterator[Path]:
     remove_left_over(target, _beginning(target), ".partial")
     copy = target.with_name(f"{_beginning(target)}{os.getpid()}-{secrets.token_hex(4)}.partial")
     before = _identity(target)

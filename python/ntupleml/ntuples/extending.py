@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntupleml.atomic import locked
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.branch_types import (
     add_to_checksum,
@@ -85,6 +86,14 @@ def added_tree(
     NtuplemlError
         If there is such an object already, the file cannot be read or written, or a check fails.
     """
+    with locked(path), _added_tree(path, tree_path, branch_types, overwrite, title) as added:
+        yield added
+
+
+@contextmanager
+def _added_tree(
+    path: str | Path, tree_path: str, branch_types: Mapping[str, DTypeLike | str], overwrite: bool, title: str
+) -> Iterator[AddedTree]:
     where = f"{path}: tree '{tree_path}'"
     with open_root_file(path):
         layout = read_layout(path)

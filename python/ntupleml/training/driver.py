@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ntupleml.artifacts import KERAS, SplitSizes, model_files, sha256_of_file, write_record
+from ntupleml.atomic import locked
 from ntupleml.datasets.loading import class_trees, fold_files
 from ntupleml.datasets.reweighting import reweighted
 from ntupleml.datasets.trained_keys import keys_file
@@ -27,7 +28,7 @@ from ntupleml.training.tabular_data import as_tabular, left_out, load_tabular_da
 from ntupleml.training.trackers import check_trackers, tracked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from ntupleml.artifacts import ModelFiles, TrainingRecord
@@ -69,10 +70,27 @@ def train(jobs: Sequence[Job]) -> Trained:
     ------
     NtuplemlError
         For whatever is wrong with config, options or fold files, before anything is trained; if outputs exist and are
-        not to be overwritten; and if a method fails whose trainer does not let the others go on.
+        not to be overwritten, or another command trains the same; and if a method fails whose trainer does not let the
+        others go on.
     """
     asked, jobs = jobs, checked(jobs)
     _log_left_out(asked)
+    with _by_this_command_alone(jobs):
+        return _train_all(jobs)
+
+
+@contextmanager
+def _by_this_command_alone(jobs: Sequence[Job]) -> Iterator[None]:
+    """Refuse to train what another command trains now, and keep others from training it."""
+    with ExitStack() as stack:
+        for job in jobs:
+            for method in job.methods:
+                files = model_files(job.config.output_path, job.fold, method)
+                stack.enter_context(locked(files.model, wait=False))
+        yield
+
+
+def _train_all(jobs: Sequence[Job]) -> Trained:
     for job in jobs:
         check_trackers(job)
         refuse_existing(job)
@@ -81,7 +99,8 @@ def train(jobs: Sequence[Job]) -> Trained:
         job.fold: class_trees(job.config, fold_files(job.config, job.fold, job.options.conditional)) for job in jobs
     }
     for fold, of_fold in trees.items():
-        fold_division(of_fold, next(job for job in jobs if job.fold == fold).config.num_folds)
+        config = next(job for job in jobs if job.fold == fold).config
+        fold_division(of_fold, config.num_folds)
     for job in jobs:
         job.trainer.check_trees(job, trees[job.fold])
     trees = {fold: reweighted(jobs[0].config, of_fold) for fold, of_fold in trees.items()}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from ntupleml.artifacts import model_files
+from ntupleml.atomic import hidden_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -168,21 +169,18 @@ class Staging:
     def __init__(self, output_path: str, fold: int) -> None:
         self._output = Path(output_path)
         self._fold = fold
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._stack = ExitStack()
 
     @cached_property
     def folder(self) -> Path:
         """The folder, made when it is first asked for: a training takes hours, and may be killed."""
-        self._output.mkdir(parents=True, exist_ok=True)
-        self._temporary = tempfile.TemporaryDirectory(dir=self._output, prefix=f".fold{self._fold}-")
-        return Path(self._temporary.name)
+        return self._stack.enter_context(hidden_folder(self._output, f".fold{self._fold}-"))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        self._stack.close()
 
     def put_in_place(self) -> None:
         """Move all files to where they belong, records last."""

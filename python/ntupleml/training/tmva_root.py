@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from ntupleml.artifacts import TMVA_JOB, SplitSizes, record_hash
+from ntupleml.atomic import hidden_folder
 from ntupleml.datasets.fold_trees import class_friends
 from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.tmva.factory import FactoryJob, FactoryMethod, FactoryResult, FactoryTree
@@ -133,9 +133,7 @@ class _Root(Trainer):
     def fit(self, job: Job, data: TabularData, staging: Staging) -> list[Fitted]:
         output = Path(job.config.output_path)
         factory = factory_job(job.config, job.fold, job.settings, data)
-        output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output, prefix=f".fold{job.fold}-") as name:
-            folder = Path(name)
+        with hidden_folder(output, f".fold{job.fold}_tmva-") as folder:
             result = _run(factory, folder, output, job.where)
             for path in (folder / factory.folder).glob("weights/*.xml"):
                 _restore_names(path, result.plain_names)
