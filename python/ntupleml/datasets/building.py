@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ntupleml import __version__
-from ntupleml.atomic import replace_file
+from ntupleml.atomic import all_or_none, replace_file
 from ntupleml.cluster import ClusterOptions
 from ntupleml.cluster.workers import started_workers
 from ntupleml.datasets.copying import WrittenFold, branch_types, copy_events, finish, new_fold_files
@@ -52,7 +52,8 @@ def create_training_dataset(
     """Build the fold files of a dataset config.
 
     Fold k is written to `output_path/fold{k}_{output_filename}`, with a tree per class, and its record to the
-    `.json` file beside it. All files are complete before the first is put in its place.
+    `.json` file beside it. All files are complete and on disk before the first is put in its place. A kill within that
+    moment leaves files of two builds, which the stages after this one refuse.
 
     Parameters
     ----------
@@ -70,8 +71,8 @@ def create_training_dataset(
         a process without events in a fold, and outputs that exist or cannot be written.
     """
     outputs = [Path(config.output_path) / f"fold{fold}_{config.output_filename}" for fold in range(config.num_folds)]
-    with ExitStack() as stack:
-        # Entered first means renamed last: when a fold file is new, its record never describes an older one for long.
+    with all_or_none(), ExitStack() as stack:
+        # Entered first means renamed last: a record that is new describes a fold file that is.
         record_places = [stack.enter_context(replace_file(record_path(path), overwrite=overwrite)) for path in outputs]
         places = [stack.enter_context(replace_file(path, overwrite=overwrite)) for path in outputs]
         with _named(where):

@@ -158,6 +158,10 @@ def copy_events(
         _way_round_unreadable(config.branches, needed),
         opened_rows(config, process.name, file.path, file.friends) as ntuple,
     ):
+        if (ntuple.uuid, ntuple.size, ntuple.num_entries) != (file.uuid, file.size, file.num_entries):
+            raise NtuplemlError(
+                f"processes.{process.name}: {file.path}: has changed since the build began; build again"
+            )
         for chunk in ntuple.chunks(names):
             selected = _select(config, chunk, process, file)
             for tree, fold_sums, (numbers, rows, weights) in zip(trees, sums, selected, strict=True):

@@ -225,6 +225,8 @@ def read_rows(
     missing = config.missing.value if config.missing is not None and filled else None
     choice, factors = tree.choice, tree.factors
     with open_class_tree(tree.file.path, tree.name, hypotheses=tree.hypotheses) as ntuple:
+        if (ntuple.uuid, ntuple.num_entries) != (tree.uuid, tree.num_stored):
+            raise NtuplemlError(f"{tree.where}: the file has changed since the training began; train again")
         more = [*_check_branches(config, ntuple), *(choice.branches(ntuple, tree.name) if choice else [])]
         more += [] if factors is None else formula_branches(factors.formula, ntuple)
         for chunk in read_events(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import pydantic
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -23,6 +24,13 @@ FORMAT_VERSION = 1
 
 class _Part(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class _Head(pydantic.BaseModel):
+    """What is read of a record first: a later layout may have other fields."""
+
+    format_version: int = pydantic.Field(default=FORMAT_VERSION, ge=1)
+    dataset: str = ""
 
 
 class InputFileRecord(_Part):
@@ -139,13 +147,69 @@ def read_fold_record(fold_file: str | Path, uuid: str | None = None) -> FoldReco
     Raises
     ------
     NtuplemlError
-        If there is a record that cannot be read, or that is of another file.
+        If there is a record that cannot be read, of a later version, or of another file.
     """
     path = record_path(fold_file)
+    content = _content(path)
+    if content is None:
+        return None
+    _head(content, path)
+    with _damage_as_error(path):
+        record = FoldRecord.model_validate_json(content)
+    if uuid is not None and record.uuid != uuid:
+        raise NtuplemlError(
+            f"{path}: is the record of another file than {fold_file}, whose UUID is {uuid}; build the dataset anew"
+        )
+    return record
+
+
+def require_one_build(fold_files: Sequence[str | Path]) -> None:
+    """Refuse fold files that were not made together, as far as they have records: an event may be in several of them.
+
+    Raises
+    ------
+    NtuplemlError
+        Naming the first that is of another build than the one before it.
+    """
+    before: tuple[str, str | Path] | None = None
+    for file in fold_files:
+        content = _content(record_path(file))
+        if content is None:
+            continue
+        dataset = _head(content, record_path(file)).dataset
+        if before is not None and before[0] != dataset:
+            raise NtuplemlError(
+                f"datasets: {file} and {before[1]} were not made together, so an event may be in both; build the "
+                "dataset anew"
+            )
+        before = dataset, file
+
+
+def _content(path: Path) -> bytes | None:
+    """Content of a record; None where there is none."""
     try:
-        record = FoldRecord.model_validate_json(path.read_bytes())
+        return path.read_bytes()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise NtuplemlError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from error
+
+
+def _head(content: bytes, path: Path) -> _Head:
+    with _damage_as_error(path):
+        head = _Head.model_validate_json(content)
+    if head.format_version > FORMAT_VERSION:
+        raise NtuplemlError(
+            f"{path}: is of format {head.format_version}, which a later version of ntupleml wrote; this one reads "
+            f"formats up to {FORMAT_VERSION}: update it, or build the dataset anew"
+        )
+    return head
+
+
+@contextmanager
+def _damage_as_error(path: Path) -> Iterator[None]:
+    try:
+        yield
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -153,11 +217,6 @@ def read_fold_record(fold_file: str | Path, uuid: str | None = None) -> FoldReco
             f"{path}: not the record of a fold file: {where + ': ' if where else ''}{first['msg']}; "
             "build the dataset anew"
         ) from error
-    if uuid is not None and record.uuid != uuid:
-        raise NtuplemlError(
-            f"{path}: is the record of another file than {fold_file}, whose UUID is {uuid}; build the dataset anew"
-        )
-    return record
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], right_aligned_from: int) -> str:

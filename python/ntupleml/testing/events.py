@@ -10,6 +10,7 @@ from ntupleml.datasets import read_fold_record
 from ntupleml.datasets.fold_trees import open_class_tree
 from ntupleml.datasets.hypotheses import hypotheses_of_file
 from ntupleml.datasets.loading import FoldFile
+from ntupleml.datasets.records import require_one_build
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.folds import held_out_fold
 from ntupleml.scoring import NO_ANSWER
@@ -65,6 +66,7 @@ def held_out_sample(training: TrainingConfig, model: int, condition: str | None,
     if condition is None and training.datasets is None:
         names = ", ".join(f"'{name}'" for name in training.conditions)
         raise NtuplemlError(f"{where}: its datasets belong to conditions (eras); give --era with one of {names}")
+    require_one_build(training.datasets_of(condition))
     fold = held_out_fold(model, training.num_folds)
     key = f"datasets[{fold}]" if condition is None else f"conditions.{condition}.datasets[{fold}]"
     file = FoldFile(training.datasets_of(condition)[fold], fold, condition)

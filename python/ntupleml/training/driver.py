@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ntupleml.artifacts import KERAS, SplitSizes, model_files, sha256_of_file, write_record
 from ntupleml.atomic import locked
 from ntupleml.datasets.loading import class_trees, fold_files
+from ntupleml.datasets.records import require_one_build
 from ntupleml.datasets.reweighting import reweighted
 from ntupleml.datasets.trained_keys import keys_file
 from ntupleml.errors import NtuplemlError
@@ -101,6 +102,8 @@ def _train_all(jobs: Sequence[Job]) -> Trained:
     for fold, of_fold in trees.items():
         config = next(job for job in jobs if job.fold == fold).config
         fold_division(of_fold, config.num_folds)
+        for condition in dict.fromkeys(tree.file.condition for tree in of_fold):
+            require_one_build(config.datasets_of(condition))
     for job in jobs:
         job.trainer.check_trees(job, trees[job.fold])
     trees = {fold: reweighted(jobs[0].config, of_fold) for fold, of_fold in trees.items()}
