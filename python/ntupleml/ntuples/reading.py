@@ -11,6 +11,7 @@ import numpy as np
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.expressions.syntax import ENTRY
 from ntupleml.ntuples.formats import open_tables
+from ntupleml.ntuples.identity import OpenedFile
 from ntupleml.ntuples.sources import Column, Source, TableKind, UnreadableBranchError
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ class Ntuple:
     addresses: dict[str, tuple[Source, str]]
     #: Table and file, for messages.
     where: str
+    #: Its file and those of its friends, as they were when they were opened.
+    files: tuple[OpenedFile, ...]
 
     @property
     def holds_nothing(self) -> bool:
@@ -146,7 +149,7 @@ class Ntuple:
         Raises
         ------
         NtuplemlError
-            If a branch is missing.
+            If a branch is missing, or a file was deleted, replaced or cut while it was read.
         UnreadableBranchError
             If a branch cannot be read to its end; outside `open_ntuple` the message says whether ROOT can read it.
         """
@@ -164,10 +167,29 @@ class Ntuple:
         readers = [self._renamed(some, step) for some in by_source.values()]
         bounds = ((start, min(start + step, self.num_entries)) for start in range(0, self.num_entries, step))
         rows = zip(bounds, *readers, strict=True) if readers else ((bound,) for bound in bounds)
-        for (start, stop), *parts in rows:
+        while True:
+            try:
+                (start, stop), *parts = next(rows)
+            except StopIteration:
+                break
+            except NtuplemlError:
+                self.require_same_files()  # what is wrong may be no fault of the file
+                raise
             columns = {name: column for part in parts for name, column in part.items()}
             columns[ENTRY] = np.arange(start, stop)
             yield Chunk(start, stop, {name: columns[name] for name in wanted})
+        self.require_same_files()
+
+    def require_same_files(self) -> None:
+        """Refuse what was read if a file is not the one that was opened any more.
+
+        Raises
+        ------
+        NtuplemlError
+            Naming the file and what has become of it.
+        """
+        for file in self.files:
+            file.require_same()
 
     def _renamed(self, names: Sequence[str], step: int) -> Iterator[dict[str, Any]]:
         source = self.addresses[names[0]][0]
@@ -217,6 +239,7 @@ def open_ntuple(
     0 2 [0. 1.]
     2 3 [2.]
     """
+    files = tuple(map(OpenedFile.of, (path, *(friend.path for friend in friends))))
     with ExitStack() as stack:
         file = stack.enter_context(open_tables(path, where))
         main = file.source(tree_path, where)
@@ -257,6 +280,7 @@ def open_ntuple(
             duplicates=frozenset(main.duplicates),
             addresses=addresses,
             where=main.label,
+            files=files,
         )
         try:
             yield ntuple
