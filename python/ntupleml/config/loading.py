@@ -26,12 +26,18 @@ ConfigSource: TypeAlias = str | Path | Mapping[str, Any] | BaseModel
 LARGEST_FILE = 10_000_000
 #: Number of values that aliases may expand a file to.
 MOST_VALUES = 1_000_000
+_LONGEST_NUMBER = 100
+_TAG = "tag:yaml.org,2002:"
 
 
 class _Loader(yaml.SafeLoader):
     """YAML's safe loader that also refuses repeated keys and expansions without end, and reads 1e-5 as a number."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Hashable, Any]:
+        if not isinstance(node, yaml.MappingNode):  # `!!map [1]` says that it is one
+            raise yaml.constructor.ConstructorError(
+                None, None, f"expected a mapping, but found {node.id}", node.start_mark
+            )
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = getattr(key_node, "value", None)
@@ -42,7 +48,18 @@ class _Loader(yaml.SafeLoader):
             seen.add(key if isinstance(key, str) else id(key_node))
         return super().construct_mapping(node, deep)
 
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """A number, of no more characters than numbers have: thousands of digits take ever longer to read and write."""
+        if len(node.value) > _LONGEST_NUMBER:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a number of {len(node.value):,} characters", node.start_mark
+            )
+        is_whole = node.tag == _TAG + "int"
+        return self.construct_yaml_int(node) if is_whole else self.construct_yaml_float(node)
 
+
+for _name in ("int", "float"):
+    _Loader.add_constructor(_TAG + _name, _Loader.construct_number)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d+$"),
@@ -98,8 +115,10 @@ def parse_yaml(data: bytes, path: str | Path) -> Any:
         raise NtuplemlError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise NtuplemlError(f"{path}: nested too deeply for a config") from error
-    except ValueError as error:  # e.g. the 30th of February, or an integer of 5000 digits
+    except ValueError as error:  # e.g. the 30th of February
         raise NtuplemlError(f"{path}: {' '.join(str(error).split())}") from error
+    except (KeyError, AttributeError, TypeError) as error:  # from values that are not what their tags say
+        raise NtuplemlError(f"{path}: a tag (!!…) does not fit its value; configs need none, leave it out") from error
 
 
 def _problem(error: yaml.MarkedYAMLError) -> str:
