@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import time
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
@@ -173,3 +174,13 @@ def test_a_text_is_a_finite_number_or_an_error(text: str) -> None:
         return
     assert math.isfinite(value)
     assert value == float(text)
+
+
+def test_a_tag_without_end_is_refused_at_once(tmp_path: Path) -> None:
+    """The parser looks at what is not complete again with each part of the file: the time grows with the square."""
+    path = tmp_path / "weights.xml"
+    path.write_text(f'<MethodSetup a="{"x" * 40_000_000}"/>')
+    start = time.process_time()
+    with pytest.raises(NtuplemlError, match="a tag of more than 16,777,216 bytes"):
+        read_xml(path)
+    assert time.process_time() - start < 5

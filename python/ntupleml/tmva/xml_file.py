@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CHUNK = 1 << 20
+#: Bytes of one tag with its attributes; those of TMVA hold some thousand characters.
+_LONGEST_PART = 16 * _CHUNK
 _INVALID_TOKEN = expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN]
 _GZIP = b"\x1f\x8b"
 _FLOAT = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
@@ -31,11 +33,9 @@ class _DocumentType(Exception):  # noqa: N818
     """The file declares a document type."""
 
 
-class _Builder(ElementTree.TreeBuilder):
-    """Builds elements, and stops at what could define entities before the parser has read it."""
-
-    def doctype(self, *_declaration: str | None) -> None:
-        raise _DocumentType
+def _refuse_document_type(*_declaration: object) -> None:
+    """Stop at what could define entities, before the parser has read it."""
+    raise _DocumentType
 
 
 def read_xml(path: str | Path) -> Node:
@@ -45,29 +45,41 @@ def read_xml(path: str | Path) -> Node:
     """
     try:
         return Node(_parse(path), str(path))
-    except ElementTree.ParseError as error:
+    except expat.ExpatError as error:
         if error.code != _INVALID_TOKEN or _is_utf_8(path):
             raise _damaged(path, error) from None
     # TMVA writes texts as it gets them and names no encoding: "µm" of a unit may be a single byte.
     try:
         return Node(_parse(path, "iso-8859-1"), str(path))
-    except ElementTree.ParseError as error:
+    except expat.ExpatError as error:
         raise _damaged(path, error) from None
 
 
 def _parse(path: str | Path, encoding: str | None = None) -> Element:
     """Root element, by the encoding that the file declares, or by another."""
-    # The document type, the only place where entities can be declared, is refused by the builder.
-    parser = ElementTree.XMLParser(target=_Builder(), encoding=encoding)  # noqa: S314
+    builder = ElementTree.TreeBuilder()
+    parser = expat.ParserCreate(encoding)
+    parser.buffer_text = True
+    # the document type is the only place where entities can be declared
+    parser.StartDoctypeDeclHandler = _refuse_document_type
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    read = 0
     try:
         with Path(path).open("rb") as file:
             start = file.read(2)
             if start == _GZIP:
                 raise NtuplemlError(f"{path}: compressed by gzip; gunzip it first")
-            parser.feed(start)
+            parser.Parse(start)
             while chunk := file.read(_CHUNK):
-                parser.feed(chunk)
-        root: Element = parser.close()
+                read += len(chunk)
+                parser.Parse(chunk)
+                # the parser reads what is not complete again with each chunk
+                if read - parser.CurrentByteIndex > _LONGEST_PART:
+                    raise NtuplemlError(f"{path}: refused: a tag of more than {_LONGEST_PART:,} bytes")
+            parser.Parse(b"", True)
+            root: Element = builder.close()
     except _DocumentType:
         raise NtuplemlError(
             f"{path}: refused: it declares a document type, which TMVA's files never have and which can hide attacks"
