@@ -11,7 +11,7 @@ import numpy as np
 
 from ntupleml.artifacts import KERAS, model_files
 from ntupleml.atomic import replace_file
-from ntupleml.errors import NtuplemlError
+from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.training.kept_epochs import UNREADABLE, as_arrays, from_arrays, load_arrays
 from ntupleml.training.stopping import Stopping
 
@@ -98,8 +98,10 @@ def load_checkpoint(path: Path, model: Any, identity: dict[str, Any]) -> Progres
             kept=from_arrays(arrays),
         )
         found = dict(state["identity"])
-    except (*UNREADABLE, KeyError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())
+    except FileNotFoundError:
+        raise NtuplemlError(f"{path}: no such file; train anew with --overwrite") from None
+    except (*UNREADABLE, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        reason = one_line(error)
         raise NtuplemlError(
             f"{path}: not the checkpoint of a training ({reason}); train anew with --overwrite"
         ) from None

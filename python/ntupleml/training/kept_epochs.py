@@ -9,6 +9,7 @@ import numpy as np
 
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError, one_line
+from ntupleml.npy import read_npy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: What `load_arrays` raises for files that are none; numpy asks for the memory that the head of an array claims.
-UNREADABLE = (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile)
+#: What `load_arrays` raises for files that are none.
+UNREADABLE = (OSError, ValueError)
 #: How many epochs are the best by each measure.
 KEPT = 2
 
@@ -126,11 +127,19 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
     Raises
     ------
-    OSError, ValueError, EOFError, MemoryError, BadZipFile
+    OSError, ValueError
         For a file that is none, and for arrays that take more memory than the file has bytes.
     """
-    with zipfile.ZipFile(path) as archive:
-        if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
-            raise ValueError("it unpacks to more than it holds")
-    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-        return dict(file)
+    arrays = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+                raise ValueError("it unpacks to more than it holds")
+            for member in archive.infolist():
+                with archive.open(member) as file:
+                    arrays[member.filename.removesuffix(".npy")] = read_npy(file, member.file_size)
+    except OSError:
+        raise
+    except Exception as error:  # damaged archives make zipfile raise nearly anything
+        raise ValueError(one_line(error)) from error
+    return arrays
