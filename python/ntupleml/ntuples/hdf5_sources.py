@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.errors import one_line as shown
 from ntupleml.ntuples.branches import Branch, number_branch, type_with_shape, unreadable_branch
 from ntupleml.ntuples.opening import one_line
 from ntupleml.ntuples.sources import DAMAGED, TreeContent, UnreadableBranchError, file_identity, lists_of, plain_column
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 #: Part of a chunk of a file that is kept unpacked is at least this, in bytes: HDF5's own default.
 _CACHE_BYTES = 1_048_576
+#: Bytes of a part that is unpacked at once, and how many times its file a dataset may declare where that is much: the
+#: best packing gains a factor of a thousand.
+_MOST_PART_BYTES, _ALWAYS_BYTES, _MOST_PACKED = 2_000_000_000, 10_000_000_000, 2_000
+#: Links within the file that are followed one after the other, to see whether they lead out of it.
+_MOST_LINKS = 16
 #: Dataset that holds the number of entries of the others, in files of images.
 _NUMBER = "entries"
 
@@ -83,6 +89,11 @@ class _HDF5File:
         start = f"{where}: " if where else ""
         name = tree_path.strip("/") or "/"
         try:
+            other = _elsewhere(self._file, name)
+            if other is not None:
+                raise NtuplemlError(
+                    f"{start}{self._path}: '{tree_path}' is a link to the file {shown(other)}; read that file itself"
+                )
             group = self._file.get(name)
             if isinstance(group, h5py.Dataset):
                 holder = group.name.rpartition("/")[0] or "/"
@@ -94,7 +105,7 @@ class _HDF5File:
                     f"{start}{self._path}: no group '{tree_path}'{did_you_mean(tree_path, self._groups())}"
                 )
             label = f"group '{name}' of {self._path}"
-            return _HDF5Source(group, label, f"{start}{label}")
+            return _HDF5Source(group, label, f"{start}{label}", self.size)
         except (OSError, RuntimeError, KeyError) as error:
             raise NtuplemlError(
                 f"{start}{self._path}: group '{tree_path}' cannot be read: {one_line(error)}; {DAMAGED}"
@@ -104,14 +115,14 @@ class _HDF5File:
 class _HDF5Source:
     kind: TableKind = "HDF5"
 
-    def __init__(self, group: Any, label: str, where: str) -> None:
+    def __init__(self, group: Any, label: str, where: str, size: int) -> None:
         self.label, self.where = label, where
         self.duplicates: set[str] = set()
         self._group = group
         self._places: dict[str, _Place] = {}
         lengths: dict[str, int] = {}
         for name in group:
-            for place in _columns_of(group, name, lengths):
+            for place in _columns_of(group, name, lengths, size):
                 if place.branch.name in self._places:
                     self.duplicates.add(place.branch.name)
                 else:
@@ -153,11 +164,41 @@ class _HDF5Source:
             yield columns
 
 
-def _columns_of(group: Any, name: str, lengths: dict[str, int]) -> Iterator[_Place]:
-    """Columns of one member of a group; the lengths of datasets are noted."""
+def _elsewhere(group: Any, path: str, links: int = _MOST_LINKS) -> str | None:
+    """Other file that a path leads to, which HDF5 would open: any file of the user's, or a pipe that never ends."""
+    import h5py
+
+    here = group.file if path.startswith("/") else group
+    for part in filter(None, path.split("/")):
+        if not isinstance(here, h5py.Group):
+            return None
+        link = here.get(part, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            return str(link.filename)
+        if isinstance(link, h5py.SoftLink) and links:
+            found = _elsewhere(here, link.path, links - 1)
+            if found is not None:
+                return found
+        here = here.get(part)
+    return None
+
+
+def _columns_of(group: Any, name: str, lengths: dict[str, int], size: int) -> Iterator[_Place]:
+    """Columns of one member of a group; the lengths of datasets are noted.
+
+    Parameters
+    ----------
+    size : int
+        Of the file, in bytes.
+    """
     import h5py
 
     try:
+        other = _elsewhere(group, name)
+        if other is not None:
+            problem = f"it is a link to the file {shown(other)}; read that file itself"
+            yield _Place(unreadable_branch(name, "link", problem), name)
+            return
         item = group[name]
     except (KeyError, OSError, RuntimeError) as error:
         yield _Place(unreadable_branch(name, "link", f"HDF5 cannot follow it ({one_line(error)})"), name)
@@ -165,8 +206,25 @@ def _columns_of(group: Any, name: str, lengths: dict[str, int]) -> Iterator[_Pla
     if not isinstance(item, h5py.Dataset) or item.shape is None or item.ndim == 0:
         return
     lengths[name] = len(item)
+    problem = _problem_of(item, size)
+    if problem is not None:
+        yield _Place(unreadable_branch(name, str(item.dtype), problem), name)
+        return
     for fields, dtype, shape in _fields(item.dtype, item.shape[1:]):
         yield _Place(_branch(".".join((name, *fields)), dtype, shape), name, fields)
+
+
+def _problem_of(dataset: Any, size: int) -> str | None:
+    """Why a dataset is not read: its numbers are in other files, or they are more than can be in this one."""
+    if dataset.external or dataset.is_virtual:
+        return "its numbers are in other files; copy them into one (h5repack, or h5py)"
+    declared = dataset.size * dataset.dtype.itemsize
+    if declared > max(_ALWAYS_BYTES, _MOST_PACKED * size):
+        return f"it declares {declared:,} bytes in a file of {size:,}; the file is damaged, or made to fill the memory"
+    part = 0 if dataset.chunks is None else int(np.prod(dataset.chunks, dtype=float)) * dataset.dtype.itemsize
+    if part > _MOST_PART_BYTES:
+        return f"its chunks have {part:,} bytes; write it anew with smaller ones (h5repack -l)"
+    return None
 
 
 def _one_length(lengths: dict[str, int], where: str) -> int:
