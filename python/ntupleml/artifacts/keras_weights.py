@@ -43,7 +43,7 @@ def read_weights(data: bytes, layers: Sequence[KerasLayer], where: str) -> Weigh
     Raises
     ------
     NtuplemlError
-        Naming what is not allowed and its place, or the layer whose weights are missing or of other shapes.
+        Naming what is not allowed and its place, or the layer whose weights are missing, of other shapes or not finite.
     """
     import h5py
 
@@ -71,6 +71,8 @@ def _weights_of_part(file: h5py.File, layer: KerasLayer, part: Part, where: str)
             f"{one_line(list(part.weights), 100)}; the file is damaged, or put together from two"
         )
     arrays = [np.asarray(group[str(number)]) for number in range(len(found))]
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise NtuplemlError(f"{where}: the weights of {layer.title} are NaN or infinite; train again, or mend the file")
     return [array.astype(np.float32) if array.dtype.kind == "f" else array for array in arrays]
 
 
