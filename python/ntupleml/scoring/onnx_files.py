@@ -102,7 +102,7 @@ def _check_metadata(session: Any, model: TrainedModel) -> None:
     text = session.get_modelmeta().custom_metadata_map.get("ntupleml")
     try:
         description = json.loads(text or "null")
-    except ValueError:
+    except (ValueError, RecursionError):
         description = None
     if not isinstance(description, dict):
         raise NtuplemlError(f"{path}: not written by ntupleml: it has no description of its inputs; train again")

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pydantic
 
 from ntupleml.errors import NtuplemlError, did_you_mean, one_line
 from ntupleml.scoring.evaluators import open_session
+from ntupleml.scoring.outputs import Binary  # noqa: TC001  # pydantic evaluates it
 
 if TYPE_CHECKING:
     import onnx
@@ -67,6 +69,29 @@ class Port(NamedTuple):
         return f"'{self.name}' ({kind}, {' × '.join('?' if size is None else str(size) for size in self.shape)})"
 
 
+class _Description(pydantic.BaseModel):
+    """Types of what ntupleml writes into the metadata; a file of somebody else may have anything there."""
+
+    variables: dict[str, list[str]] | None = None
+    classes: list[str] | None = None
+    scores: list[str] | None = None
+    conditions: list[str] | None = None
+    outputs: list[str] | None = None
+    sequences: list[str] | None = None
+    step_outputs: list[str] | None = None
+    expressions: list[str] | None = None
+    #: Of the variables (TMVA), or by output (lwtnn).
+    labels: list[str] | dict[str, list[str]] | None = None
+    record_hash: str | None = None
+    record_hashes: list[str] | None = None
+    kind: str | None = None
+    method: str | None = None
+    target: str | None = None
+    event: str | None = None
+    one_value: Binary | None = None
+    missing: float | None = None
+
+
 class OnnxGraph(NamedTuple):
     """An ONNX file that is open."""
 
@@ -107,7 +132,7 @@ def open_onnx(path: str | Path, threads: int = 1, content: bytes | None = None) 
     if any(value.type.startswith("seq(map(") for value in session.get_outputs()):
         graph, labels = _without_maps(path, content)
         session = open_session(graph.SerializeToString(), path, threads)
-    description = _description(session)
+    description = _description(session, path)
     return OnnxGraph(
         path,
         session,
@@ -123,13 +148,27 @@ def _port(value: Any) -> Port:
     return Port(value.name, value.type, sizes)
 
 
-def _description(session: Any) -> dict[str, Any]:
+def _description(session: Any, path: Path) -> dict[str, Any]:
+    """What ntupleml wrote into the metadata; empty where that is nothing.
+
+    Raises
+    ------
+    NtuplemlError
+        If it is damaged.
+    """
     text = session.get_modelmeta().custom_metadata_map.get("ntupleml")
     try:
         content = json.loads(text or "{}")
-    except ValueError:
+        _Description.model_validate(content)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "content"
+        raise NtuplemlError(
+            f"{path}: its metadata are damaged: ntupleml: {one_line(key, 60)}: {one_line(first['msg'])}; export it anew"
+        ) from None
+    except (ValueError, RecursionError):
         return {}
-    return content if isinstance(content, dict) else {}
+    return dict(content)
 
 
 def _without_maps(path: Path, content: bytes | None) -> tuple[onnx.ModelProto, dict[str, list[str]]]:
