@@ -9,13 +9,14 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ntupleml.imports import import_root, name_for_root
+from ntupleml.imports import crash_at_once, import_root, name_for_root
 from ntupleml.ntuples.remote import is_remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SECONDS = 120
+#: That ROOT gets for its answer; a damaged file may send it around in circles.
+_SECONDS = 40
 _ASK = "import sys; from ntupleml.ntuples.root_opinion import answer; sys.exit(answer(sys.argv[1]))"
 #: What the process ends with where ROOT cannot read, and the least of what it ends with where ROOT is killed by it.
 _UNREADABLE, _KILLED = 4, 128
@@ -72,6 +73,7 @@ def answer(question: str) -> int:
     """
     place = Place(*json.loads(question))
     root = import_root()
+    crash_at_once()
     try:
         with nullcontext(place.path) if is_remote(place.path) else name_for_root(place.path) as name:
             return 0 if _reads(root, place._replace(path=name)) else _UNREADABLE

@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.imports import crash_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -238,8 +239,7 @@ def _started() -> tuple[str, str] | None:
         return _REFUSED, str(error)
     except Exception:  # told to the process that sent the work
         return _FAILED, traceback.format_exc()
-    for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT):
-        signal.signal(number, signal.SIG_DFL)  # ROOT's own handlers take minutes to print what nobody reads
+    crash_at_once()
     return None
 
 
