@@ -13,6 +13,7 @@ import uproot
 import yaml
 
 from ntupleml.cli import main
+from ntupleml.config.schemas import editor_line
 from ntupleml.errors import NtuplemlError
 from ntupleml.first_configs.roles import roles_of_branches
 from ntupleml.first_configs.writing import write_first_configs
@@ -88,6 +89,8 @@ def test_the_configs_run_as_they_are(ntuples: Path, monkeypatch: pytest.MonkeyPa
     assert main(["init", "ntuples/signal.root", "events", "--output-directory", "new"]) == 0
     training = yaml.safe_load(Path("new/training.yaml").read_text())
     assert training["classes"] == ["signal", "w_jets"]
+    first, _ = Path("new/training.yaml").read_text().split("\n", 1)
+    assert f"{first}\n" == editor_line("training")
     assert yaml.safe_load(Path("new/testing.yaml").read_text())["spectators"] == ["m_vis"]
     assert main(["dataset", "new/dataset.yaml"]) == 0
     assert main(["train-bdt", "new/training.yaml", "all", "--method", "histogram"]) == 0

@@ -10,8 +10,9 @@ from ntupleml.config.schema import ClassName, Formula, Name, Schema
 class CutsConfig(Schema):
     """Cuts that events pass with at least these scores."""
 
-    #: On the score of the tested model, and on the other one.
+    #: Cut on the score of the tested model.
     score: float
+    #: Cut on the other score.
     other: float
 
 
@@ -25,6 +26,7 @@ class AbcdConfig(Schema):
     #: Class or output of the tested model whose score counts; by default the first output, of classes the first that is
     #: not the background.
     score: Name | None = None
+    #: Where both scores are cut; by default where `share` of the background passes each.
     cuts: CutsConfig | None = None
     #: Without cuts: share of the background that passes each of them.
     share: float = Field(default=0.1, gt=0, lt=1)

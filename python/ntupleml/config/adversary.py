@@ -54,7 +54,7 @@ class AdversaryConfig(Schema):
     against: Annotated[
         Annotated[ControlConfig, Tag("[control]")] | Annotated[Names, Tag("[formulas]")],
         Discriminator(lambda value: "[formulas]" if isinstance(value, list) else "[control]"),
-        BeforeValidator(_control_or_formulas),
+        BeforeValidator(_control_or_formulas, json_schema_input_type=str | Names | ControlConfig),
     ]
     #: With formulas: classes whose rows count; by default all.
     of: Names | None = None
@@ -67,12 +67,13 @@ class AdversaryConfig(Schema):
     method: Literal["reversal", "alternating"] = "reversal"
     #: Epochs over which λ rises from 0 to `weight`.
     ramp: int = Field(default=10, ge=0)
-    #: Of ``alternating``.
+    #: Steps of the adversary for each step of the network, with ``alternating``.
     steps: int = Field(default=2, ge=1, le=100)
-    #: Widths and activation of the adversary's hidden layers, each normalised over the batch before it.
+    #: Widths of the adversary's hidden layers, each normalised over the batch before it.
     hidden: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] = [32, 32]
+    #: Activation of the adversary's hidden layers.
     activation: Name = "tanh"
-    #: Of the adversary; by default that of the network.
+    #: Learning rate of the adversary; by default that of the network.
     learning_rate: float | None = Field(default=None, gt=0)
     #: Largest sum of the Kolmogorov-Smirnov distances (of the score in which it is largest) that an epoch may have to
     #: count as the best; where no epoch reaches it, the one that comes nearest is taken.

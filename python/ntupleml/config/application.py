@@ -62,7 +62,7 @@ def _path_or_config(value: Any) -> Any:
 
 
 #: A config: its path or, from Python, what would stand in it.
-ConfigOrPath = Annotated[Any, BeforeValidator(_path_or_config)]
+ConfigOrPath = Annotated[Any, BeforeValidator(_path_or_config, json_schema_input_type=str | dict[str, Any] | None)]
 
 
 class ScoringConfig(Schema):
@@ -71,13 +71,16 @@ class ScoringConfig(Schema):
     #: Files of the models; element j scores the events of fold j, so for two folds the lists are crossed. By default
     #: those that the training wrote.
     classifiers: FilePaths | None = None
+    #: Files of their scalers, in the same order; by default those that the training wrote.
     preprocessing: FilePaths | None = None
     #: Name of the training config's method that scores: of `boosted_trees` or `tmva: methods`, or `keras`. By default
     #: what the script is for.
     method: Name | None = None
     #: A further branch `{prefix}accept`: 1 where the score is at least the threshold, 0 elsewhere and in rows that are
     #: not scored. A number in place of the block is the threshold.
-    accept: Annotated[AcceptConfig | None, BeforeValidator(_as_block)] = None
+    accept: Annotated[
+        AcceptConfig | None, BeforeValidator(_as_block, json_schema_input_type=float | AcceptConfig | None)
+    ] = None
     #: Further branches `{prefix}{score}_spread`: standard deviation of the score over the members of ensembles.
     spread: bool = False
     #: A further branch `{prefix}image` of fixed shape (η, φ), where the models have learnt an image.
@@ -144,7 +147,9 @@ class ApplicationConfig(ScoringConfig):
     parameters: dict[Name, float] = {}
     #: What the jobs of a batch system ask for, with `--htcondor`.
     cluster: ClusterConfig = ClusterConfig()
-    #: Names of the files of htt-ml's export for lwtnn.
+    #: Weights files that htt-ml's export for lwtnn writes, in the order of `classifiers`.
     weights: Names | None = None
+    #: Variable files that htt-ml's export for lwtnn writes, in the order of `classifiers`.
     variable_exports: Names | None = None
+    #: Architecture files that htt-ml's export for lwtnn writes, in the order of `classifiers`.
     architecture_exports: Names | None = None

@@ -19,13 +19,18 @@ _SAME_ANGLE = 1e-3
 
 def _true_as(strength: float) -> BeforeValidator:
     """A strength that `true` stands for."""
-    return BeforeValidator(lambda value: (strength if value else 0.0) if isinstance(value, bool) else value)
+    return BeforeValidator(
+        lambda value: (strength if value else 0.0) if isinstance(value, bool) else value,
+        json_schema_input_type=bool | float,
+    )
 
 
 class TranslationConfig(Schema):
     """Widths of normal distributions of which each event gets one shift."""
 
+    #: Width of the shift in η.
     eta: float = Field(default=0.0, ge=0, le=5)
+    #: Width of the shift in φ.
     phi: float = Field(default=0.0, ge=0, le=math.pi)
 
 

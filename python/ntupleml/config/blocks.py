@@ -85,16 +85,20 @@ class ClusterConfig(Schema):
     jobs: int = Field(default=10, ge=1)
     #: Cores per job. A worker computes one file at a time on one core.
     cores: int = Field(default=1, ge=1)
-    #: Per job, e.g. `2 GB`.
+    #: Memory of a job, e.g. `2 GB`.
     memory: Size = "2 GB"
+    #: Disk of a job, e.g. `4 GB`.
     disk: Size = "4 GB"
     #: Folder for the logs of the jobs; on a file system that the batch system can write to.
     log_directory: FilePath | None = None
-    #: More lines for the submit file, e.g. `+JobFlavour: '"longlunch"'`; of Slurm options, e.g. `gres: gpu:1`.
+    #: More lines of HTCondor's submit file, e.g. `+JobFlavour: '"longlunch"'`; more options of Slurm, e.g. `gres:
+    #: gpu:1`.
     job_extra: dict[Name, str] = {}
-    #: Of Slurm: partition, account, and longest time, e.g. `02:00:00`.
+    #: Partition of Slurm.
     queue: Name | None = None
+    #: Account of Slurm.
     account: Name | None = None
+    #: Longest time of a job of Slurm, e.g. `02:00:00`.
     walltime: Name | None = None
     #: How often a file is tried again after an error that is not one of the input, e.g. of the network.
     retries: int = Field(default=1, ge=0)
@@ -133,7 +137,19 @@ class OnnxConfig(Schema):
     """How an ONNX classifier is applied; what ntupleml wrote itself needs none of this."""
 
     #: By the graph's names of its inputs.
-    inputs: Annotated[dict[Name, Annotated[OnnxInputConfig, BeforeValidator(_as_block)]], TextKeys] | None = None
+    inputs: (
+        Annotated[
+            dict[
+                Name,
+                Annotated[
+                    OnnxInputConfig,
+                    BeforeValidator(_as_block, json_schema_input_type=str | list[str] | OnnxInputConfig),
+                ],
+            ],
+            TextKeys,
+        ]
+        | None
+    ) = None
     #: Name or position of the output that has the scores, where there are several.
     output: Name | Annotated[int, Field(ge=0)] | None = None
     #: Names of the scores, in the order of the output's columns; by default those of the training config.

@@ -5,13 +5,22 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AllowInfNan, BeforeValidator, Field, model_validator
+from pydantic import AllowInfNan, Field, model_validator
 
 from ntupleml.config.blocks import ClusterConfig
 from ntupleml.config.inputs import OneOrMore  # noqa: TC001  # pydantic evaluates it
 from ntupleml.config.loading import load_config, read_yaml
 from ntupleml.config.rows import MatchConfig, RowsConfig  # noqa: TC001  # pydantic evaluates it
-from ntupleml.config.schema import LARGEST_FLOAT32, BranchName, Formula, Schema, TextKeys, TreePath, named_formulas
+from ntupleml.config.schema import (
+    LARGEST_FLOAT32,
+    BranchName,
+    Formula,
+    NamedFormulas,
+    Schema,
+    TextKeys,
+    TreePath,
+    named_formulas,
+)
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
@@ -43,7 +52,7 @@ class ConversionConfig(Schema):
     #: Tree in the input files, with its folders. By default their only one, or `nominal_Loose`.
     tree_path: TreePath | None = None
     #: Branches, and formulas with their names; also called `features`.
-    variables: Annotated[dict[BranchName, Formula], Field(min_length=1), TextKeys, BeforeValidator(named_formulas)]
+    variables: Annotated[dict[BranchName, Formula], Field(min_length=1), TextKeys, NamedFormulas]
     #: Formula; events that fail it are left out.
     selection: Formula | None = None
     #: By the beginning of the variables' names: `jet` for `jet_pt`. Lists of no collection are numbered from 0 and get

@@ -27,10 +27,15 @@ from ntupleml.config.schema import (
 class ProcessConfig(Schema):
     """One process: its files, selection, weight and the class that it is training data for."""
 
+    #: Input files, relative to `base_path`; a text is a list of one.
     files: FilePaths
+    #: Formula of the events that are kept, e.g. `pt_1 > 30 && abs(eta_1) < 2.1`.
     cut_string: Formula = "1"
+    #: Formula of the weight of an event, e.g. `genWeight * puWeight`.
     weight_string: Formula = "1"
+    #: Class that the process is training data for; by default its own name. Several processes may share one.
     class_: ClassName | None = Field(default=None, alias="class")
+    #: Tree in the files of this process; by default that of the whole config.
     tree_path: TreePath | None = None
     #: Where rows are objects: keep those that have an object of another collection near.
     match: MatchConfig | None = None
@@ -50,8 +55,9 @@ class ProcessConfig(Schema):
 class DatasetConfig(Schema):
     """Schema of the dataset config."""
 
-    #: Fold k is written to `output_path/fold{k}_{output_filename}`.
+    #: Folder of the fold files. Fold k is `{output_path}/fold{k}_{output_filename}`.
     output_path: FilePath
+    #: Name of the fold files after `fold{k}_`, e.g. `dataset.root`.
     output_filename: Name
     #: Folder of the input files.
     base_path: FolderPath = "."
@@ -59,15 +65,17 @@ class DatasetConfig(Schema):
     tree_path: TreePath | None = None
     #: Branch of integer event numbers; without it the entry number in each file decides the fold.
     event_branch: Name | None = None
-    #: New branch that holds the weight.
+    #: Name of the new branch that holds the weight.
     training_weight_branch: BranchName = "training_weight"
+    #: Processes by name: their files, cuts and weights.
     processes: Annotated[dict[Name, ProcessConfig], Field(min_length=1), TextKeys]
     #: Rows of the fold files that are objects of a collection, not events.
     rows: RowsConfig | None = None
     #: Folders that hold a friend of each input file under the same name.
     friend_paths: list[FilePath] = []
-    #: Of the random choice that `num_events` of a process asks for.
+    #: Seed of the random choice that `num_events` of a process asks for.
     seed: int = Field(default=1234, ge=0, lt=2**32)
+    #: Number of folds k, the same as the number of models. Event number modulo k is the fold.
     num_folds: int = Field(default=2, ge=2, le=1000)
     #: Which branches are copied.
     branches: Literal["all", "needed"] | Names = "all"

@@ -29,12 +29,15 @@ class CollectionConfig(Schema):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Formula] = Field(init=False)
 
+    #: Formula of the transverse momentum, per object.
     pt: Formula
-    #: Left out, it is 0.
+    #: Formula of the pseudorapidity η; left out, it is 0.
     eta: Formula | None = None
+    #: Formula of the azimuthal angle φ.
     phi: Formula
-    #: All collections of a group give the energy, or all the mass. Left out, the mass is 0.
+    #: Formula of the energy. All collections of a group give the energy, or all the mass.
     energy: Formula | None = None
+    #: Formula of the mass, in place of `energy`; without both it is 0.
     mass: Formula | None = None
     #: Formula per object; objects that fail it are left out.
     selection: Formula | None = None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ntupleml.config.inputs import ImageConfig  # noqa: TC001  # pydantic evaluates it
-from ntupleml.config.schema import BranchName, Formula, Schema, TextKeys, TreePath, named_formulas
+from ntupleml.config.schema import BranchName, Formula, NamedFormulas, Schema, TextKeys, TreePath
 
 
 class ImagesConfig(Schema):
@@ -18,7 +18,7 @@ class ImagesConfig(Schema):
     #: By the name of the new column: how it is filled from objects.
     images: Annotated[dict[BranchName, ImageConfig], Field(min_length=1), TextKeys]
     #: Branches and formulas of the events that are kept, one value each.
-    columns: Annotated[dict[BranchName, Formula], TextKeys, BeforeValidator(named_formulas)] = {}
+    columns: Annotated[dict[BranchName, Formula], TextKeys, NamedFormulas] = {}
     #: Formula; events that fail it are left out.
     selection: Formula | None = None
     #: More branches for the formulas here, by formulas or numbers.

@@ -10,7 +10,18 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from ntupleml.config.four_vectors import CollectionsConfig, CombinationsConfig, check_combinations
-from ntupleml.config.schema import BranchName, Formula, Name, Names, Preprocessing, Schema, TextKeys, as_list, distinct
+from ntupleml.config.schema import (
+    BranchName,
+    Formula,
+    Name,
+    Names,
+    OrText,
+    Preprocessing,
+    Schema,
+    TextKeys,
+    as_list,
+    distinct,
+)
 from ntupleml.config.slots import SlotsGroupConfig
 from ntupleml.errors import did_you_mean
 from ntupleml.targets import COMPONENTS, TargetKind
@@ -27,7 +38,7 @@ GroupName = Annotated[Name, AfterValidator(_group_name)]
 
 
 #: One name or several.
-OneOrMore = Annotated[Names, BeforeValidator(as_list)]
+OneOrMore = Annotated[Names, OrText]
 
 
 class NumbersConfig(Schema):
@@ -85,13 +96,15 @@ class ImageConfig(Schema):
     #: Columns of shape (η, φ) or (η, φ, channels), one after the other along the channels; where `eta` and `phi` are
     #: given, the weight of an object in each channel.
     image: OneOrMore
-    #: Where the objects lie: one formula for all channels, or one for each.
+    #: Formula of the η of the objects that fill the image: one for all channels, or one for each.
     eta: OneOrMore | None = None
+    #: Formula of their φ: one for all channels, or one for each.
     phi: OneOrMore | None = None
-    #: Of the grid in η and φ.
+    #: Numbers of bins in η and φ.
     bins: Annotated[list[Annotated[int, Field(ge=1, le=10_000)]], Field(min_length=2, max_length=2)] | None = None
-    #: Objects outside are left out. φ is periodic over its range.
+    #: Range in η; objects outside are left out.
     eta_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    #: Range in φ, over which the image is periodic.
     phi_range: Annotated[list[float], Field(min_length=2, max_length=2)] = [-math.pi, math.pi]
     #: Scaler of this group, fitted to each channel over all pixels; by default that of the config.
     preprocessing: Preprocessing | None = None
@@ -168,7 +181,7 @@ _ReadGroup = Annotated[
         | Annotated[ImageConfig, Tag("[image]")],
         Discriminator(_kind_of_group),
     ],
-    BeforeValidator(_as_group),
+    BeforeValidator(_as_group, json_schema_input_type=str | list[str] | GroupConfig),
 ]
 
 
@@ -217,13 +230,16 @@ class TargetConfig(Schema):
     #: Scores of a reconstruction: `reconstruction_error` (by default), and of a latent layer `latent_norm` (the mean
     #: of the squares of its numbers) and `kl`.
     scores: Annotated[
-        list[ReconstructionScore], Field(min_length=1), BeforeValidator(as_list), AfterValidator(distinct)
+        list[ReconstructionScore],
+        Field(min_length=1),
+        BeforeValidator(as_list, json_schema_input_type=ReconstructionScore | list[ReconstructionScore]),
+        AfterValidator(distinct),
     ] = ["reconstruction_error"]
     #: Image of one channel, in (η, φ): a column, or a block as of inputs. The scores are its missing transverse energy.
     #: Values may stand beside it.
-    image: Annotated[ImageConfig, BeforeValidator(_as_image)] | None = None
+    image: Annotated[ImageConfig, BeforeValidator(_as_image, json_schema_input_type=str | ImageConfig)] | None = None
 
-    @field_validator("values", mode="before")
+    @field_validator("values", mode="before", json_schema_input_type=list[str] | dict[str, str | int | float] | None)
     @classmethod
     def _named_by_themselves(cls, value: Any) -> Any:
         if isinstance(value, list) and all(isinstance(one, str) for one in value):

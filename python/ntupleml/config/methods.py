@@ -23,6 +23,7 @@ class TmvaMethodConfig(Schema):
 class TmvaConfig(Schema):
     """What `TMVA_training.py` trains; by default what htt-ml's does."""
 
+    #: Methods of TMVA that are trained; by default those of htt-ml.
     methods: Annotated[list[TmvaMethodConfig], Field(min_length=1)] = [
         TmvaMethodConfig(name="PyKeras_fold{fold}", type="kPyKeras"),
         TmvaMethodConfig(

@@ -34,11 +34,6 @@ class ModelConfig(Schema):
     """The network and how it is trained.
 
     A network is either one of the zoo, by `name`, or written here by `hidden` and the keys that follow it.
-
-    Attributes
-    ----------
-    activation, loss, optimizer : str
-        By the names that the registries of `ntupleml.models` list; the loss also as a block, with its settings.
     """
 
     #: Network of the zoo.
@@ -49,14 +44,21 @@ class ModelConfig(Schema):
     hidden: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | None = None
     #: Makes the hidden layers those of an encoder, which come again, the last first, behind this layer.
     latent: Annotated[
-        LatentConfig | None, BeforeValidator(lambda value: {"size": value} if isinstance(value, int) else value)
+        LatentConfig | None,
+        BeforeValidator(
+            lambda value: {"size": value} if isinstance(value, int) else value,
+            json_schema_input_type=int | LatentConfig | None,
+        ),
     ] = None
     #: What is done to each group of inputs before they are joined: `type`, and the settings of that encoder.
     encoders: dict[Name, dict[Name, Any]] = {}
+    #: Activation of the hidden layers, e.g. `relu`, `elu`, `selu`, `tanh`.
     activation: Name = "relu"
+    #: Share of the numbers of each hidden layer that is set to 0 at random while training.
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    #: Factors in the loss of the sums of absolute and of squared weights.
+    #: Factor in the loss of the sum of absolute weights.
     l1: float = Field(default=0.0, ge=0)
+    #: Factor in the loss of the sum of squared weights.
     l2: float = Field(default=0.0, ge=0)
     #: Normalise each hidden layer before its activation, over the batch or over the numbers of the layer.
     norm: Literal["batch", "layer"] | None = None
@@ -64,16 +66,21 @@ class ModelConfig(Schema):
     batch_norm: bool = False
     #: Round weights and numbers between layers as hardware does, by a name of `ntupleml.models.quantisation`.
     quantised: NameOrBlock | None = None
+    #: Loss by its name, e.g. `categorical_crossentropy`, `mean_squared_error`; or a block with its `type` and settings.
     loss: NameOrBlock = "categorical_crossentropy"
+    #: Optimiser by its name, e.g. `adam`, `sgd`, `nadam`.
     optimizer: Name = "adam"
+    #: Learning rate; by default that of the optimiser.
     learning_rate: float | None = Field(default=None, gt=0)
     #: Share of the weights, times the learning rate, by which they shrink in each step, as AdamW does it.
     weight_decay: float | None = Field(default=None, ge=0)
-    #: Largest norm of the gradient of all weights together, or largest absolute value of each of its numbers.
+    #: Largest norm of the gradient of all weights together.
     clip_norm: float | None = Field(default=None, gt=0)
+    #: Largest absolute value of each number of the gradient.
     clip_value: float | None = Field(default=None, gt=0)
-    #: A negative batch size means all training events at once.
+    #: Largest number of epochs.
     epochs: int = Field(default=100, ge=1)
+    #: Events per step; a negative number means all training events at once.
     batch_size: int = 100
     #: Epochs without a better one after which training stops and the weights of the best are restored.
     early_stopping: int | None = Field(default=None, ge=1)
@@ -88,8 +95,9 @@ class ModelConfig(Schema):
     #: Short for the schedule `plateau`: epochs without a better validation loss after which the learning rate is
     #: divided by ten.
     reduce_lr_on_plateau: int | None = Field(default=None, ge=1)
-    #: Size and number of balanced batches (htt-ml's `eventsPerClassAndBatch`).
+    #: Events of each class in a batch, for `--balance-batches`.
     events_per_class_and_batch: int | None = Field(default=None, alias="eventsPerClassAndBatch")
+    #: Batches per epoch, for `--balance-batches`.
     steps_per_epoch: int | None = Field(default=None, ge=1)
 
     @field_validator("batch_size", "events_per_class_and_batch")

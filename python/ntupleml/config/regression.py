@@ -21,7 +21,7 @@ class RegressionConfig(Schema):
     #: Simple estimators of the same values: a formula of the fold files for each output, by their names or in their
     #: order; of two formulas the components of the vector, where there is one.
     references: Annotated[dict[MethodName, list[Formula] | dict[Name, Formula]], TextKeys] = {}
-    #: By what names of files have. The truth needs not be named.
+    #: What is shown against, by what names of files have. The truth needs not be named.
     variables: Annotated[dict[MethodName, VariableConfig], TextKeys] = {}
     #: By the names of values and vectors: what the prediction has to exceed.
     thresholds: Annotated[dict[MethodName, Annotated[list[float], Field(min_length=1)]], TextKeys] = {}

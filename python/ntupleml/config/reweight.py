@@ -12,8 +12,9 @@ from ntupleml.config.schema import ClassNames, Formula, Name, Schema
 class WantedConfig(Schema):
     """A distribution that is wanted, one of the keys."""
 
-    #: That of a class, or a function of `x`, the value of the formula, such as `exp(-x / 50)`.
+    #: Class whose distribution is wanted.
     class_: Name | None = Field(default=None, alias="class")
+    #: Function of `x`, the value of the formula, e.g. `exp(-x / 50)`.
     formula: Formula | None = None
 
     @model_validator(mode="after")
@@ -37,9 +38,12 @@ class ReweightConfig(Schema):
     #: Of the fold files, one value per row.
     formula: Formula
     #: ``flat``, or a block.
-    to: Annotated[WantedConfig, BeforeValidator(_flat)] = WantedConfig(formula="1")
+    to: Annotated[WantedConfig, BeforeValidator(_flat, json_schema_input_type=Literal["flat"] | WantedConfig)] = (
+        WantedConfig(formula="1")
+    )
     #: Values of the formula between which it holds; rows beyond get the factor of the end that is nearest.
     range: Annotated[list[float], Field(min_length=2, max_length=2)]
+    #: Number of bins of the range.
     bins: int = Field(default=20, ge=2, le=10_000)
     #: How the factors follow from those of the bins: straight lines between their centres, or a smoothing spline; both
     #: of the logarithms.

@@ -15,9 +15,9 @@ class RelativeConfig(Schema):
 
     #: ``row``, or ``leading``: the first member after sorting.
     to: Literal["row", "leading"] = "row"
-    #: Branches from which η is subtracted, and φ, whose differences are folded to (−π, π]. By default
-    #: `{collection}_eta` and `{collection}_phi`.
+    #: Branches from which η is subtracted; by default `{collection}_eta`.
     eta: OneOrMore | None = None
+    #: Branches from which φ is subtracted, folded to (−π, π]; by default `{collection}_phi`.
     phi: OneOrMore | None = None
 
 
@@ -43,7 +43,13 @@ class MembersConfig(Schema):
     #: Largest number of members per row: more are cut away.
     length: int | None = Field(default=None, ge=1, le=100_000)
     #: Angles relative to the row, or to its leading member.
-    relative: Annotated[RelativeConfig, BeforeValidator(_relative)] | None = None
+    relative: (
+        Annotated[
+            RelativeConfig,
+            BeforeValidator(_relative, json_schema_input_type=Literal["row", "leading"] | RelativeConfig),
+        ]
+        | None
+    ) = None
 
     @model_validator(mode="after")
     def _one(self) -> MembersConfig:

@@ -155,9 +155,12 @@ Names = Annotated[list[Name], Field(min_length=1), AfterValidator(distinct)]
 FilePath = Annotated[Name, AfterValidator(os.path.expanduser)]
 #: A folder, which may be empty text for the current one.
 FolderPath = Annotated[str, AfterValidator(_printable), AfterValidator(os.path.expanduser)]
-FilePaths = Annotated[list[FilePath], Field(min_length=1), AfterValidator(_distinct_paths)]
-#: A path or several; none by default.
-OneOrMoreFiles = Annotated[list[FilePath], AfterValidator(_distinct_paths), BeforeValidator(as_list)]
+#: Marks a list of texts for which a single text may stand.
+OrText = BeforeValidator(as_list, json_schema_input_type=str | list[str])
+#: A path or several.
+FilePaths = Annotated[list[FilePath], Field(min_length=1), AfterValidator(_distinct_paths), OrText]
+#: The same; none by default.
+OneOrMoreFiles = Annotated[list[FilePath], AfterValidator(_distinct_paths), OrText]
 #: A branch that is written.
 BranchName = Annotated[Name, AfterValidator(_branch_name)]
 ClassName = Annotated[Name, AfterValidator(class_name)]
@@ -165,8 +168,13 @@ ClassNames = Annotated[list[ClassName], Field(min_length=1), AfterValidator(dist
 #: One of `PREPROCESSING_METHODS`.
 Preprocessing = Annotated[Name, AfterValidator(_preprocessing_method)]
 #: A cut, weight or variable in ROOT's formula syntax; a plain number counts as its text.
-Formula = Annotated[str, BeforeValidator(_number_as_text)]
+Formula = Annotated[str, BeforeValidator(_number_as_text, json_schema_input_type=str | int | float)]
 #: A name, or a block with a `type` and settings.
 NameOrBlock = Annotated[str | dict[str, Any], BeforeValidator(_name_or_block)]
 #: Marks a mapping whose keys are names, also where they look like numbers.
 TextKeys = BeforeValidator(_text_keys)
+#: Marks a mapping of formulas by names, in place of which a list of names, and of blocks `name: formula`, may stand.
+NamedFormulas = BeforeValidator(
+    named_formulas,
+    json_schema_input_type=list[str | dict[str, str | int | float]] | dict[str, str | int | float],
+)

@@ -41,13 +41,17 @@ class VetoConfig(Schema):
 class RejectionConfig(Schema):
     """Rejection against signal efficiency."""
 
+    #: Factor of each class in the sums: a number; `rows`, by which the sum of weights is the number of rows; or a class
+    #: whose sum of weights is taken.
     scale: Scales = {}
+    #: Rows that are left out before the signal is selected.
     veto: VetoConfig | None = None
 
 
 class CutScanConfig(Schema):
     """S/√B against the cut on the score of the signal."""
 
+    #: Factor of each class in the sums, as in `rejection`.
     scale: Scales = {}
     #: The scan ends at the first cut with no more than this sum of background weights.
     fewest_background: float = Field(default=10.0, ge=0)
@@ -61,5 +65,7 @@ class SearchConfig(Schema):
     #: Formulas whose values are the points of the signal, such as two masses: efficiencies are given for each point,
     #: curves for each value of the first.
     points: list[Formula] = []
+    #: Settings of the step `rejection`.
     rejection: RejectionConfig = RejectionConfig()
+    #: Settings of the step `cut-scan`.
     cut_scan: CutScanConfig = CutScanConfig()

@@ -25,6 +25,7 @@ class SlotStep(Schema):
 class DeltaPhiStep(SlotStep):
     """φ relative to the first object of a type, in [-π, π); 0 where pT is 0."""
 
+    #: Name of the step.
     step: Literal["delta_phi"] = "delta_phi"
     #: The type; by default the first one.
     to: Name | None = None
@@ -38,27 +39,39 @@ class DeltaPhiStep(SlotStep):
 class OverlapRemovalStep(SlotStep):
     """Objects that are near one of another type are removed, rule by rule; a radius of 0 leaves a rule out."""
 
+    #: Name of the step.
     step: Literal["overlap_removal"] = "overlap_removal"
+    #: Largest ΔR at which muons near electrons are removed.
     muons_near_electrons: _Radius = 0.2
+    #: Largest ΔR at which photons near electrons are removed.
     photons_near_electrons: _Radius = 0.4
+    #: Largest ΔR at which photons near muons are removed.
     photons_near_muons: _Radius = 0.4
+    #: Largest ΔR at which jets near electrons are removed.
     jets_near_electrons: _Radius = 0.2
+    #: Largest ΔR at which electrons near jets are removed.
     electrons_near_jets: _Radius = 0.4
+    #: Largest ΔR at which jets near muons are removed.
     jets_near_muons: _Radius = 0.2
+    #: Largest ΔR at which muons near jets are removed.
     muons_near_jets: _Radius = 0.4
+    #: Largest ΔR at which photons near jets are removed.
     photons_near_jets: _Radius = 0.4
 
 
 class DuplicateRemovalStep(SlotStep):
     """Of two objects of one type that are near each other, the later one is removed."""
 
+    #: Name of the step.
     step: Literal["duplicate_removal"] = "duplicate_removal"
+    #: Largest ΔR of two duplicates.
     radius: _Radius = 0.05
 
 
 class MetStep(SlotStep):
     """Missing energy of 0 becomes (0.001, 0, 0); one that is unknown (-999, NaN) becomes 0."""
 
+    #: Name of the step.
     step: Literal["met"] = "met"
     #: The type that is the missing energy.
     type: Name = "met"
@@ -71,7 +84,9 @@ class MetStep(SlotStep):
 class ThresholdsStep(SlotStep):
     """Objects below the pT of their type are removed; types that are not named keep all."""
 
+    #: Name of the step.
     step: Literal["thresholds"] = "thresholds"
+    #: Smallest pT of each type.
     pt: Annotated[dict[Name, Annotated[float, Field(ge=0)]], Field(min_length=1), TextKeys]
 
     @model_validator(mode="before")
@@ -90,10 +105,12 @@ class ThresholdsStep(SlotStep):
 class ScalePtStep(SlotStep):
     """How pT is brought near 1."""
 
+    #: Name of the step.
     step: Literal["scale_pt"] = "scale_pt"
     #: By a factor; by 10 over the sum of the event; or by mean and standard deviation of each slot, `standard_nonzero`
     #: those of its objects, with 0 where none is.
     type: Literal["global_division", "per_event", "standard", "standard_nonzero"]
+    #: Factor of `global_division`.
     factor: _Factor = 0.05
 
     @property
@@ -111,10 +128,13 @@ class ScalePtStep(SlotStep):
 class HardwareUnitsStep(SlotStep):
     """Numbers as the trigger's hardware has them: pT, η times a factor, φ in whole steps."""
 
+    #: Name of the step.
     step: Literal["hardware_units"] = "hardware_units"
+    #: Factor of pT.
     pt: _Factor = 10.0
     #: Factors of pT of single types; muons are stored in other units.
     pt_of: Annotated[dict[Name, _Factor], TextKeys] = {"muons": 10_000.0}
+    #: Factor of η.
     eta: _Factor = 40.0
     #: Steps of φ around the beam.
     phi: Annotated[int, Field(ge=1, le=100_000)] = 128
@@ -130,6 +150,7 @@ class HardwareUnitsStep(SlotStep):
 class PowersOfTwoStep(SlotStep):
     """Each number divided by a power of two: shifts of bits in hardware."""
 
+    #: Name of the step.
     step: Literal["powers_of_two"] = "powers_of_two"
     #: One for each number; by default the events tell them: the logarithm of the standard deviation, rounded.
     exponents: list[Annotated[int, Field(ge=-30, le=30)]] | None = None
@@ -171,6 +192,26 @@ def _tag(value: Any) -> str:
     return f"[{value['step'] if isinstance(value, dict) else value.step}]"
 
 
+_StepName = Literal[
+    "delta_phi",
+    "overlap_removal",
+    "duplicate_removal",
+    "met",
+    "thresholds",
+    "scale_pt",
+    "hardware_units",
+    "powers_of_two",
+]
+_AnyStep = (
+    DeltaPhiStep
+    | OverlapRemovalStep
+    | DuplicateRemovalStep
+    | MetStep
+    | ThresholdsStep
+    | ScalePtStep
+    | HardwareUnitsStep
+    | PowersOfTwoStep
+)
 #: One step.
 Step = Annotated[
     Annotated[
@@ -184,7 +225,7 @@ Step = Annotated[
         | Annotated[PowersOfTwoStep, Tag("[powers_of_two]")],
         Discriminator(_tag),
     ],
-    BeforeValidator(_named),
+    BeforeValidator(_named, json_schema_input_type=_StepName | dict[_StepName, Any] | _AnyStep),
 ]
 #: Steps in their order.
 Steps = Annotated[list[Step], Field(max_length=20)]

@@ -73,7 +73,9 @@ class SlotsGroupConfig(Schema):
 
     #: Types by their names, in order.
     slots: Annotated[
-        dict[Name, Annotated[SlotTypeConfig, BeforeValidator(_as_type)]], Field(min_length=1, max_length=100), TextKeys
+        dict[Name, Annotated[SlotTypeConfig, BeforeValidator(_as_type, json_schema_input_type=int | SlotTypeConfig)]],
+        Field(min_length=1, max_length=100),
+        TextKeys,
     ]
     #: One column that has all slots, one type after the other; each type is its number then.
     column: Name | None = None

@@ -113,10 +113,13 @@ class TestingConfig(Schema):
     seed : int
         Of everything random in the testing stage.
     significance : SignificanceConfig
+        How significances are computed.
     overtraining : OvertrainingConfig
+        When overtraining calls attention.
     figures : list of {'svg', 'png', 'pdf'}
         What the report writes of each picture into the folder beside the page. The other steps write PNG and PDF.
     plot : PlotConfig
+        How figures look.
     output_prefix : str
         Key of htt-ml that nothing reads.
     """

@@ -59,7 +59,9 @@ _ClassWeights = Annotated[ClassWeights | Literal["balanced"], TextKeys, BeforeVa
 class ConditionConfig(Schema):
     """Fold files and class weights of one condition, e.g. a data-taking era."""
 
+    #: Fold files of the condition; the index is the fold.
     datasets: FilePaths
+    #: Class weights of the condition; by default those of the whole config.
     class_weights: _ClassWeights | None = None
 
 
@@ -75,6 +77,7 @@ class ParametersConfig(Schema):
 class MissingConfig(Schema):
     """What replaces missing inputs (NaN and ±infinity)."""
 
+    #: Number that stands for NaN and ±infinity.
     value: float
 
     @field_validator("value")
@@ -105,7 +108,10 @@ class TrainingConfig(Schema):
     output_path: FilePath
     #: Trees in the fold files; the order is that of the network's outputs where it learns the classes.
     classes: ClassNames
+    #: Factor of the event weights of each class; or the class that it is to weigh the same as; or `balanced`: all
+    #: classes weigh the same.
     class_weights: _ClassWeights | None = None
+    #: Factor of all weights.
     global_weight_scale: float = Field(default=1.0, gt=0)
     #: Branch of event weights; without it each event counts 1.
     event_weights: Name | None = None
@@ -117,14 +123,15 @@ class TrainingConfig(Schema):
     target: TargetConfig | None = None
     #: Share of the events used for training; the rest validates.
     train_test_split: float = Field(default=0.75, gt=0, lt=1)
-    #: One of `PREPROCESSING_METHODS`; as in htt-ml, the first that the text contains.
+    #: Scaler of the inputs; as in htt-ml, the first known name that the text contains.
     preprocessing: Preprocessing = "standard_scaler"
     #: Whether scalers are fitted with event weights.
     weighted_preprocessing: bool = False
+    #: What replaces inputs that are NaN or infinite; without it they are refused.
     missing: MissingConfig | None = None
-    #: Of everything random of a model, and of its events where `data_seed` is left out.
+    #: Seed of everything random of a model, and of its events where `data_seed` is left out.
     seed: int = Field(default=1234, ge=0, lt=2**32)
-    #: Of the events: which are used, which of them train, and values of hypotheses that are drawn.
+    #: Seed of the events: which are used, which of them train, and values of hypotheses that are drawn.
     data_seed: int | None = Field(default=None, ge=0, lt=2**32)
     #: Train with several seeds, whose mean is the score; left out, with one.
     ensemble: EnsembleConfig | None = None
@@ -151,6 +158,7 @@ class TrainingConfig(Schema):
     stream: bool = False
     #: Beginnings of the names of classes whose condition is drawn at random where that is asked for.
     randomize_classes: list[Name] = ["ggh", "qqh", "vbftopo"]
+    #: The network and how it is trained.
     model: ModelConfig = ModelConfig(name="example")
     #: What `bdt_training.py` trains.
     boosted_trees: list[BoostedTreesConfig] = []
@@ -163,7 +171,11 @@ class TrainingConfig(Schema):
     #: What jobs of a batch system ask for.
     cluster: ClusterConfig = ClusterConfig()
     #: Settings of the programs in which trainings are followed, by the names of `ntupleml.training.trackers.TRACKERS`.
-    tracking: Annotated[dict[Name, dict[Name, Any]], BeforeValidator(_blocks_by_name)] = {}
+    tracking: Annotated[
+        dict[Name, dict[Name, Any]],
+        BeforeValidator(_blocks_by_name, json_schema_input_type=str | list[str] | dict[str, dict[str, Any] | None]),
+    ] = {}
+    #: How figures of the training look.
     plot: PlotConfig = PlotConfig()
     #: Read by other tools of htt-ml's users; not used here.
     processes: Any = None

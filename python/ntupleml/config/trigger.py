@@ -19,8 +19,9 @@ class L1Config(Schema):
     score: Formula
     #: Formula that is not zero where the other triggers of this level accept an event.
     triggered: Formula
-    #: Rates in Hz: of all events, and the one that the pure rate is below.
+    #: Rate in Hz of all events.
     input_rate: Rate
+    #: Rate in Hz that the pure rate is below.
     target_rate: Rate
 
 
@@ -29,9 +30,11 @@ class HltConfig(Schema):
 
     #: Formula in place of the score of the tested model.
     score: Formula | None = None
-    #: As for the first level. The rate is that of all events that the first level accepts.
+    #: Formula that is not zero where the other triggers of this level accept an event.
     triggered: Formula
+    #: Rate in Hz of all events that the first level accepts.
     input_rate: Rate
+    #: Rate in Hz that the pure rate is below.
     target_rate: Rate
 
 
@@ -62,9 +65,11 @@ class TriggerConfig(Schema):
     #: Class or output of the tested model whose score decides; by default the first output, of classes the first
     #: that is not the background.
     score: Name | None = None
+    #: The first level.
     l1: L1Config
+    #: The second level.
     hlt: HltConfig
-    #: By what names of files have.
+    #: What efficiencies are shown against, by what names of files have.
     variables: Annotated[dict[MethodName, VariableConfig], TextKeys] = {}
 
     @property

@@ -17,8 +17,9 @@ class SearchedConfig(Schema):
 
     #: Smallest and largest value; whole numbers where both are written so.
     range: Annotated[list[int | float], Field(min_length=2, max_length=2)] | None = None
-    #: Whether the logarithm is drawn evenly, not the value.
+    #: Draw the logarithm evenly, not the value.
     log: bool = False
+    #: Values, one of which is taken.
     choices: Annotated[list[Any], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
@@ -60,7 +61,14 @@ class TuneConfig(Schema):
         By the names that `ntupleml.tuning.objectives` lists.
     """
 
-    space: Annotated[dict[Name, Annotated[SearchedConfig, BeforeValidator(_as_block)]], TextKeys, Field(min_length=1)]
+    space: Annotated[
+        dict[
+            Name,
+            Annotated[SearchedConfig, BeforeValidator(_as_block, json_schema_input_type=list[Any] | SearchedConfig)],
+        ],
+        TextKeys,
+        Field(min_length=1),
+    ]
     #: The network, `keras`, or an entry of `boosted_trees`; by default the one whose keys are searched.
     method: MethodName | None = None
     objective: Name = "roc auc"

@@ -14,6 +14,7 @@ import yaml
 
 from ntupleml.atomic import all_or_none, replace_file
 from ntupleml.config import ApplicationConfig, DatasetConfig, TestingConfig, TrainingConfig, load_config
+from ntupleml.config.schemas import editor_line
 from ntupleml.errors import NtuplemlError
 from ntupleml.first_configs.roles import roles_of_branches
 from ntupleml.ntuples import open_ntuple
@@ -83,12 +84,13 @@ def write_first_configs(
     if not roles.variables:
         raise NtuplemlError(f"{files[0]}: tree '{tree}': no branch can be an input; see ntupleml inspect {files[0]}")
     processes = [_process(name, path, one, roles.weight) for name, (path, one) in trees.items()]
-    texts = {
+    bodies = {
         "dataset": _dataset(processes, roles, folder),
         "training": _training(processes, roles, folder),
         "testing": _testing(roles),
         "application": _application(folder),
     }
+    texts = {stage: editor_line(stage) + body for stage, body in bodies.items()}
     paths = []
     with all_or_none():
         for stage, text in texts.items():
