@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class NtuplemlError(Exception):
-    """A mistake in the input that its user can mend.
+    """A mistake in the input that its user can fix.
 
     The message says where (file, key, branch), what was found and what to do, on one line. Scripts print it and
     exit with status 2; everything that is not of this kind is a fault of the program and keeps its traceback.
@@ -19,6 +19,10 @@ class NtuplemlError(Exception):
 
 class MissingInputError(NtuplemlError):
     """Inputs of events are NaN or infinite, or do not exist, and the models cannot be given that."""
+
+
+class MisplacedConfigError(NtuplemlError):
+    """A config of another stage stands where one is needed; the command line adds in which order they go."""
 
 
 def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:

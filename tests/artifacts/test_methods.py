@@ -18,6 +18,7 @@ from ntupleml.artifacts import (
     sha256_of_file,
     write_record,
 )
+from ntupleml.artifacts.methods import find_method
 from ntupleml.config import ApplicationConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
 
@@ -217,3 +218,16 @@ def test_the_method_that_a_script_is_for() -> None:
     assert [method.name for method in methods_by_fold(only_network, "Net_{fold}", "t.yaml")] == ["Net_0", "Net_1"]
     with pytest.raises(NtuplemlError, match=r"t\.yaml: has no boosted_trees; add them"):
         default_method_name(only_network, "boosted_trees", "t.yaml")
+
+
+def test_methods_that_nobody_configured_are_not_named() -> None:
+    content = {"datasets": ["a.root", "b.root"], "output_path": ".", "classes": ["s", "b"], "variables": ["x"]}
+    training = load_config({**content, "boosted_trees": [{"name": "trees"}]}, TrainingConfig)
+    with pytest.raises(NtuplemlError, match=r"no method 'other'; there are: 'trees'$"):
+        find_method(training, "other", 0, "--method")
+    with pytest.raises(NtuplemlError, match=r"no method 'kears'; nearest: 'keras'$"):
+        find_method(training, "kears", 0, "--method")
+    assert find_method(training, "keras", 0, "--method") == KERAS
+    with_network = load_config({**content, "model": {"hidden": [8]}}, TrainingConfig)
+    with pytest.raises(NtuplemlError, match=r"there are: 'keras'$"):
+        find_method(with_network, "other", 0, "--method")

@@ -34,3 +34,10 @@ def test_the_message_names_branch_count_and_key() -> None:
     with pytest.raises(NtuplemlError, match=r"'pt' in 1 of 3 events, 'm' in 2 of 3 events, 'eta' in 1 .*missing:"):
         refuse_missing(ROWS, ["pt", "m", "eta"], "fold0.root: class signal")
     refuse_missing(ROWS[:, :0], [], "fold0.root")
+
+
+def test_of_elements_that_are_not_there_the_formula_with_a_default_is_suggested() -> None:
+    with pytest.raises(NtuplemlError, match=r"where there is no such element, 'Alt\$\(Jet_pt\[0\], -10\)' is -10$"):
+        refuse_missing(ROWS, ["pt", "m", "Jet_pt[0]"], "fold0.root: class signal")
+    with pytest.raises(NtuplemlError, match=r"in the training config$"):
+        refuse_missing(ROWS, ["pt", "m", "Alt$(Jet_pt[0], -10)"], "fold0.root: class signal")

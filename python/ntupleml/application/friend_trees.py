@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -137,13 +138,16 @@ def friend_jobs(plan: Plan, input_paths: Sequence[str], *, keep_names: bool = Fa
     plan : Plan
         With an output directory, see `require_friends`.
     keep_names : bool, default: False
-        Whether a friend is called as its input, `{output_directory}/{folder}/{file}`.
+        Whether a friend is called as its input, `{output_directory}/{folder}/{file}`; where several inputs lie in one
+        folder it always is.
     """
     folder, kind = Path(plan.output_directory or ""), plan.friend_format
+    names = [ntuple_name(path) for path in input_paths]
+    times = Counter(names)
     jobs = []
-    for path in input_paths:
-        name = ntuple_name(path)
-        file_name = friend_file_name(path, kind) if keep_names else f"{name}{FRIEND_ENDINGS[kind]}"
+    for name, path in zip(names, input_paths, strict=True):
+        is_kept = keep_names or times[name] > 1
+        file_name = friend_file_name(path, kind) if is_kept else f"{name}{FRIEND_ENDINGS[kind]}"
         jobs.append(Job(path, folder / name / file_name))
     require_own_outputs(jobs, "its friend")
     return jobs

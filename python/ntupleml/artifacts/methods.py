@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from ntupleml.artifacts.files import KERAS, Method
-from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.errors import NtuplemlError, did_you_mean, nearest
 
 if TYPE_CHECKING:
     from ntupleml.config import TrainingConfig
@@ -50,7 +50,11 @@ def find_method(training: TrainingConfig, name: str, fold: int, where: str) -> M
     methods = methods_of(training, fold)
     full = name.replace("{fold}", str(fold))
     if full not in methods:
-        raise NtuplemlError(f"{where}: the training config has no method '{name}'{did_you_mean(full, methods)}")
+        keys = {"keras": "model", "tmva": "tmva"}  # without which nobody asked for these methods
+        given = {"boosted_trees", "scikit_learn", *training.model_fields_set}
+        known = [one for one, method in methods.items() if keys.get(method.kind, method.kind) in given]
+        near = nearest(full, known) or nearest(full, methods) or known
+        raise NtuplemlError(f"{where}: the training config has no method '{name}'{did_you_mean(full, near)}")
     return methods[full]
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import yaml
 from pydantic import BaseModel, Tag, ValidationError
 
-from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.errors import MisplacedConfigError, NtuplemlError, did_you_mean, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
     from types import UnionType
 
     from pydantic_core import ErrorDetails
@@ -22,8 +22,16 @@ SchemaType = TypeVar("SchemaType", bound=BaseModel)
 #: A config: the path of a YAML file, what would stand in one, or the object that is made of it.
 ConfigSource: TypeAlias = str | Path | Mapping[str, Any] | BaseModel
 
+#: Characters with which a formula may begin, and which mean something else to YAML.
+_SPECIAL = "!&*%@`|>"
+#: What YAML says of a colon and a blank in a text, such as those of `x > 0 ? 1 : 2`.
+_TERNARY = "mapping values are not allowed here"
+#: A line with a value: of a key, of an element of a list, or both.
+_VALUE = re.compile(r"\s*(?:- +)*(?:[\w\"'.{}-]+:\s+|(?<=- ))(?P<value>\S.*)$")
 #: Bytes of YAML that no sensible config exceeds.
 LARGEST_FILE = 10_000_000
+#: Folders of the configs that this process has read, for messages about files that are not where their paths say.
+_folders: dict[Path, None] = {}
 #: Number of values that aliases may expand a file to.
 MOST_VALUES = 1_000_000
 _LONGEST_NUMBER = 100
@@ -89,11 +97,28 @@ def read_yaml(path: str | Path) -> Any:
     """Content of a YAML file, read without running anything in it."""
     try:
         data = Path(path).read_bytes()
+    except FileNotFoundError as error:
+        folder = Path(path).parent
+        names = [one.name for one in folder.glob("*.y*ml")] if folder.is_dir() else []
+        raise NtuplemlError(
+            f"{path}: no such file{did_you_mean(Path(path).name, names) if names else elsewhere(path)}"
+        ) from error
     except OSError as error:
         raise NtuplemlError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     if len(data) > LARGEST_FILE:
         raise NtuplemlError(f"{path}: {len(data)} bytes are too many for a config")
     return parse_yaml(data, path)
+
+
+def elsewhere(path: str | Path) -> str:
+    """Ending of a message about a missing file: the folder from which its path would be right, if it is relative."""
+    if Path(path).is_absolute():
+        return ""
+    here = Path.cwd()
+    for folder in (*_folders, *here.parents):
+        if folder != here and (folder / path).exists():
+            return f"; paths are relative to the current folder, {here}; call from {folder}, where it is"
+    return f"; paths are relative to the current folder, {here}"
 
 
 def parse_yaml(data: bytes, path: str | Path) -> Any:
@@ -106,9 +131,7 @@ def parse_yaml(data: bytes, path: str | Path) -> Any:
         _count_values(node, {}, set())
         return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise NtuplemlError(f"{path}: {where}{_problem(error)}") from error
+        raise NtuplemlError(f"{path}: {_of_yaml(error, data.decode(errors='replace').splitlines())}") from error
     except yaml.reader.ReaderError as error:
         raise NtuplemlError(f"{path}: {_not_text(error)}") from error
     except yaml.YAMLError as error:
@@ -121,11 +144,57 @@ def parse_yaml(data: bytes, path: str | Path) -> Any:
         raise NtuplemlError(f"{path}: a tag (!!…) does not fit its value; configs need none, leave it out") from error
 
 
+def _of_yaml(error: yaml.MarkedYAMLError, lines: Sequence[str]) -> str:
+    """What is wrong with a YAML text, in the terms of who writes formulas into it."""
+    for mark in (error.problem_mark, error.context_mark):
+        formula = _formula_at(mark, lines, error.problem or "")
+        if mark is not None and formula is not None:
+            column, text = formula
+            quoted = f'"{text}"' if '"' not in text and "\\" not in text else "'" + text.replace("'", "''") + "'"
+            return (
+                f"line {mark.line + 1}, column {column + 1}: {one_line(text, 60)} is no plain text in YAML; put the "
+                f"formula in quotation marks: {one_line(quoted, 80)}"
+            )
+    mark = error.problem_mark or error.context_mark
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return f"{where}{_problem(error)}"
+
+
+def _formula_at(mark: yaml.Mark | None, lines: Sequence[str], problem: str) -> tuple[int, str] | None:
+    """Column and text of a formula that YAML takes for something else; None where it is another mistake."""
+    if mark is None or mark.line >= len(lines) or "!!" in lines[mark.line]:  # tags of programs are none
+        return None
+    line = lines[mark.line]
+    value = _VALUE.match(line)
+    if value is not None and value["value"][0] not in "[{":
+        text = value["value"].split(" #")[0].strip()
+        is_ternary = problem == _TERNARY and re.search(r":\s", text)
+        if text[0] in _SPECIAL or is_ternary or _is_half_quoted(text):
+            return value.start("value"), text
+    elif line[mark.column : mark.column + 1] in tuple(_SPECIAL):  # within brackets
+        return mark.column, re.split(r"[,\]}]| #", line[mark.column :])[0].strip()
+    return None
+
+
+def _is_half_quoted(text: str) -> bool:
+    """Whether a text goes on behind the quotation mark that ends what it begins with."""
+    return text[0] in "'\"" and text.find(text[0], 1) not in (-1, len(text) - 1)
+
+
 def _problem(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or error.context or "not YAML"
+    if "'\\t'" in problem:
+        return f"{problem}; indent with spaces, not with tabs"
+    if problem == _TERNARY:
+        return "this line is indented more than the one above it, which has a value; indent the keys of a block alike"
+    if "expected <block end>" in problem:
+        return "this line is indented differently from the block that it belongs to; indent the keys of a block alike"
     if problem.startswith("but "):  # the second half of a sentence
         return f"{error.context}, {problem}"
-    return f"{problem}; indent with spaces, not with tabs" if "'\\t'" in problem else problem
+    if problem.startswith("expected ',' or") and error.context_mark is not None:
+        begin = f"{error.context} that begins in line {error.context_mark.line + 1}"
+        return f"{begin}, {problem}; put formulas within brackets in quotation marks"
+    return problem
 
 
 def _not_text(error: yaml.reader.ReaderError) -> str:
@@ -163,6 +232,7 @@ def load_config(source: ConfigSource, schema: type[SchemaType], name_of_mapping:
     name = schema.__name__.removesuffix("Config").lower()
     if isinstance(source, str | Path):
         where, content = str(source), read_yaml(source)
+        _folders[Path(source).absolute().parent] = None
     elif isinstance(source, Mapping):
         where, content = name_of_mapping or f"{name} dictionary", _as_in_yaml(source)
     else:
@@ -174,9 +244,36 @@ def load_config(source: ConfigSource, schema: type[SchemaType], name_of_mapping:
     try:
         config = schema.model_validate(content)
     except ValidationError as error:
+        other = _meant_for(content or {}, schema)
+        if other is not None:
+            raise MisplacedConfigError(
+                f"{where}: looks like {_a(other)} config, but {_a(name)} config is needed"
+            ) from error
         raise NtuplemlError(f"{where}: {first_problem(error, schema)}") from error
     vars(config)["where"] = where
     return config
+
+
+def _meant_for(content: dict[Any, Any], schema: type[BaseModel]) -> str | None:
+    """Stage of another config that knows all keys of a block, of which some are unknown or missing here."""
+    from ntupleml.config.application import ApplicationConfig
+    from ntupleml.config.dataset import DatasetConfig
+    from ntupleml.config.testing import TestingConfig
+    from ntupleml.config.training import TrainingConfig
+
+    def fits(other: type[BaseModel]) -> bool:
+        fields = {field.alias or name: field.is_required() for name, field in other.model_fields.items()}
+        return content.keys() <= fields.keys() and all(key in content for key, needed in fields.items() if needed)
+
+    stages = (DatasetConfig, TrainingConfig, TestingConfig, ApplicationConfig)
+    if not content or schema not in stages or fits(schema):
+        return None
+    found = [stage.__name__.removesuffix("Config").lower() for stage in stages if stage is not schema and fits(stage)]
+    return found[0] if len(found) == 1 else None
+
+
+def _a(name: str) -> str:
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _as_in_yaml(value: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ntupleml.errors import NtuplemlError
 
 #: Characters of a formula shown on either side of a mistake.
@@ -26,6 +28,21 @@ CHARACTERS = {
     ";": "a formula is one value, without ';'",
     ",": "',' stands between the arguments of a function only",
 }
+
+
+def hint_for_elements(formula: str) -> str:
+    """Ending of a message about values that are missing: what a formula with an element may say in its place.
+
+    Examples
+    --------
+    >>> hint_for_elements("Jet_pt[0] / 1000")
+    "; where there is no such element, 'Alt$(Jet_pt[0] / 1000, -10)' is -10"
+    >>> hint_for_elements("met")
+    ''
+    """
+    if "Alt$" in formula or not re.search(r"\w\[[^\]]+\]", formula):
+        return ""
+    return f"; where there is no such element, 'Alt$({formula}, -10)' is -10"
 
 
 class FormulaError(Exception):

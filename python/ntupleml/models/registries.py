@@ -144,6 +144,20 @@ LOSS_SETTINGS: dict[str, type[Schema]] = {
     MIXED: _Mixed,
     "quantile": _Quantile,
 }
+#: What losses are called elsewhere.
+_SHORT_NAMES = {
+    "bce": "binary_crossentropy",
+    "cce": "categorical_crossentropy",
+    "cross_entropy": "categorical_crossentropy",
+    "crossentropy": "categorical_crossentropy",
+    "focal": "categorical_focal_crossentropy",
+    "kld": "kl_divergence",
+    "l1": "mean_absolute_error",
+    "l2": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "mse": "mean_squared_error",
+    "pinball": "quantile",
+}
 #: Losses of values alone, not of classes.
 _OF_VALUES = ("quantile",)
 
@@ -197,7 +211,9 @@ def require_name(name: str, registry: Iterable[str], kind: str, where: str) -> N
     """Check that a registry has a name."""
     names = list(registry)
     if name not in names:
-        raise NtuplemlError(f"{where}: no {kind} '{name}'{did_you_mean(name, names)}")
+        long = _SHORT_NAMES.get(name.lower())
+        hint = f"; it is called '{long}'" if long in names else did_you_mean(name, names)
+        raise NtuplemlError(f"{where}: no {kind} '{name}'{hint}")
 
 
 def chosen_block(

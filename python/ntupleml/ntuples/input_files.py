@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import glob
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ntupleml.config.loading import elsewhere
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.ntuples.remote import is_remote, joined, matching_addresses
 
@@ -67,12 +69,18 @@ def _expand(text: str, folder: str, where: str, *, from_list: bool) -> list[str]
             return [text]
         found = sorted(glob.glob(text, root_dir=folder or None, recursive=True))  # noqa: PTH207 - relative matches
     if not found:
-        raise NtuplemlError(f"{start}'{text}' matches no file{_in_folder(folder)}")
+        raise NtuplemlError(f"{start}'{text}' matches no file{_in_folder(folder)}{_elsewhere(text, folder)}")
     return found
 
 
 def _in_folder(folder: str) -> str:
     return f" in '{folder}'" if folder and folder != "." else ""
+
+
+def _elsewhere(text: str, folder: str) -> str:
+    """From where wildcards would match, if the folder that they begin with is not there."""
+    fixed = Path(*takewhile(lambda part: not glob.has_magic(part), Path(folder, text).parts))
+    return "" if is_remote(text) or is_remote(folder) or fixed.is_dir() else elsewhere(fixed)
 
 
 def _lines(path: str, start: str) -> list[str]:

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ntupleml.config.loading import elsewhere
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.ntuples.remote import is_remote, remote_call
 from ntupleml.ntuples.root_opinion import Place, verdict
@@ -223,4 +224,4 @@ def _what_is_missing(path: Path) -> str:
     if _REMOTE.search(str(path)):
         return "not a local file; copy it (e.g. with xrdcp) or give its path in a mounted folder"
     siblings = [item.name for item in path.parent.glob("*.root")] if path.parent.is_dir() else []
-    return "no such file" + (did_you_mean(path.name, siblings) if siblings else "")
+    return "no such file" + (did_you_mean(path.name, siblings) if siblings else elsewhere(path))

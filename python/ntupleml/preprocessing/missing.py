@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.expressions.messages import hint_for_elements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,9 +55,10 @@ def missing_error(found: Sequence[tuple[str, int]], total: int, where: str, unit
     """The error for branches with their numbers of NaN or infinite values, of a total."""
     texts = [f"'{name}' in {count} of {total} {unit}" for name, count in found]
     more = f" (and {len(texts) - 3} more branches)" if len(texts) > 3 else ""
+    hint = next((hint for name, _ in found if (hint := hint_for_elements(name))), "")
     return NtuplemlError(
         f"{where}: NaN or infinite input: branch {', '.join(texts[:3])}{more}; cut them away, or set "
-        "missing: {value: …} in the training config"
+        f"missing: {{value: …}} in the training config{hint}"
     )
 
 

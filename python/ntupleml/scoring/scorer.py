@@ -10,6 +10,7 @@ import numpy as np
 from ntupleml.errors import MissingInputError, NtuplemlError
 from ntupleml.events.evaluation import missing_events, read_group, read_inputs
 from ntupleml.events.groups import groups_of
+from ntupleml.expressions.messages import hint_for_elements
 from ntupleml.folds import fold_of_events
 from ntupleml.scoring.conditions import one_hot
 from ntupleml.scoring.engines import model_evaluator
@@ -296,7 +297,7 @@ def _require_finite_inputs(values: InputValues, where: str) -> None:
     raise MissingInputError(
         f"{place}: variable '{first.variable}' is NaN or infinite in {first.number} of {first.total} {unit}{more}; the "
         "models were trained without such values; cut them away, or train with missing: {value: …} in the training "
-        "config"
+        f"config{hint_for_elements(first.variable)}"
     )
 
 
