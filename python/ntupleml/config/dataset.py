@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ntupleml.config.blocks import ClusterConfig
 from ntupleml.config.rows import MatchConfig, RowsConfig  # noqa: TC001  # pydantic evaluates it
+from ntupleml.config.scale import ScaleConfig  # noqa: TC001
 from ntupleml.config.schema import (
     BranchName,
     ClassName,
@@ -35,6 +36,8 @@ class ProcessConfig(Schema):
     weight_string: Formula = "1"
     #: Class that the process is training data for; by default its own name. Several processes may share one.
     class_: ClassName | None = Field(default=None, alias="class")
+    #: Luminosity and cross section, by which the weights are scaled.
+    scale: ScaleConfig | None = None
     #: Tree in the files of this process; by default that of the whole config.
     tree_path: TreePath | None = None
     #: Where rows are objects: keep those that have an object of another collection near.

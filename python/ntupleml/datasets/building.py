@@ -93,6 +93,27 @@ def create_training_dataset(
     return DatasetSummary(tuple(outputs), tuple(records))
 
 
+def planned_dataset(config: DatasetConfig, *, where: str = "") -> str:
+    """What `create_training_dataset` would read and write, as text; nothing is written, and no event is read.
+
+    Raises
+    ------
+    NtuplemlError
+        For whatever is wrong with the inputs.
+    """
+    with _named(where):
+        processes = survey(config)
+    lines = [
+        f"would be read: process '{process.name}' of class '{process.class_name}': {len(process.files)} files, "
+        f"{sum(file.num_entries for file in process.files):,} rows before cuts"
+        for process in processes
+    ]
+    for fold in range(config.num_folds):
+        path = Path(config.output_path) / f"fold{fold}_{config.output_filename}"
+        lines.append(f"would be written: {path}{', which exists' if path.exists() else ''}")
+    return "\n".join(lines)
+
+
 @contextmanager
 def _named(where: str) -> Iterator[None]:
     """Begin messages with the path of the config."""
@@ -173,6 +194,7 @@ def _process_record(process: Process, sums: WeightSums) -> ProcessRecord:
         class_name=process.class_name,
         cut_string=process.formulas.cut.text,
         weight_string=process.formulas.weight.text,
+        scale=process.scale,
         events_read=sums.events_read,
         events_kept=sums.events_kept,
         sum_of_weights=sums.sum,

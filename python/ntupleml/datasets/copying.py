@@ -71,7 +71,7 @@ def _select(config: DatasetConfig, chunk: Chunk, process: Process, file: InputFi
         in_fold = folds == fold
         rows = np.flatnonzero(in_fold & kept)
         with np.errstate(over="ignore"):  # what exceeds float32 becomes infinite, and that is reported
-            selected.append(_Selected(events[in_fold], rows, weights.take(rows).astype(np.float32)))
+            selected.append(_Selected(events[in_fold], rows, (weights.take(rows) * process.scale).astype(np.float32)))
     return selected
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ntupleml.datasets.scaling import scale_of
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.expressions import parse, parse_filter
 from ntupleml.ntuples import FriendFile, friend_files, open_ntuple, rows_of, with_defined
@@ -82,6 +83,8 @@ class Process:
     config: ProcessConfig
     #: Where rows are chosen at random: the largest key (`row_keys`) of those that are kept.
     largest_key: int | None = None
+    #: Factor of the weights.
+    scale: float = 1.0
 
 
 def survey(config: DatasetConfig) -> list[Process]:
@@ -108,7 +111,9 @@ def survey(config: DatasetConfig) -> list[Process]:
         if sum(file.num_entries for file in files) == 0:
             names = ", ".join(file.path for file in files) or "they have no branches either"
             raise NtuplemlError(f"processes.{name}: its files hold no events: {names}")
-        processes.append(Process(name, class_name, own, tuple(files), config.processes[name]))
+        process = config.processes[name]
+        scale = scale_of(process.scale, [(file.path, file.tree_path) for file in files], f"processes.{name}")
+        processes.append(Process(name, class_name, own, tuple(files), process, scale=scale))
     _warn_of_branches(findings.left_out)
     _check_removals(config, findings.removals)
     classes = list(dict.fromkeys(process.class_name for process in processes))

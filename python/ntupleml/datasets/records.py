@@ -55,6 +55,8 @@ class ProcessRecord(_Part):
     class_name: str
     cut_string: str
     weight_string: str
+    #: Factor of the weights, of luminosity and cross section.
+    scale: float = 1.0
     #: Events of the fold in the input files.
     events_read: int
     #: Those that pass the cut.
