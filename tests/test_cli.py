@@ -14,6 +14,7 @@ import uproot
 
 from ntupleml import __version__
 from ntupleml.cli import main, verbs
+from ntupleml.commands.command import open_page
 
 PROJECT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted(
@@ -51,9 +52,21 @@ def test_every_script_is_a_verb() -> None:
         assert called.split('"')[1] in verbs(), script
 
 
+def test_a_page_is_opened_where_there_is_a_browser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = []
+    for there in (True, False):
+        monkeypatch.setattr("webbrowser.open", lambda address, there=there: opened.append(address) or there)
+        open_page(tmp_path / "page.html")
+    assert opened == 2 * [f"file://{tmp_path}/page.html"]
+    assert caplog.messages == [f"no browser was found; open {tmp_path}/page.html in one"]
+
+
 def test_messages_name_the_verb(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "nowhere.root"]) == 2
-    assert capfd.readouterr().err == "ntupleml inspect: nowhere.root: no such file\n"
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("ntupleml inspect: nowhere.root: no such file; paths are relative to the current folder, /")
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +144,7 @@ def test_the_wheel_has_what_runs_need(tmp_path: Path) -> None:
     package = PROJECT / "python" / "ntupleml"
     expected = {
         path.relative_to(PROJECT / "python").as_posix()
-        for pattern in ("**/*.py", "**/*.css", "**/*.js", "**/*.j2", "**/*.lark", "toy/*.yaml")
+        for pattern in ("**/*.py", "**/*.css", "**/*.js", "**/*.j2", "**/*.lark", "toy/*.yaml", "**/*.json")
         for path in package.glob(pattern)
     }
     assert len(expected) > 300

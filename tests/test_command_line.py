@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import logging
 import os
 import signal
 import subprocess
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ntupleml.command_line import run
+from ntupleml.cli import main
+from ntupleml.command_line import add_common_options, run, show
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
@@ -158,3 +160,44 @@ def test_outside_the_environment_the_way_into_it_is_named(project: Path) -> None
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "source setup.sh" in done.stderr
+
+
+def test_swapped_configs_are_told_the_order(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    training, testing = tmp_path / "training.yaml", tmp_path / "testing.yaml"
+    training.write_text("datasets: [a, b]\noutput_path: .\nclasses: [s, b]\nvariables: [x]\n")
+    testing.write_text("weight_branch: w\n")
+    assert main(["report", str(testing), str(training)]) == 2
+    assert capfd.readouterr().err == (
+        f"ntupleml report: {testing}: looks like a testing config, but a training config is needed; the order is "
+        "CONFIG_TRAINING CONFIG_TESTING\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ([], "INFO WARNING"),
+        (["-q"], "WARNING"),
+        (["--verbose"], "DEBUG INFO WARNING"),
+        (["--debug"], "DEBUG INFO WARNING"),
+    ],
+)
+def test_how_much_is_said(options: list[str], shown: str, capfd: pytest.CaptureFixture[str]) -> None:
+    def talk(_: argparse.Namespace) -> int:
+        for level in ("DEBUG", "INFO", "WARNING"):
+            logging.getLogger("ntupleml.x").log(logging.getLevelName(level), "%s", level)
+        show("result")
+        return 0
+
+    assert run(talk, argparse.ArgumentParser(prog="script.py"), options) == 0
+    out, err = capfd.readouterr()
+    assert [line.rpartition(": ")[2] for line in err.splitlines()] == shown.split()
+    assert out == "result\n"
+
+
+def test_a_short_option_of_a_verb_stays_its_own() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-v", "--variables")
+    add_common_options(parser)
+    arguments = parser.parse_args(["-v", "x", "--verbose"])
+    assert (arguments.variables, arguments.verbose, arguments.quiet) == ("x", True, False)

@@ -43,6 +43,8 @@ class ApplicationOptions(NamedTuple):
     #: Whether an output is called as its input: `{output_directory}/{folder}/{file}`.
     keep_names: bool = False
     cluster: ClusterOptions = ClusterOptions()
+    #: Whether inputs are checked and outputs shown, and nothing is scored or written.
+    dry_run: bool = False
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -103,9 +105,10 @@ def add_application_options(
     parser.add_argument(
         "--keep-names",
         action="store_true",
-        help="call an output as its input, FOLDER/its folder/its file: for several inputs of one folder",
+        help="call an output as its input, FOLDER/its folder/its file; friends of inputs in one folder always are",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace scores that exist")
+    parser.add_argument("--dry-run", action="store_true", help="check the inputs, and show where scores would go")
     add_parameters(parser)
     add_cluster_options(parser)
 
@@ -118,6 +121,7 @@ def application_options(arguments: argparse.Namespace) -> ApplicationOptions:
         arguments.output_directory,
         arguments.keep_names,
         cluster_options(arguments),
+        arguments.dry_run,
     )
 
 

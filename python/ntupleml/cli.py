@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ntupleml import __version__
-from ntupleml.command_line import DEBUG, USER_ERROR, run
+from ntupleml.command_line import USER_ERROR, add_common_options, run
 from ntupleml.commands import application, dataset, exporting, inspection, start, tables, testing, training
 from ntupleml.commands.command import Command
 from ntupleml.errors import did_you_mean
@@ -46,7 +46,9 @@ def _completion(arguments: argparse.Namespace) -> int:
     """Print what a shell is to evaluate."""
     cases = []
     for verb in verbs():
-        options = [name for action in parser_of(verb, verb)._actions for name in action.option_strings] + [DEBUG]
+        parser = parser_of(verb, verb)
+        add_common_options(parser)
+        options = [name for action in parser._actions for name in action.option_strings]
         cases.append(f'            {verb}) words="{" ".join(options)}" ;;')
     if arguments.shell == "zsh":
         sys.stdout.write("autoload -U +X bashcompinit && bashcompinit\n")
@@ -137,7 +139,11 @@ def _overview() -> str:
     width = max(map(len, verbs()))
     for stage, commands in STAGES.items():
         lines += [stage, *(f"  {verb:{width}}  {_shortened(commands[verb].summary)}" for verb in commands), ""]
-    lines.append("ntupleml VERB --help says what a verb takes; ntupleml --version which version this is.")
+    lines += [
+        "ntupleml VERB --help says what a verb takes; ntupleml --version which version this is.",
+        "Exit status: 0 all is done, 1 some files or methods failed, 2 a mistake in arguments, configs or inputs,",
+        "130 interrupted. Results go to standard output, all else to standard error.",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -11,15 +11,17 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ntupleml.errors import NtuplemlError, one_line
+from ntupleml.errors import MisplacedConfigError, NtuplemlError, one_line
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
-#: Option of every script, which `run` adds.
+#: Options of every script, which `run` adds.
 DEBUG = "--debug"
+QUIET = ("-q", "--quiet")
+VERBOSE = ("-v", "--verbose")
 #: Exit status where some files or methods failed and the others are done.
 SOME_FAILED = 1
 #: Exit status of a mistake in arguments, configs or inputs.
@@ -56,12 +58,27 @@ class _LevelFormatter(logging.Formatter):
         return text if record.levelno == logging.INFO else f"{record.levelname}: {text}"
 
 
-def set_up_logging(debug: bool) -> None:
-    """Send log lines to the standard error stream, our debug lines only if asked for."""
+def set_up_logging(level: int = logging.INFO) -> None:
+    """Send log lines to the standard error stream, ours from a level on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LevelFormatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("ntupleml").setLevel(logging.DEBUG if debug else logging.INFO)
+    logging.getLogger("ntupleml").setLevel(level)
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every script: how much is said."""
+    volume = parser.add_mutually_exclusive_group()
+    short = [] if VERBOSE[0] in parser._option_string_actions else [VERBOSE[0]]  # `-v` may have another meaning
+    volume.add_argument(*QUIET, action="store_true", help="say nothing but warnings, errors and results")
+    volume.add_argument(*short, VERBOSE[1], action="store_true", help="show every step")
+    parser.add_argument(DEBUG, action="store_true", help="show every step, and the traceback of any error")
+
+
+def show(result: object) -> None:
+    """Write a result, such as a table, to the standard output stream; what happens on the way is logged."""
+    sys.stdout.write(f"{result}\n")
+    sys.stdout.flush()
 
 
 def run(
@@ -74,7 +91,7 @@ def run(
     main : callable
         Takes the parsed arguments, returns the exit status. What it imports itself does not slow down `--help`.
     parser : argparse.ArgumentParser
-        The script's own arguments; `--debug` is added here.
+        The script's own arguments; those of `add_common_options` are added here.
     argv : sequence of str, optional
         Arguments, by default those of the process.
 
@@ -83,10 +100,11 @@ def run(
     int
         Exit status: that of `main`, 2 for a mistake of the user (one line on standard error), 130 if interrupted.
     """
-    parser.add_argument(DEBUG, action="store_true", help="show every step, and the traceback of any error")
+    add_common_options(parser)
     _open_closed_streams()
     arguments = parser.parse_args(argv)
-    set_up_logging(arguments.debug)
+    said = logging.DEBUG if arguments.debug or arguments.verbose else logging.INFO
+    set_up_logging(logging.WARNING if arguments.quiet else said)
     # TensorFlow's remarks on the processor and oneDNN say nothing to a user; its errors stay.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if arguments.debug else "2")
     # NumPy's threads cost several times as much processor time as they save on the short products that occur here.
@@ -97,7 +115,8 @@ def run(
         with _stopping_cleanly():
             return main(arguments)
     except NtuplemlError as error:
-        return _report(f"{parser.prog}: {error}", arguments.debug)
+        order = _order_of_configs(parser) if isinstance(error, MisplacedConfigError) else ""
+        return _report(f"{parser.prog}: {error}{order}", arguments.debug)
     except ModuleNotFoundError as error:
         if not error.name or error.name.split(".")[0] == "ntupleml":
             raise
@@ -110,6 +129,12 @@ def run(
     except KeyboardInterrupt:
         sys.stderr.write(f"{parser.prog}: interrupted\n")
         return INTERRUPTED
+
+
+def _order_of_configs(parser: argparse.ArgumentParser) -> str:
+    """Ending of a message: the configs that a script takes, in order."""
+    names = [str(action.metavar) for action in parser._actions if action.dest.startswith("config_")]
+    return f"; the order is {' '.join(names)}" if len(names) > 1 else ""
 
 
 def _not_installed(module: str) -> str:

@@ -16,8 +16,10 @@ import pytest
 import uproot
 
 from ntupleml.application import make_plan, score_files
+from ntupleml.application.many_files import scored_files
 from ntupleml.application.resuming import is_finished, scores_mark
 from ntupleml.application_arguments import ApplicationOptions
+from ntupleml.cluster import ClusterOptions
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import append_branches
 from ntupleml.ntuples.marks import read_marks
@@ -197,8 +199,6 @@ def test_two_inputs_with_one_output_are_refused_before_anything_is_written(analy
     first = analysis.ntuple("ggh")
     second = first.with_name("other.root")
     second.write_bytes(first.read_bytes())
-    with pytest.raises(NtuplemlError, match=r"both lie in folders called 'ggh'; give --keep-names.*ggh/other.root"):
-        score(analysis, wildcards(analysis), friend=True)
     with pytest.raises(NtuplemlError, match="an input already; list it once"):
         score(analysis, first, first)
     link = tmp_path / "link.root"
@@ -210,8 +210,50 @@ def test_two_inputs_with_one_output_are_refused_before_anything_is_written(analy
     with pytest.raises(NtuplemlError, match="its copy would be the file itself"):
         score(analysis, first, second, output_directory=str(first.parent))
     assert not (tmp_path / "friends").exists()
-    assert score(analysis, wildcards(analysis), friend=True, keep_names=True) == 0
+
+
+def test_friends_of_inputs_of_one_folder_keep_their_names(analysis: Any) -> None:
+    first = analysis.ntuple("ggh")
+    for name in ("other.root", "third.root"):
+        first.with_name(name).write_bytes(first.read_bytes())
+    assert score(analysis, first, first.with_name("other.root"), friend=True) == 0
     assert [path.name for path in friends_of(analysis)] == ["ggh.root", "other.root"]
+    assert score(analysis, wildcards(analysis), friend=True, keep_names=True) == 0
+    assert [path.name for path in friends_of(analysis)] == ["ggh.root", "other.root", "third.root"]
+
+
+def test_the_name_of_a_file_is_no_tree(analysis: Any) -> None:
+    with pytest.raises(
+        NtuplemlError, match=r"^TREE: 'b\.root' is the name of a file; give the tree in the files as last"
+    ):
+        scored_files(partial(make_plan, *analysis.configs), ["a.root"], "b.root")
+
+
+def test_a_dry_run_checks_inputs_and_writes_nothing(analysis: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = (analysis.ntuple(name) for name in NAMES[:2])
+    second.write_bytes(b"root")
+    options = ApplicationOptions(friend=True, dry_run=True)
+    scored = scored_files(partial(make_plan, *analysis.configs), [str(first), str(second)], TREE, options)
+    assert scored.outputs == []
+    (failure,) = scored.failures
+    assert failure.startswith(f"{second}: is truncated")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{first} -> {analysis.folder}/")
+    assert line.endswith(" rows)")
+    assert friends_of(analysis) == []
+    assert score(analysis, first, friend=True) == 0
+    scored_files(partial(make_plan, *analysis.configs), [str(first)], TREE, options)
+    assert capsys.readouterr().out.endswith(" rows, done already)\n")
+
+
+def test_where_all_is_done_no_worker_starts(analysis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [analysis.ntuple(name) for name in NAMES]
+    assert score(analysis, *paths, friend=True) == 0
+    monkeypatch.setattr("ntupleml.application.many_files.started_workers", None)
+    monkeypatch.setattr("ntupleml.application.many_files.prepare_workers", lambda *_: None)
+    options = ApplicationOptions(friend=True, cluster=ClusterOptions(workers=2))
+    scored = scored_files(partial(make_plan, *analysis.configs), list(map(str, paths)), TREE, options)
+    assert (sorted(scored.outputs), scored.failures) == (friends_of(analysis), [])
 
 
 def test_an_address_needs_an_output_directory_and_its_package(analysis: Any, tmp_path: Path) -> None:
@@ -293,8 +335,10 @@ from pathlib import Path
 import ntupleml.application.friend_trees as friends
 import ntupleml.application.in_place as in_place
 from ntupleml.application import make_plan, score_files
+from ntupleml.application.many_files import scored_files
 from ntupleml.application.plan import make_plan
 from ntupleml.application_arguments import ApplicationOptions
+from ntupleml.cluster import ClusterOptions
 from ntupleml.cluster import ClusterOptions
 from ntupleml.command_line import set_up_logging
 
@@ -314,7 +358,7 @@ def make_killing(marker, *configs):
     return make_plan(*configs)
 
 if __name__ == "__main__":
-    set_up_logging(False)
+    set_up_logging()
     marker, inputs, tree, *configs = sys.argv[1:]
     options = ApplicationOptions(friend=Path(marker).name == "friend", cluster=ClusterOptions(workers=2))
     sys.exit(score_files(partial(make_killing, Path(marker), *configs), [inputs], tree, options))

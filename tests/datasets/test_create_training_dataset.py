@@ -50,8 +50,11 @@ def test_the_table_and_the_log(signal: Path, tmp_path: Path, run_script: RunScri
     lines = done.stderr.splitlines()
     assert lines[0] == "reading process sig"
     assert lines[1].startswith(f"wrote {tmp_path}/output/fold0_dataset.root")
-    assert lines[-1].split()[:5] == ["sig", "sig", "1", "500", "374"]
+    assert lines[-1].startswith(f"wrote {tmp_path}/output/fold1_dataset.root")
+    assert done.stdout.splitlines()[-1].split()[:5] == ["sig", "sig", "1", "500", "374"]
     assert "\x1b" not in done.stderr
+    quiet = run_script(SCRIPT, tmp_path / "dataset.yaml", "--overwrite", "--quiet")
+    assert (quiet.stdout, quiet.stderr) == (done.stdout, "")
     assert sorted(path.name for path in (tmp_path / "output").iterdir()) == [
         *("fold0_dataset.json", "fold0_dataset.root", "fold1_dataset.json", "fold1_dataset.root"),
     ]
@@ -105,7 +108,16 @@ def test_a_progress_bar_on_terminals_only(signal: Path, tmp_path: Path, project:
     text = shown.decode()
     assert "1000/1000" in text.replace("\x1b", "")
     assert "reading process" not in text
-    assert "sum of weights" in text
+
+
+def test_a_dry_run_writes_nothing(signal: Path, tmp_path: Path, run_script: RunScript) -> None:
+    done = run_script(SCRIPT, write_config(tmp_path / "dataset.yaml", tmp_path), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "would be read: process 'sig' of class 'sig': 1 files, 1,000 rows before cuts",
+        *(f"would be written: {tmp_path}/output/fold{fold}_dataset.root" for fold in (0, 1)),
+    ]
+    assert not (tmp_path / "output").exists()
 
 
 RDATAFRAME = """

@@ -39,7 +39,7 @@ def test_the_example(
     (tmp_path / "documented.yaml").write_text(config)
     done = run_script("dataset/create_training_dataset.py", "documented.yaml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    table = done.stderr[done.stderr.index("process   ") :]
+    table = done.stdout[done.stdout.index("process   ") :]
     assert len(table.splitlines()) == 2 + 3 * 3
     assert "".join(f"    {line}\n" for line in table.splitlines()) in page
     monkeypatch.chdir(tmp_path)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ntupleml.application.friend_trees import friend_jobs, require_friends, write_friend
 from ntupleml.application.in_place import append_planned_scores
-from ntupleml.application.inputs import ntuple_name
+from ntupleml.application.inputs import ntuple_name, open_input
 from ntupleml.application.outputs import in_place_jobs
 from ntupleml.application.resuming import is_finished, plan_key, scores_mark
 from ntupleml.application.selection import EventCounts
 from ntupleml.atomic import hidden_folder, locked
 from ntupleml.cluster.workers import prepare_workers, started_workers
-from ntupleml.command_line import SOME_FAILED
+from ntupleml.command_line import SOME_FAILED, show
 from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.ntuples.friends import friend_of
 from ntupleml.ntuples.input_files import expand_inputs
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from ntupleml.application_arguments import ApplicationOptions
 
 log = logging.getLogger(__name__)
+
+#: Of files, which no tree has.
+_FILE_ENDINGS = (".root", ".h5", ".hdf5", ".parquet")
 
 
 class Task(NamedTuple):
@@ -103,6 +106,8 @@ def scored_files(
         from ntupleml.application_arguments import ApplicationOptions
 
         options = ApplicationOptions()
+    if tree_path.endswith(_FILE_ENDINGS):
+        raise NtuplemlError(f"TREE: '{tree_path}' is the name of a file; give the tree in the files as last argument")
     prepare_workers(options.cluster, __name__, "uproot")
     paths = expand_inputs(inputs)
     plan = make()
@@ -114,11 +119,16 @@ def scored_files(
     else:
         jobs = in_place_jobs(paths, options.output_directory, keep_names=options.keep_names)
     task = Task(tree_path, options.friend, options.overwrite)
+    if options.dry_run:
+        return _shown_jobs(plan, jobs, task)
     if paths == list(inputs) and len(paths) == 1 and options.cluster.is_this_process:
         _write(plan, jobs[0], task, logging.INFO)
         return ScoredFiles([jobs[0].output_path], [])
     start = time.monotonic()
     here = options.cluster.is_this_process
+    if not here and _are_done(plan, jobs, task):  # no worker has to start
+        log.info("%d of %d files done already", len(jobs), len(jobs))
+        return ScoredFiles([job.output_path for job in jobs], [])
     function: Callable[..., Scored] = score_file if here else score_on_worker
     first = (plan,) if here else (make, plan_key(plan))  # a worker makes its plan itself
     tasks = [(*first, job, task) for job in jobs]
@@ -151,16 +161,48 @@ def scored_files(
     return ScoredFiles(outputs, failures)
 
 
+def _shown_jobs(plan: Plan, jobs: Sequence[Job], task: Task) -> ScoredFiles:
+    """Check that the models can score each input, and show where its scores would go."""
+    failures = []
+    for job in jobs:
+        try:
+            if is_remote(job.input_path):
+                state = "not looked at"
+            else:
+                with open_input(plan, job.input_path, task.tree_path) as ntuple:
+                    state = f"{ntuple.num_entries:,} rows"
+                state += ", done already" if _is_done(plan, job, task) else ""
+        except NtuplemlError as error:
+            failures.append(one_line(error, 2000))
+            log.error("%s", failures[-1])
+        else:
+            show(f"{job.input_path} -> {job.output_path}: {', '.join(plan.all_branches)} ({state})")
+    return ScoredFiles([], failures)
+
+
 def score_file(plan: Plan, job: Job, task: Task) -> Scored:
     """Score one of many files, unless that is done."""
     start = time.monotonic()
     with locked(job.output_path):
-        if not task.overwrite and job.output_path.exists():
-            mark = scores_mark(plan, job.input_path, task.tree_path, in_place=not task.friend)
-            friend = friend_of(job.input_path, task.tree_path, job.output_path, "")
-            if is_finished(mark, job.output_path, friend.tree_path):
-                return Scored(EventCounts(), True, time.monotonic() - start)
+        if _is_done(plan, job, task):
+            return Scored(EventCounts(), True, time.monotonic() - start)
         return Scored(_write(plan, job, task), False, time.monotonic() - start)
+
+
+def _is_done(plan: Plan, job: Job, task: Task) -> bool:
+    """Whether the output of a file is there, and complete."""
+    if task.overwrite or not job.output_path.exists():
+        return False
+    mark = scores_mark(plan, job.input_path, task.tree_path, in_place=not task.friend)
+    return is_finished(mark, job.output_path, friend_of(job.input_path, task.tree_path, job.output_path, "").tree_path)
+
+
+def _are_done(plan: Plan, jobs: Sequence[Job], task: Task) -> bool:
+    """Whether nothing is left to do; looks at the files up to the first that is not done, or cannot be read."""
+    try:
+        return all(_is_done(plan, job, task) for job in jobs)
+    except (NtuplemlError, OSError):
+        return False
 
 
 def _write(plan: Plan, job: Job, task: Task, level: int = logging.DEBUG) -> EventCounts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +12,9 @@ from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+log = logging.getLogger("ntupleml.commands")
 
 
 class Command(NamedTuple):
@@ -53,6 +57,14 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
         help="events read at a time",
     )
     add_overwrite(parser)
+
+
+def open_page(page: Path) -> None:
+    """Show an HTML page in a browser, if there is one."""
+    import webbrowser
+
+    if not webbrowser.open(page.resolve().as_uri()):
+        log.warning("no browser was found; open %s in one", page.resolve())
 
 
 def named_formulas(texts: Sequence[str], option: str) -> dict[str, str]:

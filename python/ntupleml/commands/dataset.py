@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ntupleml.cluster.options import add_cluster_options, cluster_options
+from ntupleml.command_line import show
 from ntupleml.commands.command import (
     Command,
     add_configs,
@@ -34,19 +35,24 @@ _SIGNAL = "nJets >= 6 && nBTags_DL1r_70 >= 4"
 def _dataset_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, metavar="CONFIG", help="dataset config (YAML)")
     add_overwrite(parser, "fold files that exist")
+    parser.add_argument("--dry-run", action="store_true", help="check the inputs, and show what would be written")
     add_cluster_options(parser)
 
 
 def _dataset(arguments: argparse.Namespace) -> int:
-    """Build the dataset of a config and log its table."""
+    """Build the dataset of a config and show its table."""
     from ntupleml.config import DatasetConfig, load_config
     from ntupleml.datasets import create_training_dataset
+    from ntupleml.datasets.building import planned_dataset
 
     config = load_config(arguments.config, DatasetConfig)
+    if arguments.dry_run:
+        show(planned_dataset(config, where=str(arguments.config)))
+        return 0
     summary = create_training_dataset(
         config, overwrite=arguments.overwrite, where=str(arguments.config), cluster=cluster_options(arguments)
     )
-    log.info("%s", summary)
+    show(summary)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Verbs that do not belong to a stage: the toy from beginning to end, completion of the shell."""
+"""Verbs that do not belong to a stage: the toy from beginning to end, first configs, what is installed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ntupleml.atomic import replace_file
+from ntupleml.command_line import SOME_FAILED, show
 from ntupleml.commands.command import Command, add_overwrite
 from ntupleml.errors import NtuplemlError
 
@@ -30,13 +31,15 @@ def _example_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _example(arguments: argparse.Namespace) -> int:
     """Write configs and ntuples of the toy into the current folder, and run the four stages on them."""
+    from ntupleml.config.schemas import editor_line
+
     configs = [Path(f"{name}.yaml") for name in _CONFIGS]
     taken = [str(path) for path in (*configs, Path(_FOLDER)) if path.exists()]
     if taken and not arguments.overwrite:
         raise NtuplemlError(f"{taken[0]}: exists already; run this in an empty folder, or give --overwrite")
     method, commands = _example_commands()
     for path in configs:
-        text = (files("ntupleml") / "toy" / path.name).read_text(encoding="utf-8")
+        text = editor_line(path.stem) + (files("ntupleml") / "toy" / path.name).read_text(encoding="utf-8")
         if path.stem == "application":
             text += f"method: {method}\n"
         with replace_file(path, overwrite=arguments.overwrite) as temporary:
@@ -107,6 +110,19 @@ def _init(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _doctor_arguments(_parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def _doctor(_arguments: argparse.Namespace) -> int:
+    """Show what is there; a problem is an exit status of 1."""
+    from ntupleml.doctor import diagnose
+
+    diagnosis = diagnose()
+    show(diagnosis)
+    return 0 if diagnosis.is_usable else SOME_FAILED
+
+
 COMMANDS = {
     "example": Command(
         "Run the toy from beginning to end in the current folder: ntuples, fold files, training, report, scores.",
@@ -117,5 +133,10 @@ COMMANDS = {
         "Look at ntuples and write commented configs for them: processes, event numbers, weights, variables.",
         _init,
         _init_arguments,
+    ),
+    "doctor": Command(
+        "Show what is installed, what is missing for what, and the machine, as text for a bug report.",
+        _doctor,
+        _doctor_arguments,
     ),
 }

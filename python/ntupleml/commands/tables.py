@@ -186,7 +186,6 @@ def _merging_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-w", "--pattern", default="*.root", metavar="PATTERN", help="names of files, with wildcards (default: *.root)"
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="say which files are merged")
     add_overwrite(parser, "merged files that exist")
     add_cluster_options(parser)
 
@@ -195,8 +194,6 @@ def _merge(arguments: argparse.Namespace) -> int:
     """Merge files by name; 1 if some failed."""
     from ntupleml.datasets.merging import merge_folders
 
-    if arguments.verbose:
-        logging.getLogger("ntupleml.datasets.merging").setLevel(logging.DEBUG)
     failures = merge_folders(
         arguments.base,
         arguments.output or arguments.base / "merged",

@@ -10,11 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ntupleml.command_line import show
 from ntupleml.commands.command import (
     Command,
     add_configs,
     add_reading_options,
     finite_number,
+    open_page,
     positive_number,
 )
 from ntupleml.errors import NtuplemlError
@@ -157,7 +159,7 @@ def _compare_methods(arguments: argparse.Namespace) -> int:
         max_events=arguments.max_events,
         overwrite=arguments.overwrite,
     )
-    log.info("%s", paths[0].read_text(encoding="utf-8").rstrip())
+    show(paths[0].read_text(encoding="utf-8").rstrip())
     log.info("written: %s", ", ".join(map(str, paths)))
     return 0
 
@@ -200,7 +202,7 @@ def _compare_engines(arguments: argparse.Namespace) -> int:
         tolerance=arguments.tolerance,
         overwrite=arguments.overwrite,
     )
-    log.info("%s", paths[0].read_text(encoding="utf-8").rstrip())
+    show(paths[0].read_text(encoding="utf-8").rstrip())
     log.info("written: %s", ", ".join(map(str, paths)))
     return int(any(not one.largest <= arguments.tolerance for one in comparisons))
 
@@ -224,6 +226,7 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--taylor", action="store_true", help="compute the Taylor ranking of the network")
     parser.add_argument("--permutation", action="store_true", help="compute the permutation importance")
     _add_sample(parser)
+    parser.add_argument("--open", action="store_true", help="show the page in a browser")
     parser.add_argument(
         "--page-only", action="store_true", help="write the page and the numbers, without files of the figures"
     )
@@ -268,6 +271,8 @@ def _report(arguments: argparse.Namespace) -> int:
     for name, verdict in verdicts:
         log.info("%s: %s: %s", verdict.level, name, verdict.text)
     log.info("written: %s", paths[0])
+    if arguments.open:
+        open_page(paths[0])
     return 0
 
 
