@@ -8,7 +8,7 @@ TOP := $(CURDIR)
 SETUP := . $(TOP)/setup.sh
 DEV := export NTUPLEML_DEV=1; $(SETUP)
 
-.PHONY: help setup example example-multiclass example-higgs example-htautau example-tth example-calratio example-anomaly test test-fast test-lower-bounds lint format bench clean
+.PHONY: help setup example example-multiclass example-higgs example-htautau example-tth example-calratio example-anomaly test test-fast test-lower-bounds lint format docs schemas dist bench clean
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -145,17 +145,37 @@ test-lower-bounds: ## all tests with the oldest versions that pyproject.toml adm
 	    --prerelease if-necessary --editable '.[batch,keras,root,trees,dev]'
 	.venv-lower-bounds/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-lint: ## formatting, linter, order of imports and types
+lint: ## formatting, linter, order of imports, spelling and types
 	@$(DEV)
 	ruff format --check .
 	ruff check .
 	lint-imports
+	codespell
 	mypy
 
-format: ## let ruff format and mend what it can
+format: ## let ruff format and fix what it can
 	@$(DEV)
 	ruff format .
 	ruff check --fix .
+
+docs: ## the documentation as a site: build/docs/html/index.html
+	@$(DEV)
+	python tools/docs_site.py build/docs
+
+schemas: ## the JSON schemas of the configs, after a change of their keys
+	@$(SETUP)
+	python tools/config_schemas.py python/ntupleml/config/schemas
+
+dist: ## sdist and wheel in dist/, checked, and the wheel tried in an environment of its own
+	@$(DEV)
+	rm -rf build/tried
+	python -m build --outdir dist .
+	twine check --strict dist/*
+	python -m venv build/tried
+	build/tried/bin/pip install --quiet "$$(ls -t dist/*.whl | head -n 1)"
+	cd "$$(mktemp -d)"
+	PYTHONPATH= $(TOP)/build/tried/bin/ntupleml doctor
+	PYTHONPATH= $(TOP)/build/tried/bin/ntupleml example
 
 bench: ## the measured ratios of docs/speed.md, each against its named peer
 	@$(DEV)

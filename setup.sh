@@ -4,7 +4,7 @@
 #
 # Where CVMFS has an LCG view (or LCG_VIEW names one), the view is sourced and only what it lacks is installed, into
 # .overlay; elsewhere everything goes into .venv. Sourcing it again is quick and changes nothing.
-# NTUPLEML_DEV=1 adds the tools that `make lint` and `make test` need; NTUPLEML_ENVIRONMENT names another folder than
+# NTUPLEML_DEV=1 adds the tools that `make lint`, `make test` and `make docs` need; NTUPLEML_ENVIRONMENT names another folder than
 # .venv or .overlay.
 
 if [ -n "${ZSH_VERSION:-}" ]; then
@@ -40,12 +40,13 @@ _ntupleml_python() {
 # Install what the environment lacks, once for each pyproject.toml.
 _ntupleml_install() { # environment, python of the environment
     local stamp missing extras="batch,keras,root,trees" more=""
+    local developers="$extras,dev,docs"
     if [ -n "${NTUPLEML_DEV:-}" ]; then
-        extras="$extras,dev"
+        extras="$developers"
         [ -n "${NTUPLEML_VIEW:-}" ] || more=",hgq,hls" # HGQ2 asks for a Keras that views may not have yet
     fi
     stamp="$1/ntupleml-$(cksum < "$_ntupleml_top/pyproject.toml" | tr ' ' '-')"
-    if [ -e "$stamp-${extras%,dev},dev" ] || [ -e "$stamp-$extras" ]; then return 0; fi
+    if [ -e "$stamp-$developers" ] || [ -e "$stamp-$extras" ]; then return 0; fi
     missing=$("$2" "$_ntupleml_top/tools/missing_requirements.py" "$extras$more") || return 1
     if [ -n "$missing" ]; then
         _ntupleml_say "installing into $1: $(echo "$missing" | tr '\n' ' ')"
@@ -94,7 +95,7 @@ _ntupleml_set_up() {
         esac
     fi
     _ntupleml_install "$environment" "$environment/bin/python" || {
-        _ntupleml_say "the installation into $environment failed (see above); mend the cause and source setup.sh again"
+        _ntupleml_say "the installation into $environment failed (see above); fix the cause and source setup.sh again"
         return 1
     }
     case ":$PATH:" in
