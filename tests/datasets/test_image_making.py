@@ -149,7 +149,7 @@ def test_the_number_of_entries_of_a_file_of_images(tmp_path: Path) -> None:
         file["entries"][0] = 30
     with pytest.raises(NtuplemlError) as raised, open_ntuple(path, "/"):
         pass
-    assert str(raised.value).endswith("'entries' says 30 entries, but the datasets have 3; mend the file")
+    assert str(raised.value).endswith("'entries' says 30 entries, but the datasets have 3; fix the file")
     with h5py.File(path, "r+") as file:
         file["entries"][0] = 3
         file["SK"] = np.zeros((2, 4, 2), "f4")

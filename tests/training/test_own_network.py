@@ -177,9 +177,9 @@ def build(shapes, num_outputs, seed):
     ("code", "message"),
     [
         ("x = 1\n", r"it has no function build\(shapes, num_outputs, seed\); write one$"),
-        ("raise SystemExit(3)\n", "SystemExit: 3; mend the file$"),
-        ("def build(shapes, num_outputs, seed)\n", r"SyntaxError: expected ':' .*; mend the file$"),
-        ("def build(shapes, num_outputs, seed):\n    return shapes['jets']\n", "KeyError: 'jets'; mend the file$"),
+        ("raise SystemExit(3)\n", "SystemExit: 3; fix the file$"),
+        ("def build(shapes, num_outputs, seed)\n", r"SyntaxError: expected ':' .*; fix the file$"),
+        ("def build(shapes, num_outputs, seed):\n    return shapes['jets']\n", "KeyError: 'jets'; fix the file$"),
         ("def build(shapes, num_outputs, seed):\n    return 3\n", r"its build gives a int; a keras\.Model is needed$"),
         (LAYER.replace("{}", "keras.layers.EinsumDense('ab,bc->ac', 4, name='odd')"), r"layer 'odd': is .*EinsumDense"),
         (LAYER.replace("{}", "Mine(name='odd')"), r"layer 'odd': is '.*Mine', which is not among the plain layers"),

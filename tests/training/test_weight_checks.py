@@ -71,7 +71,7 @@ def refusal(
 def test_a_class_of_zero_weights(refusal: Callable[..., str], engine: str) -> None:
     message = refusal(engine, np.zeros(500))
     assert message.startswith("fold0.root: class 'bkg': branch 'weight': the weights of its ")
-    assert message.endswith(" events that train sum to 0; all are zero; mend the weight_string of the dataset config")
+    assert message.endswith(" events that train sum to 0; all are zero; fix the weight_string of the dataset config")
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -75,7 +75,7 @@ def largest_difference(
         )
     log.warning(
         "scores in single precision, as Keras and ONNX give them, are up to %.2g from those in double precision, as "
-        "lwtnn gives them (where Keras computes in double precision: %.2g); standard_scaler would mend it",
+        "lwtnn gives them (where Keras computes in double precision: %.2g); standard_scaler would fix it",
         difference,
         exact,
     )

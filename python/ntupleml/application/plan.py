@@ -54,7 +54,7 @@ class Plan(NamedTuple):
     max_branches: bool = True
     #: Name of a branch that is taken for a variable where the ntuple lacks what its formula needs.
     labels: Mapping[str, str] = MappingProxyType({})
-    #: Checksum of each model, by which scores of a run are known again; without them a run is never taken up again.
+    #: Checksums of the models, used to resume a run; without them a run starts anew.
     models: tuple[str, ...] = ()
     #: What the jobs of a batch system ask for.
     cluster: ClusterConfig = ClusterConfig()

@@ -1,4 +1,4 @@
-"""Model files that a config lists as they are: the training that each comes from, and whether its place is right."""
+"""Model files listed in a config: the training each one comes from, and whether its position in the list is right."""
 
 from __future__ import annotations
 

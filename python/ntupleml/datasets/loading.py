@@ -289,7 +289,7 @@ def check_rows(rows: TreeRows, config: TrainingConfig, tree: ClassTree) -> None:
     if bad:
         raise NtuplemlError(
             f"{tree.where}: NaN or infinite weight: branch '{config.event_weights}' in {bad} of {len(rows.weights)} "
-            "events; mend the weight_string of the dataset config"
+            "events; fix the weight_string of the dataset config"
         )
     if config.missing is None:
         rows.inputs.require_finite(tree.where)
@@ -300,7 +300,7 @@ def check_rows(rows: TreeRows, config: TrainingConfig, tree: ClassTree) -> None:
         if number and (key == "target.values" or config.is_decorrelated(tree.name)):
             raise NtuplemlError(
                 f"{tree.where}: {key}: '{formula}' is NaN or infinite in {number} of {len(rows.values)} "
-                "events; cut them away in the dataset config, or mend the formula"
+                "events; cut them away in the dataset config, or fix the formula"
             )
 
 

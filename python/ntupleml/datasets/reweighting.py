@@ -138,7 +138,7 @@ def values_of(formula: str, columns: Any, number: int, where: str) -> NDArray[np
     if bad:
         raise NtuplemlError(
             f"{where}: {_FORMULA}: '{formula}' is NaN or infinite in {bad} of {number} rows; cut them away in the "
-            "dataset config, or mend the formula"
+            "dataset config, or fix the formula"
         )
     return values
 
@@ -241,7 +241,7 @@ def _wanted(config: TrainingConfig, block: ReweightConfig, trees: Sequence[Class
     if not np.isfinite(wanted).all() or (wanted < 0).any() or not (wanted > 0).any():
         raise NtuplemlError(
             f"{_WANTED}: '{block.to.formula}' is no distribution between {block.range[0]:g} and {block.range[1]:g}: "
-            "it is negative, not finite or 0; mend it"
+            "it is negative, not finite or 0; fix it"
         )
     return wanted
 

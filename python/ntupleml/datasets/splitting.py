@@ -1,4 +1,4 @@
-"""Which events train a model and which validate it: fixed by the seed, so that it can be told again later."""
+"""Which events train a model and which validate it, reproducible from the seed."""
 
 from __future__ import annotations
 

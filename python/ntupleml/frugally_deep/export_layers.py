@@ -80,7 +80,7 @@ def affine(
 ) -> Value:
     """(x − centre) · factor + summand, with numbers of their own for each value along the last axis.
 
-    A batch normalisation without variance computes it. The summand mends what is lost where the centre is rounded to
+    A batch normalisation without variance computes it. The summand corrects what is lost where the centre is rounded to
     single precision, so that a mean that is large beside the spread does no harm.
     """
     width = value.shape[-1]

@@ -336,7 +336,7 @@ def _area(signal: RunningSums, background: RunningSums) -> Measurement:
 
 
 def _no_curve(scores: NDArray[Any], weights: NDArray[np.float64] | None, num_signal: int) -> Undefined | None:
-    """Why there is no curve, if so, whatever the sums of weights are."""
+    """Reason the curve is undefined whatever the sums of weights are, or None."""
     # NaN comes first in the falling order.
     if len(scores) and scores[0] != scores[0]:
         return Undefined(f"{np.count_nonzero(np.isnan(scores))} of {len(scores)} scores are NaN")

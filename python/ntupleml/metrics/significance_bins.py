@@ -128,7 +128,7 @@ def binned_significance(
 
 
 def _merged_bins(yields: Yields) -> list[int]:
-    """First bin of each group of bins that is one bin from now on; empty where not even all bins together will do."""
+    """Start index of each merged bin; empty where not even all bins together will do."""
     starts: list[int] = []
     stop = len(yields.signal)
     for index in reversed(range(stop)):

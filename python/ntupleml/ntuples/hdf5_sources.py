@@ -144,7 +144,7 @@ class _HDF5Source:
         given = int(np.ravel(self._group[_NUMBER][()])[0])
         if given not in others:
             raise NtuplemlError(
-                f"{self.where}: '{_NUMBER}' says {given} entries, but the datasets have {min(others)}; mend the file"
+                f"{self.where}: '{_NUMBER}' says {given} entries, but the datasets have {min(others)}; fix the file"
             )
 
     def chunks(self, names: Sequence[str], step: int) -> Iterator[dict[str, Column]]:

@@ -36,7 +36,7 @@ class SequenceValue(NamedTuple):
 
 
 def sequence_input(graph: GraphBuilder, steps: str, length: str, least: int = 1) -> SequenceValue:
-    """A sequence as it enters: lengths cut to what is there, and empty steps put where there are fewer than some."""
+    """Clip lengths to the steps that are there; pad sequences that are too short with empty steps."""
     num_steps = graph.add("Shape", steps, start=1, end=2)
     lacking = graph.add("Sub", graph.constant([least], np.int64), num_steps)
     lacking = graph.add("Max", lacking, graph.constant([0], np.int64))

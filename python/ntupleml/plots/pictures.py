@@ -92,7 +92,7 @@ def together(
 
 
 def _merged(parts: Mapping[str, tuple[Table, ...]], column: str) -> tuple[Table, ...]:
-    """Tables of the same columns as one, with one more column; those that are the same in all parts as they are."""
+    """Merge tables with equal columns, under a column that names the part; tables equal in all parts stay one."""
     found: dict[tuple[str, tuple[str, ...]], dict[str, Table]] = {}
     for label, tables in parts.items():
         for table in tables:

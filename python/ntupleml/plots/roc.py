@@ -292,7 +292,7 @@ def _axes(figure: Figure, left: float, bottom: float, panel_height: float) -> Ax
 
 
 def _known(block: _Block) -> list[tuple[int, RocPoints]]:
-    """Curves that exist, with their places, which decide on their looks."""
+    """Curves that exist, each with the index that fixes its colour and line."""
     return [(index, points) for index, points in enumerate(block.curves.values()) if not isinstance(points, Undefined)]
 
 

@@ -116,7 +116,7 @@ def open_onnx(path: str | Path, threads: int = 1, content: bytes | None = None) 
     threads : int, default: 1
         Of ONNX Runtime.
     content : bytes, optional
-        What to open in place of the file, which is then but its name.
+        Serialised model to open in place of the file; `path` is then only its name in messages.
 
     Raises
     ------

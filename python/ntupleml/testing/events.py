@@ -142,7 +142,7 @@ def require_finite(values: NDArray[Any], what: str, chunk: Chunk, where: str) ->
     if len(bad):
         raise NtuplemlError(
             f"{where}: {what} are NaN or infinite in {len(bad)} of the entries {chunk.start} to {chunk.stop - 1}, "
-            f"the first in entry {chunk.start + bad[0]}; mend them or cut these events away"
+            f"the first in entry {chunk.start + bad[0]}; fix them or cut these events away"
         )
 
 

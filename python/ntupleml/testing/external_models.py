@@ -151,7 +151,7 @@ def _open_network(path: Path, onnx: OnnxConfig, origin: Origin | None, where: st
 def _record(
     path: Path, description: Mapping[str, Any], origin: Origin | None, output_path: str
 ) -> TrainingRecord | None:
-    """Record of the training of one fold, by which fold files of the training are known again."""
+    """Record of the training of one fold, which identifies the fold files of the training."""
     if origin is None or origin.held_out_fold is None or origin.record is not None:
         return None if origin is None else origin.record
     hash_of_record = description.get("record_hash")

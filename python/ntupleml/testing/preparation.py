@@ -162,7 +162,7 @@ def tested_classes(training: TrainingConfig, testing: TestingConfig) -> list[str
 
 
 def _warn_of_other_labels(testing: TestingConfig, classes: Sequence[str]) -> None:
-    """A label of no class is not shown anywhere; it is no error, as one `plot` block may serve several trainings."""
+    """Warn about labels of unknown classes; they are no error, as one `plot` block may serve several trainings."""
     for name in testing.plot.class_labels:
         if name not in classes and name != testing.data_class:
             hint = did_you_mean(name, classes)

@@ -111,7 +111,7 @@ def randomised_trees(config: TrainingConfig, trees: Sequence[ClassTree]) -> NDAr
     chosen = np.array([tree.name.startswith(prefixes) for tree in trees])
     if not chosen.any():
         raise NtuplemlError(
-            f"--randomization: no class begins with one of randomize_classes: {', '.join(prefixes)}; mend the config"
+            f"--randomization: no class begins with one of randomize_classes: {', '.join(prefixes)}; fix the config"
         )
     if not condition_names(trees):
         raise NtuplemlError("--randomization: draws conditions at random; it needs --conditional")

@@ -91,7 +91,7 @@ def treat_negative_weights(
         if not treated[rows].sum() > 0:
             raise NtuplemlError(
                 f"{where}: class '{label}': its sum of weights is {treated[rows].sum():.4g} with "
-                f"NegWeightTreatment={treatment}; a positive one is needed; choose another treatment, or mend "
+                f"NegWeightTreatment={treatment}; a positive one is needed; choose another treatment, or fix "
                 "the weight_string of the dataset config"
             )
     return treated

@@ -110,7 +110,7 @@ def _built(path: str, preparation: Preparation, seed: int) -> Any:
         build = runpy.run_path(path).get(_BUILD)
         model = None if build is None else build(dict(preparation.shapes), preparation.width, seed)
     except (Exception, SystemExit) as error:  # whatever the file raises
-        raise NtuplemlError(f"{path}: {type(error).__name__}: {one_line(error)}; mend the file") from error
+        raise NtuplemlError(f"{path}: {type(error).__name__}: {one_line(error)}; fix the file") from error
     if build is None:
         raise NtuplemlError(f"{path}: it has no function {_BUILD}(shapes, num_outputs, seed); write one")
     if not isinstance(model, keras.Model):

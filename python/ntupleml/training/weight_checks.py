@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 _FLOAT32 = np.finfo(np.float32)
 _LOWER_SPLIT = (
-    "a positive sum is needed; lower train_test_split, so that more events validate, or mend the weight_string of the "
+    "a positive sum is needed; lower train_test_split, so that more events validate, or fix the weight_string of the "
     "dataset config"
 )
 
@@ -196,7 +196,7 @@ def with_balanced_classes(
             name = bad[0].name
             raise NtuplemlError(
                 f"{bad[0].file.path}: class '{name}': the weights of its events that train sum to {totals[name]:.6g}; "
-                f"{how} needs a positive sum; mend weight_string or cut_string of the dataset config"
+                f"{how} needs a positive sum; fix weight_string or cut_string of the dataset config"
             )
         found[condition] = {name: _class_weight(name, given, totals) for name in config.classes}
         shown = ", ".join(f"{name} {weight:.6g}" for name, weight in found[condition].items())
@@ -248,13 +248,13 @@ def _number(part: _Part, verb: str) -> str:
 def _remedy(part: _Part) -> str:
     """What to do about events that cannot train a class."""
     if part.is_infinite:
-        return "32-bit floats cannot hold them; mend the weight_string of the dataset config"
+        return "32-bit floats cannot hold them; fix the weight_string of the dataset config"
     if part.largest_factor <= 0:
         return "class_weights has to be positive (to leave a class out, take it out of classes)"
     if part.largest_unscaled == 0:
-        return "all are zero; mend the weight_string of the dataset config"
+        return "all are zero; fix the weight_string of the dataset config"
     if part.is_zero:
         return "they are zero as 32-bit floats; raise global_weight_scale so that their mean is near 1"
     return (
-        "a positive sum is needed, but negative weights prevail; mend weight_string or cut_string of the dataset config"
+        "a positive sum is needed, but negative weights prevail; fix weight_string or cut_string of the dataset config"
     )

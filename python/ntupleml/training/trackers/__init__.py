@@ -118,5 +118,5 @@ def _started(name: str, tracker: Tracker, run: Run, where: str) -> Follower:
         return tracker.start(run)
     except Exception as error:  # the libraries have no common class of their own
         raise NtuplemlError(
-            f"{where}: tracking.{name}: cannot begin: {one_line(error, 300)}; mend or remove it"
+            f"{where}: tracking.{name}: cannot begin: {one_line(error, 300)}; fix or remove it"
         ) from error
