@@ -50,6 +50,7 @@ GROUPS = {
     "l1_variational": {"objects": GroupShape("numbers", (44,))},
     "set_autoencoder": {"objects": GroupShape("objects", (16, 3))},
     "transformer_autoencoder": {"objects": GroupShape("objects", (16, 3))},
+    "particle_weights": {"particles": GroupShape("objects", (100, 8))},
     **{name: {"image": GroupShape("image", (50, 64, 4))} for name in IMAGE_NETWORKS},
 }
 EXAMPLES = {"numbers": "20 numbers", "objects": "12 objects of 8 numbers", "image": "one image of 32 × 32 pixels"}
@@ -253,7 +254,8 @@ def settings_section(name: str) -> str:
     """The part of the page of a network with settings."""
     weights = num_weights(zoo_network(name), output=True)
     groups = [f"{_size(group.shape)} of `{key}`" for key, group in GROUPS[name].items()]
-    learnt = "" if ZOO[name].latent is not None else " to an image" if name in IMAGE_NETWORKS else " and three classes"
+    learnt = " to an image" if name in IMAGE_NETWORKS else " to a vector" if ZOO[name].vector else " and three classes"
+    learnt = "" if ZOO[name].latent is not None else learnt
     lines = [
         f"### Settings of `{name}`",
         "",

@@ -9,8 +9,10 @@ import awkward as ak
 import h5py
 import numpy as np
 import pytest
+import yaml
 from pydantic import ValidationError
 
+from ntupleml.cli import main
 from ntupleml.config import ImagesConfig
 from ntupleml.datasets.image_making import make_images
 from ntupleml.errors import NtuplemlError
@@ -155,3 +157,27 @@ def test_the_number_of_entries_of_a_file_of_images(tmp_path: Path) -> None:
         file["SK"] = np.zeros((2, 4, 2), "f4")
     with pytest.raises(NtuplemlError, match="dataset 'SK' has 2 entries, but"), open_ntuple(path, "/"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("others", "entries", "message"),
+    [
+        ((3, 4, 2), 5, "processes.a: group '/' of {0}/b.h5: 'entries' says 5 entries, but the datasets have 3; mend"),
+        ((3, 4, 3), 3, "processes.a: branch 'cluster' is of type ('<f4', (4, 3)) in {0}/b.h5, but ('<f4', (4, 2)) in"),
+    ],
+)
+def test_a_class_has_images_of_one_shape_and_true_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], others: tuple[int, ...], entries: int, message: str
+) -> None:
+    """What one of several files says decides before anything is written."""
+    for name, shape, number in (("a.h5", (3, 4, 2), 3), ("b.h5", others, entries)):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["entries"], file["cluster"], file["event"] = np.array([number]), np.zeros(shape, "f4"), np.arange(3)
+    content = {
+        "base_path": str(tmp_path), "tree_path": "/", "event_branch": "event", "output_path": str(tmp_path),
+        "output_filename": "d.root", "branches": "all", "processes": {"a": {"files": ["a.h5", "b.h5"]}},
+    }  # fmt: skip
+    (tmp_path / "dataset.yaml").write_text(yaml.safe_dump(content))
+    assert main(["dataset", str(tmp_path / "dataset.yaml")]) == 2
+    assert message.format(tmp_path) in capsys.readouterr().err
+    assert not list(tmp_path.glob("fold*"))

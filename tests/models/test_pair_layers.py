@@ -195,6 +195,10 @@ CRAFTED = [
     ("MaskedBatchNormalization", "momentum", 10),
     ("NeighbourPooling", "modes", ["median"]),
     ("NeighbourSums", "function", "os.system"),
+    ("VectorFeatures", "features", ["px", "pw"]),
+    ("VectorFeatures", "features", [["px"]]),
+    ("VectorFeatures", "features", []),
+    ("VectorFeatures", "features", "px"),
 ]
 
 
@@ -203,7 +207,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Files of networks by the classes of the layers in them."""
     found = {}
     folder = tmp_path_factory.mktemp("pairs")
-    for kind in ("edge_convolution", "graph_attention"):
+    for kind in ("edge_convolution", "graph_attention", "weighted_sum"):
         network = Network(hidden=(), activation="relu", encoders={"jets": {"type": kind}}, norm="batch")
         model = build_model(network, {"jets": GroupShape("objects", (None, 4))}, 2, seed=1)
         path = folder / f"{kind}.keras"
@@ -251,6 +255,8 @@ MISFITS: list[tuple[str, list[Any]]] = [
     ("NeighbourSums", [N, N]),
     ("NeighbourPooling", [N, A]),
     ("MaskedPooling", [(None, 2, 4), (None, 3)]),
+    ("VectorFeatures", [(None, 3), A]),
+    ("VectorFeatures", [N]),
     ("MaskedBatchNormalization", [(None, 2, 4), A]),
     ("MaskedBatchNormalization", [N, N]),
 ]

@@ -10,7 +10,7 @@ import uproot
 import yaml
 
 from ntupleml.cli import main
-from ntupleml.config import PlotConfig, RegressionConfig, TestingConfig
+from ntupleml.config import PlotConfig, RegressionConfig, TestingConfig, load_config
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics.measurement import as_plain
 from ntupleml.plots.pictures import PARAMETERS
@@ -110,6 +110,21 @@ def test_resolution_of_a_vector_is_that_of_numpy(events: TestedEvents, resolutio
     assert "scaled" in answer.numbers["sum"]["value"].whole.qualities
 
 
+def test_vectors_and_images_need_no_names(events: TestedEvents, resolution: Answer) -> None:
+    """`ex` and `ey` are a vector, which images estimate; the numbers are those of formulas of the same."""
+    components = np.stack([events.values_of(name) for name in ("cluster_ex", "cluster_ey")], axis=1)
+    with_images = TestedEvents(**{**vars(events), "references": {"cluster": components, "empty": 0 * components}})
+    images = {"cluster": {"image": "SK"}, "empty": {"image": "nothing", "vector": "etmiss"}}
+    answer = STEPS["resolution"](material(with_images, vectors=None, references=images))
+    found, wanted = (one.numbers["etmiss"]["parallel"].whole.qualities for one in (answer, resolution))
+    assert found["cluster"] == wanted["cluster"]
+    assert found["empty"].numbers["response"].value == 0
+    assert set(answer.numbers["sum"]["value"].whole.qualities) == {"keras"}
+    assert answer.numbers["etmiss"]["angle"].whole.qualities["empty"].entries == 0
+    alone = STEPS["regression"](material(events, vectors={}, references={}, thresholds={}))
+    assert set(alone.numbers["keras"]) == {"ex", "ey", "sum"}
+
+
 def test_pictures_are_drawn_and_turn_on_curves_rise(events: TestedEvents, resolution: Answer) -> None:
     turn_on = STEPS["turn-on"](material(events))
     drawn = set()
@@ -153,6 +168,18 @@ def test_an_empty_image_and_a_truth_of_zero_are_counted(events: TestedEvents) ->
         ({"references": {"a": ["1"]}}, "references: a: 1 formulas for the outputs ex, ey, sum"),
         ({"references": {"a": {"sumo": "1"}}}, "references: a: no output 'sumo'; nearest: 'sum'"),
         ({"references": {"keras": ["1", "2"]}}, "references: 'keras' is a method that is tested"),
+        ({"references": {"a": {"image": "SK", "vector": "met"}}}, "references: a: vector: no vector 'met'; there are"),
+        (
+            {"vectors": {}, "references": {"a": {"image": "SK"}}},
+            "references: a: an image estimates a vector, but there is",
+        ),
+        (
+            {
+                "vectors": {"a": ["ex", "ey"], "b": ["ey", "sum"]},
+                "references": {"c": {"image": "SK"}},
+            },
+            "references: c: an image estimates a vector, but there are a, b; name one as vector: NAME",
+        ),
         ({"thresholds": {"etmis": [1]}}, "thresholds: no value or vector 'etmis'; nearest: 'etmiss'"),
     ],
 )
@@ -160,6 +187,20 @@ def test_what_does_not_fit_is_one_line(events: TestedEvents, changes: dict[str, 
     step = "turn-on" if "thresholds" in changes else "resolution"
     with pytest.raises(NtuplemlError, match=f"^the events: regression: {message}"):
         STEPS[step](material(events, **changes))
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ({"image": ["SK", "cluster"]}, "references.a: image: 2 columns; an estimator is an image of one"),
+        ({"image": "SK", "preprocessing": "identity"}, "references.a: preprocessing: the image is taken as it is"),
+        ({"image": "e", "eta": "h"}, "references.a: bins is missing"),
+        ({"image": "SK", "vecotr": "a"}, "vecotr"),
+    ],
+)
+def test_references_that_make_no_sense(reference: dict[str, Any], message: str) -> None:
+    with pytest.raises(NtuplemlError, match=message):
+        load_config({"regression": {"references": {"a": reference}}}, TestingConfig)
 
 
 def test_from_fold_files_to_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ OF_TRIGGERS = {"trigger-rates", "trigger-efficiency", "trigger-stability", "low-
 SPECIAL |= OF_TRIGGERS | {"abcd", "rounding"}
 #: Those that need the trained models, not only their scores.
 OF_MODELS = {"confusion", "embedding", "engines", "loss-landscape", "permutation", "ranking", "record", "training"}
-OF_MODELS |= {"points", "tuning", "turn-on", *SPECIAL}
+OF_MODELS |= {"points", "residual-maps", "tuning", "turn-on", *SPECIAL}
 #: Those that are on the page where the testing config asks for them.
 OF_CONFIG = {"score-slices", "rejection", "cut-scan", "point-efficiency"}
 
@@ -44,10 +44,16 @@ def made_up(target: str, number: int = 900) -> TestedEvents:
     scores = {
         "classes": random.dirichlet([1, 1, 1], number).astype("f4"),
         "values": values,
+        "image": values,
         "reconstruction": np.square(values),
     }[target]
-    outputs = {"classes": [], "values": ["met_x", "met_y"], "reconstruction": ["reconstruction_error", "kl"]}[target]
-    learnt = inputs if target == "values" else np.empty((0, 0), "f4")
+    outputs = {
+        "classes": [],
+        "values": ["met_x", "met_y"],
+        "image": ["ex", "ey"],
+        "reconstruction": ["reconstruction_error", "kl"],
+    }[target]
+    learnt = inputs if target in ("values", "image") else np.empty((0, 0), "f4")
     weights = np.where(random.random(number) < 0.1, -1.0, 1.0)
     models = np.arange(number) % 2
     members = scores[:, np.newaxis] + random.normal(0, 0.01, (number, 3, scores.shape[1])).astype("f4")

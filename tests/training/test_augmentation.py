@@ -144,6 +144,16 @@ def test_shifted_objects_keep_mass_and_pt(fourth: str) -> None:
     np.testing.assert_allclose(square(second) / size, square(first) / size, atol=1e-6)
 
 
+def test_a_vector_that_is_learnt_moves_with_the_objects() -> None:
+    given = batch()
+    keys = {"phi_rotation": True, "translation": {"phi": 0.4, "eta": 0.2}}
+    one = Augmentation(AugmentationConfig.model_validate(keys), {"objects": group("energy")}, (7, 0), ("px", "py"))
+    values = vectors(given["objects"], "energy")[..., :2].sum(axis=1).astype("f4")
+    found, turned = one.events(given, values, one.generator(1))
+    np.testing.assert_allclose(turned, vectors(found["objects"], "energy")[..., :2].sum(axis=1), atol=2e-3)
+    assert np.abs(turned - values).max() > 10
+
+
 def test_an_energy_below_the_momentum_counts_as_massless() -> None:
     moved = changed(np.array([[50.0, 1.0, 0.0, 1.0]]), ("pt", "eta", "phi", "energy"), Change(shift=0.5))
     assert moved[0, 3] == pytest.approx(50 * math.cosh(1.5), rel=1e-12)

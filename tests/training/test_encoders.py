@@ -92,11 +92,15 @@ CASES: dict[str, tuple[GroupShape, dict[str, Any]]] = {
     "transformer": (OBJECTS, {"layers": 2, "width": 8, "heads": 2}),
     "transformer, class token": (OBJECTS, {"layers": 1, "width": 6, "heads": 2, "pool": "class_token"}),
     "transformer, norm after": (OBJECTS, {"layers": 1, "width": 6, "heads": 3, "hidden": 5, "norm": "post"}),
+    "weighted_sum": (OBJECTS, {"hidden": [5]}),
+    "weighted_sum, biases": (OBJECTS, {"hidden": [5, 4], "bias": True, "activation": "tanh"}),
 }
 NUMBERS = GroupShape("numbers", (3,))
 COLUMNS = ("pt", "eta", "phi", "mass")
 #: Encoders whose scores do not depend on the order of the objects.
-SYMMETRIC = [case for case in CASES if case.startswith(("deep", "edge", "graph", "lorentz", "part", "set", "trans"))]
+SYMMETRIC = [
+    case for case in CASES if case.startswith(("deep", "edge", "graph", "lorentz", "part", "set", "trans", "weigh"))
+]
 
 
 def shapes_of(case: str) -> dict[str, GroupShape]:

@@ -64,6 +64,23 @@ def test_inputs_target_and_vector_turn_together() -> None:
     np.testing.assert_array_equal(batch["calo"][..., :1], truth)
 
 
+def test_vectors_are_known_by_their_last_letter() -> None:
+    """They turn without being named, unless the list is empty."""
+    random = np.random.default_rng(4)
+    images, values = random.random((EVENTS, ETA, PHI, 2), "f4"), random.normal(size=(EVENTS, 3)).astype("f4")
+    values[:, 2] = 30
+    target = {"image": "truth", "values": {"met_x": "mx", "met_y": "my", "pileup": "mu"}}
+    found = []
+    for given in ({"vectors": [["met_x", "met_y"]]}, {}, {"vectors": []}):
+        one = Augmentation.of(config(target=target, augmentation={"phi_rotation": True, **given}), 0)
+        assert one is not None
+        found.append(one.events({"calo": images}, values, one.generator(1))[1])
+    np.testing.assert_array_equal(found[0], found[1])
+    assert np.abs(found[0] - values)[:, :2].max() > 0.1
+    np.testing.assert_array_equal(found[0][:, 2], values[:, 2])
+    np.testing.assert_array_equal(found[2], values)
+
+
 def test_turned_by_a_bin_and_mirrored() -> None:
     images = np.arange(12, dtype="f4").reshape(2, 2, 3, 1)
     found = turned_images(images, np.array([1, -1]), np.array([False, True]))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import shutil
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import awkward as ak
 import numpy as np
@@ -19,6 +20,8 @@ from ntupleml.cli import main
 from ntupleml.config import TrainingConfig
 from ntupleml.datasets.loading import class_trees, fold_files
 from ntupleml.errors import NtuplemlError
+from ntupleml.ntuples import new_tree_file, open_ntuple
+from ntupleml.ntuples.table_files import new_table_file
 from ntupleml.testing.engine_comparison import compare_engines
 from ntupleml.training.data import MemoryData
 from ntupleml.training.jobs import TrainingOptions
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from ntupleml.artifacts import TrainingRecord
 
 ETA, PHI, EVENTS = 4, 6, 300
 RANGES = {"bins": [ETA, PHI], "eta_range": [-2, 2]}
@@ -93,28 +98,48 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def written(folder: Path, place: Path, **keys: Any) -> TrainingConfig:
+    """A training config of these fold files, and in a folder as `training.yaml`."""
+    content = {
+        "datasets": [str(folder / f"fold{fold}_images.root") for fold in (0, 1)],
+        "output_path": str(place / "out"),
+        "classes": ["all"],
+        "event_weights": "training_weight",
+        "inputs": INPUTS,
+        "target": TARGET,
+        "seed": 3,
+        "model": {
+            "encoders": {"image": {"type": "periodic_convolution", "filters": [4], "kernel": 3}},
+            "epochs": 2,
+            "batch_size": 32,
+        },
+        **keys,
+    }
+    (place / "training.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    return TrainingConfig.model_validate(content)
+
+
 @pytest.fixture
 def make(folder: Path, tmp_path: Path) -> Callable[..., TrainingConfig]:
     def make(**keys: Any) -> TrainingConfig:
-        content = {
-            "datasets": [str(folder / f"fold{fold}_images.root") for fold in (0, 1)],
-            "output_path": str(tmp_path / "out"),
-            "classes": ["all"],
-            "event_weights": "training_weight",
-            "inputs": INPUTS,
-            "target": TARGET,
-            "seed": 3,
-            "model": {
-                "encoders": {"image": {"type": "periodic_convolution", "filters": [4], "kernel": 3}},
-                "epochs": 2,
-                "batch_size": 32,
-            },
-            **keys,
-        }
-        (tmp_path / "training.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-        return TrainingConfig.model_validate(content)
+        return written(folder, tmp_path, **keys)
 
     return make
+
+
+class Trained(NamedTuple):
+    """Two folds of an image and a value beside it."""
+
+    folder: Path
+    config: TrainingConfig
+    records: list[TrainingRecord]
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    place = tmp_path_factory.mktemp("trained")
+    config = written(folder, place, target={**TARGET, "values": {"n": "pileup"}})
+    return Trained(place, config, train_keras(config, [0, 1]))
 
 
 def data_of(config: TrainingConfig, kind: type = MemoryData) -> Any:
@@ -192,50 +217,250 @@ def run(*arguments: str | Path) -> None:
     assert main([str(one) for one in arguments]) == 0
 
 
-def test_from_a_training_to_branches(make: Any, folder: Path, tmp_path: Path) -> None:
-    """Scores are the missing energy of the image that the network gives; testing and application have them."""
-    config = make(target={**TARGET, "values": {"n": "pileup"}})
-    records = train_keras(config, [0, 1])
-    assert records[0].outputs == ["ex", "ey", "n"]
-    assert records[0].network["loss"] == "mixed"
-    assert records[0] == read_record(model_files(config.output_path, 0, KERAS).record)
-    scores, images, truth = scored(config, 1, folder)
+def test_scores_are_the_missing_energy_of_the_image(trained: Trained, folder: Path) -> None:
+    assert trained.records[0].outputs == ["ex", "ey", "n"]
+    assert trained.records[0].network["loss"] == "mixed"
+    assert trained.records[0] == read_record(model_files(trained.config.output_path, 0, KERAS).record)
+    scores, images, truth = scored(trained.config, 1, folder)
     assert images.shape == (len(truth["event"]), ETA, PHI)
     np.testing.assert_allclose(scores[:, :2], missing(images), atol=1e-4)
 
-    (tmp_path / "testing.yaml").write_text("{}")
-    run("regression", tmp_path / "training.yaml", tmp_path / "testing.yaml", "0")
-    numbers = yaml.safe_load((tmp_path / "out" / "fold0_keras_residuals_ey.yaml").read_text())
+
+def numbers_of(trained: Trained, verb: str, content: dict[str, Any], picture: str) -> dict[str, Any]:
+    """Numbers of a picture of a step, of the model that never saw fold 1."""
+    path = trained.folder / "testing.yaml"
+    path.write_text(yaml.safe_dump(content))
+    run(verb, trained.folder / "training.yaml", path, "0", "--overwrite")
+    found: dict[str, Any] = yaml.safe_load((trained.folder / "out" / f"fold0_keras_{picture}.yaml").read_text())
+    return found
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures have their numbers alone."""
+    monkeypatch.setattr("ntupleml.plots.pictures.save_figure", lambda *_, **__: [])
+    monkeypatch.setattr("ntupleml.plots.pictures._figure", lambda *_: None)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_residuals_are_those_of_the_true_image(trained: Trained, folder: Path) -> None:
+    numbers = numbers_of(trained, "regression", {}, "residuals_ey")
+    scores, images, truth = scored(trained.config, 1, folder)
     residuals = scores[:, 1] - missing(truth["truth"])[:, 1]
     bias = np.average(residuals, weights=truth["training_weight"])
     assert numbers["residuals"]["bias"]["value"] == pytest.approx(bias, rel=1e-4, abs=1e-4)
-    export_to_onnx(tmp_path / "training.yaml")
-    (compared,), _ = compare_engines(tmp_path / "training.yaml", "0")
+    # and pixel by pixel, chunk by chunk
+    numbers = numbers_of(trained, "residual-maps", {}, "residual_map")
+    assert numbers["entries"] == len(truth["event"])
+    expected = np.average(images - truth["truth"], weights=truth["training_weight"], axis=0)
+    np.testing.assert_allclose(numbers["mean"], expected, atol=1e-4)
+    squares = np.average((images - truth["truth"]) ** 2.0, weights=truth["training_weight"], axis=0)
+    np.testing.assert_allclose(numbers["spread"], np.sqrt(squares), rtol=1e-4)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_images_are_references(trained: Trained, folder: Path) -> None:
+    """As columns, and filled from objects; ex and ey are a vector without being named."""
+    clusters = {"image": "cl_E", "eta": "cl_eta", "phi": "cl_phi", **RANGES}
+    references = {"calo": {"image": "calo"}, "clusters": clusters, "pile-up": {"n": "pileup"}}
+    numbers = numbers_of(trained, "resolution", {"regression": {"references": references}}, "shape_etmiss_parallel")
+    found, truth = numbers["all"]["qualities"], stored(folder, 1)
+    assert set(found) == {"keras", "calo", "clusters"}
+    wanted, weights = missing(truth["truth"]), truth["training_weight"]
+    size = np.hypot(*wanted.T)
+    along = (missing(truth["calo"]) * wanted).sum(axis=1) / size
+    response = np.average(along, weights=weights) / np.average(size, weights=weights)
+    assert found["calo"]["numbers"]["response"]["value"] == pytest.approx(response, rel=1e-4)
+    assert found["clusters"]["entries"] == len(wanted)
+
+
+def test_other_forms_agree(trained: Trained) -> None:
+    configs = trained.folder / "training.yaml"
+    export_to_onnx(configs)
+    (compared,), _ = compare_engines(configs, "0")
     assert set(compared.results) == {"Keras", "ONNX", "exported ONNX"}
     assert compared.largest < 1e-4
     with pytest.raises(NtuplemlError, match="has no frugally-deep form"):
-        export_to_frugally_deep(tmp_path / "training.yaml", "0")
+        export_to_frugally_deep(configs, "0")
 
-    (tmp_path / "application.yaml").write_text(
-        yaml.safe_dump(
-            {"branch_prefix": "nn_", "output_directory": str(tmp_path), "image": True}
-            | {"selection": "pileup > 28", "default_score": -7}
-        )
-    )
-    configs = [folder / "dataset.yaml", tmp_path / "training.yaml", tmp_path / "application.yaml"]
-    run("apply-keras-friend", *configs, folder / "ntuple.root", "events")
-    friend = tmp_path / folder.name / f"{folder.name}.root"
-    with uproot.open(friend) as file:
-        found = file["events"].arrays(library="np")
+
+def applied(trained: Trained, folder: Path, place: Path, *, ntuple: Path | None = None, **keys: Any) -> Path:
+    """Friend of an ntuple, by default that of the fold files."""
+    config = place / "application.yaml"
+    config.write_text(yaml.safe_dump({"branch_prefix": "nn_", "output_directory": str(place / "friends"), **keys}))
+    path = ntuple or folder / "ntuple.root"
+    configs = [folder / "dataset.yaml", trained.folder / "training.yaml", config]
+    run("apply-keras-friend", *configs, path, "events")
+    (friend,) = (place / "friends" / path.parent.name).iterdir()
+    return friend
+
+
+def read(path: Path) -> dict[str, Any]:
+    """All columns of a table of any format."""
+    with open_ntuple(path, "events") as ntuple:
+        chunks = [chunk.columns for chunk in ntuple.chunks([*ntuple.main_branches])]
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+@pytest.mark.parametrize("friend_format", ["root", "hdf5", "parquet"])
+def test_friends_have_the_image(trained: Trained, folder: Path, tmp_path: Path, friend_format: str) -> None:
+    """Events that are not selected have the default score in all pixels."""
+    keys = {"image": True, "selection": "pileup > 28", "default_score": -7, "friend_format": friend_format}
+    found = read(applied(trained, folder, tmp_path, **keys))
     assert list(found) == ["nn_ex", "nn_ey", "nn_n", "nn_image", "event"]
     assert found["nn_image"].shape == (2 * EVENTS, ETA, PHI)
-    places = truth["event"]
-    chosen = truth["pileup"] > 28
+    scores, images, truth = scored(trained.config, 1, folder)
+    places, chosen = truth["event"], truth["pileup"] > 28
     assert (found["event"][places] == places).all()
     np.testing.assert_allclose(found["nn_image"][places][chosen], images[chosen], atol=1e-5)
     np.testing.assert_allclose(found["nn_ey"][places][chosen], scores[chosen, 1], atol=1e-5)
     assert (found["nn_image"][places][~chosen] == -7).all()
     assert (found["nn_ex"][places][~chosen] == -7).all()
+
+
+@pytest.mark.parametrize("ending", ["h5", "parquet"])
+def test_ntuples_of_other_formats_have_friends(trained: Trained, folder: Path, tmp_path: Path, ending: str) -> None:
+    """The same scores as of the TTree; no image unless it is asked for."""
+    with open_ntuple(folder / "ntuple.root", "events") as ntuple:
+        (chunk,) = ntuple.chunks(["event", "calo", "tracks", "pileup"], 2 * EVENTS)
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / f"ntuple.{ending}"
+    types = {name: np.dtype((column.dtype, column.shape[1:])) for name, column in chunk.columns.items()}
+    with new_table_file(other, "events", types, 2 * EVENTS) as table:
+        table.extend(chunk.columns)
+        table.finish("images")
+    (tmp_path / "a").mkdir()
+    found = read(applied(trained, folder, tmp_path, ntuple=other))
+    wanted = read(applied(trained, folder, tmp_path / "a"))
+    assert list(found) == list(wanted) == ["nn_ex", "nn_ey", "nn_n", "event"]
+    for name, column in wanted.items():
+        np.testing.assert_array_equal(found[name], column)
+
+
+def other_ntuple(path: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+    """Some events in an HDF5 file, with another image."""
+    content = {name: columns(2)[name] for name in ("event", "calo", "tracks", "pileup")}
+    changes = change(content)
+    path.parent.mkdir()
+    types = {name: np.dtype((one.dtype, one.shape[1:])) for name, one in (content | changes).items()}
+    with new_table_file(path, "events", types, EVENTS) as table:
+        table.extend(content | changes)
+        table.finish("images")
+    return path
+
+
+def with_nan(images: NDArray[Any]) -> NDArray[Any]:
+    found = images.copy()
+    found[7, 1, 2] = np.nan
+    return found
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda given: {"calo": given["calo"][:, :3]},
+            "input 'image': 'tracks' is of shape (4, 6) per event; (3, 6) or",
+        ),
+        (
+            lambda given: {"calo": given["calo"][:, :3], "tracks": given["tracks"][:, :3]},
+            "input 'image': images of 3 × 6 × 2 pixels and channels, but the models take 4 × 6 × 2; make them as",
+        ),
+        (
+            lambda given: {"calo": given["calo"][..., None] * [1, 2]},
+            "input 'image': images of 4 × 6 × 3 pixels and channels, but the models take 4 × 6 × 2; make them as",
+        ),
+        (lambda given: {"calo": given["calo"][:, 0]}, "input 'image': 'calo' is of shape (6) per event; (eta, phi) or"),
+        (lambda given: {"calo": with_nan(given["calo"])}, "input 'image': variable 'calo' is NaN or infinite in 1 of"),
+    ],
+)
+def test_bad_images_in_an_ntuple_are_one_line(
+    trained: Trained, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], change: Any, message: str
+) -> None:
+    ntuple = other_ntuple(tmp_path / "other" / "ntuple.h5", change)
+    config = tmp_path / "application.yaml"
+    config.write_text(json.dumps({"output_directory": str(tmp_path / "friends"), "image": True}))
+    configs = [folder / "dataset.yaml", trained.folder / "training.yaml", config]
+    assert main(["apply-keras-friend", *map(str, configs), str(ntuple), "events"]) == 2
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("ntupleml apply")]
+    assert message in line
+    assert not list(tmp_path.glob("friends/**/*.root"))
+
+
+def changed_fold(folder: Path, place: Path, **changes: Callable[[NDArray[Any]], NDArray[Any]]) -> Path:
+    """Fold 1 with other columns."""
+    content = {name: column for name, column in stored(folder, 1).items() if column.dtype.kind in "fi"}
+    content |= {name: change(content[name]) for name, change in changes.items()}
+    with new_tree_file(place / "fold1_changed.root") as file:
+        types = {name: np.dtype((one.dtype, one.shape[1:])) for name, one in content.items()}
+        file.tree("all", types).extend(content)
+    return place / "fold1_changed.root"
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("verb", ["resolution", "residual-maps", "saliency"])
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("calo", "input 'image': variable 'calo' is NaN or infinite in 1 of"),
+        ("truth", "the values of the target 'ex' are NaN or infinite in 1 of the entries 0 to"),
+    ],
+)
+def test_a_pixel_that_is_no_number_is_not_tested(
+    trained: Trained,
+    folder: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    verb: str,
+    column: str,
+    message: str,
+) -> None:
+    path = changed_fold(folder, tmp_path, **{column: with_nan})
+    content = yaml.safe_load((trained.folder / "training.yaml").read_text())
+    content["datasets"][1] = str(path)
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    (tmp_path / "testing.yaml").write_text("{}")
+    assert main([verb, str(tmp_path / "training.yaml"), str(tmp_path / "testing.yaml"), "0", "--overwrite"]) == 2
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith(f"ntupleml {verb}: ")]
+    assert message in line
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_empty_images_are_counted(trained: Trained, folder: Path, tmp_path: Path) -> None:
+    """A truth of zero has no direction and no ratio; an estimator of zero has no angle."""
+
+    def emptied(images: NDArray[Any]) -> NDArray[Any]:
+        found = images.copy()
+        found[:5] = 0
+        return found
+
+    path = changed_fold(folder, tmp_path, truth=emptied, calo=lambda images: 0 * images)
+    content = yaml.safe_load((trained.folder / "training.yaml").read_text())
+    content |= {"datasets": [content["datasets"][0], str(path)], "output_path": str(tmp_path)}
+    for file in (trained.folder / "out").iterdir():
+        shutil.copy(file, tmp_path)
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    regression = {"references": {"calo": {"image": "calo"}}}
+    (tmp_path / "testing.yaml").write_text(yaml.safe_dump({"regression": regression}))
+    run("resolution", tmp_path / "training.yaml", tmp_path / "testing.yaml", "0", "--overwrite")
+    left_out = {}
+    for quantity in ("parallel", "magnitude", "angle"):
+        numbers = yaml.safe_load((tmp_path / f"fold0_keras_shape_etmiss_{quantity}.yaml").read_text())
+        found = numbers["all"]["qualities"]
+        left_out[quantity] = (found["keras"]["left_out"], found["calo"]["left_out"])
+        assert found["keras"]["without_ratio"] == 5 * (quantity == "magnitude")
+    events = len(stored(folder, 1)["event"])
+    assert left_out == {"parallel": (5, 5), "magnitude": (0, 0), "angle": (5, events)}
+
+
+def test_ensembles_give_the_mean_image(make: Any, folder: Path, tmp_path: Path) -> None:
+    model = {"name": "BB_model", "settings": {"kernel": [3], "filters": [2]}, "epochs": 1}
+    config = make(ensemble={"seeds": 2}, model=model, inputs={"image": INPUTS["image"]})
+    records = train_keras(config, [0, 1])
+    found = read(applied(Trained(tmp_path, config, records), folder, tmp_path, image=True, spread=True))
+    assert list(found) == ["nn_ex", "nn_ey", "nn_ex_spread", "nn_ey_spread", "nn_image", "event"]
+    components = np.stack([found["nn_ex"], found["nn_ey"]], axis=1)
+    np.testing.assert_allclose(missing(found["nn_image"]), components, atol=1e-3)
 
 
 @pytest.mark.parametrize(

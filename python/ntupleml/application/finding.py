@@ -130,8 +130,6 @@ def _check_image(application: ApplicationConfig, training: TrainingConfig, where
         return
     if training.target_kind != "image":
         raise NtuplemlError(f"{where}: image: the models learn {training.target_kind}, not an image; leave it out")
-    if training.num_members > 1:
-        raise NtuplemlError(f"{where}: image: ensembles have the scores of their members, no images; leave it out")
     if IMAGE in training.outputs:
         raise NtuplemlError(f"{where}: image: a value of the target is called '{IMAGE}' already; rename it")
 

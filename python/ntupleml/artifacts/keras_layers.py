@@ -466,6 +466,7 @@ LAYERS: dict[str, LayerKind] = {
     "ntupleml>ReflectedConv2D": LayerKind(_CONVOLUTION, _reflected_convolution),
     "ntupleml>SelfAttention": LayerKind({"heads": options.is_whole}, own.self_attention),
     "ntupleml>SlotSteps": LayerKind({"slots": slots.is_slots, "steps": slots.is_steps}, slots.slot_steps),
+    "ntupleml>VectorFeatures": LayerKind({"features": own.is_vector_features}, own.vector_features),
     "qkeras>QActivation": LayerKind(qkeras.ACTIVATION, qkeras.activation),
     "qkeras>QBatchNormalization": LayerKind(qkeras.BATCH_NORMALIZATION, qkeras.batch_normalization),
     "qkeras>QDense": LayerKind(qkeras.DENSE, qkeras.dense),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ntupleml.artifacts.keras_shapes import Shape, Shapes, one_input, shown, wide
+from ntupleml.features.vectors import COLUMNS, FEATURES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,11 +13,24 @@ if TYPE_CHECKING:
     Settings = Mapping[str, Any]
 
 
+def is_vector_features(value: Any) -> bool:
+    """Whether a value is a list of features of four-vectors."""
+    return isinstance(value, list) and 1 <= len(value) <= len(FEATURES) and all(one in [*FEATURES] for one in value)
+
+
 def of_objects(inputs: list[Shape]) -> tuple[int | None, int]:
     """Number and width of objects that come with a mask."""
     if len(inputs) != 2 or len(inputs[0]) != 2 or inputs[1] != inputs[0][:1]:
         raise ValueError(f"it gets {', '.join(shown(shape) for shape in inputs)} values; objects and a mask are needed")
     return inputs[0][0], wide(inputs[0])
+
+
+def vector_features(settings: Settings, inputs: list[Shape]) -> Shapes:
+    """Of four-vectors and a mask."""
+    length, width = of_objects(inputs)
+    if width != len(COLUMNS):
+        raise ValueError(f"it gets {shown(inputs[0])} values; four-vectors are needed")
+    return Shapes((length, len(settings["features"])))
 
 
 def masked_pooling(settings: Settings, inputs: list[Shape]) -> Shapes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -12,6 +12,10 @@ from ntupleml.config.inputs import GroupConfig, ImageConfig, ObjectsConfig, Targ
 from ntupleml.config.schema import Names, Schema
 from ntupleml.config.slots import SlotsGroupConfig
 from ntupleml.errors import did_you_mean
+from ntupleml.targets import vectors_among
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: By how much angles may differ that are the same.
 _SAME_ANGLE = 1e-3
@@ -51,8 +55,9 @@ class AugmentationConfig(Schema):
     energy_smearing: float = Field(default=0.0, ge=0, le=1)
     #: Probability with which an object is left out; one of each event stays.
     drop_objects: float = Field(default=0.0, ge=0, lt=1)
-    #: Pairs of values that are learnt, x and y of a vector, which turns with the event.
-    vectors: list[Annotated[Names, Field(min_length=2, max_length=2)]] = []
+    #: Pairs of values that are learnt, x and y of a vector, which turns with the event. By default those whose names
+    #: differ in a last x and y.
+    vectors: list[Annotated[Names, Field(min_length=2, max_length=2)]] | None = None
 
     @property
     def of_vectors(self) -> list[str]:
@@ -64,6 +69,12 @@ class AugmentationConfig(Schema):
             "energy_smearing": self.energy_smearing,
         }
         return [key for key, strength in given.items() if strength]
+
+    def turned_among(self, values: Iterable[str]) -> list[tuple[str, str]]:
+        """Those of the values that turn with the event, x and y of each vector."""
+        if self.vectors is None:
+            return [*vectors_among(values).values()]
+        return [(x, y) for x, y in self.vectors]
 
     @model_validator(mode="after")
     def _any(self) -> AugmentationConfig:
@@ -79,7 +90,7 @@ class AugmentationConfig(Schema):
         for where, image in images.items():
             self._check_image(image, where)
         values = (target and target.values) or {}
-        for name in (name for pair in self.vectors for name in pair):
+        for name in (name for pair in self.vectors or () for name in pair):
             if name not in values:
                 raise ValueError(f"augmentation.vectors: no value '{name}' is learnt{did_you_mean(name, values)}")
         for name, group in groups.items():

@@ -291,9 +291,9 @@ def check_rows(rows: TreeRows, config: TrainingConfig, tree: ClassTree) -> None:
             f"{tree.where}: NaN or infinite weight: branch '{config.event_weights}' in {bad} of {len(rows.weights)} "
             "events; fix the weight_string of the dataset config"
         )
+    _check_image(rows.inputs, tree.where)
     if config.missing is None:
         rows.inputs.require_finite(tree.where)
-    _check_image(rows.inputs, tree.where)
     _check_vectors(rows.inputs, config, tree.where)
     bad_values = np.count_nonzero(~np.isfinite(rows.values), axis=0)
     for (formula, key), number in zip(_formulas(config), bad_values, strict=True):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ntupleml.config import TrainingConfig
     from ntupleml.config.four_vectors import CollectionConfig
-    from ntupleml.config.inputs import GroupConfig
+    from ntupleml.config.inputs import GroupConfig, ImageConfig
     from ntupleml.events.slot_sources import SlotSource
     from ntupleml.features.makers import Maker
 
@@ -156,6 +156,11 @@ def groups_to_read(config: TrainingConfig, missing: float | None = None) -> tupl
     """Groups of inputs of a training, and the image that it learns as `TARGET_IMAGE`; otherwise as `groups_of`."""
     image = None if config.target is None else config.target.image
     return (*groups_of(config.groups, missing), *(() if image is None else groups_of({TARGET_IMAGE: image})))
+
+
+def image_groups(images: Mapping[str, ImageConfig]) -> dict[str, InputGroup]:
+    """Images that are read beside what models take, by their names."""
+    return {name: _group_of(name, image, None) for name, image in images.items()}
 
 
 def makers_of(groups: Mapping[str, GroupConfig]) -> dict[str, Maker]:

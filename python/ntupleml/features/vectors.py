@@ -108,6 +108,16 @@ FEATURES: dict[str, Callable[[Arrays, Vectors], Array]] = {
     "transverse_mass": _transverse_mass,
 }
 
+#: Columns of four-vectors as networks get them.
+COLUMNS = ("pt", "eta", "phi", "mass")
+
+
+def vector_features(arrays: Arrays, vectors: Array, names: Sequence[str]) -> Array:
+    """Features of four-vectors of `COLUMNS`, along the last axis."""
+    found = Vectors(arrays, vectors, COLUMNS)
+    return arrays.stack([FEATURES[name](arrays, found) for name in names])
+
+
 #: Functions of a feature, by the prefix of the name.
 PREFIXES: dict[str, Callable[[Arrays, Array], Array]] = {
     "asinh_": lambda arrays, values: arrays.asinh(values),

@@ -285,4 +285,5 @@ _REASONS = {
     "ntupleml>PairSums": _PAIRS,
     "ntupleml>Propagation": _PAIRS,
     "ntupleml>SlotSteps": "frugally-deep has no layer for steps of slots",
+    "ntupleml>VectorFeatures": "frugally-deep has no layer for four-vectors",
 }

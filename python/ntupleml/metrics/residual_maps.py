@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ntupleml.metrics.measurement import Undefined, no_normalisation
+from ntupleml.metrics.measurement import Undefined, Verdict, no_normalisation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
+
+
+#: Share of the pixels beyond three uncertainties, of a normal distribution, and the share that calls attention.
+BY_CHANCE, _MOST = 0.0027, 0.02
+_FAR = 3.0
 
 
 class ResidualMap(NamedTuple):
@@ -69,3 +74,23 @@ def residual_map(
         np.sqrt(np.maximum(variance, 0)) / total,
         np.sqrt(np.maximum(moments[1] / total, 0)),
     )
+
+
+def pulls(found: ResidualMap) -> NDArray[np.float64]:
+    """Mean residuals in units of their uncertainty; 0 where there is none, as of pixels that are always the same."""
+    values: NDArray[np.float64] = found.mean / np.where(found.uncertainty > 0, found.uncertainty, np.inf)
+    return values
+
+
+def verdict_of(found: ResidualMap | Undefined) -> Verdict:
+    """Whether more pixels are off than by chance."""
+    if isinstance(found, Undefined):
+        return Verdict("unknown", str(found))
+    share = float(np.mean(np.abs(pulls(found)) > _FAR))
+    place = np.unravel_index(np.argmax(np.abs(found.mean)), found.mean.shape)
+    text = (
+        f"{share:.2%} of the pixels are off by more than three uncertainties ({BY_CHANCE:.2%} by chance); the largest "
+        f"mean residual is {found.mean[place]:.3g} ± {found.uncertainty[place]:.2g}, in bin {place[0]} of η and "
+        f"{place[1]} of φ"
+    )
+    return Verdict("attention" if share > _MOST else "good", text)

@@ -3,7 +3,7 @@
 from ntupleml.models.building import build_model, compile_model, matrix
 from ntupleml.models.choosing import groups_with_vectors, network_of
 from ntupleml.models.encoders import ENCODERS
-from ntupleml.models.networks import GroupShape, ImageOutput, Network
+from ntupleml.models.networks import GroupShape, ImageOutput, Network, ValueUnits
 from ntupleml.models.registries import ACTIVATIONS, LOSSES, OPTIMIZERS, TARGET_LOSSES
 from ntupleml.models.zoo import ZOO
 
@@ -17,6 +17,7 @@ __all__ = [
     "GroupShape",
     "ImageOutput",
     "Network",
+    "ValueUnits",
     "build_model",
     "compile_model",
     "groups_with_vectors",

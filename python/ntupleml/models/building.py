@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ntupleml.models.encoders.encoder import Encoder
-    from ntupleml.models.networks import ImageOutput, Network
+    from ntupleml.models.networks import ImageOutput, Network, ValueUnits
 
 
 def matrix(num_inputs: int) -> dict[str, GroupShape]:
@@ -29,6 +29,7 @@ def build_model(
     num_outputs: int,
     seed: int,
     image: ImageOutput | None = None,
+    units: ValueUnits | None = None,
 ) -> Any:
     """Compiled Keras model of a network.
 
@@ -44,6 +45,8 @@ def build_model(
         process.
     image : ImageOutput, optional
         Image that is learnt: the model gives its pixels, row after row of φ, then the values.
+    units : ValueUnits, optional
+        How values are standardised, for a network whose encoders give them in their unit; by default they are not.
 
     Returns
     -------
@@ -63,7 +66,7 @@ def build_model(
     model = (
         _sequential(shapes, num_outputs, parts)
         if _is_matrix(network, shapes)
-        else _functional(shapes, num_outputs, parts, image)
+        else _functional(shapes, num_outputs, parts, image, units)
     )
     compile_model(model, network, image)
     return model
@@ -101,7 +104,13 @@ def _sequential(shapes: Mapping[str, GroupShape], num_outputs: int, parts: Parts
     return keras.Sequential([*layers, *parts.output(num_outputs)], name="classifier")
 
 
-def _functional(shapes: Mapping[str, GroupShape], num_outputs: int, parts: Parts, wanted: ImageOutput | None) -> Any:
+def _functional(
+    shapes: Mapping[str, GroupShape],
+    num_outputs: int,
+    parts: Parts,
+    wanted: ImageOutput | None,
+    units: ValueUnits | None,
+) -> Any:
     import keras
 
     inputs: dict[str, Any] = {}
@@ -126,6 +135,8 @@ def _functional(shapes: Mapping[str, GroupShape], num_outputs: int, parts: Parts
     taken = inputs if len(inputs) > 1 else next(iter(inputs.values()))
     if parts.network.latent is not None:
         return keras.Model(taken, _given_back(_joined(encoded, "joined"), num_outputs, parts), name="autoencoder")
+    if parts.network.vector:
+        return keras.Model(taken, _vector(encoded, units), name="network")
     outputs = [] if wanted is None else [_pixels(images, beside, parts)]
     if num_outputs:
         value = _through_hidden(_joined(encoded, "joined"), parts.network.hidden, parts)
@@ -138,6 +149,18 @@ def _joined(values: Sequence[Any], name: str) -> Any:
     import keras
 
     return values[0] if len(values) == 1 else keras.layers.Concatenate(name=name)(values)
+
+
+def _vector(parts: Sequence[Any], units: ValueUnits | None) -> Any:
+    """Sum of vectors, standardised as the values are."""
+    import keras
+
+    total = parts[0] if len(parts) == 1 else keras.layers.Add(name="scores.sum")(parts)
+    if units is None:
+        return total
+    scale = [1 / one for one in units.scale]
+    offset = [-mean * factor for mean, factor in zip(units.mean, scale, strict=True)]
+    return keras.layers.Rescaling(scale, offset, name="scores")(total)
 
 
 def _through_hidden(value: Any, widths: Sequence[int], parts: Parts, first: int = 1) -> Any:

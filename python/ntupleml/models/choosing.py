@@ -41,6 +41,8 @@ _KINDS: dict[type, Kind] = {
     ImageConfig: "image",
 }
 _ONE_GROUP = {"variables": NumbersConfig(numbers=["variables"])}
+#: Of a vector.
+_COMPONENTS = 2
 #: Names that layers of the network, or its output, have.
 _TAKEN = re.compile(
     r"scores|predicted_image|joined|latent|latent_(mean|log_variance|drawn)|with_latent"
@@ -64,7 +66,7 @@ def network_of(
     target : str
         What is learnt. It decides the output and the default loss.
     num_values : int, default: 0
-        Values that stand beside an image.
+        Values that are learnt, alone or beside an image.
 
     Raises
     ------
@@ -74,6 +76,8 @@ def network_of(
     """
     network = _network(config, where)
     encoders = _encoders(config, network, _ONE_GROUP if groups is None else groups, where, target)
+    if network.vector:
+        _require_vector(f"{where}.name: '{config.name}'", encoders, groups or _ONE_GROUP, target, num_values)
     if config.name is not None and target == "classes" and "loss" in config.model_fields_set:
         raise NtuplemlError(
             f"{where}.loss: '{config.name}' has its own, {network.loss}, where classes are learnt; leave it out"
@@ -89,6 +93,25 @@ def network_of(
     if config.quantised is None:
         return network
     return replace(network, quantised=quantised_network(config.quantised, network, f"{where}.quantised"))
+
+
+def _require_vector(
+    named: str,
+    encoders: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, GroupConfig],
+    target: TargetKind,
+    num_values: int,
+) -> None:
+    """Refuse what a network that gives a vector cannot learn or take."""
+    if target != "values" or num_values != _COMPONENTS:
+        found = f"target.values has {num_values}" if target == "values" else f"the target is {target}"
+        raise NtuplemlError(f"{named} gives x and y of a vector, but {found}; give two values")
+    for name in groups:
+        if name not in encoders:
+            raise NtuplemlError(
+                f"{named} weighs objects, but the group '{name}' has none; leave it out, or give its numbers to each "
+                "object as columns of its collections"
+            )
 
 
 def _with_divergence(network: Network, latent: Latent, target: TargetKind, where: str) -> Network:

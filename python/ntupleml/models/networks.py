@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from ntupleml.config.schema import Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Initializer = Literal["glorot_normal", "glorot_uniform", "he_normal", "random_uniform"]
 Kind = Literal["numbers", "objects", "image"]
@@ -36,6 +36,13 @@ class ImageOutput(NamedTuple):
     phi_range: tuple[float, float]
     #: What differences are counted in, by the terms of `ImageLoss`, where a loss joins several.
     units: Mapping[str, float] = {}
+
+
+class ValueUnits(NamedTuple):
+    """How values are standardised."""
+
+    mean: Sequence[float]
+    scale: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,8 @@ class Network:
     latent: Latent | None = None
     #: Activation of the output: ``softmax`` for classes, ``linear`` for values.
     output: Literal["softmax", "linear"] = "softmax"
+    #: Whether the values are the components of a vector, the sum of what the encoders give, in their unit.
+    vector: bool = False
     #: Activation of the pixels of an image that is learnt, a key of `ACTIVATIONS`.
     pixels: str = "linear"
     #: Distribution of the first weights.

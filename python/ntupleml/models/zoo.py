@@ -9,6 +9,7 @@ from ntupleml.models.autoencoders import HltAutoencoder, L1Variational, SetAutoe
 from ntupleml.models.calratio import CalRatio
 from ntupleml.models.image_networks import IMAGE_NETWORKS
 from ntupleml.models.networks import EVERY, Network
+from ntupleml.models.particle_weights import ParticleWeightsNetwork
 from ntupleml.models.registries import chosen_block, require_name
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ ADJUSTABLE: dict[str, type[NetworkSettings]] = {
     "hlt_autoencoder": HltAutoencoder,
     "l1_variational": L1Variational,
     "set_autoencoder": SetAutoencoder,
+    "particle_weights": ParticleWeightsNetwork,
     "transformer_autoencoder": TransformerAutoencoder,
     **IMAGE_NETWORKS,
 }

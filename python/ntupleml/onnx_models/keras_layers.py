@@ -334,6 +334,7 @@ NODES: dict[str, LayerNodes] = {
     ),
     "ntupleml>SelfAttention": objects.self_attention,
     "ntupleml>SlotSteps": slots.slot_steps,
+    "ntupleml>VectorFeatures": objects.vector_features,
     "qkeras>QActivation": quantised.activation,
     "qkeras>QBatchNormalization": _batch_normalization,
     "qkeras>QDense": partial(quantised.dense, kind="qkeras>QDense"),

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ntupleml.features import vectors as features
+from ntupleml.onnx_models.arrays import OnnxArrays, Value
 from ntupleml.onnx_models.layer_parts import LayerParts, constant, summed
 
 if TYPE_CHECKING:
@@ -52,6 +54,14 @@ def _pool_last(graph: GraphBuilder, value: str, mask: str) -> str:
 
 
 _POOLS = {"sum": _pool_sum, "mean": _pool_mean, "max": _pool_max, "last": _pool_last}
+
+
+def vector_features(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:
+    """Features of four-vectors, 0 where no object is."""
+    vectors, mask = values
+    arrays = OnnxArrays(graph, np.float32)
+    found: Value = features.vector_features(arrays, arrays.value(vectors), parts.settings["features"])
+    return graph.add("Mul", found.name, graph.add("Unsqueeze", mask, graph.constant([2], np.int64)))
 
 
 def self_attention(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ntupleml.metrics.measurement import Undefined
+from ntupleml.metrics.residual_maps import pulls
 from ntupleml.plots.panels import add_label_above, grid_of_panels, say_undefined
 from ntupleml.plots.style import literal
 
@@ -77,6 +78,5 @@ def draw_residual_map(found: ResidualMap | Undefined, config: PlotConfig) -> Fig
     """
     if isinstance(found, Undefined):
         return draw_images({}, config)
-    pulls = found.mean / np.where(found.uncertainty > 0, found.uncertainty, np.inf)
-    shown = {"mean": found.mean, "mean / uncertainty": pulls, "root mean square": found.spread}
+    shown = {"mean": found.mean, "mean / uncertainty": pulls(found), "root mean square": found.spread}
     return draw_images(shown, config, columns=3, signed=True)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 BATCH_SIZE = 2_000
 #: Numbers of the inputs per call. A network makes tens of numbers of each pixel of an image.
 _MOST_NUMBERS = 200_000
+#: Of images: events, η, φ, channels.
+_IMAGE_AXES = 4
 
 
 class Evaluator(NamedTuple):
@@ -38,6 +40,8 @@ class Evaluator(NamedTuple):
     num_members: int = 1
     #: Of an ensemble: takes the same, and gives the scores of all members.
     ensemble: Callable[[Mapping[str, NDArray[Any]]], EnsembleScores] | None = None
+    #: Shapes (η, φ, channels) of the images that it takes, by the names of the groups; None where they are not known.
+    images: Mapping[str, tuple[int, ...]] | None = None
 
 
 class EnsembleScores(NamedTuple):
@@ -113,9 +117,10 @@ def session_evaluator(session: Any, image: str | None = None) -> Evaluator:
         return EnsembleScores(np.hstack([scores, *(one.reshape(len(one), -1) for one in images)]), spread, members)
 
     shapes, size = {value.name: value.shape for value in session.get_outputs()}, batch_size_of(session)
+    taken = {value.name: tuple(value.shape[1:]) for value in session.get_inputs() if len(value.shape) == _IMAGE_AXES}
     if not shapes.keys() >= {*EnsembleScores._fields}:
-        return Evaluator(evaluate, size)
-    return Evaluator(evaluate, size, num_members=shapes["members"][1], ensemble=ensemble)
+        return Evaluator(evaluate, size, images=taken)
+    return Evaluator(evaluate, size, num_members=shapes["members"][1], ensemble=ensemble, images=taken)
 
 
 def batch_size_of(session: Any) -> int:

@@ -252,6 +252,8 @@ class Scorer:
         self, inputs: InputValues, events: NDArray[np.integer[Any]], rows: NDArray[np.intp] | None, where: str
     ) -> Iterator[tuple[Evaluator, Some, dict[str, Any]]]:
         """Batches of events with the model for each, and what that takes."""
+        for evaluator in self._evaluators.values():
+            _require_shapes(inputs, evaluator.images or {}, where)
         if self._finite is None and self.non_finite == "refused":
             _require_finite_inputs(inputs, where)
         for fold, batch in self._batches(events):
@@ -282,6 +284,18 @@ class Scorer:
             raise NtuplemlError(
                 f"{where}: the model gives scores that are NaN or infinite for {len(bad)} of {number} events; cut "
                 "away the events with unusual inputs, or say what the model is given in their place"
+            )
+
+
+def _require_shapes(values: InputValues, images: Mapping[str, tuple[int, ...]], where: str) -> None:
+    """Refuse images of other shapes than those that a model takes."""
+    for name, wanted in images.items():
+        found = tuple(getattr(values.groups.get(name), "row_shape", wanted))
+        if found != wanted:
+            shapes = [" × ".join(map(str, shape)) for shape in (found, wanted)]
+            raise NtuplemlError(
+                f"{where}: input '{name}': images of {shapes[0]} pixels and channels, but the models take {shapes[1]}; "
+                "make them as those of the training"
             )
 
 

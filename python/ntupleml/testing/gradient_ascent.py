@@ -62,7 +62,8 @@ def activations(model: Any, layer: str, inputs: Mapping[str, NDArray[np.float32]
 def _cut(model: Any, layers: Sequence[str]) -> Any:
     import keras
 
-    return keras.Model(model.inputs, [model.get_layer(name).output for name in layers])
+    taken = as_argument({tensor.name: tensor for tensor in model.inputs})
+    return keras.Model(taken, [model.get_layer(name).output for name in layers])
 
 
 def ascent_loss(outputs: Sequence[Any]) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from ntupleml.config import TestingConfig, TrainingConfig, load_config
 from ntupleml.datasets.excluding import trained_keys
 from ntupleml.errors import NtuplemlError, did_you_mean
-from ntupleml.events.groups import groups_to_read
+from ntupleml.events.groups import groups_to_read, image_groups
 from ntupleml.folds import chosen_models
 from ntupleml.targets import TARGET_IMAGE
 from ntupleml.testing.events import held_out_sample, weights_of
@@ -222,6 +222,7 @@ def prepare_wanted(
             beside,
             None if testing.search is None else signal_of(testing.search, classes),
             trained_keys(testing.exclude_trained_by, testing.where),
+            {} if testing.regression is None else image_groups(testing.regression.images),
         ),
         loaded.left_out,
         tolerant,

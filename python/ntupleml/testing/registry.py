@@ -87,6 +87,15 @@ STEPS: dict[str, Step] = {
         "Say whether predicted values are right in their mean, and calibrate them by a line or by rising steps.",
         targets=MEASURED,
     ),
+    "residual-maps": Step(
+        "Residual maps",
+        "residual_maps:residual_maps",
+        "residual-maps",
+        "Draw where in images that are learnt predictions are too large or too small: mean residuals of each pixel.",
+        targets=("image",),
+        shown_where="residual_maps:has_images",
+        sampled=False,
+    ),
     "reconstruction": Step(
         "Reconstruction",
         "regression:reconstruction_errors",

@@ -71,6 +71,8 @@ class TestedEvents:
     members: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     #: Number of events of each class that are not here, since other trainings saw them.
     excluded: dict[str, int] = field(default_factory=dict)
+    #: Shape (n_events, 2). Missing transverse energy of images that are simple estimators, by their names.
+    references: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of events."""
@@ -106,6 +108,7 @@ class TestedEvents:
             self.target[events] if len(self.target) else self.target,
             {name: scores[events] for name, scores in self.members.items()},
             self.excluded,
+            {name: components[events] for name, components in self.references.items()},
         )
 
     def of_model(self, model: int) -> TestedEvents:
@@ -140,6 +143,10 @@ class Reading:
     signal: str | None = None
     #: Rows that other trainings saw, which are left out; None where it does not matter.
     trained: TrainedKeys | None = None
+    #: Images that are simple estimators of a vector, by the name of the estimator.
+    references: Mapping[str, InputGroup] = field(default_factory=dict)
+    #: Whether parts have the true image itself, too.
+    keeps_image: bool = False
 
     @property
     def is_measured(self) -> bool:
@@ -158,6 +165,10 @@ class ScoredPart(NamedTuple):
     target: NDArray[np.float32]
     #: Of the members of ensembles.
     members: dict[str, NDArray[np.float32]]
+    #: Missing transverse energy of the images that are simple estimators.
+    references: dict[str, NDArray[np.float32]]
+    #: Shape (n_events, η, φ). The true image, where `Reading.keeps_image`.
+    image: NDArray[np.floating] | None = None
     #: Events that are not here, since other trainings saw them.
     excluded: int = 0
 
@@ -300,6 +311,8 @@ def _parts(
         if is_class:
             of_image = [] if reading.image is None else reading.image.needed
             branches += required_branches([*reading.values, *of_image], ntuple.branches, f"{where}: target")
+            for one, group in reading.references.items():
+                branches += required_branches(group.needed, ntuple.branches, f"{where}: {_key_of_reference(one)}")
         branches += _branches_of_sources(sources, ntuple, sample, failed)
         branches += [] if reading.trained is None else reading.trained.branches(ntuple)
         if weight_branch is not None:
@@ -324,8 +337,13 @@ def _parts(
                 matrix = _with_gaps(matrix, [one in absent for one in (*reading.variables, *reading.spectators)])
             inputs = matrix[:, : len(reading.variables)] if reading.spectators else matrix
             scores, members = _scores(sources, columns, inputs, chunk, where, failed)
-            target = _target(columns, reading if is_class else None, len(kept), chunk, where)
-            yield ScoredPart(scores, class_index, weights * factor, sample.model, matrix, target, members, excluded)
+            target, image = _target(columns, reading if is_class else None, len(kept), chunk, where)
+            references = _references(columns, reading, len(kept), where, is_class=is_class)
+            image = image if reading.keeps_image else None
+            yield ScoredPart(
+                scores, class_index, weights * factor, sample.model, matrix, target, members, references, image,
+                excluded,
+            )  # fmt: skip
 
 
 def _may_lack(reading: Reading, variable: str, name: str, ntuple: Ntuple) -> bool:
@@ -348,22 +366,53 @@ def _with_gaps(matrix: NDArray[np.float32], is_gap: Sequence[bool]) -> NDArray[n
 
 def _target(
     columns: Mapping[str, Any], reading: Reading | None, number: int, chunk: Chunk, where: str
-) -> NDArray[np.float32]:
-    """Truth of what is measured; none of recorded data, and of other targets."""
+) -> tuple[NDArray[np.float32], NDArray[np.floating] | None]:
+    """Truth of what is measured, and the true image; none of recorded data, and of other targets."""
+    image = None
     if reading is None or not reading.is_measured:
         width = len(reading.outputs) if reading is not None and reading.is_measured else 0
-        return np.full((number, width), np.nan, np.float32)
+        return np.full((number, width), np.nan, np.float32), None
     parts: list[NDArray[Any]] = []
     if reading.image is not None:
-        images = read_group(reading.image, columns, number, where).take(slice(None))
-        assert reading.image.image is not None
-        parts.append(missing_energy_of(images[..., 0], reading.image.image.phi_range or FULL_CIRCLE))
+        image = _image(reading.image, columns, number, where)
+        parts.append(missing_energy_of(image, _phi_range(reading.image)))
     if reading.values:
         parts.append(columns_to_matrix(columns, reading.values, where=f"{where}: target"))
     target = np.concatenate(parts, axis=1, dtype=np.float32)
     for name, column in zip(reading.outputs, target.T, strict=True):
         require_finite(column, f"the values of the target '{name}'", chunk, where)
-    return target
+    return target, image
+
+
+def _image(group: InputGroup, columns: Mapping[str, Any], number: int, where: str) -> NDArray[np.floating]:
+    """Images of one channel, shape (n_events, η, φ)."""
+    images: NDArray[np.floating] = read_group(group, columns, number, where).take(slice(None))
+    if images.shape[-1] > 1:
+        raise NtuplemlError(f"{where}: '{group.variables[0]}' has {images.shape[-1]} channels; one is needed")
+    return images[..., 0]
+
+
+def _phi_range(group: InputGroup) -> Sequence[float]:
+    assert group.image is not None
+    return group.image.phi_range or FULL_CIRCLE
+
+
+def _key_of_reference(name: str) -> str:
+    return f"regression: references: {name}: image"
+
+
+def _references(
+    columns: Mapping[str, Any], reading: Reading, number: int, where: str, *, is_class: bool
+) -> dict[str, NDArray[np.float32]]:
+    """Missing transverse energy of the images that are simple estimators; none of recorded data."""
+    if not is_class:
+        return {name: np.full((number, 2), np.nan, np.float32) for name in reading.references}
+    return {
+        name: missing_energy_of(
+            _image(group, columns, number, f"{where}: {_key_of_reference(name)}"), _phi_range(group)
+        ).astype(np.float32)
+        for name, group in reading.references.items()
+    }
 
 
 def _active(sources: Sequence[ScoreSource], failed: Mapping[str, str] | None) -> list[ScoreSource]:
@@ -469,6 +518,7 @@ def _joined(
         np.concatenate([part.target for part in parts]) if reading.is_measured else np.empty((0, 0), np.float32),
         {name: np.concatenate([part.members[name] for part in parts]) for name in methods if _has_members(parts, name)},
         _excluded(parts, reading),
+        {name: np.concatenate([part.references[name] for part in parts]) for name in reading.references},
     )
     start = 0
     for part, length in zip(parts, lengths, strict=True):

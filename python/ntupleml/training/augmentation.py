@@ -147,14 +147,15 @@ class Augmentation:
             augmented[name][filled] = objects
         for name in images:
             augmented[name] = turned_images(batch[name], steps * (batch[name].shape[2] // bins), mirrored < 0)
-        return augmented, self._turned_values(values, turned)
+        return augmented, self._turned_values(values, turned + shift[1])
 
     def _turned_values(self, values: NDArray[np.float32], angles: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """Values whose vectors are turned by the angle of their event."""
-        if not self.config.vectors or not values.shape[1]:
+        pairs = self.config.turned_among(self.values)
+        if not pairs or not values.shape[1]:
             return values
         turned, cosine, sine = values.copy(), np.cos(angles), np.sin(angles)
-        for pair in self.config.vectors:
+        for pair in pairs:
             x, y = (self.values.index(name) for name in pair)
             turned[:, x] = cosine * values[:, x] - sine * values[:, y]
             turned[:, y] = sine * values[:, x] + cosine * values[:, y]

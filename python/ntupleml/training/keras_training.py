@@ -215,7 +215,8 @@ def _first_model(job: Job, data: TrainingData) -> tuple[Any, dict[str, Any]]:
     if job.options.initial_model is not None:
         (num_inputs,) = shapes["variables"].shape
         return load_initial_model(job.options.initial_model, network, num_inputs or 0, num_outputs)
-    model = build_model(network, shapes, num_outputs, config.seed, data.preparation.image)
+    preparation = data.preparation
+    model = build_model(network, shapes, num_outputs, config.seed, preparation.image, preparation.units)
     return model, {**asdict(network), "hidden": list(network.hidden)}
 
 

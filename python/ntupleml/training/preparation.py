@@ -17,7 +17,7 @@ from ntupleml.events.values import InputValues, ObjectRows
 from ntupleml.features.event_numbers import CombinationMaker
 from ntupleml.features.making import FeatureMaker
 from ntupleml.features.slots import SlotMaker
-from ntupleml.models import GroupShape, ImageOutput, network_of
+from ntupleml.models import GroupShape, ImageOutput, ValueUnits, network_of
 from ntupleml.preprocessing import fit_scaler
 from ntupleml.preprocessing.groups import as_argument, made_of_objects, network_inputs
 from ntupleml.preprocessing.slots import SlotFit, slots_made
@@ -89,6 +89,11 @@ class Preparation:
             return None
         units = {"etmiss": found.component_scale, "image": found.pixel_scale}
         return ImageOutput(found.bins, (found.source.phi_range[0], found.source.phi_range[1]), units)
+
+    @property
+    def units(self) -> ValueUnits | None:
+        """How values are standardised, where nothing else is learnt."""
+        return ValueUnits(self.target.mean, self.target.scale) if self.target.kind == "values" else None
 
     def _number_given_back(self, name: str) -> int:
         maker = self.makers.get(name)

@@ -308,17 +308,20 @@ def _group_name(tree: ClassTree) -> str:
 def _rebatched(parts: Iterator[_Part], rows: int, generator: np.random.Generator | None) -> Iterator[_Part]:
     """Events in parts of one size, so that one compiled program serves for all, and the rest at the end.
 
-    With a generator, the events held at a time are shuffled.
+    With a generator, the events held at a time are shuffled, and as many as a part has stay until the next ones come:
+    an event may be given any number of parts later than it was read.
     """
     held: _Part | None = None
+    kept = 0 if generator is None else rows
     for part in parts:
         held = part if held is None else _joined([held, part])
         if generator is not None:
             held = held.take(generator.permutation(len(held.weights)))
         start = 0
-        while len(held.weights) - start >= rows:
+        while len(held.weights) - start >= rows + kept:
             yield held.take(slice(start, start + rows))
             start += rows
         held = held.take(slice(start, None))
-    if held is not None and len(held.weights):
-        yield held
+    for start in range(0, 0 if held is None else len(held.weights), rows):
+        assert held is not None
+        yield held.take(slice(start, start + rows))

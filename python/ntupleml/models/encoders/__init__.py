@@ -21,6 +21,7 @@ from ntupleml.models.encoders.residual import Residual
 from ntupleml.models.encoders.residual_convolution import ResidualConvolution
 from ntupleml.models.encoders.set_transformer import SetTransformer
 from ntupleml.models.encoders.transformer import Transformer
+from ntupleml.models.encoders.weighted_sum import WeightedSum
 from ntupleml.models.registries import ACTIVATIONS, chosen_block, require_name
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "residual_convolution": ResidualConvolution,
     "set_transformer": SetTransformer,
     "transformer": Transformer,
+    "weighted_sum": WeightedSum,
 }
 #: What is done to a group of a kind that nothing is said about; numbers are left as they are.
 DEFAULT_ENCODERS = {"objects": "deep_set", "image": "convolution"}

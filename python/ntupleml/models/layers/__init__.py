@@ -14,6 +14,7 @@ from ntupleml.models.layers.pairs import (
     Propagation,
 )
 from ntupleml.models.layers.slots import SlotSteps
+from ntupleml.models.layers.vectors import VectorFeatures
 
 __all__ = [
     "PACKAGE",
@@ -34,4 +35,5 @@ __all__ = [
     "ReflectedConv2D",
     "SelfAttention",
     "SlotSteps",
+    "VectorFeatures",
 ]
