@@ -104,7 +104,9 @@ example-anomaly: ## an anomaly trigger of two levels on made-up events, or yours
 	done
 	tools/anomaly_events.py example/data/anomaly
 	dataset/create_training_dataset.py configs/anomaly/l1/dataset.yaml --overwrite
-	training/keras_training.py configs/anomaly/l1/training.yaml all --overwrite
+	training/keras_training.py configs/anomaly/l1/training.yaml 0 --overwrite & first=$$!
+	training/keras_training.py configs/anomaly/l1/training.yaml 1 --overwrite
+	wait $$first
 	application/keras_application_friend.py configs/anomaly/l1/{dataset,training,application}.yaml \
 	    'example/data/anomaly/*.root' trigger --keep-names --overwrite
 	dataset/create_training_dataset.py configs/anomaly/dataset.yaml --overwrite

@@ -114,19 +114,21 @@ class Ours:
             },
         }
 
-    def scorer(self, seed: int, *, weighted: bool) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-        """Train model 0, which does not see fold 1."""
+    def scorers(self, seeds: int, *, weighted: bool) -> list[Callable[[NDArray[np.float32]], NDArray[np.float32]]]:
+        """Train model 0, which does not see fold 1, with several seeds, as the members of an ensemble."""
         import onnxruntime
 
         import ntupleml
+        from ntupleml.artifacts import members_path
 
-        output = self._folder / f"seed{seed}{'_weighted' * weighted}"
-        config: dict[str, Any] = {**self._training, "output_path": str(output), "seed": seed}
+        output = self._folder / ("weighted" if weighted else "plain")
+        config: dict[str, Any] = {**self._training, "output_path": str(output), "seed": 1, "ensemble": {"seeds": seeds}}
         if weighted:
             config["event_weights"] = "training_weight"
         ntupleml.train(config, 0)
-        session = onnxruntime.InferenceSession(output / "fold0_keras_model.onnx")
-        return lambda objects: session.run(["scores"], {"hlt": objects})[0][:, 0]
+        folders = [members_path(output, seed) for seed in range(1, seeds + 1)] if seeds > 1 else [output]
+        sessions = [onnxruntime.InferenceSession(folder / "fold0_keras_model.onnx") for folder in folders]
+        return [lambda objects, one=one: one.run(["scores"], {"hlt": objects})[0][:, 0] for one in sessions]
 
 
 class Reached(NamedTuple):
@@ -217,21 +219,22 @@ def results(
     (folder / "ours").mkdir()
     ours = Ours(sample, arguments.background, folder / "ours", arguments.epochs)
 
-    def original(seed: int, weights: NDArray[np.float64] | None) -> Any:
-        return bare_autoencoder.fit(trained.objects, weights, seed, arguments.epochs).scores
+    def originals(weights: NDArray[np.float64] | None) -> list[Any]:
+        fits = (bare_autoencoder.fit(trained.objects, weights, seed, arguments.epochs) for seed in seeds)
+        return [one.scores for one in fits]
 
-    kinds: dict[str, Callable[[int], Any]] = {
-        "original": lambda seed: original(seed, None),
-        "original, weights of batches": lambda seed: original(seed, trained.weights),
-        "ours": lambda seed: ours.scorer(seed, weighted=False),
-        "ours, weights of events": lambda seed: ours.scorer(seed, weighted=True),
+    seeds = range(1, arguments.seeds + 1)
+    scorers = {
+        "original": originals(None),
+        "original, weights of batches": originals(trained.weights),
+        "ours": ours.scorers(arguments.seeds, weighted=False),
+        "ours, weights of events": ours.scorers(arguments.seeds, weighted=True),
     }
     rates = arguments.input_rate, arguments.target_rate
-    found: dict[str, list[dict[str, Reached]]] = {name: [] for name in kinds}
-    for seed in range(1, arguments.seeds + 1):
-        for name, scorer in kinds.items():
-            found[name].append(compared(scorer(seed), sample, arguments.background, *rates))
-    return found
+    return {
+        name: [compared(score, sample, arguments.background, *rates) for score in some]
+        for name, some in scorers.items()
+    }
 
 
 if __name__ == "__main__":

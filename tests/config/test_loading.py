@@ -114,6 +114,7 @@ def test_dataset_config_mistakes(write, text: str, message: str) -> None:
         (TRAINING + "model: {hidden: [0]}\n", "model.hidden[0]: found 0"),
         (TRAINING + "model: {name: example, dropout: 0.1}\n", "is a network of the zoo, so dropout cannot be set"),
         (TRAINING + "model: {dropout: 0.1}\n", "dropout is set, but not hidden"),
+        (TRAINING + "model: {learning_rate: 0.1}\n", "learning_rate is set, but not hidden"),
         (TRAINING + "preprocessing: standart\n", "no preprocessing 'standart'; nearest: 'standard_scaler'"),
         (TRAINING + "class_weights: {signal: 1}\n", "class_weights: no weight of class 'background'"),
         (TRAINING + "train_test_split: 2\n", "train_test_split: found 2"),

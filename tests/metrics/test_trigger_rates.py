@@ -48,6 +48,7 @@ def test_the_threshold_is_the_loosest_of_all_below_the_target(
         return
     assert result.threshold == min(allowed)
     assert (result.pure_rate.value, result.total_rate.value) == pytest.approx(rates[min(allowed)])
+    assert result.pure_entries == sum(score >= min(allowed) and not other for score, other, _ in events)
     assert result.accepts(np.array(scores, np.float32)).tolist() == [score >= min(allowed) for score in scores]
 
 

@@ -185,6 +185,12 @@ def test_details_of_the_zoo() -> None:
     assert type(dropout.layers[0].kernel_initializer).__name__ == "GlorotUniform"
 
 
+def test_networks_of_the_zoo_take_another_learning_rate() -> None:
+    for name in ("smhtt_dropout_tanh", "nn4", "hlt_autoencoder"):
+        assert network_of(ModelConfig(name=name, learning_rate=0.02)).learning_rate == 0.02
+        assert network_of(ModelConfig(name=name)).learning_rate == ZOO[name].learning_rate
+
+
 def test_network_of_the_config() -> None:
     config = ModelConfig(
         hidden=[20, 10],

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx import helper
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import fold_of_events
@@ -21,7 +24,6 @@ from ntupleml.tmva.reading import read_weights
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import onnx
     from numpy.typing import NDArray
 
 CASES = ["bin_bdtg", "mc_mlp_tanh_N", "bin_likelihood", "bin_mlp_tanh_ND", "bin_ada_fishercuts"]
@@ -78,6 +80,42 @@ def test_description() -> None:
     assert json.loads(entry.value) == {"classes": ["x", "y"], "event": "event"}
     assert [value.name for value in model.graph.input] == ["variables", "event"]
     assert [value.name for value in model.graph.output] == ["scores"]
+
+
+def recurrent(slope: float) -> onnx.ModelProto:
+    """Adds slope · x three times, in a loop whose body reads names from around it, and in a loop within that."""
+    graph = GraphBuilder()
+    scaled = graph.add("Mul", "variables", graph.constant([slope, 1.0]))
+    zeros = graph.add("Mul", "variables", graph.constant(0.0))
+    times, go_on = graph.constant(3, np.int64), graph.constant(True, np.bool_)
+    once = graph.constant(1, np.int64)
+    inner = _body("inner", "Add", "inner_sum", scaled)
+    outer = _body("outer", "Loop", once, "", "outer_sum", body=inner)
+    graph.nodes.append(helper.make_node("Loop", [times, go_on, zeros], ["scores"], body=outer))
+    names = ["x", "y"]
+    return contract_model(graph, {"variables": GraphInput(names)}, {"scores": names}, classes=names, kind="test")
+
+
+def _body(name: str, operator: str, *inputs: str, **attributes: Any) -> onnx.GraphProto:
+    result = f"{name}_{operator.lower()}"
+    going = helper.make_node("Identity", [f"{name}_on"], [f"{name}_goes_on"])
+    value = functools.partial(helper.make_tensor_value_info, elem_type=onnx.TensorProto.FLOAT, shape=None)
+    switch = functools.partial(helper.make_tensor_value_info, elem_type=onnx.TensorProto.BOOL, shape=[])
+    step = helper.make_tensor_value_info(f"{name}_step", onnx.TensorProto.INT64, [])
+    return helper.make_graph(
+        [going, helper.make_node(operator, inputs, [result], **attributes)],
+        name,
+        [step, switch(f"{name}_on"), value(f"{name}_sum")],
+        [switch(f"{name}_goes_on"), value(result)],
+    )
+
+
+def test_networks_with_loops() -> None:
+    """Each keeps to its own values, also in the bodies."""
+    model = all_folds_model([recurrent(2.0), recurrent(5.0)], {})
+    rows = np.random.default_rng(1).normal(size=(6, 2)).astype("f4")
+    factors = np.where(np.arange(6)[:, np.newaxis] % 2, [15.0, 3.0], [6.0, 3.0])
+    np.testing.assert_allclose(run(model, variables=rows, event=np.arange(6)), factors * rows, rtol=1e-6)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -168,6 +168,32 @@ def converted(
     return keras_to_onnx(file_of_model(model), {"variables": scaler}, [group], outputs, **options)
 
 
+def test_normalisations_are_part_of_dense_layers_that_nothing_else_takes(rows: np.ndarray) -> None:
+    """Of three normalisations two; that of the layer which is also added stays."""
+    import keras
+
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((len(VARIABLES),))
+    first = keras.layers.Dense(6, use_bias=False)(inputs)
+    hidden = keras.layers.Activation("tanh")(keras.layers.BatchNormalization()(first))
+    second = keras.layers.Dense(6)(hidden)
+    hidden = keras.layers.Add()([second, keras.layers.BatchNormalization(scale=False)(second)])
+    third = keras.layers.BatchNormalization(center=False)(keras.layers.Dense(5)(hidden))
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(third))
+    scaler = fit_scaler("standard_scaler", rows)
+    model(scaler.transform(rows).astype(np.float32) * 3 + 1, training=True)
+    graph = converted(model, scaler)
+    assert check_against_keras(graph, model, scaler, rows) < 1e-6
+    used = {name for node in graph.graph.node for name in node.input}
+    assert {constant.name for constant in graph.graph.initializer} <= used
+    assert not any(node.doc_string for node in graph.graph.node)
+    alone = keras.Model(inputs, first)
+    without = converted(alone, scaler, outputs=[f"c{number}" for number in range(6)])
+    number = {kind: sum(node.op_type == kind for node in graph.graph.node) for kind in ("Gemm", "Mul")}
+    assert number["Gemm"] == 4
+    assert number["Mul"] == sum(node.op_type == "Mul" for node in without.graph.node) + 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_networks_agree_with_keras(kind: str, rows: np.ndarray) -> None:
     model = network(kind)

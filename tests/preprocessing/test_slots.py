@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 from ntupleml.config.slots import SlotsGroupConfig
+from ntupleml.errors import NtuplemlError
 from ntupleml.onnx_models.graph import GraphBuilder
 from ntupleml.onnx_models.slots import slot_nodes
 from ntupleml.preprocessing.slots import SlotFit, slot_inputs, slots_made
@@ -61,6 +63,22 @@ def test_means_and_deviations_are_those_of_scikit_learn(kind: str, weighted: boo
             )
             expected[rows, slot, 0] = scaler.transform(pt[rows, np.newaxis])[:, 0]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("step", "sizes", "message"),
+    [
+        ({"scale_pt": "standard"}, (1.0, -2.0), "steps: the weights give jets_0_pt a sum of -2,"),
+        ("powers_of_two", (1.0, -2.0), "steps: the weights give jets_0_pt a sum of -2,"),
+        ({"scale_pt": "standard"}, (6.0, -5.0), "steps: the weights give jets_0_pt a variance of -3000,"),
+    ],
+)
+def test_negative_weights_that_leave_nothing_to_scale_by(step: Any, sizes: tuple[float, float], message: str) -> None:
+    """Two events of +1 and two of −2, and so on; the last ones are the far ones."""
+    raw = np.zeros((4, 4, 3), np.float32)
+    raw[:, 0] = np.array([[10, 0, 0], [10, 0, 0], [20, 0, 0], [20, 0, 0]])
+    with pytest.raises(NtuplemlError, match=re.escape(message)):
+        fitted(maker_of(step), raw, np.repeat(sizes, 2))
 
 
 def test_powers_of_two(raw: NDArray[np.float32]) -> None:

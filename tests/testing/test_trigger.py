@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,10 @@ import pytest
 
 from ntupleml.config import PlotConfig
 from ntupleml.errors import NtuplemlError
+from ntupleml.metrics import Measurement, Undefined
 from ntupleml.plots.pictures import PARAMETERS
 from ntupleml.plots.style import plot_style
+from ntupleml.plots.trigger import draw_trigger_numbers
 from ntupleml.testing.material import Material
 from ntupleml.testing.preparation import prepare
 from ntupleml.testing.registry import STEPS
@@ -119,6 +122,7 @@ def test_thresholds_are_those_of_the_rates(analysis: Any, answer: Callable[..., 
         assert found["rates"][name]["pure_rate"]["value"] < target
         assert events.rate((scores >= looser) & ~already, among, input_rate) >= target
         assert found["rates"][name]["entries"] == np.count_nonzero(background & among)
+        assert found["rates"][name]["pure_entries"] == np.count_nonzero(background & among & passed & ~already)
 
 
 def test_each_model_has_a_threshold_of_its_own_beside_the_common_one(
@@ -230,6 +234,28 @@ def test_a_rate_that_no_threshold_has_accepts_nothing(analysis: Any, answer: Cal
     assert analysis.result("foldall_keras_trigger_efficiencies")["schemes"] == {}
     for name in STEPS_OF_TRIGGERS:
         require_drawn(answer(name))
+
+
+def test_how_many_events_a_rate_is_of_is_said(analysis: Any, answer: Callable[..., Answer]) -> None:
+    """Of few, also a model of which none passes is no other than the rest."""
+    analysis.testing["trigger"] = TRIGGER | {"hlt": TRIGGER["hlt"] | {"target_rate": 3}}
+    text = answer("trigger-rates").verdicts[0][1].text
+    rates = analysis.result("foldall_keras_trigger_rates")
+    number = rates["rates"]["l1All"]["pure_entries"]
+    assert 0 < number < 10
+    assert re.search(rf"l1All has .* Hz above \S+, of {number} background events? alone; more are needed", text)
+    assert min(one["pooled"]["pure_rate"]["value"] for one in rates["of_models"]["l1All"].values()) < 1.5
+    assert "models differ" not in text
+
+
+@pytest.mark.parametrize(("largest", "scale"), [(300.0, "log"), (3.0, "linear")])
+def test_numbers_that_span_orders_have_a_logarithmic_axis(largest: float, scale: str) -> None:
+    values = {"a": Measurement(1.0, 0.1), "b": Measurement(largest, 1.0), "c": Undefined("no events")}
+    with plot_style(PlotConfig(), PARAMETERS):
+        figure = draw_trigger_numbers({"l1All": {"gain": values}}, "Ratio", PlotConfig(), spans=True)
+    (axes,) = figure.axes
+    assert axes.get_yscale() == scale
+    assert axes.get_ylim()[0] < 1 < largest < axes.get_ylim()[1]
 
 
 def test_weights_that_are_negative_count(analysis: Any, answer: Callable[..., Answer]) -> None:

@@ -103,6 +103,25 @@ def test_dropout_differs_from_batch_to_batch_and_is_reproducible() -> None:
     assert losses(batch, batch) == [first, second]
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_another_model_is_trained_by_the_same_programs(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bits as those of programs of its own, also where it goes on."""
+    inputs, targets, weights = events()
+    network = Network(hidden=(8,), activation="relu", norm="batch", dropout=0.5, optimizer=optimizer)
+    first, second, alone = (build_model(network, matrix(3), 3, seed=seed) for seed in (2, 3, 3))
+    blocks = [Block(inputs, targets, order, weights[order]) for order in orders()]
+    runner, own = EpochRunner(first, BATCH), EpochRunner(alone, BATCH)
+    runner.train(blocks)
+    runner.evaluate(blocks)
+    monkeypatch.setattr("ntupleml.training.compiled_epoch.quick_draws", None)  # nothing more is traced
+    runner.serve(second)
+    found = [runner.train(blocks), runner.evaluate(blocks), runner.train(blocks)]
+    monkeypatch.undo()
+    assert found == [own.train(blocks), own.evaluate(blocks), own.train(blocks)]
+    for one, other in zip(second.get_weights(), alone.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_dropout_costs_little() -> None:
     """XLA's own random numbers, made anew wherever they are used, took several times as long as all the rest."""
     inputs, targets, weights = events()

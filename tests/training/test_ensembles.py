@@ -23,7 +23,7 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.scoring import model_evaluator
 from ntupleml.scoring.training_rows import _chosen_entries, training_numbers, training_trees
 from ntupleml.training import TrainingOptions, histogram_boosting, train_keras
-from ntupleml.training.ensembles import train_models
+from ntupleml.training.ensembles import member_jobs, shares_of_members, train_models
 from ntupleml.training.jobs import Job
 from ntupleml.training.listed_methods import train_listed
 from ntupleml.training.submitting import train_all as train_all_submitted
@@ -226,6 +226,26 @@ def test_processes_give_the_same_bits(trained: TrainingConfig, base: dict[str, A
     paths = [model_files(folder, 0, METHODS[name]).onnx for folder in (config.output_path, trained.output_path)]
     for one, other in zip(*map(run, paths), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("workers", "shares"),
+    [
+        (2, [[(0, 7), (0, 8), (0, 9)], [(1, 7), (1, 8), (1, 9)]]),
+        (3, [[(0, 7), (0, 9)], [(0, 8)], [(1, 7), (1, 9)], [(1, 8)]]),
+        (9, [[(fold, seed)] for fold in (0, 1) for seed in SEEDS]),
+    ],
+)
+def test_members_of_a_model_stay_together(
+    base: dict[str, Any], tmp_path: Path, workers: int, shares: list[list[tuple[int, int]]]
+) -> None:
+    """They share events and compiled epochs; but every process has something to do."""
+    config = config_of(base, tmp_path, ensemble={"seeds": 3})
+    jobs = [
+        member for fold in (0, 1) for member in member_jobs(Job(TRAINERS["xgboost"], config, fold, (KERAS,), "test"))
+    ]
+    found = shares_of_members(jobs, workers)
+    assert [[(job.fold, job.config.seed) for job in share] for share in found] == shares
 
 
 def test_one_seed_is_a_plain_training(plain: dict[int, TrainingConfig], base: dict[str, Any], tmp_path: Path) -> None:

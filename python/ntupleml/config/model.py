@@ -120,7 +120,6 @@ class ModelConfig(Schema):
             "norm",
             "batch_norm",
             "optimizer",
-            "learning_rate",
             "weight_decay",
             "clip_norm",
             "clip_value",
@@ -134,6 +133,8 @@ class ModelConfig(Schema):
             )
         if self.name is None and self.settings:
             raise ValueError("settings are those of a network of the zoo, but name is not given; name one")
+        if self.name is None and self.learning_rate is not None:
+            given.append("learning_rate")
         if self.name is None and self.hidden is None and not self.encoders and given:
             raise ValueError(f"{given[0]} is set, but not hidden; give the widths of the hidden layers")
         if self.clip_norm is not None and self.clip_value is not None:

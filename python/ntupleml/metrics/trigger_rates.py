@@ -29,8 +29,9 @@ class RateThreshold(NamedTuple):
     #: Rates in Hz: what the pure rate is below, and that of the events that the trigger decides on.
     target_rate: float
     input_rate: float
-    #: Number of these events.
+    #: Number of these events, and how many of them the pure rate is of.
     entries: int
+    pure_entries: int
 
     def accepts(self, scores: NDArray[Any]) -> NDArray[np.bool_]:
         """Which events are accepted, in the precision of the scores; none without a threshold."""
@@ -61,6 +62,8 @@ class RateScan:
     #: Shape (2, n_thresholds). Σw and Σw² of what passes, and of what no other trigger has accepted of it.
     total: NDArray[np.float64]
     pure: NDArray[np.float64]
+    #: Shape (n_thresholds,). Number of the latter.
+    pure_counts: NDArray[np.int64]
     #: Rate in Hz of the events that the trigger decides on, and their number.
     input_rate: float
     entries: int
@@ -92,10 +95,11 @@ class RateScan:
         if position < 0:
             nothing = np.zeros((2, 1))
             (rate,) = self._measured(nothing)
-            return RateThreshold(None, rate, rate, target_rate, self.input_rate, self.entries)
+            return RateThreshold(None, rate, rate, target_rate, self.input_rate, self.entries, 0)
         (pure,), (total,) = (self._rates(sums, np.array([position])) for sums in (self.pure, self.total))
         threshold = float(self.thresholds[position])
-        return RateThreshold(threshold, pure, total, target_rate, self.input_rate, self.entries)
+        number = int(self.pure_counts[position])
+        return RateThreshold(threshold, pure, total, target_rate, self.input_rate, self.entries, number)
 
     def _rates(self, sums: NDArray[np.float64], chosen: NDArray[np.intp]) -> list[Measurement]:
         return self._measured(sums[:, chosen])
@@ -143,7 +147,8 @@ def rate_scan(
     (whole,) = ratios(total_sums[0, -1:], total_sums[1, -1:], np.zeros(1), np.zeros(1))
     if isinstance(whole, Undefined):
         return whole
-    return RateScan(ordered[last].astype(np.float64), total_sums, pure_sums, input_rate, len(scores))
+    counts = np.cumsum(~already[order])[last]
+    return RateScan(ordered[last].astype(np.float64), total_sums, pure_sums, counts, input_rate, len(scores))
 
 
 def pure_rate_threshold(

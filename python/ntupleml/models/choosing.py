@@ -201,7 +201,8 @@ def _gives_image(settings: Mapping[str, Any]) -> bool:
 
 def _network(config: ModelConfig, where: str) -> Network:
     if config.name is not None:
-        return network_of_zoo(config.name, config.settings, where)
+        network = network_of_zoo(config.name, config.settings, where)
+        return network if config.learning_rate is None else replace(network, learning_rate=config.learning_rate)
     if config.hidden is None and not config.encoders:
         raise NtuplemlError(f"{where}: neither name nor hidden is given; name a network of the zoo or write one")
     require_name(config.activation, ACTIVATIONS, "activation", f"{where}.activation")

@@ -97,9 +97,13 @@ def in_order(
     >>> in_order(np.array([1.0, 3.0, 2.0]), None, np.array([1, 2]), ascending=False, length=1)
     (array([0, 1]), array([1, 1]))
     """
+    total = int(counts.sum())
+    if keys is None and passed is None:
+        kept = counts if length is None else np.minimum(counts, length)
+        skipped = starts_of(counts) - starts_of(kept)
+        return np.repeat(skipped, kept) + np.arange(int(kept.sum())), kept
     from ntupleml.ntuples.loops import order_objects  # numba takes half a second to import
 
-    total = int(counts.sum())
     signed = np.empty(0) if keys is None else keys.astype(np.float64) * (1 if ascending else -1)
     kept = np.empty_like(counts)
     order, scratch = np.empty(total, np.int64), np.empty(0 if keys is None else total, np.int64)

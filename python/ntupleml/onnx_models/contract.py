@@ -92,6 +92,8 @@ def contract_model(
     for name, bins in (images or {}).items():
         given.append(helper.make_tensor_value_info(name, number, ["events", *bins]))
     domains = [helper.make_opsetid("", opset)]
+    for node in graph.nodes:
+        node.ClearField("doc_string")  # marks
     if any(node.domain == ML_DOMAIN for node in graph.nodes):
         domains.append(helper.make_opsetid(ML_DOMAIN, ml_opset))
     model = helper.make_model(

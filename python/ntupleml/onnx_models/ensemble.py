@@ -12,9 +12,10 @@ from onnx import helper, numpy_helper
 from ntupleml import __version__
 from ntupleml.onnx_models.contract import OUTPUT, PROPERTY
 from ntupleml.onnx_models.graph import IR_VERSION, GraphBuilder
+from ntupleml.onnx_models.renaming import defined, rename
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 #: Outputs beside `scores`: standard deviation over the members, (events, outputs), and the scores of each, (events,
 #: members, outputs).
@@ -88,7 +89,7 @@ def _part(
     """Graph of a model with names of its own but for the inputs and for constants that are known already."""
     part = onnx.GraphProto()
     part.CopyFrom(model.graph)
-    names = {name: f"{prefix}{name}" for name in _defined(part) if name and name not in inputs}
+    names = {name: f"{prefix}{name}" for name in defined(part) if name and name not in inputs}
     for constant in part.initializer:
         content = numpy_helper.to_array(constant).tobytes()
         own = onnx.TensorProto()
@@ -96,34 +97,8 @@ def _part(
         own.name = names[constant.name]
         kept = constants.setdefault((constant.data_type, tuple(constant.dims), content), own)
         names[constant.name] = kept.name
-    _rename(part, names, prefix)
+    rename(part, names, prefix)
     return part
-
-
-def _defined(graph: onnx.GraphProto) -> Iterator[str]:
-    """Names of all values of a graph, and of the bodies of its loops (which onnx.compose leaves half renamed)."""
-    yield from (value.name for value in (*graph.input, *graph.initializer))
-    for node in graph.node:
-        yield from node.output
-        for body in _bodies(node):
-            yield from _defined(body)
-
-
-def _bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    return (one.g for one in node.attribute if one.type == onnx.AttributeProto.GRAPH)
-
-
-def _rename(graph: onnx.GraphProto, names: Mapping[str, str], prefix: str) -> None:
-    for node in graph.node:
-        node.name = f"{prefix}{node.name}" if node.name else ""
-        for values in (node.input, node.output):
-            for place, name in enumerate(values):
-                values[place] = names.get(name, name)
-        for body in _bodies(node):
-            _rename(body, names, prefix)
-    for value in (*graph.input, *graph.output, *graph.initializer):
-        value.name = names.get(value.name, value.name)
-    del graph.value_info[:]
 
 
 def _over_members(

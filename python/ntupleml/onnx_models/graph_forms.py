@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, compose, helper, version_converter
+from onnx import TensorProto, helper, version_converter
 
 from ntupleml import __version__
 from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.onnx_models.contract import INPUT, OUTPUT, PROPERTY
 from ntupleml.onnx_models.graph import GraphBuilder
+from ntupleml.onnx_models.renaming import prefixed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +64,7 @@ def all_folds_model(models: Sequence[onnx.ModelProto], description: Mapping[str,
     )
     constants: list[onnx.TensorProto] = []
     for fold, model in enumerate(models):
-        part = compose.add_prefix(model, f"fold{fold}/").graph
+        part = prefixed(model.graph, f"fold{fold}/")
         chosen = _entries(graph, folds, fold, last)
         graph.add("Gather", padded, graph.add("Squeeze", chosen, graph.constant([1], np.int64)), axis=0)
         graph.nodes[-1].output[0] = part.input[0].name

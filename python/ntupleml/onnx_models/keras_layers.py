@@ -19,7 +19,7 @@ from ntupleml.onnx_models import keras_pairs as pairs
 from ntupleml.onnx_models import keras_quantised as quantised
 from ntupleml.onnx_models import slots
 from ntupleml.onnx_models.keras_activations import ACTIVATION_LAYERS, activation_nodes
-from ntupleml.onnx_models.layer_parts import LayerParts, constant, summed
+from ntupleml.onnx_models.layer_parts import DENSE, NORMALISATION, LayerParts, constant, summed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -54,6 +54,7 @@ def _dense(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str
     kernel, *bias = (constant(graph, weights) for weights in parts.weights)
     if parts.last_axis == 1:
         result = graph.add("Gemm", values[0], kernel, *bias)
+        graph.nodes[-1].doc_string = DENSE
     else:
         result = graph.add("MatMul", values[0], kernel)
         result = graph.add("Add", result, *bias) if bias else result
@@ -86,7 +87,9 @@ def _batch_normalization(graph: GraphBuilder, values: Sequence[str], parts: Laye
     factor = np.float32(1) / np.sqrt(variance + np.float32(parts.settings.get("epsilon", 1e-3)))
     factor = factor if scale is None else factor * scale
     summand = -mean * factor if centre is None else centre - mean * factor
-    return graph.add("Add", graph.add("Mul", values[0], constant(graph, factor)), constant(graph, summand))
+    scaled = graph.add("Mul", values[0], constant(graph, factor))
+    graph.nodes[-1].doc_string = NORMALISATION
+    return graph.add("Add", scaled, constant(graph, summand))
 
 
 def _layer_normalization(graph: GraphBuilder, values: Sequence[str], parts: LayerParts) -> str:

@@ -16,6 +16,7 @@ from ntupleml.features.making import FeatureMaker
 from ntupleml.features.slots import COLUMNS, SlotMaker
 from ntupleml.onnx_models.contract import OUTPUT, GraphInput, contract_model
 from ntupleml.onnx_models.features import combination_nodes, feature_nodes, raw_objects
+from ntupleml.onnx_models.folding import fold_normalisations
 from ntupleml.onnx_models.graph import OPSET, GraphBuilder
 from ntupleml.onnx_models.keras_layers import layer_nodes
 from ntupleml.onnx_models.layer_parts import LayerParts
@@ -114,6 +115,7 @@ def keras_to_onnx(
         in_units(graph, given, target, output=OUTPUT)
     else:
         _scores(graph, given, file.network.num_outputs)
+    fold_normalisations(graph)
     result = contract_model(
         graph,
         {group.name: _graph_input(group, file.network, conditions) for group in groups},

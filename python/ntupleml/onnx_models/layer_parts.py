@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from ntupleml.onnx_models.graph import GraphBuilder
 
 
+#: Marks of nodes while a graph is made: a dense layer of plain numbers; and the factor of a batch normalisation, behind
+#: which its summand follows.
+DENSE, NORMALISATION = "dense", "normalisation"
+
+
 class LayerParts(NamedTuple):
     """What the nodes of a layer are made from."""
 

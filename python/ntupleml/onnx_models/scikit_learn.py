@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from onnx import compose
 
 from ntupleml.onnx_models.contract import INPUT, ML_DOMAIN, ML_OPSET, OUTPUT, GraphInput, contract_model
 from ntupleml.onnx_models.graph import OPSET, GraphBuilder
+from ntupleml.onnx_models.renaming import prefixed
 from ntupleml.onnx_models.scaler_nodes import scaler_nodes
 
 if TYPE_CHECKING:
@@ -82,13 +82,13 @@ def estimator_nodes(graph: GraphBuilder, value: str, estimator: Any, num_outputs
         options={"zipmap": False} if gives_classes else None,
         target_opset={"": OPSET, ML_DOMAIN: ML_OPSET},
     )
-    model = compose.add_prefix(model, "estimator/")
-    (given,), found = model.graph.input, model.graph.output
+    part = prefixed(model.graph, "estimator/")
+    (given,), found = part.input, part.output
     # ONNX Runtime refuses some nodes of skl2onnx for no event at all (AdaBoost): there is always one more, of zeros.
     one_more = graph.constant(np.zeros((1, estimator.n_features_in_)), dtype)
     graph.add("Concat", one_more, graph.cast(value, dtype), axis=0, output=given.name)
-    graph.nodes.extend(model.graph.node)
-    graph.constants.extend(model.graph.initializer)
+    graph.nodes.extend(part.node)
+    graph.constants.extend(part.initializer)
     # skl2onnx makes one column of all values of a multilayer perceptron
     shape = graph.constant([-1, num_outputs], np.int64)
     scores = graph.add("Reshape", str(found[1 if gives_classes else 0].name), shape)

@@ -31,6 +31,8 @@ _WIDTH, _HEIGHT, _ASIDE, _UNDER, _ABOVE = 5.0, 4.0, 1.3, 1.1, 0.35
 _PER_CLASS = 1.1
 _MARKERS = "os^DvP*X"
 _LINES = ("-", "--", "-.", ":")
+#: Factor between numbers from which on a logarithmic axis shows them better.
+_SPAN = 20.0
 #: Room above the curves for each line of a legend, as a share of the height, and above all of it.
 _LEGEND_LINE, _MARGIN = 0.065, 0.06
 
@@ -75,7 +77,7 @@ def draw_rate_curves(curves: Mapping[str, tuple[RateCurve, RateThreshold] | Unde
             axes.plot(curve.thresholds, shown, drawstyle="steps-post", **_look(index), label=f"{kind} rate")
             lower = np.maximum(rates - errors, np.finfo(np.float64).tiny)
             band: dict[str, Any] = {"color": COLOURS[index], "alpha": 0.3, "linewidth": 0, "step": "post"}
-            axes.fill_between(curve.thresholds, lower, rates + errors, **band)
+            axes.fill_between(curve.thresholds, lower, rates + errors, where=rates > 0, **band)
         axes.axhline(used.target_rate, color="grey", linestyle="--", linewidth=1.2, label=f"{used.target_rate:g} Hz")
         if used.threshold is not None:
             text = f"score ≥ {used.threshold:.4g}"
@@ -91,7 +93,7 @@ def draw_rate_curves(curves: Mapping[str, tuple[RateCurve, RateThreshold] | Unde
 
 
 def draw_trigger_numbers(
-    schemes: Mapping[str, Mapping[str, Mapping[str, Value]]], quantity: str, config: PlotConfig
+    schemes: Mapping[str, Mapping[str, Mapping[str, Value]]], quantity: str, config: PlotConfig, *, spans: bool = False
 ) -> Figure:
     """Draw numbers of classes as points with error bars, a panel for each scheme; call it inside `plot_style`.
 
@@ -101,11 +103,17 @@ def draw_trigger_numbers(
         By scheme, by what is shown (the legend), and by class.
     quantity : str
         Label of the y axis.
+    spans : bool
+        Whether the axis is logarithmic where the largest number is far above the smallest one.
     """
     number = max((len(one) for shown in schemes.values() for one in shown.values()), default=1)
     figure, panels = _panels(list(schemes), config, max(_WIDTH, _PER_CLASS * number))
     for axes, shown in zip(panels, schemes.values(), strict=False):
         classes = list(next(iter(shown.values())))
+        drawn = np.array([points_with_errors(list(one.values()))[0] for one in shown.values()])
+        drawn = drawn[np.isfinite(drawn)]
+        if spans and len(drawn) and drawn.min() > 0 and drawn.max() > _SPAN * drawn.min():
+            axes.set_yscale("log", nonpositive="clip")
         for index, (text, by_class) in enumerate(shown.items()):
             values, errors = points_with_errors([by_class[name] for name in classes])
             places = np.arange(len(classes)) + 0.5 * ((index + 0.5) / len(shown) - 0.5)
@@ -122,9 +130,12 @@ def draw_trigger_numbers(
 
 
 def _make_room(axes: Axes, lines: int) -> None:
-    """From zero, with room for a legend above the points."""
+    """From zero where the axis is linear, with room for a legend above the points."""
     low, high = axes.get_ylim()
     share = min(_LEGEND_LINE * lines + _MARGIN, 0.7)
+    if axes.get_yscale() == "log":
+        axes.set_ylim(low, low * (high / low) ** (1 / (1 - share)))
+        return
     axes.set_ylim(min(0.0, low), max(high, 1e-6) / (1 - share))
 
 

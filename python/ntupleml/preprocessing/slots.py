@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntupleml.errors import NtuplemlError
 from ntupleml.features.arrays import NUMPY
+from ntupleml.features.slots import COLUMNS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from ntupleml.features.slots import SlotMaker
     from ntupleml.preprocessing.scalers import Scaler
 
+#: Relative size of a variance that is negative by rounding alone.
+_ROUNDING = 1e-9
 #: Events at a time, so that all arrays of a step stay in the processor's cache.
 _BLOCK = 4096
 
@@ -80,10 +84,10 @@ class SlotFit:
         Number of events so far.
     """
 
-    def __init__(self, maker: SlotMaker, *, weighted: bool) -> None:
-        self._maker, self._weighted = maker, weighted
+    def __init__(self, maker: SlotMaker, *, weighted: bool, where: str = "steps") -> None:
+        self._maker, self._weighted, self._where = maker, weighted, where
         self.num_events = 0
-        self._weight, self._first, self._second = (np.zeros(maker.number) for _ in range(3))
+        self._entries, self._weight, self._first, self._second = (np.zeros(maker.number) for _ in range(4))
         self._origin: NDArray[np.float64] | None = None
 
     def add(self, rows: NDArray[np.float32], weights: NDArray[np.float64]) -> None:
@@ -97,12 +101,18 @@ class SlotFit:
         if self._origin is None:  # against rounding
             self._origin = values.sum(axis=0) / np.maximum(counted.sum(axis=0), 1)
         shifted = values - self._origin
+        self._entries += counted.sum(axis=0)
         self._weight += of_each.sum(axis=0)
         self._first += (of_each * shifted).sum(axis=0)
         self._second += (of_each * shifted**2).sum(axis=0)
 
     def result(self) -> Scaler:
         """Mean and scale of each number, plain scikit-learn; 0 and 1 for what is not scaled.
+
+        Raises
+        ------
+        NtuplemlError
+            If negative weights leave no positive sum or variance of a number.
 
         Notes
         -----
@@ -117,9 +127,13 @@ class SlotFit:
         scaler.n_features_in_, scaler.n_samples_seen_ = number, self.num_events
         if fitted is None or self._origin is None:
             return scaler
+        is_scaled = (self._maker.is_pt | (fitted == "powers_of_two")) & (self._entries > 0)
+        self._refuse("sum", self._weight, is_scaled & (self._weight <= 0))
         weight = np.where(self._weight > 0, self._weight, 1)
         shift = self._first / weight
-        deviation = np.sqrt(np.maximum(self._second / weight - shift**2, 0))
+        variance = self._second / weight - shift**2
+        self._refuse("variance", variance, is_scaled & (variance < -_ROUNDING * (1 + (self._origin + shift) ** 2)))
+        deviation = np.sqrt(np.maximum(variance, 0))
         varies = deviation > 1e-7 * np.maximum(np.abs(self._origin + shift), 1e-30)
         if fitted == "powers_of_two":
             scaler.scale_ = np.where(varies, np.exp2(np.round(np.log2(np.where(varies, deviation, 1)))), 1.0)
@@ -129,3 +143,13 @@ class SlotFit:
             scaler.scale_ = np.where(is_pt & varies, deviation, 1.0)
         scaler.var_ = scaler.scale_**2
         return scaler
+
+    def _refuse(self, what: str, values: NDArray[np.float64], is_bad: NDArray[np.bool_]) -> None:
+        """Say of which number the weights leave nothing to scale by."""
+        for place in np.flatnonzero(is_bad)[:1]:
+            columns = self._maker.columns
+            name = columns[place] if self._maker.flat else f"{COLUMNS[place % 3]} of slot {place // 3}"
+            raise NtuplemlError(
+                f"{self._where}: the weights give {name} a {what} of {values[place]:g}, and a positive one is needed; "
+                "fit without weights (weighted_preprocessing: false), or give the scale as a number"
+            )

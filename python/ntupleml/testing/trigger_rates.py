@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -162,7 +163,7 @@ def _pictures(trigger: Trigger, method: str, found: TriggerNumbers) -> Iterator[
         _NAMES[2],
         f"{method}: what the anomaly trigger of the HLT adds to signals: to its other triggers, E / (F or G), and to "
         "what that of L1 adds, E / B. Intervals: 68.3 %; E and B overlap, which that of E / B takes into account.",
-        partial(draw_trigger_numbers, _by_class(trigger.signals or trigger.classes, found, GAINS), "Ratio"),
+        partial(draw_trigger_numbers, _by_class(trigger.signals or trigger.classes, found, GAINS), "Ratio", spans=True),
         {"method": method, "schemes": as_plain(_without_rates(found))},
         tuple(_tables(trigger, found, GAINS)),
     )
@@ -203,12 +204,12 @@ def _rate_tables(found: TriggerNumbers) -> Iterator[Table]:
     rows: list[tuple[Cell, ...]] = []
     for name, level in found.decisions.levels.items():
         if isinstance(level, Undefined):
-            rows.append((name, *(level,) * 6))
+            rows.append((name, *(level,) * 7))
             continue
         one = level.threshold
-        rates_of_level = one.input_rate, one.target_rate, _threshold(one), one.pure_rate, one.total_rate
-        rows.append((name, one.entries, *rates_of_level))
-    rates = ("Pure rate (Hz)", "Total rate (Hz)")
+        rates_of_level = one.input_rate, one.target_rate, _threshold(one), one.pure_rate, one.pure_entries
+        rows.append((name, one.entries, *rates_of_level, one.total_rate))
+    rates = ("Pure rate (Hz)", "of events", "Total rate (Hz)")
     yield Table(("Trigger", "Events", "Input rate (Hz)", "Target (Hz)", "Threshold", *rates), tuple(rows), "Thresholds")
     rows = []
     for scheme, models in found.of_models.items():
@@ -281,20 +282,24 @@ def _verdict(found: TriggerNumbers) -> Verdict:
             return Verdict("attention", f"{text}; more background events are needed")
         text = f"{name} has a pure rate of {measurement_text(one.pure_rate)} Hz above {one.threshold:.5g}"
         if one.pure_rate.uncertainty > _UNCERTAIN * one.pure_rate.value:
-            level_of_all, text = "attention", f"{text}, of too few background events"
-        said.append(text + _differing(found.of_models.get(name, {}), one.target_rate))
+            number = f"{one.pure_entries} background event{'s' * (one.pure_entries != 1)}"
+            level_of_all, text = "attention", f"{text}, of {number} alone; more are needed"
+        said.append(text + _differing(found.of_models.get(name, {}), one))
     if any("models differ" in text for text in said):
         level_of_all = "attention"
     return Verdict("attention" if level_of_all == "attention" else "good", "; ".join(said))
 
 
-def _differing(models: Mapping[int, OfModel], target: float) -> str:
-    """What is said where the rates of single models are not that of all."""
+def _differing(models: Mapping[int, OfModel], common: RateThreshold) -> str:
+    """What is said where the rates of single models are not that of all, by more than what few events may do."""
     rates = {model: one.pooled.pure_rate for model, one in models.items() if not isinstance(one.pooled, Undefined)}
+    # a model whose few events all are below the threshold has a rate of 0, with an uncertainty of nearly 0
+    expected = common.pure_rate.uncertainty * math.sqrt(max(len(rates), 1))
     far = {
         model: rate
         for model, rate in rates.items()
-        if abs(rate.value - target) > max(_MATTERS * target, _SIGNIFICANT * rate.uncertainty)
+        if abs(rate.value - common.pure_rate.value)
+        > max(_MATTERS * common.target_rate, _SIGNIFICANT * max(rate.uncertainty, expected))
     }
     if not far:
         return ""

@@ -51,6 +51,8 @@ def check_adversary(config: TrainingConfig, where: str, *, conditional: bool) ->
 class Adversarial(Mode):
     """Trains a network and its adversary."""
 
+    shares_programs = False
+
     def __init__(self, network: Any, data: TrainingData, fold: int) -> None:
         from ntupleml.training.adversarial_model import AdversarialModel
 

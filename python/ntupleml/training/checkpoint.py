@@ -12,6 +12,7 @@ import numpy as np
 from ntupleml.artifacts import KERAS, model_files
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError, one_line
+from ntupleml.training.compiled_epoch import state_of
 from ntupleml.training.kept_epochs import UNREADABLE, as_arrays, from_arrays, load_arrays
 from ntupleml.training.stopping import Stopping
 
@@ -58,12 +59,6 @@ def checkpoint_path(output_path: str | Path, fold: int, method: Method = KERAS) 
     return model.with_name(f"{model.stem.removesuffix('_model')}_checkpoint.npz")
 
 
-def _variables(model: Any) -> list[Any]:
-    """Everything that training changes: weights, moving averages, states of dropout, then the optimisers."""
-    parts = [*model.layers, *getattr(model, "optimizers", [model.optimizer])]
-    return [variable for part in parts for variable in part.variables]
-
-
 def save_checkpoint(path: Path, model: Any, progress: Progress, identity: dict[str, Any]) -> None:
     """Write a checkpoint, complete or not at all, in place of an earlier one.
 
@@ -78,7 +73,7 @@ def save_checkpoint(path: Path, model: Any, progress: Progress, identity: dict[s
         "history": progress.history,
         "schedule": progress.stopping.as_dict(),
     }
-    arrays = {f"variable_{number}": np.asarray(variable) for number, variable in enumerate(_variables(model))}
+    arrays = {f"variable_{number}": np.asarray(variable) for number, variable in enumerate(state_of(model))}
     arrays |= {f"best_{number}": weight for number, weight in enumerate(progress.best_weights)}
     arrays |= as_arrays(progress.kept)
     with replace_file(path, overwrite=True) as temporary:
@@ -106,7 +101,7 @@ def load_checkpoint(path: Path, model: Any, identity: dict[str, Any]) -> Progres
             f"{path}: not the checkpoint of a training ({reason}); train anew with --overwrite"
         ) from None
     require_same(f"{path}: --continue", found, identity, _CHANGES, "train anew")
-    variables = _variables(model)
+    variables = state_of(model)
     values = [arrays.get(f"variable_{number}") for number in range(len(variables))]
     if any(
         value is None or value.shape != tuple(variable.shape) for value, variable in zip(values, variables, strict=True)

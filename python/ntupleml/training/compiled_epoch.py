@@ -60,13 +60,26 @@ class EpochRunner:
 
     def __init__(self, model: Any, batch_size: int) -> None:
         self.compiled = "graph" if is_slow_in_xla(model) else "xla"
-        self._model = model
+        self._model = self._served = model
         self._batch_size = batch_size
         self._train = _program(model, model.train_step, batch_size, self.compiled)
         self._evaluated = evaluation_batch(model)
-        self._test = _program(model, model.test_step, self._evaluated, self.compiled)
-        if not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
+        # XLA would make the validation no faster, and takes seconds to compile it
+        self._test = _program(model, model.test_step, self._evaluated, "graph")
+        _build_optimizer(model)
+
+    def serve(self, model: Any) -> None:
+        """Train another model of the same form from now on, with the programs of the first: nothing is compiled anew.
+
+        The first one holds the state of the other meanwhile, so that it is to be done with.
+
+        Parameters
+        ----------
+        model : keras.Model
+            Differs from the first in what `state_of` gives alone, such as weights and states of dropout.
+        """
+        self._served = model
+        _build_optimizer(model)
 
     def train(self, blocks: Iterable[Block]) -> dict[str, float]:
         """Train one epoch and return its metrics, such as `loss` (with regularisation) and `accuracy`."""
@@ -81,10 +94,14 @@ class EpochRunner:
     ) -> dict[str, float]:
         self._model.reset_metrics()
         averages = _Averages()
+        if self._served is not self._model:
+            copy_state(self._served, self._model)
         for block in blocks:
             if self.compiled and self._runs(program, block):
                 continue
             averages.add(plain(block), len(block.order))
+        if self._served is not self._model and self.compiled:
+            copy_state(self._model, self._served)
         if self.compiled:
             return {name: float(value) for name, value in self._model.get_metrics_result().items()}
         return averages.result()
@@ -108,9 +125,9 @@ class EpochRunner:
         import keras
 
         def set_rate(batch: int, logs: Any = None) -> None:  # noqa: ARG001
-            self._model.optimizer.learning_rate.assign(block.rates[batch])
+            self._served.optimizer.learning_rate.assign(block.rates[batch])
 
-        history = self._model.fit(
+        history = self._served.fit(
             _some(block.inputs, block.order),
             np.asarray(block.targets)[block.order],
             sample_weight=block.weights,
@@ -122,7 +139,7 @@ class EpochRunner:
         return {name: float(values[-1]) for name, values in history.items()}
 
     def _plain_evaluate(self, block: Block) -> dict[str, float]:
-        metrics: dict[str, Any] = self._model.evaluate(
+        metrics: dict[str, Any] = self._served.evaluate(
             _some(block.inputs, block.order),
             np.asarray(block.targets)[block.order],
             sample_weight=block.weights,
@@ -131,6 +148,23 @@ class EpochRunner:
             verbose=0,
         )
         return {name: float(value) for name, value in metrics.items()}
+
+
+def _build_optimizer(model: Any) -> None:
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+
+
+def state_of(model: Any) -> list[Any]:
+    """Everything that training changes: weights, moving averages, states of dropout, then the optimisers."""
+    parts = [*model.layers, *getattr(model, "optimizers", [model.optimizer])]
+    return [variable for part in parts for variable in part.variables]
+
+
+def copy_state(source: Any, target: Any) -> None:
+    """Give a model what training has made of another one of the same form."""
+    for variable, other in zip(state_of(target), state_of(source), strict=True):
+        variable.value.assign(other.value)  # without Keras' checks, which take as long as a small epoch
 
 
 def evaluation_batch(model: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,6 +29,7 @@ from ntupleml.training.outputs import number_checked
 from ntupleml.training.preparation import (
     Preparation,
     cut_away,
+    draws_for_scalers,
     fit_scalers,
     group_shapes,
     inputs_of,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from ntupleml.config import TrainingConfig
     from ntupleml.datasets.loading import ClassTree, Events
     from ntupleml.datasets.splitting import Split
+    from ntupleml.training.compiled_epoch import EpochRunner
     from ntupleml.training.weight_checks import SplitSums
 
 log = logging.getLogger(__name__)
@@ -90,6 +93,16 @@ class TrainingData(Protocol):
 
     def validation_blocks(self) -> Iterable[Block]:
         """Events that validate."""
+
+
+class LoadedData(TrainingData, Protocol):
+    """Events as they are loaded, which trainings that differ in the seed alone may share."""
+
+    #: Compiled epochs of those trainings; None before the first.
+    runner: EpochRunner | None
+
+    def for_job(self, config: TrainingConfig) -> LoadedData | None:
+        """The same events for a training that differs in seed and folder; None where the seed changes more of them."""
 
 
 def condition_names(trees: Sequence[ClassTree]) -> list[str]:
@@ -189,7 +202,8 @@ class MemoryData:
         import tensorflow as tf
 
         self.trees = trees
-        self._seed, self._fold = config.seed, fold
+        self._fold, self._randomized = fold, randomized
+        self.runner: EpochRunner | None = None
         names = condition_names(trees)
         config, events, split, sums = load_split(config, trees, balanced=balanced)
         self.config, self.contents = config, [one.all.content() for one in sums]
@@ -250,9 +264,18 @@ class MemoryData:
         taken, targets = tensors(arrays(split.validation))
         self._validation = Block(taken, targets, rows, validation_weights.astype(np.float32))
 
+    def for_job(self, config: TrainingConfig) -> MemoryData | None:
+        """The same events for a training that differs in seed and folder; None where the seed changes more of them."""
+        if self._randomized or draws_for_scalers(config):
+            return None
+        other = copy.copy(self)
+        other.config = self.config.model_copy(update={"seed": config.seed, "output_path": config.output_path})
+        other._augmentation = Augmentation.of(other.config, self._fold)
+        return other
+
     def training_blocks(self, epoch: int) -> list[Block]:
         """Events of an epoch as one block, shuffled or drawn; the same for the same seed, fold and epoch."""
-        generator = np.random.default_rng([self._seed, self._fold, epoch])
+        generator = np.random.default_rng([self.config.seed, self._fold, epoch])
         if self.batching.balanced:
             drawn = draw_balanced(
                 generator, self._groups, self._weights, self.batching.events_per_group, self.batching.steps

@@ -111,6 +111,7 @@ def _train_all(jobs: Sequence[Job]) -> Trained:
     keys = {fold: keys_file(of_fold, asked_keys) for fold, of_fold in trees.items()} if asked_keys else {}
     trained = Trained([], [])
     tables: dict[tuple[int, bool], TabularData] = {}
+    earlier: tuple[Job, Data] | None = None
     for job in jobs:
         path, table = job.trainer.log_path(job), (job.fold, job.trainer.takes_made)
         with (
@@ -120,7 +121,8 @@ def _train_all(jobs: Sequence[Job]) -> Trained:
             log_training(job.fold, job.config.num_folds, job.trainer.title(job), job.options.member)
             data: Data
             if not job.trainer.tabular:
-                data = job.trainer.load(job, trees[job.fold])
+                data = _own_events(job, trees[job.fold], earlier)
+                earlier = job, data
             else:
                 if table not in tables:
                     tables.clear()
@@ -129,6 +131,30 @@ def _train_all(jobs: Sequence[Job]) -> Trained:
             log_contents(trees[job.fold], data.contents)
             _train(job, _Rows(trees[job.fold], data, keys.get(job.fold)), trained, followers)
     return trained
+
+
+def _own_events(job: Job, trees: Sequence[ClassTree], earlier: tuple[Job, Data] | None) -> Data:
+    """Events of a job that takes no matrix: those of the job before, where it was a member of the same ensemble."""
+    if earlier is not None and _differ_by_seed(earlier[0], job):
+        shared = job.trainer.shared(job, earlier[1])
+        if shared is not None:
+            return shared
+    return job.trainer.load(job, trees)
+
+
+def _differ_by_seed(one: Job, other: Job) -> bool:
+    """Whether two trainings are of the same network, events and options."""
+    first, second = (
+        (
+            job.fold,
+            job.method,
+            job.config.seed_of_data,
+            job.config.model_copy(update={"seed": 0, "output_path": ""}),
+            replace(job.options, member=None),
+        )
+        for job in (one, other)
+    )
+    return first == second
 
 
 def _log_left_out(jobs: Sequence[Job]) -> None:

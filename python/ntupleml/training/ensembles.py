@@ -21,6 +21,7 @@ from ntupleml.training.trackers import check_trackers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ntupleml.artifacts import Method
     from ntupleml.training.jobs import Job
 
 log = logging.getLogger(__name__)
@@ -146,19 +147,31 @@ def _train_members(missing: Sequence[Job], first: Job) -> None:
         for jobs in [missing] if same_events and missing else [[job] for job in missing]:
             train(jobs)
         return
-    cluster, failures = ClusterOptions(workers), []
+    cluster, shares, failures = ClusterOptions(workers), shares_of_members(missing, workers), []
     prepare_workers(cluster, __name__)
     with started_workers(cluster, first.config.cluster) as finished_tasks:
-        for done in finished_tasks(train_member, [(one,) for one in missing]):
+        for done in finished_tasks(train_members, [(share,) for share in shares]):
+            share = shares[done.place]
             if done.error is not None:
-                failures.append(f"{missing[done.place].files.record}: {done.error}")
+                seeds = ", ".join(str(job.config.seed) for job in share)
+                failures.append(f"model {share[0].fold}, seed{'s' * (len(share) > 1)} {seeds}: {done.error}")
                 continue
-            log.info("trained: model %d with seed %d", missing[done.place].fold, missing[done.place].config.seed)
+            for job in share:
+                log.info("trained: model %d with seed %d", job.fold, job.config.seed)
     if failures:
-        more = f" (and {len(failures) - 1} more members)" if failures[1:] else ""
+        more = f" (and {len(failures) - 1} more)" if failures[1:] else ""
         raise NtuplemlError(f"{failures[0]}{more}; those that are trained are kept, and a new start goes on")
 
 
-def train_member(job: Job) -> None:
-    """Train one member; a task for workers."""
-    train([job])
+def shares_of_members(missing: Sequence[Job], workers: int) -> list[list[Job]]:
+    """Members for each task: of one model, as they share events and compiled epochs, but enough for all workers."""
+    models: dict[tuple[int, Method], list[Job]] = {}
+    for job in missing:
+        models.setdefault((job.fold, job.method), []).append(job)
+    parts = -(-workers // len(models))
+    return [jobs[part::parts] for jobs in models.values() for part in range(min(parts, len(jobs)))]
+
+
+def train_members(jobs: Sequence[Job]) -> None:
+    """Train some members; a task for workers."""
+    train(jobs)

@@ -11,7 +11,6 @@ import numpy as np
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.training.checkpoint import save_checkpoint
-from ntupleml.training.compiled_epoch import EpochRunner
 from ntupleml.training.kept_epochs import keep_best
 from ntupleml.training.schedule import Plateau, schedule_of
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from ntupleml.config import ModelConfig
     from ntupleml.training.checkpoint import Progress
-    from ntupleml.training.compiled_epoch import Block
+    from ntupleml.training.compiled_epoch import Block, EpochRunner
     from ntupleml.training.data import TrainingData
     from ntupleml.training.jobs import Follower
     from ntupleml.training.modes import Mode
@@ -46,6 +45,7 @@ _SHOWN = {
 
 
 def train_epochs(
+    runner: EpochRunner,
     mode: Mode,
     data: TrainingData,
     settings: ModelConfig,
@@ -59,6 +59,8 @@ def train_epochs(
 
     Parameters
     ----------
+    runner : EpochRunner
+        Of the mode's model.
     mode : Mode
         Its model is in the state after `progress.epoch` epochs.
     progress : Progress
@@ -78,7 +80,6 @@ def train_epochs(
         How epochs were compiled, see `EpochRunner`.
     """
     model = mode.model
-    runner = EpochRunner(model, data.batching.size)
     schedule = schedule_of(settings)
     plateau = schedule if isinstance(schedule, Plateau) else None
     plateau_patience = None if plateau is None else plateau.patience

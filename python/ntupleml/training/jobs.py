@@ -242,6 +242,10 @@ class Trainer:
         """Events of a training, where they are no matrix."""
         raise NotImplementedError
 
+    def shared(self, job: Job, data: Any) -> Data | None:  # noqa: ARG002
+        """Events that another training loaded, for one that differs in its seed; None where they are loaded anew."""
+        return None
+
     def fit(self, job: Job, data: Any, staging: Staging) -> list[Fitted]:
         """Train, and give back each method that is to be written."""
         raise NotImplementedError

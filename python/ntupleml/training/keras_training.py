@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from ntupleml.config import PlotConfig, TrainingConfig
     from ntupleml.datasets.loading import ClassTree
     from ntupleml.models import Network
-    from ntupleml.training.data import TrainingData
+    from ntupleml.training.compiled_epoch import EpochRunner
+    from ntupleml.training.data import LoadedData, TrainingData
     from ntupleml.training.jobs import Staging
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ class _Networks(Trainer):
     def more_files(self, job: Job) -> list[Path]:
         return [_checkpoint(job)]
 
-    def load(self, job: Job, trees: Sequence[ClassTree]) -> TrainingData:
+    def load(self, job: Job, trees: Sequence[ClassTree]) -> LoadedData:
         import_tensorflow()
         options = job.options
         if job.config.stream:
@@ -134,7 +135,10 @@ class _Networks(Trainer):
             )
         return MemoryData(job.config, trees, job.fold, balanced=options.balanced, randomized=options.randomization)
 
-    def fit(self, job: Job, data: TrainingData, staging: Staging) -> list[Fitted]:  # noqa: ARG002
+    def shared(self, job: Job, data: LoadedData) -> LoadedData | None:
+        return data.for_job(job.config)
+
+    def fit(self, job: Job, data: LoadedData, staging: Staging) -> list[Fitted]:  # noqa: ARG002
         from ntupleml.training.epochs import keeps_best, train_epochs
 
         config, options = job.config, job.options
@@ -164,8 +168,17 @@ class _Networks(Trainer):
         followers = options.followers
         if options.epoch_figures:
             followers += (lambda history: draw_history(job.files, history, None, config.plot),)
+        used = mode.data_of(data)
         compiled = train_epochs(
-            mode, mode.data_of(data), config.model, progress, checkpoint, identity, learning_rate, followers
+            _runner(mode, data, used.batching.size),
+            mode,
+            used,
+            config.model,
+            progress,
+            checkpoint,
+            identity,
+            learning_rate,
+            followers,
         )
         best = progress.stopping.best_epoch if keeps_best(config.model) else None
         fields = {
@@ -190,6 +203,18 @@ def _mode(job: Job, model: Any, data: TrainingData) -> Mode:
     if job.config.adversary is not None:
         return Adversarial(model, data, job.fold)
     return Mode(model, job.config.model) if job.config.decorrelation is None else Decorrelating(model, data)
+
+
+def _runner(mode: Mode, data: LoadedData, batch_size: int) -> EpochRunner:
+    """Compiled epochs: those of the training before of these events, which had another seed, where they can serve."""
+    from ntupleml.training.compiled_epoch import EpochRunner
+
+    if not mode.shares_programs:
+        return EpochRunner(mode.model, batch_size)
+    if data.runner is None:
+        data.runner = EpochRunner(mode.model, batch_size)
+    data.runner.serve(mode.model)
+    return data.runner
 
 
 def _checkpoint(job: Job) -> Path:

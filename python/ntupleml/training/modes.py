@@ -23,7 +23,11 @@ class Mode:
         What is written in the end.
     model : keras.Model
         What the loop trains: the network, or what holds it.
+    shares_programs : bool
+        Whether trainings that differ in the seed alone may share compiled epochs: `state_of` the model is all of it.
     """
+
+    shares_programs = True
 
     def __init__(self, network: Any, settings: ModelConfig) -> None:
         self.network = self.model = network

@@ -188,7 +188,8 @@ def scaler_fits(config: TrainingConfig) -> dict[str, ScalerFit | SlotFit]:
     fits: dict[str, ScalerFit | SlotFit] = {}
     for name, group in config.groups.items():
         if isinstance(group, SlotsGroupConfig):
-            fits[name] = SlotFit(group.maker, weighted=config.weighted_preprocessing)
+            where = f"inputs.{name}: steps"
+            fits[name] = SlotFit(group.maker, weighted=config.weighted_preprocessing, where=where)
             continue
         fits[name] = ScalerFit(
             config.preprocessing_of(name),
@@ -197,6 +198,11 @@ def scaler_fits(config: TrainingConfig) -> dict[str, ScalerFit | SlotFit]:
             where=_where(config, name),
         )
     return fits
+
+
+def draws_for_scalers(config: TrainingConfig) -> bool:
+    """Whether scalers depend on the seed: quantiles are those of some events, drawn at random."""
+    return "quantile_transformer" in map(config.preprocessing_of, config.groups)
 
 
 def fit_scalers(

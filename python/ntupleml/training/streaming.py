@@ -6,6 +6,7 @@ their true proportions; it is shuffled in memory before its batches are taken.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections import Counter
 from itertools import zip_longest
@@ -32,6 +33,7 @@ from ntupleml.training.outputs import number_checked
 from ntupleml.training.preparation import (
     Preparation,
     cut_away,
+    draws_for_scalers,
     group_shapes,
     inputs_of,
     joined_batches,
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from ntupleml.config import TrainingConfig
     from ntupleml.datasets.loading import ClassTree, TreeRows
     from ntupleml.events.values import InputValues
+    from ntupleml.training.compiled_epoch import EpochRunner
     from ntupleml.training.weight_checks import WeightSums
 
 log = logging.getLogger(__name__)
@@ -103,6 +106,7 @@ class StreamedData:
         self.config, self._fold, self.trees = config, fold, trees
         self._trees = [tree for tree in trees if tree.num_entries]
         self._names = condition_names(trees)
+        self.runner: EpochRunner | None = None
         self._randomised = randomised_trees(config, self._trees) if randomized else np.zeros(len(self._trees), bool)
         unknown = balanced or any(config.has_balanced_classes(tree.file.condition) for tree in trees)
         if unknown and not balanced and config.target_kind == "values":
@@ -204,6 +208,15 @@ class StreamedData:
                 totals[_group_name(tree)] = totals.get(_group_name(tree), 0.0) + sums.total
         number = self.num_validation / len(totals)
         return np.array([number / totals.get(_group_name(tree), np.inf) for tree in self._trees])
+
+    def for_job(self, config: TrainingConfig) -> StreamedData | None:
+        """The same events for a training that differs in seed and folder; None where the seed changes more of them."""
+        if self._randomised.any() or draws_for_scalers(config):
+            return None
+        other = copy.copy(self)
+        other.config = self.config.model_copy(update={"seed": config.seed, "output_path": config.output_path})
+        other._augmentation = Augmentation.of(other.config, self._fold)
+        return other
 
     def training_blocks(self, epoch: int) -> Iterator[Block]:
         """Events of an epoch in shuffled or balanced blocks, of one size but for the last; read from disk."""

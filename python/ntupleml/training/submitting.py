@@ -11,7 +11,7 @@ from ntupleml.artifacts import KERAS, Method, listed_methods
 from ntupleml.cluster.workers import started_workers
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.training.driver import checked
-from ntupleml.training.ensembles import missing_members, train_member, train_models
+from ntupleml.training.ensembles import missing_members, train_members, train_models
 from ntupleml.training.finished import finished_record
 from ntupleml.training.jobs import Job, TrainingOptions
 from ntupleml.training.keras_training import NETWORKS
@@ -115,7 +115,7 @@ def train_all(submitted: Sequence[Submitted], cluster: ClusterOptions) -> list[s
     members = [(place, job) for place, one in enumerate(submitted) for job in _members(one)]
     with started_workers(cluster, submitted[0].config.cluster) as finished_tasks:
         texts = [f"{submitted[place]}: member with seed {job.config.seed}" for place, job in members]
-        failed = _ended(finished_tasks(train_member, [(job,) for _, job in members]), texts, failures)
+        failed = _ended(finished_tasks(train_members, [([job],) for _, job in members]), texts, failures)
         incomplete = {members[index][0] for index in failed}
         complete = [one for place, one in enumerate(submitted) if place not in incomplete]
         _ended(finished_tasks(train_one, [(one,) for one in complete]), list(map(str, complete)), failures)
