@@ -34,5 +34,6 @@ for descriptor, name in enumerate([os.devnull, call["stdout"], call["stderr"]]):
     os.dup2(opened, descriptor)
     os.close(opened)
 sys.argv = call["command"]
-sys.path[0] = str(Path(sys.argv[0]).parent)
+more = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder and folder not in sys.path]
+sys.path[:1] = [str(Path(sys.argv[0]).parent), *more]
 runpy.run_path(sys.argv[0], run_name="__main__")

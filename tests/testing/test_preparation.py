@@ -9,7 +9,8 @@ import pytest
 
 from ntupleml.config import TestingConfig, TrainingConfig
 from ntupleml.errors import NtuplemlError
-from ntupleml.testing.preparation import prepare, tested_classes
+from ntupleml.testing import preparation
+from ntupleml.testing.preparation import prepare
 
 
 def test_a_label_of_no_class_is_said(analysis: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -31,7 +32,7 @@ def test_others_than_the_classes_of_the_training_are_tested_where_these_are_not_
     }
     testing = TestingConfig(classes=["b", "c"])
     reconstruction = TrainingConfig(**{**training, "classes": ["b"], "target": {"reconstruction": "all"}})
-    assert tested_classes(reconstruction, testing) == ["b", "c"]
-    assert tested_classes(reconstruction, TestingConfig()) == ["b"]
+    assert preparation.tested_classes(reconstruction, testing) == ["b", "c"]
+    assert preparation.tested_classes(reconstruction, TestingConfig()) == ["b"]
     with pytest.raises(NtuplemlError, match="classes: the models tell 'a', 'b' apart, so these are tested; leave the"):
-        tested_classes(TrainingConfig(**training), testing)
+        preparation.tested_classes(TrainingConfig(**training), testing)

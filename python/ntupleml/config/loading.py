@@ -44,7 +44,10 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Hashable, Any]:
         if not isinstance(node, yaml.MappingNode):  # `!!map [1]` says that it is one
             raise yaml.constructor.ConstructorError(
-                None, None, f"expected a mapping, but found {node.id}", node.start_mark
+                None,
+                None,
+                f"expected a mapping, but found {type(node).__name__.removesuffix('Node').lower()}",
+                node.start_mark,
             )
         seen: set[Any] = set()
         for key_node, _ in node.value:

@@ -206,9 +206,9 @@ def _columns_of(group: Any, name: str, lengths: dict[str, int], size: int) -> It
     if not isinstance(item, h5py.Dataset) or item.shape is None or item.ndim == 0:
         return
     lengths[name] = len(item)
-    problem = _problem_of(item, size)
-    if problem is not None:
-        yield _Place(unreadable_branch(name, str(item.dtype), problem), name)
+    unread = _problem_of(item, size)
+    if unread is not None:
+        yield _Place(unreadable_branch(name, str(item.dtype), unread), name)
         return
     for fields, dtype, shape in _fields(item.dtype, item.shape[1:]):
         yield _Place(_branch(".".join((name, *fields)), dtype, shape), name, fields)

@@ -34,6 +34,7 @@ class SlotSteps(OfObjects):
 
     Examples
     --------
+    >>> import numpy as np
     >>> layer = SlotSteps({"jets": 2, "met": 1}, ["delta_phi", "met", {"thresholds": {"jets": 30}}])
     >>> layer(np.array([[[40, 1, 2], [20, 1, 1], [0, 0, 1]]], np.float32)).numpy().tolist()
     [[[40.0, 1.0, 0.0], [0.0, 0.0, -0.0], [0.0010000000474974513, 0.0, 0.0]]]
