@@ -283,7 +283,7 @@ def _passes_first_level(objects: dict[str, Numbers], met: Numbers) -> NDArray[np
     jets, taus, muons = (objects[name][..., 0] for name in ("jets", "taus", "muons"))
     return np.asarray(
         (jets[:, 0] > 100) | (jets[:, 3] > 25) | (taus[:, 0] > 45) | (taus[:, 1] > 20) | (muons[:, 0] >= 12)
-        | (muons[:, 1] >= 4) | (met[:, 0] > 75)
+        | (muons[:, 1] >= 3) | (met[:, 0] > 75)
     )  # fmt: skip
 
 
