@@ -186,7 +186,7 @@ def test_details_of_the_zoo() -> None:
 
 
 def test_networks_of_the_zoo_take_another_learning_rate() -> None:
-    for name in ("smhtt_dropout_tanh", "nn4", "hlt_autoencoder"):
+    for name in ("smhtt_dropout_tanh", "nn4", "nn2"):
         assert network_of(ModelConfig(name=name, learning_rate=0.02)).learning_rate == 0.02
         assert network_of(ModelConfig(name=name)).learning_rate == ZOO[name].learning_rate
 

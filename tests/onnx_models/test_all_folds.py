@@ -85,8 +85,8 @@ def test_description() -> None:
 def recurrent(slope: float) -> onnx.ModelProto:
     """Adds slope · x three times, in a loop whose body reads names from around it, and in a loop within that."""
     graph = GraphBuilder()
-    scaled = graph.add("Mul", "variables", graph.constant([slope, 1.0]))
-    zeros = graph.add("Mul", "variables", graph.constant(0.0))
+    scaled = graph.add("Mul", "variables", graph.constant([slope, 1.0], np.float32))
+    zeros = graph.add("Mul", "variables", graph.constant(0.0, np.float32))
     times, go_on = graph.constant(3, np.int64), graph.constant(True, np.bool_)
     once = graph.constant(1, np.int64)
     inner = _body("inner", "Add", "inner_sum", scaled)

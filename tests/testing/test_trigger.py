@@ -253,7 +253,7 @@ def test_numbers_that_span_orders_have_a_logarithmic_axis(largest: float, scale:
     values = {"a": Measurement(1.0, 0.1), "b": Measurement(largest, 1.0), "c": Undefined("no events")}
     with plot_style(PlotConfig(), PARAMETERS):
         figure = draw_trigger_numbers({"l1All": {"gain": values}}, "Ratio", PlotConfig(), spans=True)
-    (axes,) = figure.axes
+    axes = figure.axes[0]
     assert axes.get_yscale() == scale
     assert axes.get_ylim()[0] < 1 < largest < axes.get_ylim()[1]
 
