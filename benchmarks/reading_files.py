@@ -28,7 +28,7 @@ NUMBERS = tuple(f"x{index}" for index in range(20))
 IMAGE = (4, 8)
 #: Images of a calorimeter, their channels, and the events that are read and given to a network at a time.
 CALORIMETER, CHANNELS = (50, 64), ("cluster", "SK", "VorSK", "CSSK")
-_IMAGES_PER_CHUNK, _BATCH = 1_000, 100
+_IMAGES_PER_CHUNK, _BATCH = 256, 64
 #: What reading may cost at most, relative to the library, processor time.
 LIMIT = 1.3
 _CHUNK = 100_000

@@ -371,3 +371,13 @@ def test_memory_does_not_grow_with_the_file(kind: str, tmp_path: Path) -> None:
     total, grown = map(float, done.stdout.split())
     assert total == column[100_000:].sum()
     assert grown < 30
+
+
+def test_chunks_of_images_are_small(tmp_path: Path) -> None:
+    """A large image is not read a thousand times at once; numbers alone are."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["image"], file["x"] = np.zeros((40, 256, 512), "f4"), np.zeros(40)
+    with open_ntuple(tmp_path / "a.h5", "") as ntuple:
+        assert ntuple.chunk_size(["image"]) == 30
+        assert [len(chunk.columns["image"]) for chunk in ntuple.chunks(["image", "x"])] == [30, 10]
+        assert ntuple.chunk_size(["x"]) == 100_000

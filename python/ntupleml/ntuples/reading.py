@@ -30,6 +30,8 @@ ENTRIES_PER_CHUNK = 100_000
 BYTES_PER_CHUNK = 48_000_000
 #: Fewer entries than this are never worth a chunk.
 FEWEST_ENTRIES_PER_CHUNK = 1_000
+#: The same where there are images, which are put side by side: what the caches of the processor hold is far faster.
+_BYTES_OF_IMAGES, _FEWEST_IMAGES = 16_000_000, 16
 
 
 class Chunk(NamedTuple):
@@ -144,7 +146,8 @@ class Ntuple:
         branches : sequence of str
             Names, of friends too; ``Entry$`` stands for the entry numbers.
         entries_per_chunk : int, optional
-            By default 100,000, or fewer where the branches are so many that a chunk would exceed 48 MB.
+            By default 100,000, or fewer where the branches are so many that a chunk would exceed 48 MB; 16 MB where
+            there are images.
 
         Raises
         ------
@@ -199,8 +202,12 @@ class Ntuple:
 
     def chunk_size(self, names: Sequence[str]) -> int:
         """Entries of a chunk unless told otherwise."""
-        row = sum(self.branches[name].bytes_per_entry for name in names if name != ENTRY)
-        return int(min(ENTRIES_PER_CHUNK, max(FEWEST_ENTRIES_PER_CHUNK, BYTES_PER_CHUNK // max(row, 1.0))))
+        branches = [self.branches[name] for name in names if name != ENTRY]
+        row = max(sum(branch.bytes_per_entry for branch in branches), 1.0)
+        most, fewest = BYTES_PER_CHUNK, FEWEST_ENTRIES_PER_CHUNK
+        if any(branch.kind == "array" for branch in branches):
+            most, fewest = _BYTES_OF_IMAGES, _FEWEST_IMAGES
+        return int(min(ENTRIES_PER_CHUNK, max(fewest, most // row)))
 
 
 @contextmanager
