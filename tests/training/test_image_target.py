@@ -318,6 +318,17 @@ def test_friends_have_the_image(trained: Trained, folder: Path, tmp_path: Path, 
     assert (found["nn_ex"][places][~chosen] == -7).all()
 
 
+def test_in_place_the_image_is_a_branch(trained: Trained, folder: Path, tmp_path: Path) -> None:
+    path = shutil.copy(folder / "ntuple.root", tmp_path)
+    config = tmp_path / "application.yaml"
+    config.write_text(yaml.safe_dump({"branch_prefix": "nn_", "image": True}))
+    run("apply-keras", folder / "dataset.yaml", trained.folder / "training.yaml", config, path, "events")
+    _, images, truth = scored(trained.config, 1, folder)
+    with uproot.open(path) as file:
+        found = file["events/nn_image"].array(library="np")
+    np.testing.assert_allclose(found[truth["event"]], images, atol=1e-5)
+
+
 @pytest.mark.parametrize("ending", ["h5", "parquet"])
 def test_ntuples_of_other_formats_have_friends(trained: Trained, folder: Path, tmp_path: Path, ending: str) -> None:
     """The same scores as of the TTree; no image unless it is asked for."""
