@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import uproot
 import yaml
@@ -76,7 +78,7 @@ def test_filters_and_saliency_of_a_trained_network(configs: list[str], monkeypat
     assert answers["saliency"].numbers["incompleteness"] < 0.05  # relu has kinks
     pictures = answers["saliency"].pictures
     assert list(pictures) == ["saliency_inputs", "saliency_image"]
-    assert list(pictures["saliency_inputs"].numbers["inputs"]) == ["event: pileup"]
+    assert list(pictures["saliency_inputs"].numbers["inputs"]) == ["image: calo", "event: pileup"]
     means = pictures["saliency_image"].numbers["means"]
     assert np.array(means["calo, saliency"]).min() >= 0
     with plot_style(PlotConfig(), PARAMETERS):
@@ -84,6 +86,36 @@ def test_filters_and_saliency_of_a_trained_network(configs: list[str], monkeypat
             assert pictures[name].draw(PlotConfig()).get_tightbbox().width > 1
     with pytest.raises(NtuplemlError, match=r"^--output: no output 'ez'; nearest: 'ex', 'ey'"):
         STEPS["saliency"](preparation, output="ez")
+
+
+def test_saliency_of_the_missing_energy_of_an_image(
+    configs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Integrated gradients of a component add up to what ONNX Runtime says of the events, less that of no energy."""
+    training = yaml.safe_load(Path(configs[0]).read_text())
+    training |= {
+        "output_path": str(tmp_path),
+        "inputs": {"image": {"image": ["calo"]}},
+        "target": {"image": "calo", "values": {"n": "pileup"}},
+        "preprocessing": "identity",
+        "model": {"name": "BB_model", "settings": {"filters": [3, 2], "kernel": [3, 1]}, "epochs": 1},
+    }
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(training))
+    assert main(["train-keras", str(tmp_path / "training.yaml"), "0"]) == 0
+    preparation = prepare(tmp_path / "training.yaml", configs[1], "0")
+    session = onnxruntime.InferenceSession(tmp_path / "fold0_keras_model.onnx")
+    with uproot.open(training["datasets"][1]) as file:
+        images = file["all/calo"].array(library="np")[..., np.newaxis]
+    scores = [session.run(["scores"], {"image": one})[0] for one in (images, np.zeros_like(images[:1]))]
+    units = np.array([1, 1, *preparation.trained["keras"][0].record.target.scale])  # values are learnt in these
+    changes = (scores[0].astype(float) - scores[1]) / units
+    for index, name in enumerate(("ex", "ey", "n")):
+        means = STEPS["saliency"](preparation, output=name).pictures["saliency_image"].numbers["means"]
+        found = np.sum(means["calo, integrated gradients"])
+        assert found == pytest.approx(changes[:, index].mean(), abs=0.01 * abs(changes[:, index]).max())
+    monkeypatch.setattr("ntupleml.testing.insides._MOST_PRODUCTS", 1.0)
+    fewer = STEPS["saliency"](preparation).pictures["saliency_image"].caption
+    assert 0 < int(fewer.split("mean over ")[1].split()[0]) < 30  # about ten
 
 
 def test_a_map_of_residuals_is_drawn() -> None:

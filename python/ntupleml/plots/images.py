@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from ntupleml.metrics.measurement import Undefined
 from ntupleml.metrics.residual_maps import pulls
@@ -56,6 +57,8 @@ def draw_images(
             aspect="auto", interpolation="nearest",
         )  # fmt: skip
         axes.minorticks_off()
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_title(literal(name), fontsize=_TITLE, loc="left", pad=3)
         axes.tick_params(labelsize=8, length=2)
         place = axes.get_position()

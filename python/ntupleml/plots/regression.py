@@ -38,7 +38,7 @@ def draw_residuals(result: Regression | Undefined, name: str, config: PlotConfig
         if isinstance(width, Measurement):
             low, high = bias.value - width.value, bias.value + width.value
             axes.axvspan(low, high, color=COLOURS[1], alpha=0.25, label=f"± central width {_text(width)}")
-        axes.set_ylim(min(0.0, axes.get_ylim()[0]), 1.35 * max(float(shown.sums.max()), 1e-300))
+        axes.set_ylim(min(0.0, axes.get_ylim()[0]), 1.6 * max(float(shown.sums.max()), 1e-300))
         axes.legend(loc="upper left", framealpha=0.8, edgecolor="none")  # the line of the bias may pass behind it
     add_experiment_label(axes, config)
     return figure

@@ -149,7 +149,7 @@ def draw_linearity(lines: Mapping[str, Linearity | Undefined], label: str, confi
     if ends:
         above.plot([min(ends), max(ends)], [min(ends), max(ends)], color="grey", linestyle="--", label="truth")
         low, high = above.get_ylim()
-        above.set_ylim(low, low + (high - low) / (1 - min(0.1 * (len(lines) + 1), 0.6)))
+        above.set_ylim(low, low + (high - low) / (1 - min(0.05 * (len(lines) + 1), 0.35)))
     above.legend(loc="upper left", frameon=False)
     add_experiment_label(above, config)
     return figure

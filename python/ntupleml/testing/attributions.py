@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -43,8 +44,24 @@ def attributed_groups(inputs: Inputs) -> list[str]:
     return [name for name in inputs if not name.endswith(_FIXED)]
 
 
+def products_per_event(model: Any) -> int:
+    """Multiplications that a network needs for one event, about: weights times the places where they are used."""
+    shapes = {layer: getattr(layer.output, "shape", ()) for layer in model.layers if layer.weights}
+    return sum(
+        math.prod(one.shape) * math.prod(shape[1:-1])
+        for layer, shape in shapes.items()
+        for one in layer.weights
+        if len(one.shape) > 1 and None not in shape[1:-1]
+    )
+
+
 def attributions(
-    model: Any, inputs: Inputs, baseline: Inputs, output: int | None, *, steps: int = STEPS
+    model: Any,
+    inputs: Inputs,
+    baseline: Inputs,
+    output: int | NDArray[np.floating] | None,
+    *,
+    steps: int = STEPS,
 ) -> Attributions:
     """Gradients and integrated gradients of an output by all inputs.
 
@@ -55,8 +72,9 @@ def attributions(
         What the network takes, by its inputs.
     baseline : mapping of str to array of float32
         What is compared with, by groups: of the shape of the inputs, or of one event.
-    output : int, optional
-        Column that is differentiated; by default the mean of all outputs, as of an image.
+    output : int or array of shape (n_outputs,), optional
+        Column that is differentiated, or what all columns are multiplied with to be summed up; by default the mean of
+        all outputs.
     steps : int, default: 64
         Places where gradients are taken.
 
@@ -99,18 +117,22 @@ def _between(starts: Inputs, event: Inputs, rows: slice, place: float) -> dict[s
 
 
 def _differentiator(
-    model: Any, inputs: list[str], names: list[str], output: int | None
+    model: Any, inputs: list[str], names: list[str], output: int | NDArray[np.floating] | None
 ) -> Callable[[Inputs], tuple[NDArray[np.float64], dict[str, NDArray[np.float32]]]]:
     """Function from inputs to the output of each event and its gradients by the groups."""
     import tensorflow as tf
+
+    def of_output(flat: Any) -> Any:
+        if output is None:
+            return tf.reduce_mean(flat, axis=1)
+        return flat[:, output] if isinstance(output, int) else tf.linalg.matvec(flat, tf.constant(output, flat.dtype))
 
     def slopes_of(tensors: Any) -> Any:
         with tf.GradientTape() as tape:
             for name in names:
                 tape.watch(tensors[name])
             found = tf.convert_to_tensor(model(as_argument(tensors), training=False))
-            flat = tf.reshape(found, (tf.shape(found)[0], -1))
-            chosen = tf.reduce_mean(flat, axis=1) if output is None else flat[:, output]
+            chosen = of_output(tf.reshape(found, (tf.shape(found)[0], -1)))
         slopes = tape.gradient(chosen, [tensors[name] for name in names], unconnected_gradients="zero")
         return chosen, slopes
 

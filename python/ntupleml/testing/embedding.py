@@ -12,7 +12,7 @@ from ntupleml.metrics.embedding import MOST_POINTS, neighbourhoods, principal_co
 from ntupleml.metrics.measurement import Undefined
 from ntupleml.plots.embedding import MOST_DRAWN, draw_embedding
 from ntupleml.plots.pictures import Picture, Table
-from ntupleml.testing.networks import network_of
+from ntupleml.testing.networks import first_network, graph_of, has_network, network_of
 from ntupleml.testing.steps import Answer, Group
 
 if TYPE_CHECKING:
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
 #: Events that are taken unless more are asked for, and components in the table.
 _MOST_EVENTS, _LONGEST_TABLE = 5_000, 10
+
+
+def has_embedding(material: Material) -> bool:
+    """Whether there is a network with a dense layer at its end, which one from images to images has not."""
+    from ntupleml.onnx_models.inner_values import before_last_layer
+
+    return has_network(material) and before_last_layer(graph_of(first_network(material)[1])) is not None
 
 
 def embedding_of_events(material: Material, *, tsne: bool = False) -> Answer:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.features.images import directions
 from ntupleml.metrics.estimates import mean
 from ntupleml.metrics.measurement import as_plain, no_sum_of_weights
 from ntupleml.plots.images import draw_images
 from ntupleml.plots.importance import draw_importance
 from ntupleml.plots.pictures import Picture, Table
+from ntupleml.targets import COMPONENTS
 from ntupleml.testing.network_inputs import has_images, taken_inputs
 from ntupleml.testing.steps import Answer, Group
 
@@ -31,6 +34,10 @@ __all__ = ["attributions_of_inputs", "filters_of_images", "has_images"]
 
 #: Events that are differentiated unless more are asked for, that are shown one by one, and groups of inputs at most.
 _MOST_EVENTS, _SHOWN_EVENTS, _MOST_GROUPS = 500, 3, 50
+#: Multiplications of one pass of all these events, unless more events are asked for: some seconds for all gradients.
+_MOST_PRODUCTS = 5e8
+#: Events of which one shows what filters make of it: classes are sampled at random, and none may be empty.
+_FEW_EVENTS = 50
 #: Filters of a layer, and lines of a table, at most.
 _MOST_FILTERS, _LONGEST_TABLE = 32, 20
 _ATTRIBUTIONS = (
@@ -60,7 +67,7 @@ def attributions_of_inputs(material: Material, *, output: str = "") -> Answer:
     groups = list(material.preparation.training.groups)[:_MOST_GROUPS]
     material.announce(f"saliency_{name}" for name in ["inputs", *groups])
     asked = None if material.for_page else material.preparation.asked_events
-    taken = taken_inputs(material, asked or _MOST_EVENTS)
+    taken = taken_inputs(material, *([asked] if asked else [_MOST_EVENTS, _MOST_PRODUCTS]))
     column, label = _column(taken, names, output or names[0])
     found = attributions(taken.model, taken.inputs, taken.baseline, column)
     pictures = [_maps(taken, found, name, label) for name in taken.images]
@@ -72,9 +79,17 @@ def attributions_of_inputs(material: Material, *, output: str = "") -> Answer:
     return Answer(_ATTRIBUTIONS, (group,), numbers={"incompleteness": found.incompleteness}, remarks=(remark,))
 
 
-def _column(taken: TakenInputs, names: list[str], output: str) -> tuple[int | None, str]:
-    """Output of the network that is differentiated, and its name; of an image the mean of its pixels."""
+def _column(taken: TakenInputs, names: list[str], output: str) -> tuple[int | NDArray[np.float64] | None, str]:
+    """Output of the network that is differentiated, or what makes a score of all of them, and its name."""
     shape = tuple(taken.model.outputs[0].shape[1:])
+    if (image := taken.network.model.record.target.image) is not None:
+        pixels = math.prod(image.bins)
+        if output in COMPONENTS:
+            towards = directions(image.bins[1], image.source.phi_range)[COMPONENTS.index(output)]
+            factors = np.zeros(shape)
+            factors[:pixels] = np.tile(towards, image.bins[0])
+            return factors, f"'{output}'"
+        return pixels + names.index(output) - len(COMPONENTS), f"'{output}'"
     if len(shape) == 1 and shape[0] == len(names):
         return names.index(output), f"'{output}'"
     if shape == (1,):  # the second of two classes
@@ -83,11 +98,11 @@ def _column(taken: TakenInputs, names: list[str], output: str) -> tuple[int | No
 
 
 def _ranked(taken: TakenInputs, found: Attributions) -> dict[str, tuple[Measurement | Undefined, ...]]:
-    """Mean saliency and mean modulus of the integrated gradients of each variable; of objects summed up over them."""
+    """Mean saliency and mean modulus of the integrated gradients of each variable, of all its objects or pixels."""
     weights = taken.network.events.weights
     ranked = {}
     for group in taken.network.groups:
-        if group.name not in found.gradients or group.name in taken.images:
+        if group.name not in found.gradients:
             continue
         columns = [np.abs(one[group.name].astype(np.float64)) for one in (found.gradients, found.integrated)]
         summed = [one.sum(axis=tuple(range(1, one.ndim - 1))) for one in columns]
@@ -127,23 +142,23 @@ def _ranking(
 
 
 def _maps(taken: TakenInputs, found: Attributions, name: str, label: str) -> Picture:
-    """Mean saliency and integrated gradients of each channel, then the first events: image, saliency, gradients."""
+    """Image, saliency and integrated gradients: means of each channel, then the first events."""
     weights = taken.network.events.weights
     saliency, integrated = np.abs(found.gradients[name]), found.integrated[name]
     total = weights.sum()
     images: dict[str, NDArray[Any]] = {}
+    shown = (("image", taken.inputs[name]), ("saliency", saliency), ("integrated gradients", integrated))
     for place, channel in enumerate(_channels(taken, name)):
-        for text, values in (("saliency", saliency), ("integrated gradients", integrated)):
+        for text, values in shown:
             images[f"{channel}, {text}"] = np.tensordot(weights, values[..., place], 1) / (total if total > 0 else 1)
     numbers = {text: image.tolist() for text, image in images.items()}
     for event in range(min(_SHOWN_EVENTS, len(saliency))):
-        shown = (("image", taken.inputs[name]), ("saliency", saliency), ("integrated gradients", integrated))
         images |= {f"event {event + 1}, {text}": values[event].sum(axis=-1) for text, values in shown}
     return Picture(
         f"saliency_{name}",
         f"Saliency and integrated gradients of {label} by the pixels of '{name}': in the mean over {len(weights)} "
         f"events for each channel, then of single events, channels summed up. {taken.network.in_words}.",
-        partial(draw_images, images, columns=2 if len(images) < 3 else 3, signed=True),
+        partial(draw_images, images, columns=3, signed=True),
         as_plain({"output": label, "incompleteness": found.incompleteness, "means": numbers}),
     )
 
@@ -160,7 +175,7 @@ def filters_of_images(material: Material) -> Answer:
 
     kinds = ("kernels", "activations", "ascent")
     material.announce(kinds)
-    taken = taken_inputs(material, _MOST_EVENTS)
+    taken = taken_inputs(material, _FEW_EVENTS)
     layers = image_layers(taken.model)
     if not taken.images or not layers:
         raise NtuplemlError(f"{taken.network.method}: the network has no convolutions of images")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import makers_of, numbers_of_columns
 from ntupleml.preprocessing import load_scalers
 from ntupleml.preprocessing.groups import network_inputs
+from ntupleml.testing.attributions import products_per_event
 from ntupleml.testing.networks import first_network, has_network, network_of
 
 if TYPE_CHECKING:
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
     from ntupleml.testing.material import Material
     from ntupleml.testing.networks import Network
+
+#: Events that are taken however large a network is.
+_FEWEST_EVENTS = 10
 
 
 class TakenInputs(NamedTuple):
@@ -45,20 +50,27 @@ def _images(groups: Any) -> list[str]:
     return [name for name, group in groups.items() if isinstance(group, ImageConfig)]
 
 
-def taken_inputs(material: Material, most_events: int) -> TakenInputs:
+def taken_inputs(material: Material, most_events: int, most_products: float = math.inf) -> TakenInputs:
     """The first network of the methods, and about so many events at most that it never saw.
+
+    Parameters
+    ----------
+    most_products : float, optional
+        Multiplications of one pass of all events through the network at most, of more than ten events.
 
     Raises
     ------
     NtuplemlError
         If no method is a network with scalers.
     """
-    network = network_of(material, most_events)
-    files, record = network.model.files, network.model.record
+    trained = first_network(material)[1]
+    files, record = trained.files, trained.record
     if files.preprocessing is None:
         raise NtuplemlError(f"{files.model}: the network has no file of scalers, without which it takes nothing")
     scalers = load_scalers(files.preprocessing, numbers_of_columns(record.groups))
     model, makers = load_keras_model(files.model), makers_of(record.groups)
+    affordable = max(most_products / max(products_per_event(model), 1), _FEWEST_EVENTS)
+    network = network_of(material, int(min(most_events, affordable)))
     taken = {tensor.name for tensor in model.inputs}
     vectors = [name for name in scalers if f"{name}_vectors" in taken]
     batch = network.batch

@@ -247,7 +247,7 @@ STEPS: dict[str, Step] = {
         "Draw where a network puts events before its last layer: principal components, by class.",
         (Option("--tsne", "draw the plane of t-SNE, too, of at most 2,000 events", "flag"),),
         targets=ALL_TARGETS,
-        shown_where="networks:has_network",
+        shown_where="embedding:has_embedding",
     ),
     "filters": Step(
         "Filters of images",
