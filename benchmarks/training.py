@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ntupleml.features.images import FULL_CIRCLE
 from ntupleml.models import ZOO
+from ntupleml.models.image_networks import IMAGE_NETWORKS
+from ntupleml.models.networks import EVERY_IMAGE, ImageOutput
 from ntupleml.models.registries import MASKED
 
 if TYPE_CHECKING:
@@ -33,10 +36,13 @@ class Case(NamedTuple):
     network : dict
         Settings of `Network`.
     num_outputs, events, batch_size : int
+        No outputs where an image is learnt.
     target : float, optional
         Largest ratio of CPU times; None where nothing is claimed.
     decorrelated : bool
         Whether the reconstruction error is decorrelated from a number.
+    image : ImageOutput, optional
+        Image that is learnt: the first channel of the images among the inputs, its smallest pixels left out.
     """
 
     name: str
@@ -47,6 +53,15 @@ class Case(NamedTuple):
     batch_size: int
     target: float | None
     decorrelated: bool = False
+    image: ImageOutput | None = None
+
+
+def _image_network(name: str, eta: int, phi: int) -> Case:
+    """A network of the zoo from four images to one."""
+    network = vars(IMAGE_NETWORKS[name]().network())
+    network = network | {"encoders": {"calo": network["encoders"][EVERY_IMAGE]}, "output": "linear"}
+    image = ImageOutput((eta, phi), FULL_CIRCLE)
+    return Case(name, {"calo": (eta, phi, 4)}, network, 0, 320, 16, 0.65, image=image)
 
 
 def _autoencoder(name: str, numbers: int, target: float | None, **more: Any) -> Case:
@@ -133,6 +148,7 @@ CASES = (
         100,
         0.65,
     ),
+    _image_network("BB_model", 50, 64),
     _autoencoder("hlt_autoencoder", 48, 0.65),
     _autoencoder("l1_variational", 44, None),
     _autoencoder("hlt_autoencoder", 48, None, decorrelated=True),
@@ -183,10 +199,11 @@ def make_sample(case: Case, seed: int) -> Sample:
     from ntupleml.models import ENCODERS
 
     fixed = np.random.default_rng(0)
-    classes = generator.integers(0, case.num_outputs, case.events)
+    kinds = max(case.num_outputs, 1)
+    classes = generator.integers(0, kinds, case.events)
     inputs: dict[str, NDArray[np.float32]] = {}
     for name, shape in case.inputs.items():
-        means = fixed.normal(0, 0.5, (case.num_outputs, shape[-1]))[classes]
+        means = fixed.normal(0, 0.5, (kinds, shape[-1]))[classes]
         means = means.reshape(case.events, *(1 for _ in shape[1:]), shape[-1])
         inputs[name] = generator.normal(means, 1, (case.events, *shape)).astype(np.float32)
         if len(shape) == 2:
@@ -197,9 +214,11 @@ def make_sample(case: Case, seed: int) -> Sample:
                 vectors = generator.normal(0, 1, (*filled.shape, 4)) * [1, 1.5, 1, 1]
                 vectors[..., [0, 3]] = np.exp(vectors[..., [0, 3]]) * [50, 5]
                 inputs[f"{name}_vectors"] = (vectors * filled[..., np.newaxis]).astype(np.float32)
-    targets = np.eye(case.num_outputs, dtype=np.float32)[classes]
+    targets = np.eye(kinds, dtype=np.float32)[classes]
     taken: Any = inputs if len(inputs) > 1 else inputs[next(iter(inputs))]
-    if case.network.get("output") == "linear":
+    if case.image is not None:
+        targets = taken[..., 0].reshape(case.events, -1) * (taken[..., 0] > 1).reshape(case.events, -1)
+    elif case.network.get("output") == "linear":
         more = [np.ones_like(taken)] if case.network["loss"] == MASKED else []
         more += [generator.normal(size=(case.events, 1)), np.ones((case.events, 1))] if case.decorrelated else []
         targets = np.hstack([taken, *more]).astype(np.float32)
@@ -242,7 +261,7 @@ def measure(case: Case, epochs: int, seeds: int) -> None:
     how = ""
     for seed in range(seeds):
         sample = make_sample(case, 2 + seed)
-        compiled, plain = (build_model(network, shapes, case.num_outputs, seed) for _ in range(2))
+        compiled, plain = (build_model(network, shapes, case.num_outputs, seed, case.image) for _ in range(2))
         metrics = ["categorical_accuracy"] if network.output == "softmax" else []
         plain.compile(plain.optimizer, plain.loss, weighted_metrics=metrics)  # all as Keras has it
         if case.decorrelated:
