@@ -8,7 +8,7 @@ TOP := $(CURDIR)
 SETUP := . $(TOP)/setup.sh
 DEV := export NTUPLEML_DEV=1; $(SETUP)
 
-.PHONY: help setup example example-multiclass example-higgs example-htautau example-tth example-calratio example-anomaly test test-fast test-lower-bounds lint format docs schemas dist bench clean
+.PHONY: help setup example example-multiclass example-higgs example-htautau example-tth example-calratio example-anomaly example-etmiss test test-fast test-lower-bounds lint format docs schemas dist bench clean
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -118,6 +118,18 @@ example-anomaly: ## an anomaly trigger of two levels on made-up events, or yours
 	@echo
 	echo "report:       $(TOP)/example/anomaly/foldall_report.html, its figures in foldall_report"
 	echo "scored files: $(TOP)/example/data/anomaly/*.root (tree trigger, branches l1_* and hlt_*)"
+
+example-etmiss: ## missing energy from images of the calorimeter, of a toy or of simulations: make example-etmiss SAMPLES="a.npz ..."
+	@$(SETUP)
+	tools/etmiss_images.py example/data/etmiss $(SAMPLES)
+	dataset/create_training_dataset.py configs/etmiss/dataset.yaml --overwrite
+	training/keras_training.py configs/etmiss/training.yaml all --workers 2 --overwrite
+	application/keras_application_friend.py configs/etmiss/{dataset,training,application}.yaml \
+	    'example/data/etmiss/*.h5' / --keep-names --overwrite
+	$(call report,etmiss)
+	@echo
+	echo "report:  $(TOP)/example/etmiss/foldall_report.html, its figures in foldall_report"
+	echo "friends: $(TOP)/example/etmiss/friends/etmiss/*.h5 (nn_ex and nn_ey, in GeV)"
 
 # Everything about the trainings of a folder's configs on one page.
 define report

@@ -15,7 +15,7 @@ from ntupleml.models import network_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-ANALYSES = ["toy", "multiclass", "higgs", "htautau", "tth", "anomaly"]
+ANALYSES = ["toy", "multiclass", "higgs", "htautau", "tth", "anomaly", "etmiss"]
 
 
 def test_each_analysis_has_four_configs(project: Path) -> None:

@@ -42,6 +42,10 @@ CHANNELS = ("cluster", "SK", "VorSK", "CSSK", "tracks_nm", "tracks_prime_nm")
 PATCH = (5, 8)
 #: Constituents of a jet, particles of a pile-up vertex within the grid, mean energy of these (GeV), noise of a cell.
 CONSTITUENTS, PER_VERTEX, PILE_UP_PT, NOISE = 14, 12, 0.6, 0.12
+#: Shares of charged particles and of photons among a jet's constituents.
+CHARGED, PHOTONS = 0.6, 0.25
+#: Resolution of the energy (GeV): stochastic term of photons and of hadrons, and the constant term of both.
+OF_PHOTONS, OF_HADRONS, CONSTANT = 0.1, 0.5, 0.03
 EVENTS_AT_A_TIME = 500
 
 
@@ -69,7 +73,9 @@ def toy_images(
     """Images of some events, and numbers of the events."""
     owners, pt, eta, phi, invisible = _hard_particles(process, number, random)
     truth = _filled(number, owners, pt, eta, phi)
-    response = random.normal(1, 0.5 / np.sqrt(np.maximum(pt, 0.3)) + 0.05).clip(0)
+    kind = random.random(len(pt))
+    charged, photon = kind < CHARGED, kind > 1 - PHOTONS
+    response = _responses(pt * np.cosh(eta), photon, random)
     pile_up = random.integers(15, 56, number)
     vertices = np.repeat(np.arange(number), random.poisson(PER_VERTEX * pile_up))
     soft_pt = random.exponential(PILE_UP_PT, len(vertices))
@@ -77,8 +83,9 @@ def toy_images(
     soft_phi = random.uniform(-np.pi, np.pi, len(vertices))
     soft = _filled(number, vertices, soft_pt, soft_eta, soft_phi)
     noise = random.normal(0, NOISE, truth.shape).astype(np.float32)
-    cells = (_filled(number, owners, pt * response, eta, phi) + soft + np.where(noise > 2 * NOISE, noise, 0)).clip(0)
-    charged, stray = random.random(len(pt)) < 0.6, random.random(len(vertices)) < 0.02
+    hard = _filled(number, owners, pt * response, eta, phi)
+    cells = (hard + soft + np.where(noise > 2 * NOISE, noise, 0)).clip(0)
+    stray = random.random(len(vertices)) < 0.02
     tracks = _filled(number, owners[charged], pt[charged], eta[charged], phi[charged])
     strays = _filled(number, vertices[stray], soft_pt[stray], soft_eta[stray], soft_phi[stray])
     images = {
@@ -91,6 +98,12 @@ def toy_images(
         "tracks_prime_nm": (tracks + strays),
     }
     return images, {"mu": pile_up.astype(np.float32), "invisible_px": invisible[0], "invisible_py": invisible[1]}
+
+
+def _responses(energy: Numbers, photon: NDArray[np.bool_], random: np.random.Generator) -> Numbers:
+    """What the calorimeter measures of 1 GeV of each particle."""
+    stochastic = np.where(photon, OF_PHOTONS, OF_HADRONS) / np.sqrt(np.maximum(energy, 0.3))
+    return random.normal(1, np.hypot(stochastic, CONSTANT)).clip(0)
 
 
 def _hard_particles(
