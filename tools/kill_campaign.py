@@ -1,0 +1,231 @@
+"""Kill commands at random moments, and look at what they leave.
+
+    python tools/kill_campaign.py --number 200 --seed 1 [COMMAND ...]
+
+Each command works on a small analysis in a temporary folder, again and again on what the one before left, and is killed
+(SIGKILL; every other time with all processes that it started) at a random moment of the time that it takes. After each
+kill every file under a final name must be whole, and hold what it held before or what the command makes. In the end the
+command runs once without a kill: it must succeed, and nothing hidden may remain. The exit status is 1 where any of this
+fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import uproot
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TOP = Path(__file__).resolve().parents[1]
+WEIGHTS = TOP / "tests" / "data" / "tmva" / "mc_bdtg_50" / "weights.xml.gz"
+CLASSES = ["signal", "background"]
+
+
+class Command(NamedTuple):
+    """A command, and what its outputs may hold."""
+
+    arguments: list[str]
+    #: Gives the contents of all outputs in the folder by their paths; raises for one that is not whole.
+    outputs: Callable[[Path], dict[str, str]]
+
+
+def prepare(folder: Path, entries: int) -> None:
+    """Ntuples, weights and configs."""
+    (folder / "weights.xml").write_bytes(gzip.decompress(WEIGHTS.read_bytes()))
+    random = np.random.default_rng(1)
+    for name in ("a", "b", "c", "d"):
+        (folder / name).mkdir()
+        with uproot.recreate(folder / name / f"{name}.root") as file:
+            tree = file.mktree("events", {"x": "f4", "y": "f4", "event": "i8"})
+            for start in range(0, entries, 50_000):
+                numbers = np.arange(start, min(start + 50_000, entries))
+                x, y = random.normal(size=(2, len(numbers))).astype("f4")
+                tree.extend({"x": x, "y": y, "event": numbers})
+    dataset = {
+        "output_path": "folds",
+        "output_filename": "d.root",
+        "tree_path": "events",
+        "event_branch": "event",
+        "processes": {name: {"files": [f"{file}/{file}.root"]} for name, file in zip(CLASSES, "ab", strict=True)},
+    }
+    training = {
+        "output_path": "models",
+        "datasets": ["folds/fold0_d.root", "folds/fold1_d.root"],
+        "classes": CLASSES,
+        "variables": ["x", "y"],
+        "model": {"epochs": 3},
+    }
+    (folder / "dataset.yaml").write_text(yaml.safe_dump(dataset))
+    (folder / "training.yaml").write_text(yaml.safe_dump(training))
+
+
+def _values(path: Path) -> dict[str, str]:
+    """Checksum of each branch of each tree; of scores, whether they are there."""
+    with uproot.open(path) as file:
+        return {
+            f"{tree}: {branch.name}": hashlib.sha256(branch.array(library="np").tobytes()).hexdigest()
+            for tree in file.keys(cycle=False)
+            for branch in file[tree].branches
+        }
+
+
+def _of(pattern: str) -> Callable[[Path], dict[str, str]]:
+    """Contents of ROOT files."""
+    return lambda folder: {
+        str(path.relative_to(folder)): json.dumps(_values(path))
+        for path in sorted(folder.glob(pattern))
+        if path.name[0] != "."
+    }
+
+
+def _folds(folder: Path) -> dict[str, str]:
+    """Fold files, whose records belong to them."""
+    from ntupleml.datasets import read_fold_record
+    from ntupleml.datasets.records import require_one_build
+
+    files = sorted(folder.glob("folds/[!.]*.root"))
+    require_one_build(files)
+    for path in files:
+        with uproot.open(path) as file:
+            read_fold_record(path, str(file.file.uuid))
+    return _of("folds/[!.]*.root")(folder)
+
+
+def _models(folder: Path) -> dict[str, str]:
+    """Models that their records know."""
+    from ntupleml.artifacts import read_record, sha256_of_file
+
+    found = {}
+    for path in sorted(folder.glob("models/[!.]*_training.json")):
+        for name, checksum in read_record(path).sha256.items():
+            found[name] = "whole" if sha256_of_file(path.with_name(name)) == checksum else "other"
+            if found[name] != "whole":
+                raise ValueError(f"{name} is not that of its record")
+    return found
+
+
+def _table(folder: Path) -> dict[str, str]:
+    import h5py
+
+    path = folder / "table.h5"
+    if not path.exists():
+        return {}
+    with h5py.File(path) as file:
+        return {name: hashlib.sha256(data[:].tobytes()).hexdigest() for name, data in file["events"].items()}
+
+
+def _onnx(folder: Path) -> dict[str, str]:
+    import onnx
+
+    path = folder / "model.onnx"
+    if path.exists():
+        onnx.checker.check_model(onnx.load(path))
+    return {}
+
+
+SCORE = ["application/TMVA_application.py", "--variables-from-xml", "--weights", "weights.xml"]
+FRIEND = [*SCORE, "--friend", "--output-directory", "out", "--overwrite"]
+COMMANDS = {
+    "in-place": Command([*SCORE, "--overwrite", "a/a.root", "events"], _of("a/*.root")),
+    "friend": Command([*FRIEND, "a/a.root", "events"], _of("out/*/*.root")),
+    "workers": Command([*FRIEND, "--workers", "2", "[abcd]/*.root", "events"], _of("out/*/*.root")),
+    "dataset": Command(["dataset/create_training_dataset.py", "dataset.yaml", "--overwrite"], _folds),
+    "table": Command(["dataset/convert.py", "[abcd]/*.root", "-o", "table.h5", "--overwrite"], _table),
+    "onnx": Command(["application/convert_to_onnx.py", "weights.xml", "model.onnx", "--overwrite"], _onnx),
+    "training": Command(["training/keras_training.py", "training.yaml", "0", "--overwrite"], _models),
+}
+
+
+def run(arguments: list[str], folder: Path, limit: float | None = None, *, all_processes: bool = False) -> float | None:
+    """Run a script; the seconds that it took, or None where it was killed after a limit."""
+    start = time.monotonic()
+    command = [sys.executable, str(TOP / arguments[0]), *arguments[1:]]
+    with (folder / "log.txt").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+        try:
+            status = process.wait(limit)
+        except subprocess.TimeoutExpired:
+            (os.killpg if all_processes else os.kill)(process.pid, signal.SIGKILL)
+            process.wait()
+            return None
+    if status != 0:
+        raise RuntimeError(f"{' '.join(arguments)}: status {status}: {(folder / 'log.txt').read_text()[-1000:]}")
+    return time.monotonic() - start
+
+
+def hidden(folder: Path) -> list[str]:
+    """What unfinished commands have left."""
+    return [str(path.relative_to(folder)) for path in folder.rglob(".*")]
+
+
+def campaign(name: str, number: int, seed: int, entries: int) -> str:
+    """Kill a command many times; a line of the table."""
+    command, random = COMMANDS[name], np.random.default_rng([seed, *name.encode()])
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        prepare(folder, entries)
+        if name == "training":
+            run(COMMANDS["dataset"].arguments, folder)
+        allowed = [command.outputs(folder)]
+        seconds = run(command.arguments, folder)
+        assert seconds is not None
+        allowed.append(command.outputs(folder))
+        keys = {key for state in allowed for key in state}
+        faults, killed, most_left = [], 0, 0
+        for index in range(number):
+            ended = run(command.arguments, folder, seconds * random.uniform(0.1, 1.05), all_processes=index % 2 == 0)
+            killed += ended is None
+            try:
+                found = command.outputs(folder)
+                wrong = [
+                    key for key in found if key not in keys or found[key] not in [state.get(key) for state in allowed]
+                ]
+                faults += [f"{index}: {wrong[0]}"] if wrong and name != "training" else []
+            except Exception as error:
+                faults.append(f"{index}: {error}")
+            most_left = max(most_left, len(hidden(folder)))
+            if ended is not None:
+                seconds = min(seconds, ended)
+        time.sleep(2)  # what was started by a process that was killed may still be ending
+        run(command.arguments, folder)
+        left = hidden(folder)
+        command.outputs(folder)
+    for line in faults:
+        print(f"    {name} {line}")
+    return f"{name:10} {killed:7} {len(faults):7} {most_left:7} {len(left):7} {' '.join(left)}"
+
+
+def main() -> int:
+    """Run campaigns and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("commands", nargs="*", metavar="COMMAND", help=", ".join(COMMANDS))
+    parser.add_argument("--number", type=int, default=200, help="of runs of each command")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--entries", type=int, default=200_000, help="of each of four ntuples")
+    arguments = parser.parse_args()
+    print(f"{'command':10} {'killed':>7} {'faults':>7} {'hidden':>7} {'left':>7}")
+    failed = False
+    for name in arguments.commands or COMMANDS:
+        line = campaign(name, arguments.number, arguments.seed, arguments.entries)
+        failed |= line.split()[2:5:2] != ["0", "0"]
+        print(line, flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
