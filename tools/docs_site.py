@@ -68,7 +68,7 @@ NAVIGATION: dict[str, list[str]] = {
     "From Python": ["python"],
     "I come from": ["from-htt-ml", "from-tmva", "from-nn-trainer", "from-calratio", "from-etmiss", "from-hlt-ad"],
     "Analyses": ["anomaly"],
-    "About": ["formats", "speed", "design"],
+    "About": ["formats", "reliability", "speed", "design"],
 }
 #: The configs, and what each is for.
 CONFIGS = {
@@ -378,7 +378,7 @@ def assemble(source: Path) -> None:
     shutil.copytree(DOCS, source)
     pages = {path.stem: with_links(path.read_text(encoding="utf-8"), "../") for path in DOCS.glob("*.md")}
     readme = with_links((TOP / "README.md").read_text(encoding="utf-8"), "")
-    for name in ("CHANGELOG.md", "CITATION.cff", "LICENSE"):
+    for name in ("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE"):
         shutil.copy(TOP / name, source / name)
     examples = example_pages()
     groups = {
@@ -392,7 +392,7 @@ def assemble(source: Path) -> None:
             "reference/python",
         ],
     }
-    groups["About"] = [*groups["About"], "CHANGELOG"]
+    groups["About"] = [*groups["About"], "CONTRIBUTING", "CHANGELOG"]
     trees = [_toctree(title, names) for title, names in groups.items()]
     pages["index"] = "\n".join([readme, *trees])
     pages |= {f"configs/{name}": text for name, text in examples.items()}
