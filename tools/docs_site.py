@@ -378,8 +378,9 @@ def assemble(source: Path) -> None:
     shutil.copytree(DOCS, source)
     pages = {path.stem: with_links(path.read_text(encoding="utf-8"), "../") for path in DOCS.glob("*.md")}
     readme = with_links((TOP / "README.md").read_text(encoding="utf-8"), "")
-    for name in ("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE"):
+    for name in ("CHANGELOG.md", "CITATION.cff", "LICENSE"):
         shutil.copy(TOP / name, source / name)
+    pages["CONTRIBUTING"] = with_links((TOP / "CONTRIBUTING.md").read_text(encoding="utf-8"), "")
     examples = example_pages()
     groups = {
         **NAVIGATION,
