@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -313,7 +314,7 @@ def _image_of_columns(group: InputGroup, image: Image, columns: Mapping[str, Any
                 "is needed"
             )
         wanted = shape[:2]
-        parts.append(part.reshape(*part.shape[:3], -1))
+        parts.append(part.reshape(*part.shape[:3], math.prod(shape[2:])))
         names += [name] * parts[-1].shape[-1]
     values = np.empty((number, *wanted, len(names)), group.dtype)
     step = max(1, _PIXELS_PER_BLOCK // max(1, values[:1].size))
