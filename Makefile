@@ -123,7 +123,9 @@ example-etmiss: ## missing energy from images of the calorimeter, of a toy or of
 	@$(SETUP)
 	tools/etmiss_images.py example/data/etmiss $(SAMPLES)
 	dataset/create_training_dataset.py configs/etmiss/dataset.yaml --overwrite
-	training/keras_training.py configs/etmiss/training.yaml all --workers 2 --overwrite
+	training/keras_training.py configs/etmiss/training.yaml 0 --overwrite & first=$$!
+	training/keras_training.py configs/etmiss/training.yaml 1 --overwrite
+	wait $$first
 	application/keras_application_friend.py configs/etmiss/{dataset,training,application}.yaml \
 	    'example/data/etmiss/*.h5' / --keep-names --overwrite
 	$(call report,etmiss)

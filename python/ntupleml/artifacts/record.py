@@ -82,7 +82,7 @@ class OnnxCheck(_Part):
 
     #: Number of events compared.
     events: int = pydantic.Field(ge=0)
-    #: Largest absolute difference of any score.
+    #: Largest difference of any score; relative where the score is above one.
     largest_difference: float = pydantic.Field(ge=0)
 
 

@@ -79,9 +79,10 @@ def check_against_keras(
     target: TargetRecord | None = None,
     makers: Makers | None = None,
 ) -> float:
-    """Largest absolute difference of any score between an ONNX graph and its source; usually below 1e-6.
+    """Largest difference of any score between an ONNX graph and its source; usually below 1e-6.
 
-    Values count in units of their standard deviations in the training, so that each is compared, whatever its size.
+    Values count in units of their standard deviations in the training, so that each is compared, whatever its size. Of
+    scores above one it is the relative difference.
 
     Parameters
     ----------
@@ -109,21 +110,22 @@ def check_against_keras(
     number = len(next(iter(arrays.values())))
     session = new_session(onnx_model.SerializeToString())
     target = target or TargetRecord()
-    differences, sizes = np.zeros(1), np.zeros(1)
+    difference, differences, sizes = 0.0, np.zeros(1), np.zeros(1)
     for start in range(0, number, _BATCH_SIZE):
         part = {name: values[start : start + _BATCH_SIZE] for name, values in arrays.items()}
         expected = scores_of_batch(model, scalers, part, missing, target, makers)
         (found,) = session.run(["scores"], part)
         if not (np.isfinite(expected).all() and np.isfinite(found).all()):
             raise NtuplemlError("a score of the trained network is not finite; the training has diverged")
-        differences = np.maximum(differences, np.abs(found - expected).max(axis=0) / target.units)
+        away = np.abs(found - expected)
+        difference = max(difference, float((away / np.maximum(target.units, np.abs(expected))).max(initial=0)))
+        differences = np.maximum(differences, away.max(axis=0) / target.units)
         sizes = np.maximum(sizes, np.abs(expected).max(axis=0) / target.units)
-    difference = float(differences.max())
     # of scores of classes some may be tiny beside the others, but a value is compared for itself
     allowed = TOLERANCE * (np.maximum(sizes, 1) if target.kind in MEASURED else sizes.max())
     if (differences > allowed).any():
         raise NtuplemlError(
-            f"the ONNX graph differs from the Keras network by up to {difference:.2g} on {number} events; more than "
+            f"the ONNX graph differs from the Keras network by up to {differences.max():.2g} on {number} events; more than "
             f"{TOLERANCE:g} of the largest score means that this network cannot be converted; please report it"
         )
     log.info("ONNX and Keras agree within %.2g on %d events", difference, number)

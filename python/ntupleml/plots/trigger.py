@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.ticker import NullFormatter
 
 from ntupleml.metrics.measurement import Undefined
 from ntupleml.plots.panels import add_label_above, draw_points, grid_of_panels, points_with_errors, say_undefined
@@ -233,6 +234,9 @@ def draw_low_rate_rocs(schemes: Mapping[str, Mapping[str, LowRateRoc | Undefined
         axes.set_yscale("log")
         axes.set_xlim(lowest, 1)
         axes.set_ylim(lowest, 1.5)
+        if lowest <= 0.1:  # else there would be no number on an axis
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("False positive rate", loc="right")
         axes.set_ylabel("Signal efficiency", loc="top")
         axes.legend(frameon=False, loc="lower right", title="Area below the curve", alignment="left")

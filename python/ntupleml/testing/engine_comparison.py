@@ -44,8 +44,8 @@ _SECONDS = 0.2
 class EngineResult(NamedTuple):
     """A form of a model against the reference."""
 
-    #: Absolute differences of all scores of all events, those of values in units of their standard deviations in the
-    #: training; NaN where only one of the two is a number.
+    #: Differences of all scores of all events, those of values in units of their standard deviations in the training,
+    #: relative ones of scores above one; NaN where only one of the two is a number.
     largest: float
     mean: float
     #: With one thread.
@@ -160,7 +160,7 @@ def compared(model: TrainedModel, forms: Sequence[Form], rows: InputValues) -> E
         assert form.evaluator is not None
         scores = all_scores(form.evaluator, rows)
         expected = scores if expected is None else expected
-        difference = np.abs(scores - expected) / model.record.target.units
+        difference = np.abs(scores - expected) / np.maximum(model.record.target.units, np.abs(expected))
         results[form.name] = EngineResult(float(difference.max()), float(difference.mean()), _speed(form, rows))
         log.info("model %d: %s: differs by up to %.2g", model.record.fold, form.name, results[form.name].largest)
     return EngineComparison(
