@@ -125,8 +125,8 @@ def check_against_keras(
     allowed = TOLERANCE * (np.maximum(sizes, 1) if target.kind in MEASURED else sizes.max())
     if (differences > allowed).any():
         raise NtuplemlError(
-            f"the ONNX graph differs from the Keras network by up to {differences.max():.2g} on {number} events; more than "
-            f"{TOLERANCE:g} of the largest score means that this network cannot be converted; please report it"
+            f"the ONNX graph differs from the Keras network by up to {differences.max():.2g} on {number} events; more "
+            f"than {TOLERANCE:g} of the largest score means that this network cannot be converted; please report it"
         )
     log.info("ONNX and Keras agree within %.2g on %d events", difference, number)
     return difference
