@@ -257,7 +257,7 @@ def test_what_stops_the_first_process_leaves_neither_workers_nor_parts_of_files(
         assert process.stdout is not None
         assert process.stderr is not None
         assert [process.stdout.readline() for _ in range(2)] == ["begun\n"] * 2
-        assert len(list(tmp_path.iterdir())) == 3
+        assert len(list(tmp_path.iterdir())) == 5  # two files that are begun, and their locks
         (os.killpg if to_all else os.kill)(process.pid, number)
         lines = process.stderr.readlines()
     assert lines == ["workers of this machine: 2\n", *(["stopped: interrupted\n"] if number == signal.SIGINT else [])]
