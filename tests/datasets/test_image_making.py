@@ -162,7 +162,7 @@ def test_the_number_of_entries_of_a_file_of_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("others", "entries", "message"),
     [
-        ((3, 4, 2), 5, "processes.a: group '/' of {0}/b.h5: 'entries' says 5 entries, but the datasets have 3; mend"),
+        ((3, 4, 2), 5, "processes.a: group '/' of {0}/b.h5: 'entries' says 5 entries, but the datasets have 3; fix"),
         ((3, 4, 3), 3, "processes.a: branch 'cluster' is of type ('<f4', (4, 3)) in {0}/b.h5, but ('<f4', (4, 2)) in"),
     ],
 )

@@ -227,7 +227,10 @@ def test_the_seed_decides_the_first_weights() -> None:
             "t.yaml: model.name: no network 'smhtt_tanh_dropout'; nearest: 'smhtt_",
         ),
         ({"hidden": [3], "activation": "rellu"}, "t.yaml: model.activation: no activation 'rellu'; nearest: 'relu'"),
-        ({"hidden": [3], "loss": "crossentropy"}, "t.yaml: model.loss: no loss 'crossentropy'; nearest: "),
+        (
+            {"hidden": [3], "loss": "crossentropy"},
+            "t.yaml: model.loss: no loss 'crossentropy'; it is called 'categorical_crossentropy'",
+        ),
         ({"hidden": [3], "optimizer": "Adam"}, "t.yaml: model.optimizer: no optimiser 'Adam'; nearest: 'adam'"),
     ],
 )

@@ -148,7 +148,7 @@ def test_the_script_writes_table_and_pictures(
     assert f"{area['value']:.4f} ± {area['uncertainty']:.4f} ({fitted['value']:.4f})" in row
     for heading in ("Sig eff @B=0.01", "Sig eff @B=0.10", "Sig eff @B=0.30", "Separation", "average"):
         assert heading in table
-    assert row in result.stderr
+    assert row in result.stdout
     again = run_script(*script, cwd=two_methods.folder)
     assert again.returncode == 2
     assert again.stderr.count("\n") == 1
