@@ -110,7 +110,7 @@ def test_arrays_that_the_file_does_not_hold_take_no_memory(tmp_path: Path) -> No
     with zipfile.ZipFile(tmp_path / "claimed.npz", "w") as archive:
         archive.writestr("state.npy", head.getvalue())
     np.savez_compressed(tmp_path / "zeros.npz", state=np.zeros(10_000_000))
-    for name, reason in (("claimed.npz", "allocate"), ("zeros.npz", "it unpacks to more than it holds")):
+    for name, reason in (("claimed.npz", "but 0 bytes"), ("zeros.npz", "it unpacks to more than it holds")):
         with pytest.raises(NtuplemlError, match=f"not the checkpoint of a training .*{reason}"):
             load_checkpoint(tmp_path / name, trained(1), identity())
 

@@ -59,6 +59,10 @@ def _weights_of(file: h5py.File, layer: KerasLayer, where: str) -> list[NDArray[
     return [array for part in layer.parts for array in _weights_of_part(file, layer, part, where)]
 
 
+def _not_finite(array: NDArray[Any]) -> NDArray[np.bool_]:
+    return ~np.isfinite(array)
+
+
 def _weights_of_part(file: h5py.File, layer: KerasLayer, part: Part, where: str) -> list[NDArray[Any]]:
     place = f"{layer.group}{part.place}/vars" if part.place else f"{layer.group}vars"
     if "_layer_checkpoint_dependencies" in file:  # before Keras 3
@@ -71,8 +75,9 @@ def _weights_of_part(file: h5py.File, layer: KerasLayer, part: Part, where: str)
             f"{one_line(list(part.weights), 100)}; the file is damaged, or put together from two"
         )
     arrays = [np.asarray(group[str(number)]) for number in range(len(found))]
-    if not all(np.isfinite(array).all() for array in arrays):
-        raise NtuplemlError(f"{where}: the weights of {layer.title} are NaN or infinite; train again, or mend the file")
+    bad = np.isnan if part.place.endswith("quantizer") else _not_finite  # a quantiser without range has infinite bits
+    if any(bad(array).any() for array in arrays):
+        raise NtuplemlError(f"{where}: the weights of {layer.title} are NaN or infinite; train again, or fix the file")
     return [array.astype(np.float32) if array.dtype.kind == "f" else array for array in arrays]
 
 
