@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PROJECT = Path(__file__).resolve().parents[1]
+#: Runs when it is imported, and has no examples.
+collect_ignore = ["script_server.py"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # The processes of pytest-xdist share the cores: one thread each, and for the scripts that they start.
