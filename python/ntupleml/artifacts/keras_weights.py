@@ -59,10 +59,6 @@ def _weights_of(file: h5py.File, layer: KerasLayer, where: str) -> list[NDArray[
     return [array for part in layer.parts for array in _weights_of_part(file, layer, part, where)]
 
 
-def _not_finite(array: NDArray[Any]) -> NDArray[np.bool_]:
-    return ~np.isfinite(array)
-
-
 def _weights_of_part(file: h5py.File, layer: KerasLayer, part: Part, where: str) -> list[NDArray[Any]]:
     place = f"{layer.group}{part.place}/vars" if part.place else f"{layer.group}vars"
     if "_layer_checkpoint_dependencies" in file:  # before Keras 3
@@ -75,8 +71,8 @@ def _weights_of_part(file: h5py.File, layer: KerasLayer, part: Part, where: str)
             f"{one_line(list(part.weights), 100)}; the file is damaged, or put together from two"
         )
     arrays = [np.asarray(group[str(number)]) for number in range(len(found))]
-    bad = np.isnan if part.place.endswith("quantizer") else _not_finite  # a quantiser without range has infinite bits
-    if any(bad(array).any() for array in arrays):
+    may_be_infinite = part.place.endswith("quantizer")  # one without a range has infinite bits
+    if any((np.isnan(array) if may_be_infinite else ~np.isfinite(array)).any() for array in arrays):
         raise NtuplemlError(f"{where}: the weights of {layer.title} are NaN or infinite; train again, or fix the file")
     return [array.astype(np.float32) if array.dtype.kind == "f" else array for array in arrays]
 
