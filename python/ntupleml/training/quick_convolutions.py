@@ -6,36 +6,29 @@ convolution, too: of the images with the events as their channels, by the gradie
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ntupleml.training.other_methods import other_methods
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 
-@contextmanager
-def quick_convolutions(model: Any) -> Iterator[None]:
+def quick_convolutions(model: Any) -> AbstractContextManager[None]:
     """Let the layers of a model on images have quick gradients while a program is traced."""
     import keras
 
     from ntupleml.models.layers import PeriodicPadding
 
-    layers = []
-    for layer in model._flatten_layers():
+    def of_layer(layer: Any) -> dict[str, Any]:
         if isinstance(layer, keras.layers.Conv2D) and _is_plain(layer):
-            layer.convolution_op = partial(_convolved, layer)
-        elif type(layer) is PeriodicPadding:
-            layer.padded = partial(_padded, layer)  # type: ignore[method-assign]
-        else:
-            continue
-        layers.append(layer)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            vars(layer).pop("convolution_op", None)
-            vars(layer).pop("padded", None)
+            return {"convolution_op": partial(_convolved, layer)}
+        if type(layer) is PeriodicPadding:
+            return {"padded": partial(_padded, layer)}
+        return {}
+
+    return other_methods(model, of_layer)
 
 
 def _is_plain(layer: Any) -> bool:

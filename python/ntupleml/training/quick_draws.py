@@ -8,39 +8,32 @@ anyway.
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ntupleml.training.other_methods import other_methods
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 #: Bits of a hash that are compared with the rate.
 _BITS = 24
 
 
-@contextmanager
-def quick_draws(model: Any) -> Iterator[None]:
+def quick_draws(model: Any) -> AbstractContextManager[None]:
     """Let the layers of a model that draw hash while a program is traced; each draws from its own seeds as ever."""
     import keras
 
     from ntupleml.models.layers import LatentDraw
 
-    layers = []
-    for layer in model._flatten_layers():
+    def of_layer(layer: Any) -> dict[str, Any]:
         if type(layer) is keras.layers.Dropout and layer.rate > 0 and layer.noise_shape is None:
-            layer.call = partial(_dropped, layer)
-        elif type(layer) is LatentDraw:
-            layer.draw = partial(_normal, layer)  # type: ignore[method-assign]
-        else:
-            continue
-        layers.append(layer)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            vars(layer).pop("call", None)
-            vars(layer).pop("draw", None)
+            return {"call": partial(_dropped, layer)}
+        if type(layer) is LatentDraw:
+            return {"draw": partial(_normal, layer)}
+        return {}
+
+    return other_methods(model, of_layer)
 
 
 def _dropped(layer: Any, inputs: Any, training: bool = False) -> Any:
