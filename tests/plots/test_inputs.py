@@ -202,4 +202,9 @@ def test_all_styles_can_be_saved(style: str, tmp_path: Path) -> None:
 
 
 def test_texts_of_numbers() -> None:
-    assert [number_text(number) for number in (-0.5, 1e6, 150000.0, 0.1 + 0.2)] == ["−0.5", "1e6", "150000", "0.3"]
+    assert [number_text(number) for number in (-0.5, 1e6, 150000.0, 0.1 + 0.2)] == [
+        "−0.5",
+        "1e6",
+        "150\u202f000",
+        "0.3",
+    ]

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from ntupleml.config import PlotConfig
-from ntupleml.metrics import Measurement, Undefined
+from ntupleml.metrics import Undefined
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.metrics.significance_bins import binned_significance
 from ntupleml.metrics.significance_scan import BestCut, SignificanceScan, scan_significance
 from ntupleml.plots.pictures import PARAMETERS
-from ntupleml.plots.significance import draw_significance, measurement_text
+from ntupleml.plots.significance import draw_significance
 from ntupleml.plots.style import plot_style, save_figure
 
 if TYPE_CHECKING:
@@ -75,9 +76,3 @@ def test_a_scan_without_a_best_cut_is_drawn(tmp_path: Path) -> None:
         figure = draw_significance(scan, Undefined("too few events"), "signal", PlotConfig())
         save_figure(figure, tmp_path / "picture")
     assert figure.axes[1].get_legend().get_texts()[0].get_text() == "Asimov Z: undefined"
-
-
-def test_texts_of_numbers() -> None:
-    assert measurement_text(Measurement(0.25, 0.0)) == "0.25"
-    assert measurement_text(Measurement(1234567.0, 3456.0)) == "1.235e+06 ± 3.5e+03"
-    assert measurement_text(Measurement(1.0e-9, 2.0e-10)) == "1e-09 ± 2e-10"

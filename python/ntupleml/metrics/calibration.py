@@ -10,6 +10,7 @@ import numpy as np
 from ntupleml.metrics.binned_efficiency import ratios
 from ntupleml.metrics.brier import no_probabilities, weighted_mean
 from ntupleml.metrics.measurement import Measurement, Undefined, Verdict, no_sum_of_weights
+from ntupleml.metrics.number_texts import measurement_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -326,8 +327,7 @@ def _is_bad(one: Calibration, tests: int) -> bool:
 
 
 def _numbers(one: Calibration) -> str:
-    value, uncertainty = one.error.value
-    text = f"the mean distance of score and probability is {value:.4f} ± {uncertainty:.4f}"
+    text = f"the mean distance of score and probability is {measurement_text(one.error.value)}"
     text += f" ({one.error.expected:.4f} would be fluctuations"
     if isinstance(one.agreement, Agreement):
         text += f"; χ² = {one.agreement.chi_square:.1f} for {one.agreement.degrees_of_freedom} degrees of freedom"

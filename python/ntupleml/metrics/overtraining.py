@@ -9,6 +9,7 @@ import numpy as np
 
 from ntupleml.metrics.histograms import histogram
 from ntupleml.metrics.measurement import Measurement, Undefined, Verdict
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.metrics.roc import RocCurve, roc_against_rest
 from ntupleml.metrics.two_samples import (
     TwoSampleTest,
@@ -343,4 +344,4 @@ def _text_of_shapes(shapes: Sequence[_Shape]) -> Iterator[str]:
 
 
 def _text(value: Measurement) -> str:
-    return f"{value.value:.4f} ± {value.uncertainty:.4f}"
+    return measurement_text(value)

@@ -11,6 +11,7 @@ import numpy as np
 from ntupleml.metrics.distance_correlation import LARGEST_SAMPLE, distance_correlation, distances, weighted_sample
 from ntupleml.metrics.divergence import Divergence, divergence, no_total
 from ntupleml.metrics.measurement import Undefined, Verdict, no_sum_of_weights
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.metrics.two_samples import TwoSampleTest, p_text
 from ntupleml.metrics.variable_bins import Sums
 
@@ -389,10 +390,9 @@ def _numbers(shape: SliceShape, result: Sculpting) -> str:
         texts.append(f"Kolmogorov-Smirnov distance {distance.statistic:.3f} ({p_text(distance.p_value)})")
     if isinstance(shape.jensen_shannon, Divergence):
         divergence = shape.jensen_shannon
-        value, uncertainty = divergence.value
-        texts.append(f"Jensen-Shannon divergence {value:.4f} ± {uncertainty:.4f} bits ({p_text(divergence.p_value)})")
+        value = measurement_text(divergence.value)
+        texts.append(f"Jensen-Shannon divergence {value} bits ({p_text(divergence.p_value)})")
     text = f"between {low:.0f} and {high:.0f} % of the background by score, {', '.join(texts)}"
     if not isinstance(result.distance_correlation, Undefined):
-        value, uncertainty = result.distance_correlation.squared
-        text += f"; squared distance correlation {value:.3f} ± {uncertainty:.3f}"
+        text += f"; squared distance correlation {measurement_text(result.distance_correlation.squared)}"
     return text

@@ -1,6 +1,6 @@
 """Pictures of the results that `ntupleml.metrics` computes; nothing is computed here."""
 
-from ntupleml.plots.confusion import draw_confusion_matrix, format_measurement
+from ntupleml.plots.confusion import draw_confusion_matrix
 from ntupleml.plots.style import (
     FORMATS,
     add_experiment_label,
@@ -17,7 +17,6 @@ __all__ = [
     "class_labels",
     "draw_confusion_matrix",
     "figure_paths",
-    "format_measurement",
     "new_figure",
     "plot_style",
     "save_figure",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ntupleml.metrics.measurement import Undefined
+from ntupleml.metrics.number_texts import in_two_lines
 from ntupleml.plots.panels import add_label_above, grid_of_panels, say_undefined
 from ntupleml.plots.style import COLOURS, literal
 
@@ -50,7 +51,7 @@ def _draw_grid(figure: Figure, axes: Axes, found: AbcdTest, names: tuple[str, st
         text = "–"
         if not isinstance(cell, Undefined):
             values[row, column] = cell.significance
-            text = f"{cell.ratio.value:.2f}\n± {cell.ratio.uncertainty:.2f}"
+            text = "\n".join(in_two_lines(cell.ratio))
         is_dark = abs(values[row, column]) > _DARK
         colour = "white" if is_dark else "black"
         axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=colour, fontsize="x-small")

@@ -9,6 +9,7 @@ import numpy as np
 
 from ntupleml.metrics.calibration import Calibration
 from ntupleml.metrics.measurement import Measurement, Undefined
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.plots.panels import say_undefined
 from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, new_figure
 
@@ -76,7 +77,7 @@ def _draw_class(above: Axes, below: Axes, by_mixture: Mapping[str, Calibration |
             above.plot([], [], linestyle="none", label=f"{mixture}: undefined")
             continue
         brier, error = one.brier, one.error.value
-        label = f"{mixture}:\nBrier {brier.value:.4f} ± {brier.uncertainty:.4f}, ECE {error.value:.4f}"
+        label = f"{mixture}:\nBrier {measurement_text(brier)}, ECE {measurement_text(error)}"
         _draw_curve(above, one.curve, index, label)
     above.set_ylim(-0.04, 1.06 + 0.21 * len(by_mixture))
     above.set_yticks(np.linspace(0, 1, 6))

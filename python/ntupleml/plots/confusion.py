@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ntupleml.metrics import Measurement, Undefined
+from ntupleml.metrics.number_texts import in_two_lines
 from ntupleml.plots.style import add_experiment_label, class_labels, new_figure
 
 if TYPE_CHECKING:
@@ -73,10 +73,9 @@ def _draw_cells(axes: Axes, matrix: Matrix) -> QuadMesh:
     )
     axes.set_xlim(0, len(matrix))
     axes.set_ylim(len(matrix), 0)
-    powers = _needs_powers(values)
     for true, row in enumerate(matrix):
         for predicted, entry in enumerate(row):
-            _draw_entry(axes, true, predicted, entry, powers)
+            _draw_entry(axes, true, predicted, entry)
     return mesh
 
 
@@ -92,13 +91,7 @@ def _colour_range(values: Any) -> tuple[float, float]:
     return lowest, highest if highest > lowest else lowest + 1.0
 
 
-def _needs_powers(values: Any) -> bool:
-    """Whether all values are so small that two decimals say nothing."""
-    finite = np.abs(values[np.isfinite(values)])
-    return bool(finite.size and 0 < finite.max() < 0.1)
-
-
-def _draw_entry(axes: Axes, true: int, predicted: int, entry: Measurement | Undefined, powers: bool) -> None:
+def _draw_entry(axes: Axes, true: int, predicted: int, entry: Measurement | Undefined) -> None:
     import matplotlib as mpl
     from matplotlib.patches import Rectangle
 
@@ -110,46 +103,10 @@ def _draw_entry(axes: Axes, true: int, predicted: int, entry: Measurement | Unde
         axes.add_patch(cell)
         axes.annotate("undefined", centre, (0, 0), fontsize=_UNCERTAINTY_SIZE * size, **options)
         return
-    value, uncertainty = format_measurement(entry, powers=powers)
+    value, uncertainty = in_two_lines(entry)
     shift = 0.5 * size if uncertainty else 0.0
     axes.annotate(value, centre, (0, shift), **options)
     axes.annotate(uncertainty, centre, (0, -shift), fontsize=_UNCERTAINTY_SIZE * size, **options)
-
-
-def format_measurement(entry: Measurement, *, powers: bool = False) -> tuple[str, str]:
-    r"""Texts of a value and of its uncertainty; that of an exact value is empty.
-
-    Parameters
-    ----------
-    powers : bool, default: False
-        Whether to write a power of ten also for numbers below 100,000.
-
-    Examples
-    --------
-    >>> format_measurement(Measurement(0.6218, 0.0123))
-    ('0.62', '± 0.01')
-    >>> format_measurement(Measurement(0.6218, 0.0031))
-    ('0.62', '± 0.003')
-    >>> format_measurement(Measurement(4720167.0, 114605.5))
-    ('$\\mathregular{4.72\\times10^{6}}$', '$\\mathregular{\\pm\\,0.11\\times10^{6}}$')
-    >>> format_measurement(Measurement(1.0, 0.0))
-    ('1.00', '')
-    """
-    largest = max(abs(entry.value), entry.uncertainty)
-    if largest < 1e5 and not (powers and largest >= sys.float_info.min):
-        return f"{entry.value:.2f}", f"± {_decimals(entry.uncertainty)}" if entry.uncertainty else ""
-    exponent = math.floor(math.log10(largest))
-    power = rf"\times10^{{{exponent}}}}}$"
-    value = rf"$\mathregular{{{entry.value / 10**exponent:.2f}{power}"
-    uncertainty = rf"$\mathregular{{\pm\,{_decimals(entry.uncertainty / 10**exponent)}{power}"
-    return value, uncertainty if entry.uncertainty else ""
-
-
-def _decimals(uncertainty: float) -> str:
-    """Two decimals, or the first digit that is not zero, down to 0.0001."""
-    if uncertainty >= 0.01:
-        return f"{uncertainty:.2f}"
-    return f"{uncertainty:.4f}" if uncertainty < 0.001 else f"{uncertainty:.3f}"
 
 
 def _draw_class_names(axes: Axes, labels: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ntupleml.metrics.measurement import Undefined
-from ntupleml.plots.significance import measurement_text
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.plots.style import COLOURS, add_experiment_label, add_legend, class_labels, new_figure
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.metrics import Measurement, Undefined
+from ntupleml.metrics.number_texts import grouped, measurement_text
 from ntupleml.plots.panels import add_label_above, grid_of_panels
 from ntupleml.plots.style import COLOURS, add_experiment_label, add_legend, class_labels, literal, new_figure, shrink_to
 
@@ -170,7 +171,7 @@ def _separation_text(distribution: Distribution) -> str:
         return str(distribution.fractions)
     if isinstance(distribution.separation, Undefined):
         return "undefined"
-    return f"{distribution.separation.value:.3f} ± {distribution.separation.uncertainty:.3f}"
+    return measurement_text(distribution.separation)
 
 
 def _columns(binning: Binning, edges: NDArray[np.float64], shares: Sequence[Fractions | Undefined]) -> list[_Column]:
@@ -280,18 +281,18 @@ def _draw_ticks(axes: Axes, binning: Binning, most: int) -> None:
 
 
 def number_text(number: float) -> str:
-    """A number as people write it.
+    r"""A number as people write it.
 
     Examples
     --------
     >>> number_text(-999.0), number_text(200000.0), number_text(2.5e8), number_text(1e-7)
-    ('−999', '200000', '2.5e8', '1e−7')
+    ('−999', '200\u202f000', '2.5e8', '1e−7')
     """
     text = f"{number:.6g}"
     if "e" in text:
         mantissa, exponent = text.split("e")
-        text = f"{mantissa}e{int(exponent)}"
-    return text.replace("-", "−")
+        return f"{mantissa}e{int(exponent)}".replace("-", "−")
+    return grouped(text)
 
 
 def draw_separation_ranking(summary: InputSummary, config: PlotConfig) -> Figure:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.metrics.measurement import Measurement, Undefined
+from ntupleml.metrics.number_texts import in_two_lines
 from ntupleml.plots.style import COLOURS, add_experiment_label, add_legend, class_labels, literal, new_figure
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def draw_map_of_points(signal: str, parameters: Sequence[str], points: Points, c
         if not np.isnan(value):
             share = points[across[column], upwards[row]].share
             assert isinstance(share, Measurement)
-            text = f"{value:.3f}\n± {share.uncertainty:.3f}"
+            text = "\n".join(in_two_lines(share))
             colour = "white" if value > 0.6 else "black"
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=colour, fontsize="x-small")
     for axis, shown in ((axes.xaxis, across), (axes.yaxis, upwards)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ntupleml.metrics.measurement import Undefined
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.plots.panels import add_label_above, grid_of_panels
 from ntupleml.plots.style import COLOURS, class_labels, literal
 
@@ -37,7 +38,7 @@ def draw_precision_recall(
                 axes.plot([], [], color="none", label=f"{literal(method)}: {one}")
                 continue
             colour, average = COLOURS[index % len(COLOURS)], one.average_precision
-            text = f"{literal(method)}: {average.value:.4f} ± {average.uncertainty:.4f}"
+            text = f"{literal(method)}: {measurement_text(average)}"
             axes.step(one.recall, one.precision, where="pre", color=colour, label=text)
             low, high = one.precision - one.uncertainty, one.precision + one.uncertainty
             axes.fill_between(one.recall, low, high, step="pre", color=colour, alpha=0.25, linewidth=0)

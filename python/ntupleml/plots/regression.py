@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ntupleml.metrics.measurement import Measurement, Undefined
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.plots.panels import draw_points, say_undefined, stacked_panels
 from ntupleml.plots.style import COLOURS, add_experiment_label, literal, new_figure
 
@@ -97,4 +98,4 @@ def _part(one: Residuals | Undefined, name: str) -> Measurement | Undefined:
 
 
 def _text(value: Measurement) -> str:
-    return f"{value.value:.3g} ± {value.uncertainty:.1g}"
+    return measurement_text(value)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.metrics.measurement import Measurement, Undefined
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.plots.panels import draw_points, known_values, stacked_panels
 from ntupleml.plots.style import COLOURS, add_experiment_label, literal, new_figure
 
@@ -119,7 +120,7 @@ def draw_shapes(
 
 def _named(name: str, widths: Mapping[str, Measurement | Undefined]) -> str:
     width = widths[name]
-    text = f"{width.value:.3g} ± {width.uncertainty:.1g}" if isinstance(width, Measurement) else "–"
+    text = measurement_text(width) if isinstance(width, Measurement) else "–"
     return f"{literal(name)}, core {text}"
 
 
@@ -141,7 +142,7 @@ def draw_linearity(lines: Mapping[str, Linearity | Undefined], label: str, confi
         truth = np.array(line.truth)
         means, errors = np.array([tuple(one) for one in line.prediction]).T
         expected = line.intercept.value + line.slope.value * truth
-        text = f"{literal(name)}: slope {line.slope.value:.3f} ± {line.slope.uncertainty:.1g}"
+        text = f"{literal(name)}: slope {measurement_text(line.slope)}"
         above.errorbar(truth, means, errors, linestyle="none", label=text, **_look(index))
         above.plot(truth, expected, color=COLOURS[index % len(COLOURS)], linewidth=1)
         below.errorbar(truth, means - expected, errors, linestyle="none", **_look(index))

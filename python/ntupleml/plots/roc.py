@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.metrics import Measurement, Undefined
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.metrics.roc_points import rejection_ratio
 from ntupleml.plots.pictures import PARAMETERS
 from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, literal, plot_style, save_figure
@@ -310,7 +311,7 @@ def _legend_lines(block: _Block) -> list[str]:
         if isinstance(points, Undefined) or isinstance(area, Undefined):
             lines.append(f"{name}: {points if isinstance(points, Undefined) else area}")
         else:
-            lines.append(f"{name}: {area.value:.4f} ± {area.uncertainty:.4f}")
+            lines.append(f"{name}: {measurement_text(area)}")
     return lines
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntupleml.metrics.measurement import Measurement, Undefined
+from ntupleml.metrics.measurement import Undefined
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.plots.panels import grid_of_panels
 from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels
 
@@ -26,8 +27,6 @@ _WIDTH, _ABOVE, _BELOW = 7.0, 2.4, 4.4
 _HEADROOM = 1.65
 #: Formulas whose best significances differ by more than this factor need a logarithmic scale.
 _LARGEST_RATIO = 6.0
-#: Numbers are written with powers of ten beyond these.
-_MOST_DECIMALS, _LARGEST_IN_FULL = 7, 1e6
 #: Line styles, taken with the colours, so that curves can be told apart in grey.
 _LINES = ("-", "--", "-.", ":")
 
@@ -171,23 +170,6 @@ def _set_scale(axes: Axes, scan: SignificanceScan, binned: BinnedSignificance | 
 def _limits(scan: SignificanceScan) -> tuple[float, float]:
     margin = 0.02 * (scan.cuts[-1] - scan.cuts[0])
     return float(scan.cuts[0] - margin), float(scan.cuts[-1] + margin)
-
-
-def measurement_text(result: Measurement) -> str:
-    """A number with as many digits as its uncertainty gives meaning.
-
-    Examples
-    --------
-    >>> measurement_text(Measurement(0.00387842, 0.00011061)), measurement_text(Measurement(1234.6, 78.9))
-    ('0.00388 ± 0.00011', '1235 ± 79')
-    """
-    value, uncertainty = result
-    if not 0 < uncertainty < np.inf:
-        return f"{value:.4g}"
-    decimals = 1 - int(np.floor(np.log10(uncertainty)))
-    if decimals > _MOST_DECIMALS or max(abs(value), uncertainty) >= _LARGEST_IN_FULL:
-        return f"{value:.4g} ± {uncertainty:.2g}"
-    return f"{value:.{max(decimals, 0)}f} ± {uncertainty:.{max(decimals, 0)}f}"
 
 
 def _draw_band(axes: Axes, cuts: Any, lower: Any, upper: Any, index: int) -> None:

@@ -32,6 +32,8 @@ COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#94a4a2", "#a96b59", "#e
 PIXELS_PER_INCH = 150
 #: Empty border around figures in inches.
 MARGIN = 0.1
+#: Has the signs that the fonts of the experiments' styles lack, such as raised digits.
+_FONT_OF_SIGNS = "DejaVu Sans"
 #: How files are written: PDFs without their date, PNGs with the quickest compression.
 _OPTIONS: dict[str, dict[str, Any]] = {
     "png": {"pil_kwargs": {"compress_level": 1}},
@@ -77,6 +79,7 @@ def plot_style(config: PlotConfig, parameters: Mapping[str, Any] | None = None) 
     try:
         with mpl.rc_context():
             style.use(["default", _experiment_parameters(config), _PARAMETERS_OF_ALL_STYLES, dict(parameters or {})])
+            mpl.rcParams["font.family"] = [*mpl.rcParams["font.family"], _FONT_OF_SIGNS]
             yield
     finally:
         mpl_fonts.setLevel(level)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.metrics import Measurement, Undefined
-from ntupleml.plots.confusion import format_measurement
+from ntupleml.metrics.number_texts import in_two_lines
 from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, literal, new_figure
 
 if TYPE_CHECKING:
@@ -152,6 +152,6 @@ def _draw_entry(axes: Axes, column: int, row: int, entry: Measurement | Undefine
         axes.add_patch(Rectangle((column, row), 1, 1, facecolor="0.93", edgecolor="0.8", hatch="//", linewidth=0))
         axes.annotate("undefined", centre, (0, 0), fontsize=0.75 * _SMALL, **options)
         return
-    value, uncertainty = format_measurement(entry)
+    value, uncertainty = in_two_lines(entry)
     axes.annotate(value, centre, (0, 0.55 * _SMALL if uncertainty else 0), fontsize=1.2 * _SMALL, **options)
     axes.annotate(uncertainty, centre, (0, -0.7 * _SMALL), fontsize=0.75 * _SMALL, **options)

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.ticker import NullFormatter
 
 from ntupleml.metrics.measurement import Undefined
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.plots.panels import add_label_above, draw_points, grid_of_panels, points_with_errors, say_undefined
 from ntupleml.plots.style import COLOURS, class_labels, literal
 
@@ -218,7 +219,7 @@ def draw_low_rate_rocs(schemes: Mapping[str, Mapping[str, LowRateRoc | Undefined
                 continue
             at, values, errors = curve[:3]
             lowest = min(lowest, float(at[0]))
-            text = f"{name}: {curve.auc.value:.3f} ± {curve.auc.uncertainty:.3f}"
+            text = f"{name}: {measurement_text(curve.auc)}"
             axes.plot(at, np.where(values > 0, values, np.nan), **look, label=text)
             lower = np.maximum(values - errors, np.finfo(np.float64).tiny)
             axes.fill_between(at, lower, np.minimum(values + errors, 1), color=look["color"], alpha=0.3, linewidth=0)

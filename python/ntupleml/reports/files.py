@@ -7,8 +7,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ntupleml.metrics import Verdict, as_plain
+from ntupleml.metrics.number_texts import count_text, measurement_text
 from ntupleml.plots.pictures import Table
-from ntupleml.reports.formatting import measurement_text
 from ntupleml.reports.page import Section, now, page_of
 from ntupleml.reports.page_files import table_as_csv, write_page
 from ntupleml.testing.compared_files import point_text
@@ -39,7 +39,7 @@ def write_files_page(
     texts["numbers.json"] = json.dumps(_numbers(compared), indent=1, ensure_ascii=False) + "\n"
     names = ", ".join(file.name for file in compared.files)
     rows = sum(file.rows for file in compared.files)
-    page = page_of(f"Inputs of {names}", f"{rows:,} rows", _sections(compared, command), now())
+    page = page_of(f"Inputs of {names}", f"{count_text(rows)} rows", _sections(compared, command), now())
     return write_page(page, path, folder, testing.plot, testing.figures, texts=texts, overwrite=overwrite)
 
 
@@ -120,7 +120,7 @@ def rows_table(compared: ComparedFiles) -> Table:
 
 
 def _with_share(number: int, total: int) -> str:
-    return f"{number:,} ({100 * number / total:.1f} %)" if total else "0"
+    return f"{count_text(number)} ({100 * number / total:.1f} %)" if total else "0"
 
 
 def sums_table(compared: ComparedFiles) -> Table:

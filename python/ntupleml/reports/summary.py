@@ -8,6 +8,7 @@ import numpy as np
 
 from ntupleml.datasets.excluding import EXCLUDE
 from ntupleml.metrics import Measurement, Undefined, effective_entries
+from ntupleml.metrics.number_texts import count_text
 from ntupleml.plots.pictures import Table
 from ntupleml.reports.formatting import cell_text
 from ntupleml.reports.page import SIGNS, Section
@@ -42,18 +43,19 @@ def summary(material: Material, verdicts: Sequence[tuple[str, Verdict]]) -> Sect
 def _in_one_sentence(material: Material, verdicts: Sequence[tuple[str, Verdict]]) -> str:
     """Which method is the best, how good it is, and whether anything has to be looked at."""
     methods = material.methods if material.target == "classes" else []
+    events = count_text(len(material.events))
     areas = {method: _area_of_all(material, method) for method in methods}
     known = {method: area for method, area in areas.items() if isinstance(area, Measurement)}
     remarkable = sum(verdict.level == "attention" for _, verdict in verdicts)
     end = f"{remarkable} of {len(verdicts)} checks ask for a look" if remarkable else "no check asks for a look"
     if not methods:
-        return f"{len(material.events):,} events are tested that the models never saw; {end}."
+        return f"{events} events are tested that the models never saw; {end}."
     if not known:
-        return f"No area under a ROC curve could be computed for {len(material.events):,} events; {end}."
+        return f"No area under a ROC curve could be computed for {events} events; {end}."
     best = max(known, key=lambda method: known[method].value)
     of_several = f" is the best of {len(known)} methods and" if len(known) > 1 else ""
     return (
-        f"{best}{of_several} separates with an AUC of {cell_text(known[best])} on {len(material.events):,} events that "
+        f"{best}{of_several} separates with an AUC of {cell_text(known[best])} on {events} events that "
         f"its models never saw; {end}."
     )
 
@@ -112,7 +114,7 @@ def _tested(material: Material) -> str:
     together = (
         "Every event is scored by the model that did not see it" if len(models) > 1 else "Events that it never saw"
     )
-    return f"{together}: {folds}; {len(material.events)} events, {weighted}."
+    return f"{together}: {folds}; {count_text(len(material.events))} events, {weighted}."
 
 
 def auc_table(material: Material) -> Table:
@@ -173,7 +175,7 @@ def _event_row(name: str, weights: np.ndarray) -> tuple[Cell, ...]:
 
 def _sampling(material: Material) -> list[str]:
     shares, excluded = material.events.sampled, material.events.excluded
-    trained = ", ".join(f"{number:,} of {name}" for name, number in excluded.items())
+    trained = ", ".join(f"{count_text(number)} of {name}" for name, number in excluded.items())
     notes = [f"Events that other trainings saw are left out ({EXCLUDE} of the testing config): {trained}."]
     if not shares:
         return notes if excluded else []

@@ -10,9 +10,9 @@ import numpy as np
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.metrics.abcd import AbcdTest, Closure, Cuts, Sample, abcd_test
 from ntupleml.metrics.measurement import Undefined, Verdict, as_plain
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.plots.abcd import draw_abcd
 from ntupleml.plots.pictures import Picture, Table
-from ntupleml.plots.significance import measurement_text
 from ntupleml.testing.steps import Answer
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import numpy as np
 from ntupleml.metrics.brier import multiclass_brier_score
 from ntupleml.metrics.calibration import Calibration, calibration, calibration_verdict
 from ntupleml.metrics.measurement import Measurement, Undefined, Verdict, as_plain
+from ntupleml.metrics.number_texts import count_text, measurement_text
 from ntupleml.plots.calibration import draw_calibration
 from ntupleml.plots.pictures import Picture, Table
 from ntupleml.testing.steps import Answer
@@ -77,7 +78,7 @@ def calibration_curves(material: Material) -> Answer:
 
 def _remarks(summary: CalibrationSummary) -> Iterator[str]:
     for mixture, brier in summary.brier.items():
-        text = str(brier) if isinstance(brier, Undefined) else f"{brier.value:.5f} ± {brier.uncertainty:.5f}"
+        text = str(brier) if isinstance(brier, Undefined) else measurement_text(brier)
         yield f"Brier score of all classes ({mixture}): {text}"
     yield f"is it calibrated: {summary.verdict.level}: {summary.verdict.text}"
 
@@ -143,7 +144,7 @@ def calibration_pictures(events: TestedEvents, summary: CalibrationSummary) -> l
             "calibration",
             f"Share of each class in bins of its score by {summary.method}, against the mean score ({mixtures}): on "
             "the dashed line scores are probabilities. Below, the sums of weights. ECE is the expected calibration "
-            f"error. Of {len(events)} tested events{sampled}.",
+            f"error. Of {count_text(len(events))} tested events{sampled}.",
             partial(draw_calibration, summary.classes),
             {"events": len(events), **as_plain(summary)},
             _tables(summary),

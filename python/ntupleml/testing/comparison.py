@@ -12,6 +12,7 @@ from ntupleml.config import TestingConfig
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import chosen_models, held_out_fold
 from ntupleml.metrics import BACKGROUND_EFFICIENCIES, Measurement, Performance, Undefined, as_plain, performance
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.plots import FORMATS, figure_paths
 from ntupleml.plots.pictures import write_numbers
 from ntupleml.plots.roc import save_roc_curves
@@ -219,7 +220,7 @@ def _area(result: Performance) -> float:
 
 
 def _short(area: Measurement | Undefined) -> str:
-    return f"{area.value:.4f} ± {area.uncertainty:.4f}" if isinstance(area, Measurement) else str(area)
+    return measurement_text(area) if isinstance(area, Measurement) else str(area)
 
 
 def _write(comparison: Comparison, stem: Path, plot: PlotConfig, *, overwrite: bool) -> list[Path]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from ntupleml.metrics.cut_scan import CutScan
 from ntupleml.metrics.cut_scan import cut_scan as scan_cuts
 from ntupleml.metrics.measurement import Undefined, Verdict, as_plain
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.plots.cut_scan import draw_cut_scans
 from ntupleml.plots.pictures import Picture, Table
-from ntupleml.plots.significance import measurement_text
 from ntupleml.testing.search import curves_of_subsets, scaled, scales_text, search_of
 from ntupleml.testing.steps import Answer
 

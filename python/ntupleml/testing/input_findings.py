@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ntupleml.metrics import Undefined, Verdict
+from ntupleml.metrics.number_texts import measurement_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,7 +67,7 @@ def _bad_weights(summary: InputSummary) -> Iterator[str]:
                 "these events are left out"
             )
         if one.bad < one.events and one.total.value <= 0:
-            total = f"{one.total.value:.4g} ± {one.total.uncertainty:.2g}"
+            total = measurement_text(one.total)
             yield f"the sum of weights of class '{name}' is not positive: {total}"
         if one.largest_share > _DOMINANT_SHARE and one.events - one.bad >= _FEWEST_EVENTS:
             yield (

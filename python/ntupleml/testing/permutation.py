@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.metrics.measurement import Measurement, Undefined, as_plain
+from ntupleml.metrics.number_texts import count_text, measurement_text
 from ntupleml.metrics.permutation import PermutationImportance, permutation_importance
 from ntupleml.plots.permutation import draw_permutation_importance
 from ntupleml.plots.pictures import Picture, Table
@@ -137,8 +138,8 @@ def importance_picture(
     caption = (
         f"Permutation importance of the inputs of {inputs.method}: what is lost of the area under the ROC curve of "
         f"each class against the rest, and gained in log loss, where the values of an input are shuffled among the "
-        f"events; {len(events)} events{sampled}, {result.repeats} times each. Inputs that are correlated share their "
-        "importance."
+        f"events; {count_text(len(events))} events{sampled}, {result.repeats} times each. Inputs that are correlated "
+        "share their importance."
     )
     draw: Callable[[Any], Any] = partial(draw_permutation_importance, result)
     return Picture("permutation_importance", caption, draw, numbers, (_table(result),))
@@ -168,6 +169,6 @@ def most_important(result: PermutationImportance, number: int = 3) -> str:
     """
     first = {name: result.importances[name].average_auc for name in result.ranking()[:number]}
     return ", ".join(
-        f"{name} {value.value:.4f} ± {value.uncertainty:.4f}" if isinstance(value, Measurement) else f"{name} {value}"
+        f"{name} {measurement_text(value)}" if isinstance(value, Measurement) else f"{name} {value}"
         for name, value in first.items()
     )

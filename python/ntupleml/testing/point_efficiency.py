@@ -9,10 +9,10 @@ import numpy as np
 
 from ntupleml.metrics.confusion import predicted_class
 from ntupleml.metrics.measurement import Measurement, Undefined, Verdict, as_plain
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.metrics.point_efficiency import SelectedShare, selected_share, shares_of_points
 from ntupleml.plots.pictures import Picture, Table
 from ntupleml.plots.point_efficiency import draw_map_of_points, draw_points_of_signal
-from ntupleml.plots.significance import measurement_text
 from ntupleml.testing.search import distinct_values, search_of, shares_by_class
 from ntupleml.testing.steps import Answer
 

@@ -6,10 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ntupleml.metrics import Measurement, Undefined, as_plain
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.metrics.precision_recall import RECALLS, precision_recall
 from ntupleml.plots.pictures import Picture, Table
 from ntupleml.plots.precision_recall import draw_precision_recall
-from ntupleml.plots.significance import measurement_text
 from ntupleml.testing.steps import Answer, Group
 
 if TYPE_CHECKING:

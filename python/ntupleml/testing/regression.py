@@ -9,6 +9,7 @@ import numpy as np
 
 from ntupleml.metrics import Undefined, as_plain, histogram
 from ntupleml.metrics.measurement import no_sum_of_weights
+from ntupleml.metrics.number_texts import count_text, measurement_text
 from ntupleml.metrics.regression import Residuals, regression, residuals
 from ntupleml.metrics.score_distributions import density, score_edges
 from ntupleml.plots.pictures import Picture, Table
@@ -73,13 +74,13 @@ def _in_words(result: Regression | Undefined) -> str:
     if isinstance(result, Undefined):
         return str(result)
     width = result.residuals.resolution
-    text = str(width) if isinstance(width, Undefined) else f"{width.value:.4g} ± {width.uncertainty:.2g}"
-    return f"bias {result.residuals.bias.value:.4g} ± {result.residuals.bias.uncertainty:.2g}, resolution {text}"
+    text = str(width) if isinstance(width, Undefined) else measurement_text(width)
+    return f"bias {measurement_text(result.residuals.bias)}, resolution {text}"
 
 
 def _pictures(method: str, name: str, result: Regression | Undefined, events: TestedEvents) -> list[Picture]:
     numbers: dict[str, Any] = {"value": name, "method": method, "events": len(events)}
-    of_events = f"of '{name}' by {method}, {len(events)} tested events."
+    of_events = f"of '{name}' by {method}, {count_text(len(events))} tested events."
     if not isinstance(result, Undefined) and result.negative_share:
         of_events += f" {result.negative_share:.2%} of the events have negative weights, which count as they are."
     whole: dict[str, Any] = {"undefined": result}
@@ -166,8 +167,8 @@ def _of_score(
     header = ("Class", "Events", "Mean", "Standard deviation", *(f"{share:.0%} are below" for share in _SHARES))
     picture = Picture(
         _picture_name(name),
-        f"{_IN_WORDS.get(name, name)} by {method} for the events of each class, normalised to 1: {len(events)} events, "
-        "each by the model that never saw it.",
+        f"{_IN_WORDS.get(name, name)} by {method} for the events of each class, normalised to 1: "
+        f"{count_text(len(events))} events, each by the model that never saw it.",
         partial(draw_all_score_distributions, {name: ScoreSamples(shown, {}, {})}),
         as_plain({"method": method, "score": name, "events": len(events), "classes": found, "distributions": shown}),
         (Table(header, lines),),

@@ -9,10 +9,10 @@ import numpy as np
 
 from ntupleml.metrics.class_rocs import RocSummary, roc_summary
 from ntupleml.metrics.measurement import Measurement, Undefined, Verdict, as_plain
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.metrics.roc_points import RocPoints
 from ntupleml.plots.pictures import Picture, Table
 from ntupleml.plots.roc import draw_named_rocs
-from ntupleml.plots.significance import measurement_text
 from ntupleml.testing.roc import HEADER_OF_CURVES, cells_of_curve
 from ntupleml.testing.search import Veto, curves_of_subsets, scaled, scales_text, search_of, veto_of, without_vetoed
 from ntupleml.testing.steps import Answer

@@ -11,6 +11,7 @@ import numpy as np
 from ntupleml.metrics.histograms import histogram
 from ntupleml.metrics.linearity import Linearity, linearity
 from ntupleml.metrics.measurement import Measurement, Undefined, Verdict, as_plain
+from ntupleml.metrics.number_texts import count_text, measurement_text
 from ntupleml.metrics.response import TAILS, Compared, Sample, compared, compared_in_bins, narrowest
 from ntupleml.metrics.score_distributions import density
 from ntupleml.metrics.variable_bins import bins_of_edges, even_bins
@@ -149,7 +150,7 @@ def _pictures(
 
 def _of(material: Material, subject: Subject, quantity: str) -> str:
     what = f"'{subject.name}'" if len(subject.outputs) == 1 else f"'{subject.name}', {quantity}"
-    return f"{what}: {len(material.events)} tested events"
+    return f"{what}: {count_text(len(material.events))} tested events"
 
 
 def _picture_in_bins(
@@ -295,10 +296,10 @@ def _verdict(found: Compared, method: str, references: Sequence[str]) -> Verdict
     response, own = quality.numbers["response"], quality.numbers[width]
     if not isinstance(own, Measurement):
         return Verdict("unknown", str(own))
-    text = f"resolution {own.value:.4g} ± {own.uncertainty:.2g}"
+    text = f"resolution {measurement_text(own)}"
     level = "good"
     if isinstance(response, Measurement):
-        text += f", response {response.value:.4f} ± {response.uncertainty:.2g}"
+        text += f", response {measurement_text(response)}"
         if abs(response.value - 1) > max(_FAR_RESPONSE, _SURE * response.uncertainty):
             level, text = "attention", f"{text}, which a calibration may bring to 1"
     best = narrowest(found, references, width)

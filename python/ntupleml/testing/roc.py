@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ntupleml.metrics import Measurement, Undefined, as_plain
 from ntupleml.metrics.class_rocs import SIGNAL_EFFICIENCIES, ClassRocs
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.plots.pictures import Picture, Table, together
 from ntupleml.plots.roc import draw_all_class_rocs, draw_all_pair_rocs, draw_class_roc, draw_pair_rocs
 from ntupleml.testing.material import POOLED
@@ -192,4 +193,4 @@ def _remarks(results: Mapping[str, Mapping[str, RocSummary | Undefined]]) -> str
 
 
 def _area_text(area: Measurement | Undefined) -> str:
-    return f"{area.value:.4f} ± {area.uncertainty:.4f}" if isinstance(area, Measurement) else str(area)
+    return measurement_text(area) if isinstance(area, Measurement) else str(area)

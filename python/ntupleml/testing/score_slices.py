@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ntupleml.metrics import Measurement, Undefined, Verdict, as_plain, histogram, roc_against_rest
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.metrics.score_distributions import density, logarithmic_edges, score_edges
 from ntupleml.plots.pictures import Picture, Table
 from ntupleml.plots.score_slices import SlicedDensities, draw_score_slices
-from ntupleml.plots.significance import measurement_text
 from ntupleml.testing.control_sample import Slices
 from ntupleml.testing.steps import Answer
 

@@ -13,6 +13,7 @@ import numpy as np
 from ntupleml.metrics.binned_efficiency import binned_efficiency
 from ntupleml.metrics.distance_correlation import LARGEST_SAMPLE
 from ntupleml.metrics.measurement import Undefined, Verdict, as_plain
+from ntupleml.metrics.number_texts import count_text
 from ntupleml.metrics.sculpting import (
     Sculpting,
     SlicedScore,
@@ -332,7 +333,7 @@ def _overview_row(row: SculptingRow) -> tuple[Cell, ...]:
 
 def _events_text(events: TestedEvents) -> str:
     sampled = "".join(f", of {name} a sample of {share:.3g}" for name, share in events.sampled.items())
-    return f"Of {len(events)} tested events{sampled}."
+    return f"Of {count_text(len(events))} tested events{sampled}."
 
 
 def _outside_text(result: BinnedEfficiency | ShapeInSlices) -> str:

@@ -7,10 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml.metrics.measurement import Undefined, as_plain
+from ntupleml.metrics.number_texts import count_text, measurement_text
 from ntupleml.metrics.significance_bins import SMALLEST_BACKGROUND, BinnedSignificance, binned_significance
 from ntupleml.metrics.significance_scan import SignificanceScan, scan_significance
 from ntupleml.plots.pictures import Picture, Table, together
-from ntupleml.plots.significance import draw_significance, draw_significances, measurement_text
+from ntupleml.plots.significance import draw_significance, draw_significances
 from ntupleml.testing.steps import Answer
 
 if TYPE_CHECKING:
@@ -135,7 +136,8 @@ def _caption(name: str, method: str, events: TestedEvents, binned: BinnedSignifi
     return (
         f"Efficiencies and expected significances of {name} against all other classes, for cuts on its score by "
         f"{method}; points are the best cuts among those with at least {SMALLEST_BACKGROUND:g} effective background "
-        f"events{merged}. Yields are sums of weights of the {len(events)} tested events, not scaled to any luminosity."
+        f"events{merged}. Yields are sums of weights of the {count_text(len(events))} tested events, not "
+        "scaled to any luminosity."
     )
 
 

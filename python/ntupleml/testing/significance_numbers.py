@@ -10,10 +10,10 @@ import numpy as np
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.metrics.confusion import confusion_matrix, predicted_class
 from ntupleml.metrics.measurement import Measurement, Undefined, as_plain, no_sum_of_weights
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.metrics.significance import Yields, approximate_median_significance
 from ntupleml.metrics.significance_cut import cut_performance, no_usable_scores
 from ntupleml.plots.pictures import Picture
-from ntupleml.plots.significance import measurement_text
 from ntupleml.testing.significance import FORMULA_NAMES
 from ntupleml.testing.steps import Answer, Group
 

@@ -20,6 +20,7 @@ from ntupleml.metrics.members import (
     spread_of,
     spread_profile,
 )
+from ntupleml.metrics.number_texts import count_text
 from ntupleml.metrics.regression import residuals
 from ntupleml.plots.members import draw_spread, members_picture
 from ntupleml.plots.pictures import Picture, Table
@@ -200,7 +201,7 @@ def _profiles(
 
 def _pictures(method: str, found: Stability, kinds: Mapping[str, _Kind], events: TestedEvents) -> list[Picture]:
     number = events.members[method].shape[1]
-    of_events = f"of {method}, an ensemble of {number}: {len(events)} tested events."
+    of_events = f"of {method}, an ensemble of {number}: {count_text(len(events))} tested events."
     pictures = [
         members_picture(
             name,

@@ -13,6 +13,7 @@ import numpy as np
 from ntupleml.artifacts import load_keras_model, load_preprocessing, require_single
 from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.metrics import Measurement, Undefined, as_plain
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.metrics.taylor import RankedTerm, derivative_sums, taylor_matrix, taylor_ranking, taylor_terms
 from ntupleml.plots.pictures import Picture, Table
 from ntupleml.plots.style import figure_paths
@@ -384,7 +385,7 @@ def _is_number(value: Any) -> bool:
 def leading_terms(ranking: Sequence[RankedTerm], number: int = 3) -> str:
     """The first terms of a ranking as a text, for the log."""
     return "; ".join(
-        f"{term.label}: {value.value:.4g} ± {value.uncertainty:.2g}"
+        f"{term.label}: {measurement_text(value)}"
         if isinstance(value := term.coefficient, Measurement)
         else f"{term.label}: {value}"
         for term in ranking[:number]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.metrics.measurement import Measurement, Undefined, Verdict, as_plain
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.metrics.trigger_efficiencies import (
     EfficiencyAtRate,
     OtherEfficiencies,
@@ -20,7 +21,6 @@ from ntupleml.metrics.trigger_efficiencies import (
 )
 from ntupleml.metrics.trigger_regions import region_sums, regions_of_original, trigger_regions
 from ntupleml.plots.pictures import Picture, Table
-from ntupleml.plots.significance import measurement_text
 from ntupleml.plots.trigger import draw_efficiencies_at_rates, draw_rate_curves, draw_trigger_numbers
 from ntupleml.testing.steps import Answer
 from ntupleml.testing.trigger import Level, decisions, named_trigger, thresholds_of_models, trigger_of

@@ -10,6 +10,7 @@ import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.metrics.measurement import Undefined, as_plain
+from ntupleml.metrics.number_texts import count_text
 from ntupleml.metrics.turn_on import TurnOn, turn_on
 from ntupleml.plots.pictures import Picture, Table
 from ntupleml.plots.style import literal
@@ -90,7 +91,7 @@ def _curves(material: Material, name: str, found: Found) -> Picture:
     return Picture(
         f"turn_on_{name}",
         f"Share of the events whose prediction of '{name}' is above a threshold, in bins of the truth: "
-        f"{len(material.events)} tested events.",
+        f"{count_text(len(material.events))} tested events.",
         partial(draw_efficiencies_in_bins, edges, panels, f"Truth, {literal(name)}", quantity="Efficiency"),
         as_plain({"of": name, "thresholds": found}),
         tables,
@@ -109,7 +110,7 @@ def _rocs(material: Material, name: str, found: Found) -> Picture:
     return Picture(
         f"threshold_roc_{name}",
         f"ROC curves of the prediction of '{name}' for events whose truth is above a threshold: "
-        f"{len(material.events)} tested events.",
+        f"{count_text(len(material.events))} tested events.",
         partial(draw_low_rate_rocs, panels),
         as_plain(numbers),
         (Table(("Events", "Estimator", "Area", "Efficiency at the threshold", "False positives there"), rows),),

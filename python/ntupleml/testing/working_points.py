@@ -9,9 +9,9 @@ import numpy as np
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Measurement, Undefined, as_plain
 from ntupleml.metrics.binned_efficiency import ratios
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.metrics.roc import roc_against_rest
 from ntupleml.plots.pictures import Picture
-from ntupleml.plots.significance import measurement_text
 from ntupleml.testing.steps import Answer, Group
 
 if TYPE_CHECKING:
