@@ -23,8 +23,6 @@ from ntupleml.command_line import add_common_options
 from ntupleml.config.loading import parse_yaml
 from ntupleml.config.schemas import schema_file
 from ntupleml.errors import NtuplemlError
-from ntupleml.expressions.functions import CONSTANTS, FUNCTIONS
-from ntupleml.expressions.syntax import AGGREGATES
 from ntupleml.testing.registry import STEPS
 
 if TYPE_CHECKING:
@@ -34,11 +32,9 @@ TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
 #: Pages of docs/ by the part of the navigation that they belong to; each stands in one.
 NAVIGATION: dict[str, list[str]] = {
-    "First steps": ["command-line"],
-    "Data": ["dataset", "structure", "inputs", "keys", "joining", "converting", "making-images"],
-    "Training": [
+    "Guides: data": ["dataset", "structure", "inputs", "keys", "joining", "converting", "making-images"],
+    "Guides: training": [
         "training",
-        "networks",
         "boosted-trees",
         "scikit-learn",
         "tuning",
@@ -49,8 +45,9 @@ NAVIGATION: dict[str, list[str]] = {
         "slots",
         "autoencoders",
         "quantised",
+        "anomaly",
     ],
-    "Testing": [
+    "Guides: testing": [
         "testing",
         "report",
         "roc-curves",
@@ -64,11 +61,10 @@ NAVIGATION: dict[str, list[str]] = {
         "control-region",
         "rates",
     ],
-    "Application": ["application", "many-files", "chains", "onnx", "lwtnn", "frugally-deep"],
-    "From Python": ["python"],
-    "I come from": ["from-htt-ml", "from-tmva", "from-nn-trainer", "from-calratio", "from-etmiss", "from-hlt-ad"],
-    "Analyses": ["anomaly"],
-    "About": ["formats", "reliability", "speed", "design"],
+    "Guides: application": ["application", "many-files", "chains", "onnx", "lwtnn", "frugally-deep"],
+    "Coming from": ["from-htt-ml", "from-tmva", "from-nn-trainer", "from-calratio", "from-etmiss", "from-hlt-ad"],
+    "Reference": ["command-line", "python", "formulas", "scalers", "networks", "formats"],
+    "How it is built": ["design", "speed", "reliability"],
 }
 #: The configs, and what each is for.
 CONFIGS = {
@@ -325,19 +321,6 @@ def steps_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def formulas_page() -> str:
-    """The functions that formulas may use."""
-    lines = ["# Functions of formulas", "", "Cuts, weights and variables are formulas in ROOT's syntax.", ""]
-    lines += ["| function | arguments |", "|---|---|"]
-    lines += [
-        f"| `{name}` | {' or '.join(map(str, function.argument_counts))} |"
-        for name, function in sorted(FUNCTIONS.items())
-    ]
-    lines += ["", "## Of lists", "", ", ".join(f"`{name}`" for name in sorted([*AGGREGATES, "Alt$"])) + ".", ""]
-    lines += ["## Constants", "", ", ".join(f"`{name}`" for name in sorted(CONSTANTS)) + "."]
-    return "\n".join(lines) + "\n"
-
-
 def example_pages() -> dict[str, str]:
     """The configs of each example analysis, after what its README says."""
     pages = {}
@@ -352,7 +335,7 @@ def example_pages() -> dict[str, str]:
             text += f"\n({folder.name}-{place.replace('/', '-')})=\n## `{path.relative_to(TOP)}`\n\n"
             text += f"```yaml\n{path.read_text(encoding='utf-8')}```\n"
         pages[folder.name] = text
-    listed = [f"* [{name}]({name}.md)" for name in pages]
+    listed = ["```{toctree}", ":maxdepth: 1", "", *pages, "```"]
     pages["index"] = "\n".join(
         ["# The example analyses", "", "Their configs run with `make example-NAME`.", "", *listed, ""]
     )
@@ -382,24 +365,23 @@ def assemble(source: Path) -> None:
         shutil.copy(TOP / name, source / name)
     pages["CONTRIBUTING"] = with_links((TOP / "CONTRIBUTING.md").read_text(encoding="utf-8"), "")
     examples = example_pages()
-    groups = {
-        **NAVIGATION,
-        "Example configs": [f"configs/{name}" for name in sorted(examples, key=lambda name: name != "index")],
+    generated = {
         "Reference": [
             *(f"reference/{name}" for name in CONFIGS),
             *(f"commands/{name}" for name in command_pages()),
-            "reference/formulas",
             "reference/steps",
             "reference/python",
+            "configs/index",
         ],
+        "How it is built": ["CONTRIBUTING", "CHANGELOG"],
     }
-    groups["About"] = [*groups["About"], "CONTRIBUTING", "CHANGELOG"]
+    groups = {title: [*names, *generated.get(title, [])] for title, names in NAVIGATION.items()}
     trees = [_toctree(title, names) for title, names in groups.items()]
     pages["index"] = "\n".join([readme, *trees])
     pages |= {f"configs/{name}": text for name, text in examples.items()}
     pages |= {f"reference/{name}": text for name, text in key_pages().items()}
     pages |= {f"commands/{name}": text for name, text in command_pages().items()}
-    pages |= {"reference/formulas": formulas_page(), "reference/steps": steps_page()}
+    pages["reference/steps"] = steps_page()
     pages["reference/python"] = interface_page().replace("](python.md)", "](../python.md)")
     for name, text in pages.items():
         path = source / f"{name}.md"
