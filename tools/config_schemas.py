@@ -28,6 +28,7 @@ from ntupleml.config import (
     TrainingConfig,
     TuneConfig,
 )
+from ntupleml.config.analysis import BLOCKS
 from ntupleml.config.schema import Schema
 from ntupleml.config.slot_steps import ThresholdsStep
 
@@ -125,6 +126,7 @@ def _names(name: str, field: FieldInfo) -> list[str]:
 def _allow_short_forms(made: dict[str, Any], config: type[Schema]) -> None:
     """Allow what a block rewrites as a whole before it is checked."""
     if config is TrainingConfig:
+        made["required"].remove("classes")  # they may follow from `dataset`
         made["patternProperties"] = {
             r"^datasets_\w+$": {**made["properties"]["datasets"], "description": "htt-ml's key of a condition."},
             r"^class_weights_\w+$": {
@@ -159,12 +161,26 @@ def text_of(config: type[Schema]) -> str:
     return json.dumps(schema_of(config), indent=1, ensure_ascii=False) + "\n"
 
 
+def analysis_text() -> str:
+    """Schema of a file with a block for each stage, as the text of a file beside the others."""
+    blocks = {name: {"$ref": f"{name}.json", "description": meaning} for name, meaning in BLOCKS.items()}
+    made = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "description": "The configs of all stages in one file.",
+        "type": "object",
+        "properties": blocks,
+        "additionalProperties": False,
+    }
+    return json.dumps(made, indent=1) + "\n"
+
+
 def main() -> None:
     """Write the files."""
     folder = Path(sys.argv[1])
     folder.mkdir(exist_ok=True)
     for name, config in CONFIGS.items():
         (folder / f"{name}.json").write_text(text_of(config), encoding="utf-8")
+    (folder / "analysis.json").write_text(analysis_text(), encoding="utf-8")
 
 
 if __name__ == "__main__":

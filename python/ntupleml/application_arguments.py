@@ -147,6 +147,8 @@ def add_configs_and_inputs(parser: argparse.ArgumentParser) -> None:
 def split_configs(arguments: Sequence[str]) -> Given:
     """Configs and inputs of a command line: what ends in .yaml at its beginning is a config.
 
+    A single one that has blocks of stages stands for each of them.
+
     Raises
     ------
     NtuplemlError
@@ -157,6 +159,8 @@ def split_configs(arguments: Sequence[str]) -> Given:
     >>> split_configs(["dataset.yaml", "application.yaml", "a.root", "b.root"])
     Given(configs=('dataset.yaml', None, 'application.yaml'), inputs=['a.root', 'b.root'])
     """
+    from ntupleml.config.loading import stages_in
+
     number = next((index for index, text in enumerate(arguments) if not text.endswith(_ENDINGS)), len(arguments))
     configs, inputs = list(arguments[:number]), list(arguments[number:])
     if not 1 <= number <= 3 or not inputs:
@@ -164,6 +168,10 @@ def split_configs(arguments: Sequence[str]) -> Given:
             f"{number} configs (.yaml) and {len(inputs)} inputs are given; one to three configs (of the dataset, the "
             "training and the application, the last always) and at least one ROOT file are needed"
         )
+    if number == 1:
+        stages = stages_in(configs[0])
+        dataset, training = (configs[0] if stage in stages else None for stage in ("dataset", "training"))
+        return Given((dataset, training, configs[0]), inputs)
     if number == 3:
         return Given((configs[0], configs[1], configs[2]), inputs)
-    return Given((configs[0] if number == 2 else None, None, configs[-1]), inputs)
+    return Given((configs[0], None, configs[1]), inputs)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ntupleml import __version__
 from ntupleml.command_line import USER_ERROR, add_common_options, run
 from ntupleml.commands import application, dataset, exporting, inspection, start, tables, testing, training
-from ntupleml.commands.command import Command
+from ntupleml.commands.command import Command, with_one_file
 from ntupleml.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ def _run(verb: str, arguments: list[str], prog: str) -> int:
     command = verbs()[verb]
     if command.spell is not None:
         arguments = command.spell(arguments)
-    return run(command.run, parser_of(verb, prog), arguments)
+    parser = parser_of(verb, prog)
+    return run(command.run, parser, with_one_file(parser, arguments))
 
 
 def _overview() -> str:

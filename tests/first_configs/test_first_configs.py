@@ -13,6 +13,7 @@ import uproot
 import yaml
 
 from ntupleml.cli import main
+from ntupleml.config import ApplicationConfig, DatasetConfig, TestingConfig, TrainingConfig, load_config
 from ntupleml.config.schemas import editor_line
 from ntupleml.errors import NtuplemlError
 from ntupleml.first_configs.roles import roles_of_branches
@@ -81,6 +82,20 @@ def test_only_what_all_processes_have(tmp_path: Path) -> None:
     del other["met"]
     trees = [(str(write(tmp_path / f"{name}.root", columns)), "events") for name, columns in (("a", one), ("b", other))]
     assert "met" not in roles_of_branches(trees).variables
+
+
+def test_one_file_holds_what_the_four_hold(ntuples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    four = write_first_configs([ntuples / "signal.root"], "events", "new")
+    (one,) = write_first_configs([ntuples / "signal.root"], "events", "new", one_file=True)
+    assert one.name == "analysis.yaml"
+    assert one.read_text().startswith(editor_line("analysis"))
+    for path, schema in zip(four, (DatasetConfig, TrainingConfig, TestingConfig, ApplicationConfig), strict=True):
+        assert load_config(one, schema) == load_config(path, schema)
+    training = load_config(four[1], TrainingConfig)
+    assert training.datasets == ["new/output/fold0_dataset.root", "new/output/fold1_dataset.root"]
+    assert "variables" not in yaml.safe_load(four[1].read_text())
+    assert training.variables == yaml.safe_load(four[0].read_text())["variables"]
 
 
 @pytest.mark.slow

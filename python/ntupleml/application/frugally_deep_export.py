@@ -56,7 +56,8 @@ def export_to_frugally_deep(config_path: str | Path, fold: str = "all", *, overw
         If a model is not there or frugally-deep has no form of it, a file exists, or the file, read back, does not
         give the scores of Keras.
     """
-    config, where = load_config(config_path, TrainingConfig), str(config_path)
+    config = load_config(config_path, TrainingConfig)
+    where = config.where
     folds = chosen_models(fold, config.num_folds, where)
     paths = {index: frugally_deep_path(config.output_path, index) for index in folds}
     for path in paths.values():

@@ -97,7 +97,8 @@ def export_to_hls(
     """
     if compiled and form not in _COMPILED:
         raise NtuplemlError(f"--compile is for {' and '.join(_COMPILED)}; {form} has nothing that g++ compiles")
-    config, where = load_config(config_path, TrainingConfig), str(config_path)
+    config = load_config(config_path, TrainingConfig)
+    where = config.where
     folds = chosen_models(fold, config.num_folds, where)
     paths = {index: Path(config.output_path) / f"fold{index}_hls_{form}.tar.gz" for index in folds}
     for path in paths.values():

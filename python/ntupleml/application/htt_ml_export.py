@@ -66,9 +66,9 @@ def export_to_json(
 
     training = load_config(training_path, TrainingConfig)
     application = load_config(application_path, ApplicationConfig)
-    paths = _paths(application, training.num_folds, str(application_path), overwrite)
-    models = _models(training, application, str(training_path), str(application_path))
-    _check_conditions(models, conditional, str(training_path))
+    paths = _paths(application, training.num_folds, application.where, overwrite)
+    models = _models(training, application, training.where, application.where)
+    _check_conditions(models, conditional, training.where)
     require_lwtnn_form(models, groups=False)
     with all_or_none():
         for one, files in zip(models, paths, strict=True):

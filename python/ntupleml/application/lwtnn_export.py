@@ -69,12 +69,12 @@ def export_to_lwtnn(config_path: str | Path, fold: str, *, form: Form = "auto", 
     from ntupleml.folds import chosen_models
 
     config = load_config(config_path, TrainingConfig)
-    folds = chosen_models(fold, config.num_folds, str(config_path))
+    folds = chosen_models(fold, config.num_folds, config.where)
     paths = {index: lwtnn_path(config.output_path, index) for index in folds}
     for path in paths.values():
         if path.exists() and not overwrite:
             raise NtuplemlError(f"{path}: exists already; give --overwrite to replace it")
-    trained = models_by_fold(config, where=str(config_path), training_path=str(config_path), only=folds)
+    trained = models_by_fold(config, where=config.where, training_path=config.where, only=folds)
     require_lwtnn_form(trained)
     with all_or_none():
         for one in trained:

@@ -82,7 +82,7 @@ def export_to_onnx(
         source.
     """
     config = load_config(training_path, TrainingConfig)
-    where = str(training_path)
+    where = config.where
     folds = chosen_models(fold, config.num_folds, where)
     if single and len(folds) < config.num_folds:
         raise NtuplemlError(f"--single: one file holds the models of all folds; give 'all' in place of '{fold}'")

@@ -21,6 +21,7 @@ from ntupleml.commands.command import (
     add_configs,
     add_overwrite,
     finite_number,
+    is_yaml,
     named_formulas,
     positive_number,
 )
@@ -167,7 +168,11 @@ def _one_weights_per_file(texts: list[str]) -> list[str]:
 
 def _apply_tmva(arguments: argparse.Namespace) -> int:
     from ntupleml.application import make_plan, score_files
+    from ntupleml.config.loading import stages_in
 
+    texts = arguments.arguments
+    if arguments.weights is None and texts and not any(map(is_yaml, texts[1:2])) and stages_in(texts[0]):
+        arguments.arguments = [texts[0]] * 2 + texts
     number = _number_of_configs(arguments)
     configs, (*inputs, tree) = arguments.arguments[:number], arguments.arguments[number:]
     given = dict(zip(_TMVA_CONFIGS[number], configs, strict=True))
@@ -196,7 +201,7 @@ def _number_of_configs(arguments: argparse.Namespace) -> int:
     if arguments.weights is None and len(texts) >= 5:
         number = 3
     else:
-        are_configs = [text.endswith((".yaml", ".yml")) for text in texts]
+        are_configs = list(map(is_yaml, texts))
         number = are_configs.index(False) if False in are_configs else len(texts)
     if number not in _TMVA_CONFIGS or len(texts) < number + 2:
         raise NtuplemlError(f"{len(texts)} arguments are no known form, see --help: {' '.join(texts) or 'none given'}")

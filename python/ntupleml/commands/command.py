@@ -40,6 +40,38 @@ def add_configs(parser: argparse.ArgumentParser, *stages: str) -> None:
         parser.add_argument(name, type=Path, metavar=name.upper(), help=f"{stage} config (YAML)")
 
 
+def with_one_file(parser: argparse.ArgumentParser, texts: list[str]) -> list[str]:
+    """Arguments in which a file with blocks of stages, given once, stands for all configs that a verb takes."""
+    number = sum(action.dest.startswith("config_") or action.dest == "trainings" for action in parser._actions)
+    place = _first_config(parser, texts)
+    if number < 2 or place is None or any(map(is_yaml, texts[place + 1 : place + 2])):
+        return texts
+    from ntupleml.config.loading import stages_in
+
+    return [*texts[:place], *[texts[place]] * number, *texts[place + 1 :]] if stages_in(texts[place]) else texts
+
+
+def testing_of(path: Path) -> Path | None:
+    """The file of a training config where it has a block `testing`, too."""
+    from ntupleml.config.loading import stages_in
+
+    return path if "testing" in stages_in(path) else None
+
+
+def is_yaml(text: str) -> bool:
+    """Whether an argument is called as configs are."""
+    return text.endswith((".yaml", ".yml"))
+
+
+def _first_config(parser: argparse.ArgumentParser, texts: Sequence[str]) -> int | None:
+    """Place of the first argument that is called as a config, and no value of an option."""
+    for place, text in enumerate(texts):
+        option = parser._option_string_actions.get(texts[place - 1]) if place else None
+        if is_yaml(text) and not text.startswith("-") and (option is None or option.nargs == 0):
+            return place
+    return None
+
+
 def add_overwrite(parser: argparse.ArgumentParser, what: str = "existing results") -> None:
     """Add `--overwrite`."""
     parser.add_argument("--overwrite", action="store_true", help=f"replace {what}")

@@ -15,8 +15,10 @@ from ntupleml.commands.command import (
     add_configs,
     add_overwrite,
     add_reading_options,
+    is_yaml,
     named_formulas,
     positive_number,
+    testing_of,
 )
 from ntupleml.errors import NtuplemlError
 
@@ -27,7 +29,6 @@ log = logging.getLogger("ntupleml.dataset")
 
 #: Width of a table that goes to a file or a pipe, so that nothing is cut off.
 _WIDTH_ELSEWHERE = 160
-_ENDINGS = (".yaml", ".yml")
 #: Selection of the ttH trainer's option `--run-option signal`.
 _SIGNAL = "nJets >= 6 && nBTags_DL1r_70 >= 4"
 
@@ -47,10 +48,10 @@ def _dataset(arguments: argparse.Namespace) -> int:
 
     config = load_config(arguments.config, DatasetConfig)
     if arguments.dry_run:
-        show(planned_dataset(config, where=str(arguments.config)))
+        show(planned_dataset(config, where=config.where))
         return 0
     summary = create_training_dataset(
-        config, overwrite=arguments.overwrite, where=str(arguments.config), cluster=cluster_options(arguments)
+        config, overwrite=arguments.overwrite, where=config.where, cluster=cluster_options(arguments)
     )
     show(summary)
     return 0
@@ -97,14 +98,14 @@ def _validate_inputs(arguments: argparse.Namespace) -> int:
     """Write the pictures and say which variables separate best."""
     from ntupleml.testing.inputs import validate_inputs
 
-    configs = [text for text in arguments.arguments if text.endswith(_ENDINGS)]
-    folds = [text for text in arguments.arguments if not text.endswith(_ENDINGS)]
+    configs = [text for text in arguments.arguments if is_yaml(text)]
+    folds = [text for text in arguments.arguments if not is_yaml(text)]
     if len(configs) > 1 or len(folds) > 1:
         extra = (configs[1:] + folds[1:])[0]
         raise NtuplemlError(f"'{extra}': CONFIG_TRAINING, CONFIG_TESTING and FOLD are all that is taken")
     summary, paths = validate_inputs(
         arguments.config_training,
-        configs[0] if configs else None,
+        configs[0] if configs else testing_of(arguments.config_training),
         folds[0] if folds else "all",
         variables=arguments.variables,
         condition=arguments.condition,

@@ -87,6 +87,11 @@ def _init_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output-directory", type=Path, default=Path(), metavar="DIR", help="folder of the configs (default: this one)"
     )
+    parser.add_argument(
+        "--one-file",
+        action="store_true",
+        help="write analysis.yaml, with a block for each stage, in place of four files",
+    )
     add_overwrite(parser, "configs that exist")
 
 
@@ -95,14 +100,19 @@ def _init(arguments: argparse.Namespace) -> int:
     from ntupleml.first_configs.writing import write_first_configs
 
     paths = write_first_configs(
-        arguments.files, arguments.tree, arguments.output_directory, overwrite=arguments.overwrite
+        arguments.files,
+        arguments.tree,
+        arguments.output_directory,
+        one_file=arguments.one_file,
+        overwrite=arguments.overwrite,
     )
-    dataset, training, testing, application = map(str, paths)
+    dataset, training, testing, application = map(str, paths * 4 if arguments.one_file else paths)
+    of_testing, of_application = [training, testing], [dataset, training, application]
     commands = [
         ["dataset", dataset],
         ["train-bdt", training, "all", "--method", "histogram"],
-        ["report", training, testing],
-        ["apply-bdt", "--friend", dataset, training, application, str(arguments.files[0]), arguments.tree],
+        ["report", *dict.fromkeys(of_testing)],
+        ["apply-bdt", "--friend", *dict.fromkeys(of_application), str(arguments.files[0]), arguments.tree],
     ]
     log.info("written: %s; look at them, then:", ", ".join(map(str, paths)))
     for command in commands:

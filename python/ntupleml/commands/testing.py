@@ -18,6 +18,7 @@ from ntupleml.commands.command import (
     finite_number,
     open_page,
     positive_number,
+    testing_of,
 )
 from ntupleml.errors import NtuplemlError
 from ntupleml.testing.registry import STEPS
@@ -146,15 +147,16 @@ def _compare_methods(arguments: argparse.Namespace) -> int:
     from ntupleml.testing.comparison import compare_methods
 
     training = load_config(arguments.config_training, TrainingConfig)
+    testing = load_config(arguments.config_testing, TestingConfig)
     paths = compare_methods(
         training,
-        load_config(arguments.config_testing, TestingConfig),
+        testing,
         arguments.fold,
         methods=arguments.methods,
         condition=arguments.condition,
         class_weights=arguments.class_weights,
-        training_path=arguments.config_training,
-        testing_path=arguments.config_testing,
+        training_path=training.where,
+        testing_path=testing.where,
         entries_per_chunk=arguments.num_events,
         max_events=arguments.max_events,
         overwrite=arguments.overwrite,
@@ -196,7 +198,7 @@ def _compare_engines(arguments: argparse.Namespace) -> int:
     comparisons, paths = compare_engines(
         arguments.config_training,
         fold,
-        testing_path=testing[0] if testing else None,
+        testing_path=testing[0] if testing else testing_of(arguments.config_training),
         method=arguments.method,
         num_events=arguments.events,
         tolerance=arguments.tolerance,

@@ -43,8 +43,8 @@ def _training(arguments: argparse.Namespace) -> tuple[TrainingConfig, list[int],
     from ntupleml.config import TrainingConfig, load_config
     from ntupleml.folds import chosen_models
 
-    config, where = load_config(arguments.config, TrainingConfig), str(arguments.config)
-    return config, chosen_models(arguments.fold, config.num_folds, where), where
+    config = load_config(arguments.config, TrainingConfig)
+    return config, chosen_models(arguments.fold, config.num_folds, config.where), config.where
 
 
 def _keras_arguments(parser: argparse.ArgumentParser) -> None:
@@ -183,7 +183,7 @@ def _tune(arguments: argparse.Namespace) -> int:
 
     config = load_config(arguments.config, TrainingConfig)
     folds = [
-        fold for text in arguments.folds.split(",") for fold in chosen_models(text, config.num_folds, str(config.where))
+        fold for text in arguments.folds.split(",") for fold in chosen_models(text, config.num_folds, config.where)
     ]
     options = TuningOptions(
         arguments.trials,

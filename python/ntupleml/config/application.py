@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -11,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from ntupleml.config.blocks import ClusterConfig, OnnxConfig
 from ntupleml.config.schema import (
     BranchName,
+    ConfigOrPath,
     FilePath,
     FilePaths,
     Formula,
@@ -51,18 +50,6 @@ class AcceptConfig(Schema):
         if (self.file is None) != (self.scheme is None):
             raise ValueError("file and scheme go together; the scheme says which threshold of the file is meant")
         return self
-
-
-def _path_or_config(value: Any) -> Any:
-    if isinstance(value, str):
-        return os.path.expanduser(value)  # noqa: PTH111 - a text, as that of other paths
-    if value is None or isinstance(value, Mapping | Schema):  # what would stand in the file, from Python
-        return value
-    raise ValueError(f"found {value!r}, but the path of a config is needed")
-
-
-#: A config: its path or, from Python, what would stand in it.
-ConfigOrPath = Annotated[Any, BeforeValidator(_path_or_config, json_schema_input_type=str | dict[str, Any] | None)]
 
 
 class ScoringConfig(Schema):

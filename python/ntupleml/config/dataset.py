@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -113,6 +114,11 @@ class DatasetConfig(Schema):
                     "Parquet)"
                 )
         return self
+
+    @property
+    def fold_files(self) -> list[str]:
+        """Paths of the fold files, in the order of the folds."""
+        return [os.path.join(self.output_path, f"fold{fold}_{self.output_filename}") for fold in range(self.num_folds)]  # noqa: PTH118 - a text, as that of other paths
 
     def tree_of(self, process: str) -> str:
         """Path of the tree in the files of a process."""

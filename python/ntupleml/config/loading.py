@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import yaml
 from pydantic import BaseModel, Tag, ValidationError
 
+from ntupleml.config.schema import path_or_config
 from ntupleml.errors import MisplacedConfigError, NtuplemlError, did_you_mean, one_line
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def elsewhere(path: str | Path) -> str:
     if Path(path).is_absolute():
         return ""
     here = Path.cwd()
-    for folder in (*_folders, *here.parents):
+    for folder in (*reversed(_folders), *here.parents):
         if folder != here and (folder / path).exists():
             return f"; paths are relative to the current folder, {here}; call from {folder}, where it is"
     return f"; paths are relative to the current folder, {here}"
@@ -214,7 +215,8 @@ def load_config(source: ConfigSource, schema: type[SchemaType], name_of_mapping:
     Parameters
     ----------
     source : path, mapping or config
-        The YAML file, or what would stand in it. A config is returned as it is.
+        The YAML file, or what would stand in it. A config is returned as it is. Of a file with a block for each stage,
+        the block of the schema's stage is taken.
     schema : type
         One of the config classes of this room.
     name_of_mapping : str, optional
@@ -223,7 +225,8 @@ def load_config(source: ConfigSource, schema: type[SchemaType], name_of_mapping:
     Returns
     -------
     config
-        Its `where` is what messages call it: the path, or for a mapping e.g. ``training dictionary``.
+        Its `where` is what messages call it: the path, with the block if it is one, or for a mapping e.g. ``training
+        dictionary``.
 
     Raises
     ------
@@ -232,10 +235,14 @@ def load_config(source: ConfigSource, schema: type[SchemaType], name_of_mapping:
     """
     if isinstance(source, schema):
         return source
+    from ntupleml.config.analysis import block_of, has_blocks
+
     name = schema.__name__.removesuffix("Config").lower()
     if isinstance(source, str | Path):
         where, content = str(source), read_yaml(source)
-        _folders[Path(source).absolute().parent] = None
+        folder = Path(source).absolute().parent
+        _folders.pop(folder, None)  # the newest stands last
+        _folders[folder] = None
     elif isinstance(source, Mapping):
         where, content = name_of_mapping or f"{name} dictionary", _as_in_yaml(source)
     else:
@@ -244,31 +251,81 @@ def load_config(source: ConfigSource, schema: type[SchemaType], name_of_mapping:
         )
     if not isinstance(content, dict | None):
         raise NtuplemlError(f"{where}: holds {_kind(content)}, not keys with values")
+    within = ""
+    if schema in _stages():
+        blocks = content if has_blocks(content) else None
+        if blocks is not None:
+            content, within = block_of(blocks, name, where), name
+        if content and name == "training":
+            content = _with_followed(content, blocks, where)
     try:
         config = schema.model_validate(content)
     except ValidationError as error:
         other = _meant_for(content or {}, schema)
         if other is not None:
             raise MisplacedConfigError(
-                f"{where}: looks like {_a(other)} config, but {_a(name)} config is needed"
+                f"{where}: {within and f'{within}: '}looks like {_a(other)} config, but {_a(name)} config is needed"
             ) from error
-        raise NtuplemlError(f"{where}: {first_problem(error, schema)}") from error
-    vars(config)["where"] = where
+        raise NtuplemlError(f"{where}: {first_problem(error, schema, within)}") from error
+    vars(config)["where"] = f"{where}: {within}" if within else where
     return config
 
 
-def _meant_for(content: dict[Any, Any], schema: type[BaseModel]) -> str | None:
-    """Stage of another config that knows all keys of a block, of which some are unknown or missing here."""
+def _with_followed(content: Mapping[str, Any], blocks: Mapping[str, Any] | None, where: str) -> dict[Any, Any]:
+    """Keys of a training config with those that follow from its dataset, if it has one."""
+    from ntupleml.config.analysis import followed
+    from ntupleml.config.dataset import DatasetConfig
+
+    source, within = content.get("dataset"), "" if blocks is None else "training."
+    if source is None:
+        if blocks is None or blocks.get("dataset") is None:
+            return dict(content)
+        dataset = load_config({"dataset": blocks["dataset"]}, DatasetConfig, where)
+    else:
+        try:
+            if isinstance(source, str) and not Path(source).expanduser().exists():
+                raise NtuplemlError(f"no file '{source}'{elsewhere(source)}")
+            dataset = load_config(path_or_config(source), DatasetConfig)
+        except (NtuplemlError, ValueError) as error:
+            raise NtuplemlError(f"{where}: {within}dataset: {error}") from error
+    try:
+        return followed(content, dataset)
+    except ValueError as error:
+        raise NtuplemlError(f"{where}: {within}{error}") from error
+
+
+def stages_in(path: str | Path) -> list[str]:
+    """Stages for which a file has a block; none for other files, and for what cannot be read."""
+    from ntupleml.config.analysis import has_blocks
+
+    if not Path(path).is_file():
+        return []
+    try:
+        content = read_yaml(path)
+    except NtuplemlError:  # said where the config is asked for
+        return []
+    return [str(name) for name in content] if has_blocks(content) else []
+
+
+def _stages() -> tuple[type[BaseModel], ...]:
     from ntupleml.config.application import ApplicationConfig
     from ntupleml.config.dataset import DatasetConfig
     from ntupleml.config.testing import TestingConfig
     from ntupleml.config.training import TrainingConfig
 
+    return DatasetConfig, TrainingConfig, TestingConfig, ApplicationConfig
+
+
+def _meant_for(content: dict[Any, Any], schema: type[BaseModel]) -> str | None:
+    """Stage of another config that knows all keys of a block, of which some are unknown or missing here."""
+
     def fits(other: type[BaseModel]) -> bool:
         fields = {field.alias or name: field.is_required() for name, field in other.model_fields.items()}
+        if content.get("dataset") is not None and "dataset" in fields:
+            fields["classes"] = False  # follow from it
         return content.keys() <= fields.keys() and all(key in content for key, needed in fields.items() if needed)
 
-    stages = (DatasetConfig, TrainingConfig, TestingConfig, ApplicationConfig)
+    stages = _stages()
     if not content or schema not in stages or fits(schema):
         return None
     found = [stage.__name__.removesuffix("Config").lower() for stage in stages if stage is not schema and fits(stage)]

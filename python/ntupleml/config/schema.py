@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -144,6 +145,15 @@ def _name_or_block(value: Any) -> Any:
     raise ValueError(f"found {value!r}, but a name is needed, or a block with its `type` and settings")
 
 
+def path_or_config(value: Any) -> Any:
+    """A path, with the home folder for `~`, or what would stand in the file."""
+    if isinstance(value, str):
+        return os.path.expanduser(value)  # noqa: PTH111 - a text, as that of other paths
+    if value is None or isinstance(value, Mapping | Schema):  # what would stand in the file, from Python
+        return value
+    raise ValueError(f"found {value!r}, but the path of a config is needed")
+
+
 Name = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
 #: A tree with its folders, or a group of an HDF5 file; empty for its root, and for Parquet files.
 TreePath = Annotated[str, AfterValidator(_printable)]
@@ -161,6 +171,8 @@ OrText = BeforeValidator(as_list, json_schema_input_type=str | list[str])
 FilePaths = Annotated[list[FilePath], Field(min_length=1), AfterValidator(_distinct_paths), OrText]
 #: The same; none by default.
 OneOrMoreFiles = Annotated[list[FilePath], AfterValidator(_distinct_paths), OrText]
+#: A config: its path or, from Python, what would stand in it.
+ConfigOrPath = Annotated[Any, BeforeValidator(path_or_config, json_schema_input_type=str | dict[str, Any] | None)]
 #: A branch that is written.
 BranchName = Annotated[Name, AfterValidator(_branch_name)]
 ClassName = Annotated[Name, AfterValidator(class_name)]

@@ -19,6 +19,7 @@ from ntupleml.config.reweight import ReweightConfig  # noqa: TC001  # pydantic e
 from ntupleml.config.schema import (
     LARGEST_FLOAT32,
     ClassNames,
+    ConfigOrPath,
     FilePath,
     FilePaths,
     Formula,
@@ -99,23 +100,27 @@ def _blocks_by_name(value: Any) -> Any:
 class TrainingConfig(Schema):
     """Schema of the training config."""
 
-    #: Fold files; the index is the fold.
+    #: Dataset config of the fold files, from which `datasets`, `classes`, `event_weights` and `variables` follow where
+    #: they are left out. It is read with this config, which then has these keys.
+    dataset: ConfigOrPath = Field(default=None, exclude=True)
+    #: Fold files; the index is the fold. By default those of `dataset`.
     datasets: FilePaths | None = None
     #: Fold files per condition, for training with one-hot inputs (htt-ml's eras; its keys `datasets_2016`,
     #: `class_weights_2016`, … are read as conditions of these names).
     conditions: Annotated[dict[Name, ConditionConfig], TextKeys] = {}
     #: Folder of all that is written.
     output_path: FilePath
-    #: Trees in the fold files; the order is that of the network's outputs where it learns the classes.
+    #: Trees in the fold files; the order is that of the network's outputs where it learns the classes. By default those
+    #: of `dataset`, as they first appear in its processes, but for `data`.
     classes: ClassNames
     #: Factor of the event weights of each class; or the class that it is to weigh the same as; or `balanced`: all
     #: classes weigh the same.
     class_weights: _ClassWeights | None = None
     #: Factor of all weights.
     global_weight_scale: float = Field(default=1.0, gt=0)
-    #: Branch of event weights; without it each event counts 1.
+    #: Branch of event weights, by default that of `dataset`; without it each event counts 1.
     event_weights: Name | None = None
-    #: Inputs, in order: the short form of one group of numbers.
+    #: Inputs, in order: the short form of one group of numbers. By default those of `dataset`.
     variables: Names = []
     #: Groups of inputs by their names, in place of `variables`: numbers, objects and images.
     inputs: InputsConfig | None = None
@@ -202,6 +207,14 @@ class TrainingConfig(Schema):
             for name in names
         }
         return kept
+
+    @field_validator("dataset")
+    @classmethod
+    def _is_followed(cls, dataset: Any) -> Any:
+        """What follows from it is there when `load_config` has read a config."""
+        if dataset is not None:
+            raise ValueError("needs ntupleml.config.load_config, which completes the keys that follow from it")
+        return dataset
 
     @model_validator(mode="after")
     def _inputs_and_target(self) -> TrainingConfig:

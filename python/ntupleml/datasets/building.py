@@ -70,7 +70,7 @@ def create_training_dataset(
         For whatever is wrong with the inputs (see `ntupleml.datasets.inputs.survey`), weights that are not finite,
         a process without events in a fold, and outputs that exist or cannot be written.
     """
-    outputs = [Path(config.output_path) / f"fold{fold}_{config.output_filename}" for fold in range(config.num_folds)]
+    outputs = [Path(path) for path in config.fold_files]
     with all_or_none(), ExitStack() as stack:
         # Entered first means renamed last: a record that is new describes a fold file that is.
         record_places = [stack.enter_context(replace_file(record_path(path), overwrite=overwrite)) for path in outputs]
@@ -108,9 +108,8 @@ def planned_dataset(config: DatasetConfig, *, where: str = "") -> str:
         f"{sum(file.num_entries for file in process.files):,} rows before cuts"
         for process in processes
     ]
-    for fold in range(config.num_folds):
-        path = Path(config.output_path) / f"fold{fold}_{config.output_filename}"
-        lines.append(f"would be written: {path}{', which exists' if path.exists() else ''}")
+    for path in config.fold_files:
+        lines.append(f"would be written: {path}{', which exists' if Path(path).exists() else ''}")
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import textwrap
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -14,6 +15,7 @@ import yaml
 
 from ntupleml.atomic import all_or_none, replace_file
 from ntupleml.config import ApplicationConfig, DatasetConfig, TestingConfig, TrainingConfig, load_config
+from ntupleml.config.loading import parse_yaml
 from ntupleml.config.schemas import editor_line
 from ntupleml.errors import NtuplemlError
 from ntupleml.first_configs.roles import roles_of_branches
@@ -54,7 +56,12 @@ class Process(NamedTuple):
 
 
 def write_first_configs(
-    files: Sequence[str | Path], tree: str, output_directory: str | Path, *, overwrite: bool = False
+    files: Sequence[str | Path],
+    tree: str,
+    output_directory: str | Path,
+    *,
+    one_file: bool = False,
+    overwrite: bool = False,
 ) -> list[Path]:
     """Look at ntuples and write configs that run as they are.
 
@@ -67,11 +74,13 @@ def write_first_configs(
         Tree in the files, with its folders.
     output_directory : path
         Folder of the configs; what they make goes to `output` in it.
+    one_file : bool, default: False
+        Write one file with a block for each stage.
 
     Returns
     -------
     list of Path
-        `dataset.yaml`, `training.yaml`, `testing.yaml`, `application.yaml`.
+        `dataset.yaml`, `training.yaml`, `testing.yaml`, `application.yaml`; or `analysis.yaml`.
 
     Raises
     ------
@@ -86,19 +95,25 @@ def write_first_configs(
     processes = [_process(name, path, one, roles.weight) for name, (path, one) in trees.items()]
     bodies = {
         "dataset": _dataset(processes, roles, folder),
-        "training": _training(processes, roles, folder),
+        "training": _training(processes, folder, None if one_file else folder / "dataset.yaml"),
         "testing": _testing(roles),
         "application": _application(folder),
     }
-    texts = {stage: editor_line(stage) + body for stage, body in bodies.items()}
+    for stage, body in bodies.items():
+        content = parse_yaml(body.encode(), stage)
+        if stage == "training":  # the file of the dataset config is not there yet
+            content["dataset"] = parse_yaml(bodies["dataset"].encode(), "dataset")
+        load_config(content, _SCHEMAS[stage], f"{stage} config of {folder}")
+    if one_file:
+        blocks = [f"{stage}:\n{textwrap.indent(body, '  ')}" for stage, body in bodies.items()]
+        bodies = {"analysis": "\n".join(blocks)}
     paths = []
     with all_or_none():
-        for stage, text in texts.items():
+        for stage, body in bodies.items():
             path = folder / f"{stage}.yaml"
             path.parent.mkdir(parents=True, exist_ok=True)
             with replace_file(path, overwrite=overwrite) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-                load_config(temporary, _SCHEMAS[stage])
+                temporary.write_text(editor_line(stage) + body, encoding="utf-8")
             paths.append(path)
     return paths
 
@@ -211,8 +226,12 @@ def _dataset(processes: Sequence[Process], roles: Roles, folder: Path) -> str:
         lines.append(f"event_branch: {_text(roles.event)}  # even numbers are fold 0, odd ones fold 1")
     else:
         lines.append("# event_branch: event  # no branch of event numbers was found, so the entry number decides")
-    lines += ["branches: needed  # those of the variables below; `all` copies every branch", "variables:"]
+    lines += ["branches: needed  # those of the variables below; `all` copies every branch"]
+    lines.append("variables:  # what the models take")
     lines += [f"  - {_text(name)}" for name in roles.variables]
+    if roles.more:
+        lines.append(f"# could be variables, too: {_comment(roles.more)}")
+    lines += [f"# left out, {reason}: {_comment(names)}" for reason, names in roles.left_out.items()]
     if roles.weights and roles.weight is None:
         lines.append(f"# weight_string: which of these is the weight? {_comment(roles.weights)}")
     lines += ["", "processes:"]
@@ -225,27 +244,15 @@ def _dataset(processes: Sequence[Process], roles: Roles, folder: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _training(processes: Sequence[Process], roles: Roles, folder: Path) -> str:
+def _training(processes: Sequence[Process], folder: Path, dataset: Path | None) -> str:
     events = sum(process.events for process in processes)
-    output = folder / "output"
     lines = [
-        "# What is trained: one model per fold.",
+        "# What is trained: one model per fold. Fold files, classes, weights and variables are those of the dataset.",
         "",
-        "datasets:",
-        *(f"  - {_text(str(output / f'fold{fold}_dataset.root'))}" for fold in (0, 1)),
-        f"output_path: {_text(str(output))}",
-        "",
-        f"classes: [{', '.join(process.name for process in processes)}]",
-        "event_weights: training_weight",
+        *([] if dataset is None else [f"dataset: {_text(str(dataset))}"]),
+        f"output_path: {_text(str(folder / 'output'))}",
+        f"classes: [{', '.join(process.name for process in processes)}]  # the order of the scores",
         *_class_weights(processes),
-        "",
-        "variables:",
-        *(f"  - {_text(name)}" for name in roles.variables),
-    ]
-    if roles.more:
-        lines.append(f"# could be variables, too: {_comment(roles.more)}")
-    lines += [f"# left out, {reason}: {_comment(names)}" for reason, names in roles.left_out.items()]
-    lines += [
         "",
         "preprocessing: standard_scaler",
         "train_test_split: 0.75  # the rest of the training events tells when to stop",

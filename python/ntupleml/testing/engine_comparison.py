@@ -116,7 +116,7 @@ def compare_engines(
     training = load_config(training_path, TrainingConfig)
     testing = TestingConfig() if testing_path is None else load_config(testing_path, TestingConfig)
     name = method or testing.method or KERAS.name
-    models = chosen_models(fold, training.num_folds, str(training_path))
+    models = chosen_models(fold, training.num_folds, training.where)
     stem = Path(training.output_path) / f"fold{fold}_{name.replace('{fold}', '')}_engines"
     paths = [stem.with_name(f"{stem.name}.{ending}") for ending in ("txt", "yaml")]
     for path in paths:
@@ -124,10 +124,10 @@ def compare_engines(
             raise NtuplemlError(f"{path}: exists already; give --overwrite to replace it")
     comparisons = []
     for index in models:
-        where = "--method" if method else str(testing_path if testing.method else training_path)
+        where = "--method" if method else (testing if testing.method else training).where
         found = find_method(training, name, index, where)
-        trained = load_model(training, testing, name, found, index, str(training_path), str(testing_path))
-        rows = held_out_rows(training, trained.record, num_events, str(training_path))
+        trained = load_model(training, testing, name, found, index, training.where, testing.where)
+        rows = held_out_rows(training, trained.record, num_events, training.where)
         comparisons.append(compared(trained, forms_of_model(trained, training.output_path), rows))
     with all_or_none():
         for path, text in zip(paths, (engine_table(comparisons, tolerance), _yaml(comparisons)), strict=True):

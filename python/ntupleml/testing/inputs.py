@@ -118,19 +118,19 @@ def validate_inputs(
     """
     training = load_config(training_path, TrainingConfig)
     testing = TestingConfig() if testing_path is None else load_config(testing_path, TestingConfig)
-    chosen_models(fold, training.num_folds, str(training_path))
+    chosen_models(fold, training.num_folds, training.where)
     folds = range(training.num_folds) if fold == "all" else [int(fold)]
     samples = [
-        held_out_sample(training, scoring_model(index, training.num_folds), condition, str(training_path))
+        held_out_sample(training, scoring_model(index, training.num_folds), condition, training.where)
         for index in folds
     ]
-    weight_branch, weight_key = weights_of(training, testing, training_path, str(testing_path))
+    weight_branch, weight_key = weights_of(training, testing, training.where, testing.where)
     factors = training.class_weights_of(condition) if class_weights or testing.class_weights else {}
     classes = tested_classes(training, testing)
     wanted = list(dict.fromkeys([*training.numbers, *testing.spectators, *variables]))
     if not wanted:
         raise NtuplemlError(
-            f"{training_path}: inputs: no group of numbers, which is what can be shown; give --variable, such as "
+            f"{training.where}: inputs: no group of numbers, which is what can be shown; give --variable, such as "
             '"Sum$(Jet_pt)"'
         )
     if any(not name.strip() for name in wanted):

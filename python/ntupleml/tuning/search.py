@@ -15,7 +15,7 @@ from ntupleml.atomic import replace_file
 from ntupleml.cluster import ClusterOptions
 from ntupleml.cluster.workers import prepare_workers, started_workers
 from ntupleml.config import TrainingConfig, load_config
-from ntupleml.config.loading import parse_yaml
+from ntupleml.config.loading import parse_yaml, stages_in
 from ntupleml.datasets.loading import class_trees, fold_files
 from ntupleml.errors import NtuplemlError
 from ntupleml.plots.pictures import write_picture
@@ -234,9 +234,10 @@ def _edited(source: ConfigSource, values: dict[str, Any], wanted: TrainingConfig
     """Text of a config file with other values; None where it does not say what is wanted, e.g. because of aliases."""
     if not isinstance(source, str | Path):
         return None
-    text = with_values(Path(source).read_text(encoding="utf-8"), values)
+    of_block = {f"training.{key}": value for key, value in values.items()} if stages_in(source) else values
+    text = with_values(Path(source).read_text(encoding="utf-8"), of_block)
     try:
-        found = TrainingConfig.model_validate(parse_yaml(text.encode(), source))
-    except (NtuplemlError, ValueError):
+        found = load_config(parse_yaml(text.encode(), source), TrainingConfig)
+    except NtuplemlError:
         return None
     return text if found.model_copy(update={"tune": None}) == wanted else None

@@ -6,7 +6,10 @@ from pathlib import Path
 
 
 def schema_file(config: str) -> Path:
-    """JSON schema of a config: `dataset`, `training`, `testing`, `application`, `conversion` or `images`."""
+    """JSON schema of a config: `dataset`, `training`, `testing`, `application`, `conversion` or `images`.
+
+    `analysis` is that of a file with blocks of the first four.
+    """
     return Path(__file__).with_name(f"{config}.json")
 
 
