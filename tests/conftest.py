@@ -45,6 +45,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -seconds[item.path])
 
 
+def _python_hash(*values: int) -> int:
+    """SplitMix64's finaliser, value by value, without its last bit: integers of Python, modulo 2⁶⁴."""
+    mask, bits = 2**64 - 1, 0
+    for value in values:
+        bits = ((bits ^ (value & mask)) + 0x9E3779B97F4A7C15) & mask
+        bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) & mask
+        bits ^= bits >> 31
+    return bits >> 1
+
+
+@pytest.fixture(scope="session")
+def python_hash() -> Callable[..., int]:
+    """The hash that decides folds, as docs/dataset.md has it, of some integers."""
+    return _python_hash
+
+
 @pytest.fixture(autouse=True)
 def _no_handlers_left_behind() -> Iterator[None]:
     """What a script's main function logs to, and how much, ends with its test; later log lines must not go there."""

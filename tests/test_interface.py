@@ -17,6 +17,7 @@ import xgboost
 
 import ntupleml
 from ntupleml.cli import main
+from ntupleml.folds import FoldRule
 
 DATA = Path(__file__).parent / "data"
 
@@ -184,7 +185,7 @@ def test_a_training_scores_each_event_by_the_model_that_did_not_see_it(
         friend = file["ntuple"].arrays(library="np")
     for method in (None, "histogram"):
         model = ntupleml.load_model("toy/training.yaml", method)
-        assert (model.num_folds, model.event_branch) == (2, "event")
+        assert (model.num_folds, model.fold_rule) == (2, FoldRule("event"))
         scores = model.score(columns)
         for index, name in enumerate(model.outputs):
             np.testing.assert_array_equal(scores[:, index], friend[f"ml_score_{name}"])

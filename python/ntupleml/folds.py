@@ -6,13 +6,15 @@ i and scores the other one, as in htt-ml.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
 #: The largest integer up to which every integer has a float32 of its own.
@@ -117,12 +119,149 @@ def chosen_models(text: str, num_folds: int, where: str) -> list[int]:
     raise NtuplemlError(f"fold '{text}': {where} has the folds {known}; give one of them, or 'all'")
 
 
-def what_decides(event_branch: str | None) -> str:
-    """What decides the fold of an event, as part of a sentence.
+class FoldRule(NamedTuple):
+    """What decides the fold of an event: its number, a hash of several numbers, or its entry.
 
     Examples
     --------
-    >>> what_decides("event")
-    "branch 'event' decides the fold"
+    >>> print(FoldRule("event"))
+    branch 'event' decides the fold
+    >>> print(FoldRule(fold_by=("run", "lumi", "event")))
+    a hash of run, lumi, event decides the fold
+    >>> print(FoldRule())
+    the entry number decides the fold
     """
-    return "the entry number decides the fold" if event_branch is None else f"branch '{event_branch}' decides the fold"
+
+    #: Branch of event numbers, whose value modulo the number of folds is the fold unless `fold_by` is given.
+    event_branch: str | None = None
+    #: Branches whose hash modulo the number of folds is the fold.
+    fold_by: tuple[str, ...] = ()
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """Branches that tell an event from others, those that decide the fold among them; none by entry number."""
+        own = () if self.event_branch is None else (self.event_branch,)
+        return tuple(dict.fromkeys((*self.fold_by, *own)))
+
+    def decides_as(self, other: FoldRule) -> bool:
+        """Whether another rule puts each event into the same fold."""
+        return self._deciding == other._deciding
+
+    @property
+    def _deciding(self) -> tuple[str | None, tuple[str, ...]]:
+        return (None if self.fold_by else self.event_branch), self.fold_by
+
+    @property
+    def key(self) -> str:
+        """Key of the dataset config that names what decides."""
+        return "fold_by" if self.fold_by else "event_branch"
+
+    def __str__(self) -> str:
+        """What decides, as part of a sentence."""
+        return f"{self.what} decides the fold"
+
+    @property
+    def what(self) -> str:
+        """What decides, in words."""
+        if self.fold_by:
+            return f"a hash of {', '.join(self.fold_by)}"
+        return "the entry number" if self.event_branch is None else f"branch '{self.event_branch}'"
+
+    def numbers(self, columns: Mapping[str, Any], entries: NDArray[np.int64], where: str) -> NDArray[np.int64]:
+        """Numbers whose remainder is the fold: event numbers, hashes, or entry numbers.
+
+        Parameters
+        ----------
+        columns : mapping of str to array
+            With `branches`.
+        entries : array of int, shape (n_events,)
+            Entry numbers.
+        where : str
+            File and tree, for messages.
+
+        Returns
+        -------
+        array of int64, shape (n_events,)
+            For `fold_of_events`.
+
+        Raises
+        ------
+        NtuplemlError
+            As `event_numbers`.
+        """
+        if self.fold_by:
+            return hashed_numbers([whole_numbers(columns[name], f"{where}: branch '{name}'") for name in self.fold_by])
+        if self.event_branch is None:
+            return entries
+        return event_numbers(columns[self.event_branch], f"{where}: branch '{self.event_branch}'")
+
+
+#: By the entry number.
+BY_ENTRY = FoldRule()
+
+
+class Divided(Protocol):
+    """A config or a record that says what decides the fold."""
+
+    @property
+    def event_branch(self) -> str | None:
+        """Branch of event numbers."""
+
+    @property
+    def fold_by(self) -> Sequence[str] | None:
+        """Branches whose hash decides in its place."""
+
+
+def rule_of(source: Divided) -> FoldRule:
+    """What decides the fold by a config or a record."""
+    return FoldRule(source.event_branch, tuple(source.fold_by or ()))
+
+
+def whole_numbers(values: NDArray[Any], where: str) -> NDArray[Any]:
+    """Integers of up to 64 bits, with or without sign, without loss.
+
+    Raises
+    ------
+    NtuplemlError
+        As `event_numbers`, which differs in that it takes nothing from 2⁶³ on.
+    """
+    values = np.asarray(values)
+    return values if values.dtype.kind == "u" else event_numbers(values, where)
+
+
+_STEP, _FIRST_FACTOR, _SECOND_FACTOR = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+
+
+def hashed_numbers(columns: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
+    """Hash of several integers per event, from 0 to 2⁶³ − 1: other programs compute the same.
+
+    Parameters
+    ----------
+    columns : sequence of array of int, shape (n_events,)
+        Signed or unsigned, of at most 64 bits; their order counts.
+
+    Notes
+    -----
+    The finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), value by value: from h = 0, with the value v as 64
+    bits (two's complement where it has a sign) and sums and products modulo 2⁶⁴::
+
+        h = (h ^ v) + 0x9E3779B97F4A7C15
+        h = (h ^ (h >> 30)) * 0xBF58476D1CE4E5B9
+        h = (h ^ (h >> 27)) * 0x94D049BB133111EB
+        h = h ^ (h >> 31)
+
+    The result is h >> 1, which integers with a sign can hold as well.
+
+    Examples
+    --------
+    >>> int(hashed_numbers([np.array([0])])[0]) == 0xE220A8397B1DCDAF >> 1  # first of SplitMix64 with seed 0
+    True
+    """
+    bits = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        wide = column.astype(np.int64 if column.dtype.kind == "i" else np.uint64, copy=False).view(np.uint64)
+        bits = (bits ^ wide) + np.uint64(_STEP)
+        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(_FIRST_FACTOR)
+        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(_SECOND_FACTOR)
+        bits = bits ^ (bits >> np.uint64(31))
+    return (bits >> np.uint64(1)).astype(np.int64)

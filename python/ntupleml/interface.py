@@ -14,7 +14,7 @@ from ntupleml.artifacts.origins import find_origin, require_safe
 from ntupleml.config import OnnxConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
 from ntupleml.expressions.syntax import ENTRY
-from ntupleml.folds import event_numbers, what_decides
+from ntupleml.folds import BY_ENTRY, event_numbers
 from ntupleml.ntuples.variables import required_branches
 from ntupleml.scoring import load_scorer
 from ntupleml.scoring.model_files import Filling, OpenFile, names_of_scores, scorer_of_files
@@ -43,15 +43,15 @@ class Model:
         Names of the scores.
     num_folds : int
         1 where one model scores all events.
-    event_branch : str or None
-        Branch whose value decides the fold.
+    fold_rule : FoldRule
+        What decides the fold: a branch of event numbers, a hash of several branches, or the entry number.
     """
 
     def __init__(self, scorer: Scorer, where: str, rows: str | None = None) -> None:
         """Take a scorer; `where` is the file for messages, `rows` the collection whose objects are scored."""
         self.outputs = list(scorer.outputs)
         self.num_folds = scorer.num_folds
-        self.event_branch = scorer.event_branch
+        self.fold_rule = scorer.fold_rule
         self.inputs = {group.name: list(group.variables) for group in scorer.groups}
         self._scorer = scorer
         self._where = where
@@ -71,7 +71,8 @@ class Model:
             (n_events, n_variables) holds the variables themselves, for models with one input. Where rows are objects,
             such as jets, all is per object: one number for each, and lists of its members.
         event : array of int, shape (n_events,), optional
-            Event numbers, which decide the model where there are several. By default the column `event_branch`.
+            Event numbers (or `hashed_numbers` of `ntupleml.folds`), which decide the model where there are several. By
+            default the columns that `fold_rule` names.
 
         Returns
         -------
@@ -134,11 +135,13 @@ class Model:
         return {name: table[name] for name in needed}, numbers
 
     def _event_numbers(self, table: Mapping[str, Any], event: ArrayLike | None, number: int) -> NDArray[np.int64]:
-        if event is None and self.event_branch is not None and self.event_branch in table:
-            event = table[self.event_branch]
+        rule = self.fold_rule
+        deciding = rule.fold_by or rule.branches
+        if event is None and deciding and all(name in table for name in deciding):
+            event = rule.numbers({name: _array(table[name], name) for name in deciding}, np.arange(number), self._where)
         if event is None and (self.num_folds > 1 or self._scorer.takes_event):
             raise NtuplemlError(
-                f"{self._where}: {what_decides(self.event_branch)}, and with it the model that never saw the event; "
+                f"{self._where}: {self.fold_rule}, and with it the model that never saw the event; "
                 "give score(columns, event=…)"
             )
         numbers = event_numbers(
@@ -228,9 +231,9 @@ def _of_file(path: Path, condition: str | None) -> Model:
         names = [f"score_{index}" for index in range(width or 1)]
     filling = Filling(onnx, None, condition, str(path))
     origin = find_origin(path, graph.description, None)
-    event_branch = None if origin is None else origin.event_branch
-    require_safe(path, origin, 0, 1, event_branch, str(path))
-    scorer = scorer_of_files([OpenFile(graph, origin)], names, filling, event_branch=event_branch)
+    rule = BY_ENTRY if origin is None else origin.fold_rule
+    require_safe(path, origin, 0, 1, rule, str(path))
+    scorer = scorer_of_files([OpenFile(graph, origin)], names, filling, fold_rule=rule)
     return Model(scorer, str(path))
 
 

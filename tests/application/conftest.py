@@ -59,8 +59,10 @@ class Analysis:
     classes: list[str] = field(default_factory=lambda: ["signal", "background", "other"])
     conditions: list[str] = field(default_factory=list)
     event_branch: str | None = "event"
+    fold_by: list[str] = field(default_factory=list)
     folds_recorded: bool = True
     weights: list[NDArray[np.float32]] = field(default_factory=list)
+    python_hash: Any = None
 
     def write(self) -> None:
         random = np.random.default_rng(7)
@@ -73,6 +75,7 @@ class Analysis:
                 trained_on=[other for other in range(self.num_folds) if other != held_out],
                 held_out_fold=held_out,
                 event_branch=self.event_branch if self.folds_recorded else None,
+                fold_by=self.fold_by,
                 folds_recorded=self.folds_recorded,
                 classes=self.classes,
                 variables=self.variables,
@@ -96,6 +99,8 @@ class Analysis:
         }
         if self.event_branch is not None:
             dataset["event_branch"] = self.event_branch
+        if self.fold_by:
+            dataset["fold_by"] = self.fold_by
         datasets = [f"fold{fold}.root" for fold in range(self.num_folds)]
         training: dict[str, Any] = {
             "output_path": str(self.folder / "models"),
@@ -143,6 +148,9 @@ class Analysis:
         inputs += [np.full(entries, float(name == condition)) for name in self.conditions]
         matrix = np.stack(inputs, axis=1).astype("f4")
         events = columns[self.event_branch] if self.event_branch else np.arange(entries, dtype="u8")
+        if self.fold_by:
+            of_events = zip(*(columns[name].tolist() for name in self.fold_by), strict=True)
+            events = np.array([self.python_hash(*values) for values in of_events], dtype="u8")
         scores = np.empty((entries, len(self.classes)))
         for event_fold in range(self.num_folds):
             logits = matrix.astype("f8") @ self.weights[(event_fold - 1) % self.num_folds].astype("f8")
@@ -155,9 +163,9 @@ class Analysis:
 
 
 @pytest.fixture
-def make_analysis(tmp_path: Path) -> Callable[..., Analysis]:
+def make_analysis(tmp_path: Path, python_hash: Callable[..., int]) -> Callable[..., Analysis]:
     def make(**arguments: Any) -> Analysis:
-        analysis = Analysis(tmp_path, **arguments)
+        analysis = Analysis(tmp_path, python_hash=python_hash, **arguments)
         analysis.write()
         return analysis
 

@@ -106,7 +106,7 @@ def test_missing_branches_are_named_with_the_nearest(analysis: Any) -> None:
         append_scores(*analysis.configs, bare, TREE)
     with uproot.recreate(path) as file:
         file.mktree(TREE, {"x": "f4", "y": "f4", "evt": "i8"}).extend({"x": [1.0], "y": [1.0], "evt": [1]})
-    with pytest.raises(NtuplemlError, match=r"event_branch, or --event-branch\): no branch 'event'.*'evt'"):
+    with pytest.raises(NtuplemlError, match=r"event_branch or fold_by, or --event-branch\): no branch 'event'.*'evt'"):
         append_scores(*analysis.configs, path, TREE)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from ntupleml.application import make_plan
 from ntupleml.errors import NtuplemlError
+from ntupleml.folds import FoldRule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +18,7 @@ def test_a_plan(analysis: Any) -> None:
     analysis.change("application", {"branch_prefix": "nn_"})
     plan = make_plan(*analysis.configs)
     assert plan.branch_names == ["nn_signal", "nn_background", "nn_other", "nn_max_score", "nn_max_index"]
-    assert plan.event_branch == "event"
+    assert plan.fold_rule == FoldRule("event")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_models_trained_on_fold_files_without_records(
 ) -> None:
     """htt-ml's fold files say nothing of the event branch, so that of the dataset config is trusted, with a warning."""
     plan = make_plan(*make_analysis(folds_recorded=False).configs)
-    assert plan.event_branch == "event"
+    assert plan.fold_rule == FoldRule("event")
     assert "trusted is the dataset config, by which branch 'event' decides the fold" in caplog.text
 
 

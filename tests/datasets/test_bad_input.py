@@ -152,7 +152,7 @@ def test_float_event_numbers_that_lost_their_parity(
 ) -> None:
     path = write_ntuple("signal.root", event=np.array([0, 1, largest], dtype=dtype))
     message = failure(make_config(processes=sig()))
-    assert f"branch 'event' of {path}: event number {largest} is stored as float" in message
+    assert f"{path}: branch 'event': event number {largest} is stored as float" in message
 
 
 def test_float_event_numbers_that_did_not(write_ntuple: WriteNtuple, make_config: MakeConfig) -> None:
@@ -229,7 +229,7 @@ def test_a_misaligned_friend(signal: Path, write_ntuple: WriteNtuple, make_confi
     events[617] = 5
     write_ntuple("../scores/signal.root", event=events, score=np.arange(1000.0))
     message = failure(make_config(friend_paths=[str(signal.parents[1] / "scores")], processes=sig()))
-    assert message.startswith(f"{signal}: entry 617 has event 1000000000618, but 5 in the friend 'scores'")
+    assert message.startswith(f"{signal}: entry 617 is event 1000000000618, but 5 in the friend 'scores'")
 
 
 def test_existing_files_stay_unless_asked(signal: Path, make_config: MakeConfig) -> None:

@@ -17,6 +17,7 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import groups_of
 from ntupleml.events.reading import branches_to_read, read_events
 from ntupleml.events.values import joined
+from ntupleml.folds import FoldRule
 from ntupleml.ntuples import open_ntuple
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def read(path: Path, **options: Any) -> list[Any]:
 
 @pytest.mark.parametrize("size", [1, 2, 5, None])
 def test_chunks_join_to_the_whole(path: Path, size: int | None) -> None:
-    chunks = read(path, weights="weight", event_branch="event", more=["bad"], entries_per_chunk=size)
+    chunks = read(path, weights="weight", fold_rule=FoldRule("event"), more=["bad"], entries_per_chunk=size)
     assert [chunk.stop for chunk in chunks] == [min(start + (size or 5), 5) for start in range(0, 5, size or 5)]
     np.testing.assert_array_equal(np.concatenate([chunk.weights for chunk in chunks]), [1, 2, -3, 4, 5])
     np.testing.assert_array_equal(np.concatenate([chunk.folds(2) for chunk in chunks]), [1, 1, 1, 0, 1])
@@ -72,14 +73,14 @@ def test_rows_are_chosen_before_anything_is_looked_at(path: Path) -> None:
     def large(chunk: Chunk) -> Any:
         return np.flatnonzero(chunk.columns["bad"] > 1.5)
 
-    chunks = read(path, event_branch="bad", choose=large, entries_per_chunk=3)
+    chunks = read(path, fold_rule=FoldRule("bad"), choose=large, entries_per_chunk=3)
     assert [chunk.rows.tolist() for chunk in chunks] == [[1, 2], [0, 1]]
     assert [chunk.numbers.tolist() for chunk in chunks] == [[2, 3], [4, 5]]
     assert [len(chunk.inputs) for chunk in chunks] == [2, 2]
     with pytest.raises(
         NtuplemlError, match=r"a\.root: tree 'ntuple': branch 'bad': event number 1.5 is not an integer"
     ):
-        read(path, event_branch="bad")
+        read(path, fold_rule=FoldRule("bad"))
 
 
 def test_entries_count_where_no_branch_does(path: Path) -> None:
@@ -93,7 +94,7 @@ def test_entries_count_where_no_branch_does(path: Path) -> None:
     [
         ({"weights": "wieght"}, "event_weights: no branch 'wieght' .*nearest: 'weight'"),
         ({"weights": "Jet_pt"}, "a.root: tree 'ntuple': weight branch 'Jet_pt' has several values per event"),
-        ({"event_branch": "evnt"}, "event_branch: no branch 'evnt' .*nearest: 'event'"),
+        ({"fold_rule": FoldRule("evnt")}, "event_branch: no branch 'evnt' .*nearest: 'event'"),
         ({"more": ["Jet_ptt"]}, "no branch 'Jet_ptt' .*nearest: 'Jet_pt'"),
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 
 from ntupleml.artifacts import models_by_fold, read_record, write_record
 from ntupleml.errors import NtuplemlError
+from ntupleml.folds import FoldRule
 from ntupleml.scoring import BATCH_SIZE, Scorer, append_condition, load_scorer
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def test_what_the_scorer_knows(train: Callable[..., Any]) -> None:
     scorer = load_scorer(train(event_branch=None).models)
     assert scorer.variables == ["pt_1", "pt_2", "m_vis"]
     assert scorer.outputs == ["ggh", "qqh", "ztt"]
-    assert (scorer.conditions, scorer.num_folds, scorer.event_branch) == ([], 2, None)
+    assert (scorer.conditions, scorer.num_folds, scorer.fold_rule) == ([], 2, FoldRule())
 
 
 def test_events_of_a_fold_whose_model_is_not_loaded_are_a_fault_of_the_program(train: Callable[..., Any]) -> None:

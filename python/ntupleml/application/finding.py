@@ -22,7 +22,7 @@ from ntupleml.artifacts.origins import find_files, find_origin, origin_of_record
 from ntupleml.config import ApplicationConfig, DatasetConfig, OnnxConfig, TrainingConfig
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import InputGroup
-from ntupleml.folds import scoring_model, what_decides
+from ntupleml.folds import rule_of, scoring_model
 from ntupleml.ntuples.appending import require_branch_names
 from ntupleml.scoring import Scorer, load_scorer, score_branch_names, weights_evaluator
 from ntupleml.scoring.conditions import one_hot
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ntupleml.artifacts import TrainedModel, TrainingRecord
+    from ntupleml.folds import FoldRule
     from ntupleml.onnx_models.lwtnn import Replaced
     from ntupleml.tmva.method import TmvaMethod
 
@@ -69,7 +70,7 @@ class Request(NamedTuple):
     kind: Kind
     engine: AnyEngine | None
     weights: Sequence[str | Path] | None
-    event_branch: str | None
+    fold_rule: FoldRule
     prefix: str
     output: str | None
     replaced: Replaced | None
@@ -150,7 +151,7 @@ def _of_weights(request: Request) -> Models:
         found = find_by_checksum(path)
         origin = None if found is None else origin_of_record(found.record, found.files.record)
         methods.append(read_weights(path))
-        require_safe(path, origin, fold, len(paths), request.event_branch, "--weights")
+        require_safe(path, origin, fold, len(paths), request.fold_rule, "--weights")
         missing.append(None if found is None else found.record.missing)
         _require_same_method(methods[0], methods[-1])
     first, engine = methods[0], request.engine
@@ -165,7 +166,7 @@ def _of_weights(request: Request) -> Models:
         [InputGroup("variables", tuple(variable.expression for variable in first.variables))],
         num_folds=len(paths),
         outputs=first.output_names,
-        event_branch=request.event_branch,
+        fold_rule=request.fold_rule,
         non_finite="as Reader" if None in missing else "replaced",
     )
     labels = {one.expression: one.label for one in first.variables if one.label != one.expression}
@@ -212,7 +213,7 @@ def _of_files(request: Request) -> Models:
             f"{', '.join(outputs)}; give a training config like that, or none at all"
         )
     filling = Filling(onnx, None if training is None else training.numbers, request.condition, where)
-    scorer = scorer_of_files(files, outputs, filling, event_branch=request.event_branch)
+    scorer = scorer_of_files(files, outputs, filling, fold_rule=request.fold_rule)
     with_max = len(outputs) > 1 and gives_classes(first)
     names = _plain_branch_names(outputs, request.prefix, with_max=with_max)
     require_branch_names(names, f"{where}: branch_prefix '{request.prefix}'")
@@ -227,7 +228,7 @@ def _open(path: Path, fold: int, num_files: int, request: Request, key: str) -> 
     graph = open_onnx(path) if request.kind == "onnx" else None
     description = description_of_lwtnn(path) if graph is None else graph.description
     origin = find_origin(path, description, request.output_path)
-    require_safe(path, origin, fold, num_files, request.event_branch, key)
+    require_safe(path, origin, fold, num_files, request.fold_rule, key)
     if graph is not None:
         return OpenFile(graph, origin)
     as_trained: Replaced = "nan_and_infinities" if origin is not None and origin.missing else "nan"
@@ -304,17 +305,18 @@ def _models(request: Request, training: TrainingConfig, application: Application
 
 def _require_same_folds(dataset: DatasetConfig, record: TrainingRecord, where: str, record_path: str) -> None:
     """Refuse folds that differ from those of the training: models would score events that they were trained on."""
+    rule = rule_of(dataset)
     if not record.folds_recorded:
         log.warning(
             "%s: the fold files of the training had no record of how events were divided; trusted is the dataset "
             "config, by which %s",
             record_path,
-            what_decides(dataset.event_branch),
+            rule,
         )
-    elif dataset.event_branch != record.event_branch:
+    elif not rule.decides_as(record.fold_rule):
         raise NtuplemlError(
-            f"{where}: event_branch: {what_decides(dataset.event_branch)}, but the models were trained on folds where "
-            f"{what_decides(record.event_branch)} ({record_path}); use the dataset config of that training"
+            f"{where}: {rule.key}: {rule}, but the models were trained on folds where "
+            f"{record.fold_rule} ({record_path}); use the dataset config of that training"
         )
 
 

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Branch of a friend that holds the entry number, where the ntuple has no event branch.
-ENTRY_BRANCH = "entry"
 #: Version of the record of a friend that is no ROOT file.
 FORMAT_VERSION = 1
 
@@ -108,7 +106,7 @@ def _as_given(path: str | Path) -> str:
 
 def require_friends(plan: Plan, tree_path: str) -> None:
     """Check that friends can be written by a plan, whatever the inputs."""
-    require_branch_names([*plan.all_branches, event_branch_of_friend(plan.event_branch)], plan.where)
+    require_branch_names([*plan.all_branches, *plan.identity], plan.where)
     if plan.friend_format != "root":
         require_table_name(f"friends{FRIEND_ENDINGS[plan.friend_format]}")
     elif tree_path.strip("/"):  # not the root of an HDF5 file, or a Parquet file: there the name of the file is taken
@@ -117,17 +115,6 @@ def require_friends(plan: Plan, tree_path: str) -> None:
         raise NtuplemlError("--friend: give --output-directory (or an application config), the folder of the friends")
     if plan.output_directory is None:
         raise NtuplemlError(f"{plan.where}: key 'output_directory' is missing; friend files are written there")
-
-
-def event_branch_of_friend(event_branch: str | None) -> str:
-    """Name of the branch of a friend that says which event an entry is.
-
-    Examples
-    --------
-    >>> event_branch_of_friend("event"), event_branch_of_friend(None)
-    ('event', 'entry')
-    """
-    return ENTRY_BRANCH if event_branch is None else event_branch.rsplit(".", 1)[-1]
 
 
 def friend_jobs(plan: Plan, input_paths: Sequence[str], *, keep_names: bool = False) -> list[Job]:
@@ -199,9 +186,8 @@ def write_friend(
 def _write_friend(plan: Plan, job: Job, tree_path: str, *, overwrite: bool, level: int) -> EventCounts:
     start, counts = time.monotonic(), EventCounts()
     extends = require_new(job, tree_path, overwrite=overwrite)
-    event_name = event_branch_of_friend(plan.event_branch)
     with open_input(plan, job.input_path, tree_path) as ntuple:
-        types: dict[str, DTypeLike | str] = {**plan.branch_types, event_name: event_type(plan, ntuple)}
+        types: dict[str, DTypeLike | str] = {**plan.branch_types, **identity_types(plan, ntuple)}
         mark = str(scores_mark(plan, job.input_path, tree_path, in_place=False) or "")
         friend_tree = friend_tree_path(job.input_path, tree_path) if plan.friend_format == "root" else tree_path
         if plan.friend_format == "root":
@@ -210,7 +196,7 @@ def _write_friend(plan: Plan, job: Job, tree_path: str, *, overwrite: bool, leve
             writer = _friend_table(job.output_path, types, ntuple, mark, overwrite=overwrite)
         with writer as tree:
             for chunk in shown(scored_chunks(plan, ntuple), ntuple.num_entries, job.input_path):
-                tree.extend({**chunk.columns, event_name: chunk.events})
+                tree.extend({**chunk.columns, **chunk.identity})
                 counts = counts.plus(chunk.counts)
         log.log(
             level,
@@ -224,10 +210,10 @@ def _write_friend(plan: Plan, job: Job, tree_path: str, *, overwrite: bool, leve
         return counts
 
 
-def event_type(plan: Plan, ntuple: Ntuple) -> np.dtype[Any]:
-    """Type of the column of event numbers: that of the branch, or 64 bits."""
-    dtype = None if plan.event_branch is None else ntuple.branches[plan.event_branch].dtype
-    return dtype if dtype is not None and dtype.kind in "iu" else np.dtype("i8")
+def identity_types(plan: Plan, ntuple: Ntuple) -> dict[str, np.dtype[Any]]:
+    """Types of the columns that tell events: those of the branches where these are integers, or 64 bits."""
+    types = {name: None if own is None else ntuple.branches[own].dtype for name, own in plan.identity.items()}
+    return {name: kind if kind is not None and kind.kind in "iu" else np.dtype("i8") for name, kind in types.items()}
 
 
 @contextmanager

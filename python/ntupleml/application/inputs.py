@@ -83,9 +83,8 @@ def open_input(plan: Plan, path: str | Path, tree_path: str) -> Iterator[Ntuple]
     Models that score first give it further branches.
     """
     with open_ntuple(path, tree_path, friends_of(path, tree_path, plan.friend_paths)) as ntuple:
-        for name in dict.fromkeys(one.event_branch for one in (plan, *plan.before)):
-            if name is not None:
-                _require_event_branch(ntuple, name)
+        for name in dict.fromkeys(name for one in (plan, *plan.before) for name in one.fold_rule.branches):
+            _require_event_branch(ntuple, name)
         ntuple = _with_parameters(ntuple, plan, path)
         ntuple = rows_of(ntuple, plan.rows, f"{path}: rows of the dataset config")
         for one in (*plan.before, plan):
@@ -113,7 +112,9 @@ def _constant(entries: NDArray[np.int64], value: float) -> NDArray[np.float64]:
 
 
 def _require_event_branch(ntuple: Ntuple, name: str) -> None:
-    ntuple.require([name], f"{ntuple.path}: event branch (the dataset config's event_branch, or --event-branch)")
+    ntuple.require(
+        [name], f"{ntuple.path}: event branch (the dataset config's event_branch or fold_by, or --event-branch)"
+    )
     branch = ntuple.branches[name]
     if branch.kind != "scalar":
         raise NtuplemlError(

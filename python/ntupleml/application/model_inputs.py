@@ -23,7 +23,7 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import groups_of
 from ntupleml.events.reading import read_events
 from ntupleml.events.values import InputValues, joined
-from ntupleml.folds import what_decides
+from ntupleml.folds import BY_ENTRY, FoldRule
 from ntupleml.ntuples import open_ntuple, rows_of
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ FOLD = "fold"
 class _Division(NamedTuple):
     """What decides the fold, and what is a row; and the file that says so."""
 
-    event_branch: str | None
+    fold_rule: FoldRule
     rows: RowsConfig | None
     said_by: Path | None
 
@@ -95,7 +95,7 @@ def _arrays(config: TrainingConfig, path: str, tree_path: str, num_rows: int | N
     parts: list[InputValues] = []
     folds: list[NDArray[np.int64]] = []
     of_file = _fold_of_file(config, path)
-    division = _Division(None, None, None) if of_file is not None else _division(config)
+    division = _Division(BY_ENTRY, None, None) if of_file is not None else _division(config)
     left = num_rows
 
     def first(chunk: Chunk) -> NDArray[np.intp] | None:
@@ -104,9 +104,7 @@ def _arrays(config: TrainingConfig, path: str, tree_path: str, num_rows: int | N
     with _open(config, path, tree_path, of_file, division) as ntuple:
         _log_division(division, None if of_file is None else of_file.fold)
         missing = None if config.missing is None else config.missing.value
-        for chunk in read_events(
-            ntuple, groups_of(config.groups, missing), event_branch=division.event_branch, choose=first
-        ):
+        for chunk in read_events(ntuple, groups_of(config.groups, missing), fold_rule=division.fold_rule, choose=first):
             parts.append(chunk.inputs)
             folds.append(chunk.folds(config.num_folds) if of_file is None else np.full(len(chunk), of_file.fold))
             if left is not None:
@@ -156,13 +154,13 @@ def _division(config: TrainingConfig) -> _Division:
             path = model_files(config.output_path, fold, method).record
             record = read_record(path) if path.exists() else None
             if record is not None and record.folds_recorded and record.num_folds == config.num_folds:
-                return _Division(record.event_branch, record.rows, path)
+                return _Division(record.fold_rule, record.rows, path)
     for file in _fold_files(config):
         of_file = read_fold_record(file.path)
         if of_file is not None and of_file.num_folds == config.num_folds:
             rows = RowsConfig.model_validate(of_file.rows) if of_file.rows else None
-            return _Division(of_file.event_branch, rows, record_path(file.path))
-    return _Division(None, None, None)
+            return _Division(of_file.fold_rule, rows, record_path(file.path))
+    return _Division(BY_ENTRY, None, None)
 
 
 def _log_division(division: _Division, of_file: int | None) -> None:
@@ -171,4 +169,4 @@ def _log_division(division: _Division, of_file: int | None) -> None:
         return
     source = f"by {division.said_by}" if division.said_by else "as no model and no fold file has a record"
     rows = f", and rows are objects of '{division.rows.objects}'" if division.rows else ""
-    log.info("%s%s, %s", what_decides(division.event_branch), rows, source)
+    log.info("%s%s, %s", division.fold_rule, rows, source)

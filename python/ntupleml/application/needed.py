@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.events.reading import branches_of_events
 from ntupleml.ntuples import required_branches
 
 if TYPE_CHECKING:
@@ -17,8 +18,7 @@ def branches_to_read(plan: Plan, ntuple: Ntuple) -> list[str]:
     where = f"{ntuple.path}: tree '{ntuple.tree_path}'"
     needed = required_branches(variables_in(plan, ntuple), ntuple.branches, where)
     needed += plan.selection.branches(ntuple)
-    if plan.event_branch is not None:
-        needed += [plan.event_branch, *ntuple.copies_in_friends(plan.event_branch)]
+    needed += branches_of_events(ntuple, plan.fold_rule)
     return list(dict.fromkeys(needed))
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ntupleml.artifacts import TrainedModel
+    from ntupleml.artifacts import TrainedModel, TrainingRecord
     from ntupleml.events.values import InputValues
     from ntupleml.testing.engines import Form
 
@@ -144,12 +144,17 @@ def _graph(model: TrainedModel, opset: int, dtype: type[np.generic]) -> onnx.Mod
             "held_out_fold": record.held_out_fold,
             "num_folds": record.num_folds,
             "trained_on": list(record.trained_on),
-            "event_branch": record.event_branch,
+            **_division(record),
             "folds_recorded": record.folds_recorded,
         },
     }
     helper.set_model_props(graph, {PROPERTY: json.dumps(described)})
     return with_opset(graph, opset, str(model.files.model))
+
+
+def _division(record: TrainingRecord) -> dict[str, Any]:
+    """What decides the fold."""
+    return {"event_branch": record.event_branch, **({"fold_by": record.fold_by} if record.fold_by else {})}
 
 
 def _own_graph(model: TrainedModel, dtype: type[np.generic]) -> onnx.ModelProto:
@@ -185,7 +190,7 @@ def _description_of_all(models: Sequence[TrainedModel], graphs: Sequence[onnx.Mo
             "held_out_fold": None,
             "num_folds": first.num_folds,
             "trained_on": list(range(first.num_folds)),
-            "event_branch": first.event_branch,
+            **_division(first),
             "folds_recorded": all(model.record.folds_recorded for model in models),
         },
     }

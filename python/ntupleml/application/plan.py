@@ -14,6 +14,7 @@ from ntupleml.application.finding import IMAGE, MODELS, AnyEngine, Kind, Request
 from ntupleml.application.selection import Selection, selection_of
 from ntupleml.config import ApplicationConfig, ClusterConfig, DatasetConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.folds import FoldRule, rule_of
 from ntupleml.scoring.outputs import spread_branch_names
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from ntupleml.onnx_models.lwtnn import Replaced
     from ntupleml.scoring import Scorer
 
+#: Branch of a friend that holds the entry number, where no branch of the ntuple tells an event.
+ENTRY_BRANCH = "entry"
 _DEFAULT_PREFIX = "ml_score_"
 #: Kinds of files without a training, by the ends of their names.
 _KINDS: dict[str, Kind] = {".onnx": "onnx", ".json": "lwtnn"}
@@ -40,8 +43,8 @@ class Plan(NamedTuple):
     #: New branches: one per score, with `max_branches` the largest score and the index of its class, with `spread` one
     #: more per score, and the bits.
     branch_names: list[str]
-    #: Branch whose value decides the fold; None where the entry number does.
-    event_branch: str | None
+    #: What decides the fold.
+    fold_rule: FoldRule
     #: Folders with friends of the ntuples.
     friend_paths: list[str]
     #: Condition (era) of the ntuples.
@@ -76,6 +79,14 @@ class Plan(NamedTuple):
     before: tuple[Plan, ...] = ()
     #: Branch of the image that is predicted; empty where there is none.
     image: str = ""
+
+    @property
+    def identity(self) -> dict[str, str | None]:
+        """Branches of friends that tell events, and those of the ntuple that they are copies of; None: entry numbers.
+
+        Folders are left out of their names, as ROOT has them in front of a dot.
+        """
+        return {name.rsplit(".", 1)[-1]: name for name in self.fold_rule.branches} or {ENTRY_BRANCH: None}
 
     @property
     def own_types(self) -> dict[str, DTypeLike]:
@@ -173,7 +184,7 @@ def make_plan(
         kind,
         engine,
         weights,
-        event_branch or (None if dataset is None else dataset.event_branch),
+        _fold_rule(dataset, event_branch),
         own_prefix if branch_prefix is None else branch_prefix,
         output,
         replaced,
@@ -193,7 +204,7 @@ def make_plan(
         models.scorer,
         names,
         # One file scores all events, whatever their numbers; friends still get a copy of them.
-        request.event_branch,
+        request.fold_rule,
         [] if dataset is None else list(dataset.friend_paths),
         request.condition if kind in get_args(TrainedKind) else None,
         output_directory or (None if application is None else application.output_directory),
@@ -212,6 +223,13 @@ def make_plan(
         before,
         image,
     )
+
+
+def _fold_rule(dataset: DatasetConfig | None, event_branch: str | None) -> FoldRule:
+    """What decides the fold: the event branch that the caller names, else what the dataset config says."""
+    if event_branch is not None or dataset is None:
+        return FoldRule(event_branch)
+    return rule_of(dataset)
 
 
 def _spreads(request: Request, scorer: Scorer) -> list[str]:
@@ -271,7 +289,8 @@ def _plan_before(request: Request, config: BeforeConfig, name: str, where: str) 
     if len(endings) != 1 or not endings <= _KINDS.keys():
         raise NtuplemlError(f"{where}: training: is missing; give a training config, or classifiers in .onnx or .json")
     kind = _KINDS[endings.pop()]
-    return make_plan(config.dataset or request.dataset, None, application, kind=kind, event_branch=request.event_branch)
+    event_branch = None if request.fold_rule.fold_by else request.fold_rule.event_branch
+    return make_plan(config.dataset or request.dataset, None, application, kind=kind, event_branch=event_branch)
 
 
 def _accept(request: Request, scorer: Scorer) -> Accept | None:

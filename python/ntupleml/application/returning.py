@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.application.accepting import NOT_ACCEPTED
-from ntupleml.application.friend_trees import ENTRY_BRANCH
 from ntupleml.application.inputs import ntuple_name
 from ntupleml.application.outputs import Job, require_own_outputs
+from ntupleml.application.plan import ENTRY_BRANCH
 from ntupleml.atomic import all_or_none
 from ntupleml.datasets.table_records import FILE_ENTRY, read_table_record
 from ntupleml.errors import NtuplemlError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.application.friend_trees import event_branch_of_friend, event_type
+from ntupleml.application.friend_trees import identity_types
 from ntupleml.application.inputs import open_input
 from ntupleml.application.progress import rate
 from ntupleml.application.scores import scored_rows, values_of_branches
@@ -126,8 +126,12 @@ def _require_names(plan: Plan, columns: Mapping[str, str]) -> None:
 
 def _first_columns(plan: Plan) -> list[str]:
     """Which event, or object, a row is."""
-    event = [] if plan.event_branch is None else [event_branch_of_friend(plan.event_branch)]
-    return [FILE_INDEX, FILE_ENTRY, *event, *([] if plan.rows is None else [f"{plan.rows.objects}_index"])]
+    return [FILE_INDEX, FILE_ENTRY, *_identity(plan), *([] if plan.rows is None else [f"{plan.rows.objects}_index"])]
+
+
+def _identity(plan: Plan) -> list[str]:
+    """Columns that tell an event, besides file and entry."""
+    return [name for name, own in plan.identity.items() if own is not None]
 
 
 def _formulas(plan: Plan, columns: Mapping[str, str]) -> list[str]:
@@ -139,8 +143,7 @@ def _looked_at(plan: Plan, path: str, tree_path: str, columns: Mapping[str, str]
     with open_input(plan, path, tree_path) as ntuple:
         ntuple.require(required_branches(_formulas(plan, columns), ntuple.branches, f"{ntuple.where}: --branch"))
         types = dict.fromkeys(_first_columns(plan), np.dtype(np.int32)) | ORIGIN
-        if plan.event_branch is not None:
-            types[event_branch_of_friend(plan.event_branch)] = event_type(plan, ntuple)
+        types |= {name: kind for name, kind in identity_types(plan, ntuple).items() if name in _identity(plan)}
         types |= {name: _type_of(formula, ntuple) for name, formula in columns.items()}
         types |= {name: np.dtype(kind) for name, kind in plan.number_types.items()}
         return _Input(path, ntuple.uuid, ntuple.num_entries, types)
@@ -166,8 +169,7 @@ def _columns(plan: Plan, scored: ScoredRows, index: int, columns: Mapping[str, s
     chunk, rows, objects = scored.chunk, scored.rows, scored.chunk.objects
     entries = chunk.entries[rows]
     found: dict[str, Any] = {FILE_INDEX: np.full(len(rows), index, np.int32), FILE_ENTRY: entries}
-    if plan.event_branch is not None:
-        found[event_branch_of_friend(plan.event_branch)] = scored.events[entries - chunk.start]
+    found |= {name: scored.identity[name][entries - chunk.start] for name in _identity(plan)}
     if objects is not None and plan.rows is not None:
         found[f"{plan.rows.objects}_index"] = objects.positions[rows].astype(np.int32)
     for name, formula in columns.items():

@@ -12,7 +12,7 @@ from ntupleml.application.needed import branches_to_read, variables_in
 from ntupleml.application.selection import EventCounts, among_others, rows_of
 from ntupleml.errors import MissingInputError, NtuplemlError
 from ntupleml.events.reading import require_same_events
-from ntupleml.folds import event_numbers
+from ntupleml.folds import whole_numbers
 from ntupleml.ntuples.rows import ObjectChunk
 from ntupleml.ntuples.variables import variable_values
 from ntupleml.scoring import NO_ANSWER, NO_CLASS, max_score_and_index
@@ -34,9 +34,9 @@ class ScoredChunk(NamedTuple):
     #: First entry, and one past the last.
     start: int
     stop: int
-    #: Shape (stop − start,). Values of the event branch, in its own type if that is an integer; the entry numbers where
-    #: there is none.
-    events: NDArray[np.integer[Any]]
+    #: Shape (stop − start,). What tells the events, by the names that friends have for it: integers in the types of
+    #: their branches; the entry numbers where there are none.
+    identity: dict[str, NDArray[np.integer[Any]]]
     #: Shape (stop − start,). New branches; lists of any length (awkward) of models that score each step of a sequence,
     #: and where rows are objects.
     columns: dict[str, Any]
@@ -57,8 +57,8 @@ class ScoredRows(NamedTuple):
 
     #: What was read.
     chunk: Chunk
-    #: Shape (n_events,). As those of a `ScoredChunk`.
-    events: NDArray[np.integer[Any]]
+    #: Shape (n_events,). As that of a `ScoredChunk`.
+    identity: dict[str, NDArray[np.integer[Any]]]
     #: Shape (n_scored,). Positions of those that were scored among all rows of the chunk.
     rows: NDArray[np.intp]
     #: Shape (n_scored, n_scores), or of each step of a sequence.
@@ -85,7 +85,7 @@ def scored_chunks(plan: Plan, ntuple: Ntuple) -> Iterator[ScoredChunk]:
     """
     for scored in scored_rows(plan, ntuple):
         yield ScoredChunk(
-            scored.chunk.start, scored.chunk.stop, scored.events, _new_columns(plan, scored), scored.counts
+            scored.chunk.start, scored.chunk.stop, scored.identity, _new_columns(plan, scored), scored.counts
         )
 
 
@@ -122,20 +122,20 @@ class RowScorer:
     def scored(self, chunk: Chunk) -> ScoredRows:
         """Scores of the rows of a chunk that are scored."""
         plan, where = self._plan, self._where
-        numbers = events = np.arange(chunk.start, chunk.stop)
+        entries = np.arange(chunk.start, chunk.stop)
         of_events = chunk.event_columns if isinstance(chunk, ObjectChunk) else chunk.columns
-        if plan.event_branch is not None:
-            events = of_events[plan.event_branch]
-            numbers = event_numbers(events, f"{where}: branch '{plan.event_branch}'")
-            for copy in self._ntuple.copies_in_friends(plan.event_branch):
-                require_same_events(numbers, of_events[copy], np.arange(chunk.start, chunk.stop), copy, where)
+        numbers = plan.fold_rule.numbers(of_events, entries, where)
+        require_same_events(self._ntuple, plan.fold_rule, of_events, entries, where)
         of_rows = numbers if chunk.objects is None else numbers[chunk.objects.events]
         chosen = _chosen(plan, chunk.columns, self._counts.variables, of_rows, where)
         scores, lengths, spread = _scores(plan, chosen, self._counts, where)
         accepted = 0 if plan.accept is None else int(plan.accept.bits(scores).sum())
         return ScoredRows(
             chunk,
-            events if events.dtype.kind in "iu" else numbers,
+            {
+                name: entries if own is None else whole_numbers(of_events[own], f"{where}: branch '{own}'")
+                for name, own in plan.identity.items()
+            },
             chosen.rows,
             scores,
             lengths,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ntupleml.artifacts.listed_files import find_by_record_hash
 from ntupleml.errors import NtuplemlError, did_you_mean
-from ntupleml.folds import what_decides
+from ntupleml.folds import FoldRule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +28,8 @@ class Origin(NamedTuple):
     held_out_fold: int | None
     num_folds: int
     trained_on: list[int]
-    #: Branch that decided the folds; None where the entry number did.
-    event_branch: str | None
+    #: What decided the folds.
+    fold_rule: FoldRule
     #: Whether that is known for sure.
     folds_recorded: bool
     #: What says so, for messages.
@@ -48,7 +48,7 @@ def origin_of_record(record: TrainingRecord, where: object) -> Origin:
         record.held_out_fold,
         record.num_folds,
         list(record.trained_on),
-        record.event_branch,
+        record.fold_rule,
         record.folds_recorded,
         str(where),
         tuple(record.conditions),
@@ -79,7 +79,7 @@ def find_origin(path: Path, description: dict[str, Any], output_path: str | None
                 training["held_out_fold"],
                 int(training["num_folds"]),
                 list(training["trained_on"]),
-                training["event_branch"],
+                FoldRule(training["event_branch"], tuple(map(str, training.get("fold_by", ())))),
                 bool(training["folds_recorded"]),
                 f"the metadata of {path}",
             )
@@ -166,9 +166,7 @@ def doubt_about(origin: Origin | None, fold: int, num_files: int) -> Doubt | Non
     return "wrong order" if origin.held_out_fold != fold else None
 
 
-def require_safe(
-    path: Path, origin: Origin | None, fold: int, num_files: int, event_branch: str | None, where: str
-) -> None:
+def require_safe(path: Path, origin: Origin | None, fold: int, num_files: int, fold_rule: FoldRule, where: str) -> None:
     """Refuse a file that would score events which its model was trained on.
 
     Parameters
@@ -179,7 +177,7 @@ def require_safe(
         Fold whose events it is to score: its place in the list.
     num_files : int
         1 where it scores all events.
-    event_branch : str or None
+    fold_rule : FoldRule
         What decides the folds here.
     where : str
         Config and key, or option, that lists the files.
@@ -223,8 +221,8 @@ def require_safe(
         )
     if not origin.folds_recorded:
         log.warning("%s: its training had no record of how events were divided; the dataset config is trusted", path)
-    elif origin.event_branch != event_branch:
+    elif not origin.fold_rule.decides_as(fold_rule):
         raise NtuplemlError(
-            f"{where}: {what_decides(event_branch)}, but {path} was trained on folds where "
-            f"{what_decides(origin.event_branch)} ({origin.where}); give the dataset config of that training"
+            f"{where}: {fold_rule}, but {path} was trained on folds where "
+            f"{origin.fold_rule} ({origin.where}); give the dataset config of that training"
         )

@@ -23,6 +23,7 @@ from ntupleml.config.inputs import (
 from ntupleml.config.rows import RowsConfig  # noqa: TC001  # pydantic evaluates it
 from ntupleml.datasets.trained_keys import KeysRecord  # noqa: TC001  # pydantic evaluates it
 from ntupleml.errors import NtuplemlError, one_line
+from ntupleml.folds import FoldRule, rule_of
 from ntupleml.targets import COMPONENTS, TargetKind
 
 if TYPE_CHECKING:
@@ -184,6 +185,8 @@ class TrainingRecord(_Part):
     held_out_fold: int = pydantic.Field(ge=0)
     #: Branch whose value modulo ``num_folds`` is the fold; None where the entry number decides.
     event_branch: str | None = None
+    #: Branches whose hash decides in its place (`ntupleml.folds.hashed_numbers`).
+    fold_by: list[str] = []
     #: Whether the fold files had records that told this; False for those of other programs (htt-ml), where the dataset
     #: config of the application is trusted.
     folds_recorded: bool = True
@@ -262,6 +265,11 @@ class TrainingRecord(_Part):
         if self.target.kind == "classes" and len(self.classes) < 2:
             raise ValueError(f"classes: '{self.classes[0]}' alone cannot be learnt")
         return self
+
+    @property
+    def fold_rule(self) -> FoldRule:
+        """What decides the fold."""
+        return rule_of(self)
 
     @property
     def groups(self) -> dict[str, GroupConfig]:

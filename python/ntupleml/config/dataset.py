@@ -19,6 +19,7 @@ from ntupleml.config.schema import (
     Formula,
     Name,
     Names,
+    OrText,
     Schema,
     TextKeys,
     TreePath,
@@ -69,6 +70,8 @@ class DatasetConfig(Schema):
     tree_path: TreePath | None = None
     #: Branch of integer event numbers; without it the entry number in each file decides the fold.
     event_branch: Name | None = None
+    #: Branches of integers, e.g. `[run, lumi, event]`, whose hash decides the fold.
+    fold_by: Annotated[Names | None, OrText] = None
     #: Name of the new branch that holds the weight.
     training_weight_branch: BranchName = "training_weight"
     #: Processes by name: their files, cuts and weights.
@@ -79,7 +82,7 @@ class DatasetConfig(Schema):
     friend_paths: list[FilePath] = []
     #: Seed of the random choice that `num_events` of a process asks for.
     seed: int = Field(default=1234, ge=0, lt=2**32)
-    #: Number of folds k, the same as the number of models. Event number modulo k is the fold.
+    #: Number of folds k, the same as the number of models. Event number (or hash) modulo k is the fold.
     num_folds: int = Field(default=2, ge=2, le=1000)
     #: Which branches are copied.
     branches: Literal["all", "needed"] | Names = "all"

@@ -30,6 +30,7 @@ from ntupleml.datasets.records import (
 )
 from ntupleml.datasets.sampling import with_chosen_rows
 from ntupleml.errors import NtuplemlError
+from ntupleml.folds import rule_of
 from ntupleml.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from ntupleml.config import DatasetConfig
     from ntupleml.datasets.inputs import Process
+    from ntupleml.folds import FoldRule
     from ntupleml.ntuples import Tree
 
 
@@ -83,8 +85,8 @@ def create_training_dataset(
             else:
                 folds, sums = fill_with_workers(config, processes, places, outputs, cluster)
             for process in processes:
-                _check_not_empty(process, sums[process.name], config.event_branch)
-                _warn_of_findings(process, sums[process.name], config.event_branch)
+                _check_not_empty(process, sums[process.name], rule_of(config))
+                _warn_of_findings(process, sums[process.name], rule_of(config))
         records = _records(config, processes, sums, folds)
         for place, record in zip(record_places, records, strict=True):
             place.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -155,7 +157,7 @@ def _fill(
                     total_sums.add_sums(file_sums)
             for tree in trees[process.class_name]:
                 tree.flush()
-            _check_not_empty(process, sums[process.name], config.event_branch)
+            _check_not_empty(process, sums[process.name], rule_of(config))
         return [finish(file) for file in files], sums
 
 
@@ -167,7 +169,8 @@ def _records(
 ) -> list[FoldRecord]:
     dataset = str(uuid.uuid4())
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    decided_by = "entry number in each input file" if config.event_branch is None else f"branch '{config.event_branch}'"
+    rule = rule_of(config)
+    decided_by = rule.what if rule.branches else "entry number in each input file"
     return [
         FoldRecord(
             dataset=dataset,
@@ -176,6 +179,7 @@ def _records(
             fold=fold,
             num_folds=config.num_folds,
             event_branch=config.event_branch,
+            fold_by=list(rule.fold_by),
             decided_by=decided_by,
             training_weight_branch=config.training_weight_branch,
             branches=written.branches,
@@ -227,7 +231,7 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _check_not_empty(process: Process, sums: Sequence[WeightSums], event_branch: str | None) -> None:
+def _check_not_empty(process: Process, sums: Sequence[WeightSums], rule: FoldRule) -> None:
     """Refuse a process without events in a fold.
 
     Parameters
@@ -239,7 +243,7 @@ def _check_not_empty(process: Process, sums: Sequence[WeightSums], event_branch:
         if fold_sums.events_kept == 0:
             where = f"processes.{process.name}: no event is left in fold {fold}"
             if fold_sums.events_read == 0:
-                raise NtuplemlError(f"{where}: {_why_none_was_read(process, sums, event_branch)}")
+                raise NtuplemlError(f"{where}: {_why_none_was_read(process, sums, rule)}")
             raise NtuplemlError(
                 f"{where}: {fold_sums.events_read} read from {len(process.files)} file(s), none passes the cut "
                 f"'{process.formulas.cut.text}'{_other_conditions(process)}"
@@ -253,15 +257,18 @@ def _other_conditions(process: Process) -> str:
     return found if process.largest_key is None else f"{found} and is among the {number} rows of num_events"
 
 
-def _why_none_was_read(process: Process, sums: Sequence[WeightSums], event_branch: str | None) -> str:
+def _why_none_was_read(process: Process, sums: Sequence[WeightSums], rule: FoldRule) -> str:
     events, numbers = _of_all_folds(sums)
     if events == 0:  # of rows that are objects
         entries = sum(file.num_entries for file in process.files)
         what = "rows.selection" if process.config.match is None else "rows.selection, and has a match"
         return f"no object of {entries:,} events passes {what}"
     events_read = f"all {events:,} events" if events > 1 else "its one event"
-    if event_branch is None:
+    if not rule.branches:
         return f"{events_read} of {len(process.files)} file(s) are too few for {len(sums)} folds"
+    if rule.fold_by:
+        return f"the hash of {', '.join(rule.fold_by)} puts {events_read} elsewhere; check that they tell the events"
+    event_branch = rule.event_branch
     remedy = "choose another event_branch, or leave it out so that the entry number decides"
     if numbers.smallest == numbers.largest:
         return f"branch '{event_branch}' is {numbers.smallest} in {events_read}; {remedy}"
@@ -271,7 +278,7 @@ def _why_none_was_read(process: Process, sums: Sequence[WeightSums], event_branc
     )
 
 
-def _warn_of_findings(process: Process, sums: Sequence[WeightSums], event_branch: str | None) -> None:
+def _warn_of_findings(process: Process, sums: Sequence[WeightSums], rule: FoldRule) -> None:
     """Log what a training would refuse or be misled by: no positive sum of weights, one number for many events.
 
     Parameters as for `_check_not_empty`.
@@ -286,12 +293,13 @@ def _warn_of_findings(process: Process, sums: Sequence[WeightSums], event_branch
             ", ".join(map(str, useless)),
         )
     events, numbers = _of_all_folds(sums)
-    if event_branch is not None and events >= _EVENTS_PER_NUMBER * numbers.most_different:
+    if rule.branches and events >= _EVENTS_PER_NUMBER * numbers.most_different:
         log.warning(
-            "processes.%s: event_branch '%s' has not more than %d different numbers in %s events; those of one number "
+            "processes.%s: %s '%s' has not more than %d different numbers in %s events; those of one number "
             "all go to one fold, so check that it numbers the events",
             process.name,
-            event_branch,
+            rule.key,
+            ", ".join(rule.fold_by) or rule.event_branch,
             numbers.most_different,
             f"{events:,}",
         )

@@ -13,7 +13,8 @@ from ntupleml.datasets.inputs import opened_rows
 from ntupleml.datasets.records import WeightSums
 from ntupleml.datasets.sampling import passing_rows
 from ntupleml.errors import NtuplemlError
-from ntupleml.folds import event_numbers, fold_of_events
+from ntupleml.events.reading import require_same_events
+from ntupleml.folds import fold_of_events, rule_of
 from ntupleml.ntuples import TreeFile, UnreadableBranchError
 
 if TYPE_CHECKING:
@@ -57,12 +58,8 @@ def _select(config: DatasetConfig, chunk: Chunk, process: Process, file: InputFi
         One for each fold. An event is kept where the cut is not zero, for any element of a vector, as in ROOT.
     """
     number = chunk.num_rows
-    event_branch = config.event_branch
-    if event_branch is None:
-        events = chunk.entries
-    else:
-        events = event_numbers(chunk.columns[event_branch], f"branch '{event_branch}' of {file.path}")
-        _check_friends(chunk, file, event_branch, events)
+    rule = rule_of(config)
+    events = rule.numbers(chunk.columns, chunk.entries, file.path)
     folds = fold_of_events(events, config.num_folds)
     kept = passing_rows(config, chunk, process, file)
     weights = process.formulas.weight.per_event(chunk.columns, number)
@@ -73,18 +70,6 @@ def _select(config: DatasetConfig, chunk: Chunk, process: Process, file: InputFi
         with np.errstate(over="ignore"):  # what exceeds float32 becomes infinite, and that is reported
             selected.append(_Selected(events[in_fold], rows, (weights.take(rows) * process.scale).astype(np.float32)))
     return selected
-
-
-def _check_friends(chunk: Chunk, file: InputFile, event_branch: str, events: NDArray[np.int64]) -> None:
-    for name in file.event_copies:
-        own = event_numbers(chunk.columns[name], f"branch '{name}' of a friend of {file.path}")
-        different = np.flatnonzero(own != events)
-        if len(different):
-            row = int(different[0])
-            raise NtuplemlError(
-                f"{file.path}: entry {chunk.entries[row]} has {event_branch} {events[row]}, but {own[row]} in the "
-                f"friend '{name.split('.')[0]}'; the friend was made from another file, make it anew"
-            )
 
 
 class WrittenFold(NamedTuple):
@@ -149,9 +134,10 @@ def copy_events(
     """
     sums = [WeightSums() for _ in trees]
     formulas = process.formulas
-    needed = {*formulas.weight.columns, *file.event_copies}.union(*(one.columns for one in formulas.cuts))
-    if config.event_branch is not None:
-        needed.add(config.event_branch)
+    rule = rule_of(config)
+    needed = {*formulas.weight.columns, *file.event_copies, *rule.branches}.union(
+        *(one.columns for one in formulas.cuts)
+    )
     names = [*needed, *(branch.source for branch in file.copied.values())]
     bad_weights = _BadWeights()
     with (
@@ -163,6 +149,7 @@ def copy_events(
                 f"processes.{process.name}: {file.path}: has changed since the build began; build again"
             )
         for chunk in ntuple.chunks(names):
+            require_same_events(ntuple, rule, chunk.columns, chunk.entries, file.path)
             selected = _select(config, chunk, process, file)
             for tree, fold_sums, (numbers, rows, weights) in zip(trees, sums, selected, strict=True):
                 bad_weights.look(chunk, rows, weights)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ntupleml.datasets.scaling import scale_of
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.expressions import parse, parse_filter
+from ntupleml.folds import rule_of
 from ntupleml.ntuples import FriendFile, friend_files, open_ntuple, rows_of, with_defined
 from ntupleml.ntuples.branch_types import type_of_copy
 from ntupleml.ntuples.input_files import expand_inputs
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ntupleml.config import DatasetConfig
     from ntupleml.config.dataset import ProcessConfig
     from ntupleml.expressions import Expression
+    from ntupleml.folds import FoldRule
     from ntupleml.ntuples import Branch, Ntuple
 
 log = logging.getLogger(__name__)
@@ -205,8 +207,8 @@ def _survey_file(
         for formula in (*formulas.cuts, formulas.weight):
             branches_of_formula(formula, ntuple)
         ntuple.require(sorted(formulas.branches), where)
-        if config.event_branch is not None:
-            _require_event_branch(ntuple, config.event_branch)
+        rule = rule_of(config)
+        _require_event_branches(ntuple, rule)
         copied = _copied_branches(config, name, ntuple, used_in_class, findings)
         ntuple.require([branch.source for branch in copied.values()], where)
         if config.training_weight_branch in copied:
@@ -223,30 +225,32 @@ def _survey_file(
             ntuple.uuid,
             ntuple.size,
             copied,
-            tuple(ntuple.copies_in_friends(config.event_branch) if config.event_branch else ()),
+            tuple(name for own in rule.branches for name in ntuple.copies_in_friends(own)),
         )
 
 
-def _require_event_branch(ntuple: Ntuple, name: str) -> None:
-    ntuple.require([name], "event_branch")
-    if ntuple.branches[name].kind != "scalar":
-        raise NtuplemlError(
-            f"event_branch: branch '{name}' in {ntuple.where} has several values per event; one integer is needed"
-        )
+def _require_event_branches(ntuple: Ntuple, rule: FoldRule) -> None:
+    ntuple.require(rule.branches, rule.key)
+    for name in rule.branches:
+        if ntuple.branches[name].kind != "scalar":
+            raise NtuplemlError(
+                f"{rule.key}: branch '{name}' in {ntuple.where} has several values per event; one integer is needed"
+            )
 
 
 def _copied_branches(
     config: DatasetConfig, process: str, ntuple: Ntuple, used_in_class: frozenset[str], findings: _Findings
 ) -> dict[str, CopiedBranch]:
     """Branches of the output and where they come from, in the order of the input."""
-    sources = _output_names(ntuple, config.event_branch)
+    rule = rule_of(config)
+    sources = _output_names(ntuple, rule)
     if config.branches == "all":
         wanted = set(sources)
     elif config.branches == "needed":
         wanted = _resolved(_needed(config, ntuple, used_in_class), sources, ntuple)
     else:
         wanted = _matching(config.branches, sources, ntuple, findings.removals)
-    always = [config.event_branch, config.rows and f"{config.rows.objects}_index", *config.processes[process].define]
+    always = [*rule.branches, config.rows and f"{config.rows.objects}_index", *config.processes[process].define]
     if config.branches != "all":
         wanted |= _resolved([name for name in always if name], sources, ntuple)
     copied = {}
@@ -263,12 +267,12 @@ def _copied_branches(
     return copied
 
 
-def _output_names(ntuple: Ntuple, event_branch: str | None) -> dict[str, str]:
+def _output_names(ntuple: Ntuple, rule: FoldRule) -> dict[str, str]:
     """Name in the fold file → name in the input: a friend's branch is `friend_branch` where its own name is taken.
 
-    Copies of the event number in friends are left out: they are compared with the original instead.
+    Copies of what tells an event in friends are left out: they are compared with the original instead.
     """
-    copies = set(ntuple.copies_in_friends(event_branch) if event_branch else ())
+    copies = {name for own in rule.branches for name in ntuple.copies_in_friends(own)}
     names = {name: name for name in ntuple.main_branches}
     for full, (friend, own) in ntuple.friend_branches.items():
         if full in copies:

@@ -12,6 +12,7 @@ import numpy as np
 import pydantic
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.folds import FoldRule, rule_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -85,7 +86,9 @@ class FoldRecord(_Part):
     num_folds: int
     #: Branch whose value modulo `num_folds` is the fold; None where the entry number in each input file decides.
     event_branch: str | None
-    #: The same in words.
+    #: Branches whose hash decides in its place (`ntupleml.folds.hashed_numbers`).
+    fold_by: list[str] = []
+    #: What decides, in words.
     decided_by: str
     training_weight_branch: str
     #: For each class, the copied branches and their types.
@@ -97,6 +100,11 @@ class FoldRecord(_Part):
     created: str
     #: Versions of the libraries.
     versions: dict[str, str]
+
+    @property
+    def fold_rule(self) -> FoldRule:
+        """What decides the fold."""
+        return rule_of(self)
 
     @property
     def rows(self) -> dict[str, Any]:

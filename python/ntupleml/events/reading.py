@@ -10,7 +10,7 @@ import numpy as np
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.evaluation import read_inputs
 from ntupleml.events.groups import branches_of_groups, key_of
-from ntupleml.folds import event_numbers, fold_of_events
+from ntupleml.folds import BY_ENTRY, fold_of_events, whole_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ntupleml.events.groups import InputGroup
     from ntupleml.events.values import InputValues
+    from ntupleml.folds import FoldRule
     from ntupleml.ntuples import Chunk, Ntuple
 
 
@@ -37,7 +38,8 @@ class EventChunk:
     inputs: InputValues
     #: Shape (n_rows,). 1 where no branch has them.
     weights: NDArray[np.float64]
-    #: Shape (n_rows,). Event numbers; entry numbers where no branch has them. Rows of one event have the same.
+    #: Shape (n_rows,). Event numbers, or hashes, or entry numbers: what decides the fold. Rows of one event have the
+    #: same.
     numbers: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -54,14 +56,14 @@ def branches_to_read(
     groups: Sequence[InputGroup],
     *,
     weights: str | None = None,
-    event_branch: str | None = None,
+    fold_rule: FoldRule | None = None,
     more: Sequence[str] = (),
 ) -> list[str]:
     """Branches that `read_events` reads, checked to be there.
 
     Parameters
     ----------
-    weights, event_branch, more
+    weights, fold_rule, more
         As for `read_events`.
 
     Raises
@@ -75,9 +77,9 @@ def branches_to_read(
     if weights is not None:
         ntuple.require([weights], "event_weights")
         needed.append(weights)
-    if event_branch is not None:
-        ntuple.require([event_branch], "event_branch")
-        needed += [event_branch, *ntuple.copies_in_friends(event_branch)]
+    if fold_rule is not None:
+        ntuple.require(fold_rule.branches, fold_rule.key)
+        needed += branches_of_events(ntuple, fold_rule)
     ntuple.require(more)
     return list(dict.fromkeys([*needed, *more]))
 
@@ -87,7 +89,7 @@ def read_events(
     groups: Sequence[InputGroup],
     *,
     weights: str | None = None,
-    event_branch: str | None = None,
+    fold_rule: FoldRule | None = None,
     more: Sequence[str] = (),
     choose: Callable[[Chunk], NDArray[np.intp] | None] | None = None,
     finite: Collection[str] = (),
@@ -102,8 +104,8 @@ def read_events(
         What the model takes, see `ntupleml.events.groups.groups_of`.
     weights : str, optional
         Branch of event weights.
-    event_branch : str, optional
-        Branch of event numbers.
+    fold_rule : FoldRule, optional
+        What decides the fold; by default the entry number.
     more : sequence of str
         Further branches, which `EventChunk.columns` has.
     choose : callable, optional
@@ -123,8 +125,8 @@ def read_events(
         event numbers that are no integers, and friends that hold other events.
     """
     place = where or _where(ntuple)
-    branches = branches_to_read(ntuple, groups, weights=weights, event_branch=event_branch, more=more)
-    copies = ntuple.copies_in_friends(event_branch) if event_branch is not None else []
+    branches = branches_to_read(ntuple, groups, weights=weights, fold_rule=fold_rule, more=more)
+    rule = fold_rule or BY_ENTRY
     for chunk in ntuple.chunks(branches, entries_per_chunk):
         columns = chunk.columns
         rows = None if choose is None else choose(chunk)
@@ -133,11 +135,8 @@ def read_events(
         else:
             rows = np.arange(chunk.num_rows)
         entries = chunk.entries[rows]
-        numbers = entries
-        if event_branch is not None:
-            numbers = event_numbers(columns[event_branch], f"{place}: branch '{event_branch}'")
-            for copy in copies:
-                require_same_events(numbers, columns[copy], entries, copy, place)
+        numbers = rule.numbers(columns, entries, place)
+        require_same_events(ntuple, rule, columns, entries, place)
         yield EventChunk(
             chunk.start,
             chunk.stop,
@@ -160,15 +159,32 @@ def _weights(columns: Mapping[str, Any], name: str, where: str) -> NDArray[np.fl
     return values.astype(np.float64)
 
 
+def branches_of_events(ntuple: Ntuple, rule: FoldRule) -> list[str]:
+    """Branches that tell events, and their copies in friends."""
+    return [name for own in rule.branches for name in (own, *ntuple.copies_in_friends(own))]
+
+
 def require_same_events(
-    numbers: NDArray[np.int64], values: NDArray[Any], entries: NDArray[np.int64], copy: str, where: str
+    ntuple: Ntuple, rule: FoldRule, columns: Mapping[str, Any], entries: NDArray[np.int64], where: str
 ) -> None:
-    """Refuse a friend whose event numbers are others; `entries` are the entry numbers, for the message."""
-    of_friend = event_numbers(values, f"{where}: branch '{copy}'")
-    different = np.flatnonzero(numbers != of_friend)
-    if len(different):
-        first = int(different[0])
-        raise NtuplemlError(
-            f"{where}: entry {entries[first]} is event {numbers[first]}, but {of_friend[first]} in the friend "
-            f"'{copy.split('.')[0]}'; the friend was made from another file, make it anew"
-        )
+    """Refuse friends that hold other events, or the same in another order, as far as they tell them.
+
+    Parameters
+    ----------
+    columns : mapping of str to array
+        With `branches_of_events`.
+    entries : array of int, shape (n_events,)
+        Entry numbers, for the message.
+    """
+    for own in rule.branches:
+        for copy in ntuple.copies_in_friends(own):
+            numbers = whole_numbers(columns[own], f"{where}: branch '{own}'")
+            of_friend = whole_numbers(columns[copy], f"{where}: branch '{copy}'")
+            different = np.flatnonzero(numbers != of_friend)
+            if len(different):
+                first = int(different[0])
+                what = "event" if own == rule.event_branch else own
+                raise NtuplemlError(
+                    f"{where}: entry {entries[first]} is {what} {numbers[first]}, but {of_friend[first]} in the friend "
+                    f"'{copy.split('.')[0]}'; the friend was made from another file, make it anew"
+                )

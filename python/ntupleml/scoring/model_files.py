@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.folds import BY_ENTRY, FoldRule
 from ntupleml.scoring.conditions import one_hot
 from ntupleml.scoring.onnx_graphs import OnnxGraph, choose_output, open_onnx
 from ntupleml.scoring.onnx_inputs import EVENT, InputPlan, plan_inputs
@@ -56,7 +57,7 @@ def scorer_of_files(
     classes: Sequence[str],
     filling: Filling,
     *,
-    event_branch: str | None = None,
+    fold_rule: FoldRule = BY_ENTRY,
 ) -> Scorer:
     """Scorer of files that may score the events of their place in the list.
 
@@ -66,8 +67,8 @@ def scorer_of_files(
         Element j scores the events of fold j, a single one all events.
     classes : sequence of str
         Names of the scores, in the order of the output's columns.
-    event_branch : str, optional
-        Branch whose value decides the fold; by default the entry number does.
+    fold_rule : FoldRule, optional
+        What decides the fold; by default the entry number.
 
     Raises
     ------
@@ -101,7 +102,7 @@ def scorer_of_files(
         plans[0].groups,
         num_folds=len(files),
         outputs=classes,
-        event_branch=event_branch,
+        fold_rule=fold_rule,
         event_input=EVENT if plans[0].takes_event else None,
         non_finite="replaced" if deals_with_any or files[0].with_default else "refused",
         finite=set() if deals_with_any else variables - files[0].with_default,

@@ -11,7 +11,7 @@ from ntupleml.errors import MissingInputError, NtuplemlError
 from ntupleml.events.evaluation import missing_events, read_group, read_inputs
 from ntupleml.events.groups import groups_of
 from ntupleml.expressions.messages import hint_for_elements
-from ntupleml.folds import fold_of_events
+from ntupleml.folds import BY_ENTRY, FoldRule, fold_of_events
 from ntupleml.scoring.conditions import one_hot
 from ntupleml.scoring.engines import model_evaluator
 from ntupleml.scoring.evaluators import EnsembleScores, StepScores
@@ -47,8 +47,8 @@ class Scorer:
         1 where one model scores all events.
     conditions : list of str
         Conditions (eras) that the models were trained with, whose inputs are constants of a group.
-    event_branch : str or None
-        Branch whose value decides the fold; None where the entry number does.
+    fold_rule : FoldRule
+        What decides the fold.
     non_finite : {"refused", "replaced", "as Reader"}
     takes_event : bool
         Whether the event number is an input of the models.
@@ -69,7 +69,7 @@ class Scorer:
         num_folds: int,
         outputs: Sequence[str],
         conditions: Sequence[str] = (),
-        event_branch: str | None = None,
+        fold_rule: FoldRule = BY_ENTRY,
         event_input: str | None = None,
         non_finite: NonFinite = "refused",
         finite: Collection[str] | None = None,
@@ -92,7 +92,7 @@ class Scorer:
         self.image = image
         self.num_folds = num_folds
         self.conditions = list(conditions)
-        self.event_branch = event_branch
+        self.fold_rule = fold_rule
         self.non_finite = non_finite
         self.takes_event = event_input is not None
         self._event_input = event_input
@@ -119,7 +119,7 @@ class Scorer:
             num_folds=self.num_folds,
             outputs=self.outputs,
             conditions=self.conditions,
-            event_branch=self.event_branch,
+            fold_rule=self.fold_rule,
             non_finite=self.non_finite,
         )
 
@@ -133,7 +133,7 @@ class Scorer:
         columns : mapping of str to array
             Branches that the variables need. A variable that is among them by its own text is taken from there.
         events : array of int, shape (n_events,)
-            Event numbers (or entry numbers), which decide the fold; its index will do.
+            Event numbers (hashes, or entry numbers), which decide the fold; its index will do.
 
         Returns
         -------
@@ -357,7 +357,7 @@ def scorer_of(
         num_folds=first.num_folds,
         outputs=first.outputs,
         conditions=first.conditions,
-        event_branch=first.event_branch,
+        fold_rule=first.fold_rule,
         non_finite=_non_finite(models),
         image=() if image is None else image.bins,
     )

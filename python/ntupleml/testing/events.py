@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ntupleml.artifacts.origins import Origin
     from ntupleml.config import TestingConfig, TrainingConfig
     from ntupleml.datasets.hypotheses import Hypotheses
+    from ntupleml.folds import FoldRule
     from ntupleml.ntuples import Chunk, Ntuple
 
 
@@ -109,15 +110,15 @@ def require_same_division(ntuple: Ntuple, sample: HeldOutSample, record: Trainin
             f"{sample.where}: {sample.path} is fold {found.fold} of {found.num_folds}, but fold {sample.fold} of "
             f"{record.num_folds} is the one that model {sample.model} never saw; list the fold files in their order"
         )
-    if record.folds_recorded and found.event_branch != record.event_branch:
+    if record.folds_recorded and not found.fold_rule.decides_as(record.fold_rule):
         raise NtuplemlError(
-            f"{sample.where}: the events of {sample.path} were divided by {_divider(found.event_branch)}, those that "
-            f"model {sample.model} was trained on by {_divider(record.event_branch)}; train anew"
+            f"{sample.where}: the events of {sample.path} were divided by {_divider(found.fold_rule)}, those that "
+            f"model {sample.model} was trained on by {_divider(record.fold_rule)}; train anew"
         )
 
 
-def _divider(event_branch: str | None) -> str:
-    return "entry number" if event_branch is None else f"branch '{event_branch}'"
+def _divider(rule: FoldRule) -> str:
+    return rule.what.removeprefix("the ")
 
 
 def require_weight(ntuple: Ntuple, weight_branch: str, weight_key: str) -> None:

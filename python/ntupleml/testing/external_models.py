@@ -14,7 +14,7 @@ from ntupleml.artifacts.origins import Origin, doubt_about, find_files, find_ori
 from ntupleml.config import OnnxConfig
 from ntupleml.datasets import read_fold_record
 from ntupleml.errors import NtuplemlError, did_you_mean
-from ntupleml.folds import event_numbers
+from ntupleml.folds import BY_ENTRY
 from ntupleml.scoring.model_files import (
     Filling,
     OpenFile,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ntupleml.config import TrainingConfig
     from ntupleml.config.testing import ExternalModelConfig
     from ntupleml.events.values import InputValues
+    from ntupleml.folds import FoldRule
     from ntupleml.ntuples import Ntuple
     from ntupleml.onnx_models.lwtnn import Replaced
     from ntupleml.scoring.onnx_graphs import OnnxGraph
@@ -242,7 +243,7 @@ def _source(
     has_conditions = bool(file.opened.graph.description.get("conditions") or (origin and origin.conditions))
     filling = Filling(onnx, training.numbers, sample.condition if has_conditions else None, where)
     scorer = scorer_of_files([file.opened], file.scores, filling)
-    event_branch = _event_branch(sample) if scorer.takes_event else None
+    rule = _fold_rule(sample) if scorer.takes_event else BY_ENTRY
 
     def score(columns: Mapping[str, Any], matrix: NDArray[np.float32], place: str) -> NDArray[np.float32]:
         return of_inputs(read(columns, matrix, place), columns, place)
@@ -252,8 +253,8 @@ def _source(
 
     def of_inputs(inputs: InputValues, columns: Mapping[str, Any], place: str) -> NDArray[np.float32]:
         numbers = np.full(len(inputs), sample.fold, np.int64)
-        if event_branch is not None and event_branch in columns:
-            numbers = event_numbers(columns[event_branch], f"{place}: branch '{event_branch}'")
+        if rule.branches and all(name in columns for name in rule.branches):
+            numbers = rule.numbers(columns, numbers, place)
         scores = scorer.score_inputs(inputs, numbers, where=f"{place}: {where}")
         return np.ascontiguousarray(scores[:, file.columns])
 
@@ -262,7 +263,7 @@ def _source(
         list(scorer.variables),
         _require_unseen(file, training.num_folds),
         score,
-        () if event_branch is None else (event_branch,),
+        rule.branches,
         vectors_of(scorer),
         remark,
         scorer.groups,
@@ -271,10 +272,10 @@ def _source(
     )
 
 
-def _event_branch(sample: HeldOutSample) -> str | None:
-    """Branch with the event numbers of a fold file; without one the fold's own index is given to the model."""
+def _fold_rule(sample: HeldOutSample) -> FoldRule:
+    """What decided the folds; where the entry number did, the fold's own index is given to the model."""
     found = read_fold_record(sample.path)
-    return None if found is None else found.event_branch
+    return BY_ENTRY if found is None else found.fold_rule
 
 
 def _require_unseen(file: _File, num_folds: int) -> Callable[[Ntuple, HeldOutSample], None]:

@@ -15,7 +15,7 @@ from ntupleml.artifacts import DatasetRecord, TrainingRecord
 from ntupleml.config.rows import RowsConfig
 from ntupleml.datasets.records import read_fold_record
 from ntupleml.errors import NtuplemlError
-from ntupleml.folds import held_out_fold, trained_on
+from ntupleml.folds import FoldRule, held_out_fold, trained_on
 from ntupleml.training.data import condition_names
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class FoldDivision(NamedTuple):
 
     #: Whether all have records; htt-ml's have none.
     recorded: bool
-    #: Branch that decides the fold.
-    event_branch: str | None
+    #: What decides the fold.
+    fold_rule: FoldRule
     #: What their rows are where these are no events.
     rows: RowsConfig | None
 
@@ -84,17 +84,16 @@ def fold_division(trees: Sequence[ClassTree], num_folds: int) -> FoldDivision:
                 f"datasets: {file.path} and the fold files before it were not made together, so an event may be in "
                 "several of them; build the dataset anew"
             )
-    branches = {record.event_branch for record in records.values()}
-    if len(branches) > 1:
-        raise NtuplemlError(
-            f"datasets: the fold files were made with different event branches: {sorted(map(str, branches))}"
-        )
+    rules = {record.fold_rule for record in records.values()}
+    if len(rules) > 1:
+        differing = ", ".join(sorted(rule.what for rule in rules))
+        raise NtuplemlError(f"datasets: the folds of the fold files were made differently, by {differing}")
     rows = [record.config.get("rows") for record in records.values()]
     if any(one != rows[0] for one in rows):
         raise NtuplemlError("datasets: the rows of the fold files are of different collections; build the dataset anew")
     return FoldDivision(
         len(records) == len(files),
-        branches.pop() if branches else None,
+        rules.pop() if rules else FoldRule(),
         RowsConfig.model_validate(rows[0]) if rows and rows[0] else None,
     )
 
@@ -173,7 +172,8 @@ def training_record(
         num_folds=config.num_folds,
         trained_on=sorted(trained_on(fold, config.num_folds)),
         held_out_fold=held_out_fold(fold, config.num_folds),
-        event_branch=division.event_branch,
+        event_branch=division.fold_rule.event_branch,
+        fold_by=list(division.fold_rule.fold_by),
         folds_recorded=division.recorded,
         classes=list(config.classes),
         variables=[name for group in config.groups.values() for name in group.formulas],
