@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from pydantic import ValidationError
 
 from ntupleml.config import TrainingConfig
 from ntupleml.datasets.loading import class_trees, fold_files, load_events
-from ntupleml.datasets.reweighting import reweighted, values_of
+from ntupleml.datasets.reweighting import reweighted
+from ntupleml.datasets.reweighting_factors import values_of
 from ntupleml.errors import NtuplemlError
 from ntupleml.scoring.training_rows import training_trees
 from ntupleml.training import TrainingOptions, train_keras
@@ -20,8 +22,6 @@ from ntupleml.training.streaming import StreamedData
 from ntupleml.training.tabular_data import load_tabular_data
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 NUMBERS = {"soft": 12_000, "hard": 6_000}
@@ -132,6 +132,82 @@ def test_a_class_like_another(make: Any) -> None:
     np.testing.assert_array_equal(weights[classes == 1], columns("hard", 0)["weight"])
 
 
+def joint(config: TrainingConfig) -> tuple[list[NDArray[Any]], list[Any]]:
+    """Shares of the classes in bins of x and ETmiss, and the trees."""
+    trees = reweighted(config, class_trees(config, fold_files(config, 0, False)))
+    events = load_events(config, trees)
+    values = events.inputs.batch()["variables"] / [1, 1000]
+    found = []
+    for index in range(2):
+        of_class = events.trees == index
+        weights = events.weights[of_class]
+        binned = np.histogram2d(*values[of_class].T, [[-1.5, 0, 0.6, 1.2, 3], [0, 25, 50, 100]], weights=weights)[0]
+        found.append(binned / weights.sum())
+    return found, trees
+
+
+@pytest.mark.parametrize("resample", [False, True])
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"range": [[-4, 5], [0, 300]], "bins": [12, 30]},
+        {"method": {"type": "boosted", "trees": 60, "least": 100}},
+    ],
+)
+def test_several_formulas_at_once(make: Any, block: dict[str, Any], resample: bool, tmp_path: Path) -> None:
+    """Their common distribution becomes that of another class; the record has the distances by formula."""
+    whole = {**block, "formula": ["x", "met / 1000"], "to": {"class": "hard"}, "resample": resample}
+    (soft, hard), _ = joint(make(None))
+    before = np.abs(soft / hard - 1).mean()
+    (soft, hard), trees = joint(make(whole))
+    assert before > 0.3
+    assert np.abs(soft / hard - 1).mean() < (0.15 if resample else 0.1)
+    record = trees[0].reweighted.as_record()
+    for index, (first, after) in enumerate(record["distances"].values()):
+        assert first > (0.08, 0.2)[index]
+        assert after < 0.06
+    assert trees[1].reweighted is None
+    # the sum of weights stays
+    found = trees[0].reweighted
+    assert found.after.weights == pytest.approx(columns("soft", 0)["weight"].sum(), rel=1e-9)
+    # the same block of a record is read again, to the same rows
+    again = make(make(whole).model_dump(mode="json", by_alias=True)["reweight"])
+    assert joint(again)[1][0].num_entries == trees[0].num_entries
+
+
+def test_distances_are_those_of_kolmogorov_and_smirnov(make: Any) -> None:
+    """Over all rows of both classes, by hand."""
+    _, _, _, trees = used(make({**FLAT, "to": {"class": "hard"}}))
+    samples = [columns(name, 0) for name in NUMBERS]
+    points = np.concatenate([one["met"] for one in samples])
+
+    def cumulated(one: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        order = np.argsort(one["met"])
+        sums = np.append(0, np.cumsum(one["weight"][order]))
+        return sums[np.searchsorted(one["met"][order], points, side="right")] / sums[-1]
+
+    expected = np.abs(cumulated(samples[0]) - cumulated(samples[1])).max()
+    assert trees[0].reweighted.distances["met / 1000"][0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_distribution_of_several_formulas(make: Any) -> None:
+    """Flat in both, within the ranges."""
+    block = {
+        "formula": ["x", "met / 1000"],
+        "range": [[-1, 1], [0, 40]],
+        "bins": [4, 8],
+        "to": {"formula": "0 * x1 + 1"},
+    }
+    config = make({**block, "largest": 100})
+    trees = reweighted(config, class_trees(config, fold_files(config, 0, False)))
+    events = load_events(config, trees)
+    values = (events.inputs.batch()["variables"] / [1, 1000])[events.trees == 0]
+    weights = events.weights[events.trees == 0]
+    found = np.histogram2d(*values.T, [np.linspace(-1, 1, 5), np.linspace(0, 40, 9)], weights=weights)[0]
+    np.testing.assert_allclose(found / found.mean(), 1, atol=0.15)
+    assert all(after < 0.03 for _, after in trees[0].reweighted.distances.values())
+
+
 def test_values_are_learnt_of_one_sample(make: Any) -> None:
     config = make(FLAT, target={"values": ["met"]}, variables=["x", "met"])
     met, weights, classes, trees = used(config)
@@ -159,7 +235,9 @@ def test_the_record_says_it(make: Any, resample: bool, caplog: pytest.LogCapture
     block = {**FLAT, "resample": resample}
     config = make(block, boosted_trees=[{"name": "trees", "type": "xgboost", "rounds": 2}])
     (network,) = train_keras(config, [0], TrainingOptions(figures=False))
-    (trees,) = train_boosted_trees(config, [0], TrainingOptions(figures=False))
+    (trees,) = train_boosted_trees(config, [0], TrainingOptions(figures=resample))
+    for ending in ("png", "pdf"):
+        assert (Path(config.output_path) / f"fold0_trees_reweight.{ending}").exists() == resample
     assert network.reweighted == trees.reweighted
     assert [one["classes"] for one in network.reweighted] == [["soft"], ["hard"]]
     assert "reweight: met / 1000 of 'soft': effective number of rows" in caplog.text
@@ -179,6 +257,11 @@ def test_the_record_says_it(make: Any, resample: bool, caplog: pytest.LogCapture
         ({**FLAT, "to": {"formula": "y"}}, "reweight.to.formula"),
         ({**FLAT, "to": {"formula": "50 - x"}}, "'50 - x' is no distribution between 0 and 100"),
         ({**FLAT, "bins": 4, "method": "spline"}, "a spline needs 5 bins with rows, but 'soft' fills 4"),
+        (
+            {"formula": ["x", "met"], "to": {"class": "hard"}, "method": {"type": "boosted", "least": 1e6}},
+            "no cut leaves an effective number of 1e+06 rows of both 'soft' and 'hard'",
+        ),
+        ({"formula": ["x", "mett"], "to": {"class": "hard"}, "method": "boosted"}, "no branch 'mett'"),
     ],
 )
 def test_what_cannot_be_is_refused(make: Any, block: dict[str, Any], message: str) -> None:
@@ -189,7 +272,7 @@ def test_what_cannot_be_is_refused(make: Any, block: dict[str, Any], message: st
 
 def test_values_that_are_not_finite_are_refused() -> None:
     with pytest.raises(NtuplemlError) as raised:
-        values_of("met", {"met": np.array([1, np.nan, 2])}, 3, "fold0.root")
+        values_of(["met"], {"met": np.array([1, np.nan, 2])}, 3, "fold0.root")
     assert str(raised.value).startswith("fold0.root: reweight.formula: 'met' is NaN or infinite in 1 of 3 rows; cut")
 
 
@@ -198,6 +281,13 @@ def test_values_that_are_not_finite_are_refused() -> None:
     [
         ({**FLAT, "to": "flatt"}, "found 'flatt', but flat is needed"),
         ({**FLAT, "range": [1, 0]}, "range: 1.0 is not below 0.0"),
+        ({"formula": "met"}, "range: missing; give the values"),
+        ({**FLAT, "formula": ["x", "met"]}, "range: 1 given, but there are 2 formulas"),
+        ({**FLAT, "formula": ["x", "met"], "range": [[0, 1], [0, 1]], "bins": 2000}, "bins: 4,000,000 in all"),
+        ({**FLAT, "formula": ["x", "met"], "range": [[0, 1]] * 2, "method": "spline"}, "a spline is for one formula"),
+        ({"formula": "met", "method": "boosted"}, "give to: {class: NAME}"),
+        ({**FLAT, "method": "boosted", "to": {"class": "hard"}}, "range: boosted reweighting has no bins"),
+        ({**FLAT, "method": "boost"}, "found 'boost', but histogram, spline or boosted"),
         ({**FLAT, "of": ["sofd"]}, "reweight.of: no class 'sofd'; nearest: 'soft'"),
         ({**FLAT, "to": {"class": "x", "formula": "1"}}, "give either class"),
         ({**FLAT, "to": {"class": "har"}}, "reweight.to.class: no class 'har'; nearest: 'hard'"),

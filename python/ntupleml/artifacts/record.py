@@ -221,8 +221,8 @@ class TrainingRecord(_Part):
     versions: dict[str, str] = {}
     #: The files trained on.
     datasets: list[DatasetRecord] = []
-    #: By classes whose rows were weighted, or left out, so that a formula has another distribution: number of rows and
-    #: effective number of rows before and after, smallest and largest factor.
+    #: By classes whose rows were weighted, or left out, so that formulas have another distribution: number of rows and
+    #: effective number of rows before and after, smallest and largest factor, distances before and after.
     reweighted: list[dict[str, Any]] = []
     #: Keys of the rows that train and validate; None where they were not asked for.
     keys: KeysRecord | None = None

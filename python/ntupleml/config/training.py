@@ -144,7 +144,7 @@ class TrainingConfig(Schema):
     selections: Annotated[dict[Name, Formula], TextKeys] = {}
     #: Use as many rows of each class as the smallest has, chosen at random.
     equal_numbers: bool = False
-    #: Distribution that a formula of the rows is to have in the training.
+    #: Distribution that formulas of the rows are to have in the training.
     reweight: ReweightConfig | None = None
     #: Columns of the fold files that tell a row, such as run and event number: those of the rows that train and
     #: validate are kept beside the model.

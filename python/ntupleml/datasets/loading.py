@@ -13,7 +13,7 @@ from ntupleml.config.four_vectors import CollectionsConfig
 from ntupleml.datasets.choosing import Choice, chosen_trees
 from ntupleml.datasets.fold_trees import open_class_tree
 from ntupleml.datasets.hypotheses import Hypotheses, hypotheses_of
-from ntupleml.datasets.reweighting import Factors, Reweighted, formula_branches
+from ntupleml.datasets.reweighting import Reweighted, formula_branches
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import groups_to_read, key_of
 from ntupleml.events.reading import branches_to_read, read_events
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntupleml.config import TrainingConfig
+    from ntupleml.datasets.reweighting_factors import Factors
     from ntupleml.events.values import InputValues
     from ntupleml.ntuples import Ntuple
 
@@ -67,7 +68,7 @@ class ClassTree(NamedTuple):
     choice: Choice | None = None
     #: Gives the parameters of the training to classes that have none; None where it has no parameters.
     hypotheses: Hypotheses | None = None
-    #: By which the weights of the rows are multiplied, so that a formula gets another distribution.
+    #: By which the weights of the rows are multiplied, so that formulas get another distribution.
     factors: Factors | None = None
     #: What became of its class by that.
     reweighted: Reweighted | None = None
@@ -228,7 +229,7 @@ def read_rows(
         if (ntuple.uuid, ntuple.num_entries) != (tree.uuid, tree.num_stored):
             raise NtuplemlError(f"{tree.where}: the file has changed since the training began; train again")
         more = [*_check_branches(config, ntuple), *(choice.branches(ntuple, tree.name) if choice else [])]
-        more += [] if factors is None else formula_branches(factors.formula, ntuple)
+        more += [] if factors is None else formula_branches(factors.formulas, ntuple)
         for chunk in read_events(
             ntuple,
             groups_to_read(config, missing),

@@ -1,4 +1,4 @@
-"""Weights with which a formula of the rows that train gets a wanted distribution: smooth, bounded, by class."""
+"""Weights with which formulas of the rows that train get a wanted distribution: smooth, bounded, by class."""
 
 from __future__ import annotations
 
@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ntupleml.config.reweight import BoostedConfig
+from ntupleml.datasets.boosted_reweighting import Sample
 from ntupleml.datasets.choosing import Choice
 from ntupleml.datasets.fold_trees import open_class_tree
+from ntupleml.datasets.reweighting_factors import (
+    FORMULA,
+    LineFactors,
+    binned_factors,
+    boosted_factors,
+    edges_of,
+    values_of,
+)
 from ntupleml.datasets.splitting import RESAMPLING_STREAM, stream_of_tree, uniform_by_entry
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.reading import read_events
 from ntupleml.expressions.syntax import ENTRY
-from ntupleml.ntuples.variables import branches_of_formula, parsed, variable_values
+from ntupleml.metrics.two_samples import largest_distance
+from ntupleml.ntuples.variables import branches_of_formula, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,46 +36,16 @@ if TYPE_CHECKING:
     from ntupleml.config import TrainingConfig
     from ntupleml.config.reweight import ReweightConfig
     from ntupleml.datasets.loading import ClassTree
+    from ntupleml.datasets.reweighting_factors import Factors
     from ntupleml.ntuples import Chunk, Ntuple
 
 log = logging.getLogger(__name__)
 
-#: A spline has so many points per bin, between which it is straight.
-_POINTS_PER_BIN = 8
-#: Bins with entries that a smoothing spline needs.
-_LEAST_FOR_SPLINE = 5
-_FORMULA = "reweight.formula"
 _WANTED = "reweight.to.formula"
-
-
-@dataclass(frozen=True, eq=False)
-class Factors:
-    """The factor of a row as a function of the formula: straight lines of its logarithm between points."""
-
-    formula: str
-    #: Shape (n_points,).
-    points: NDArray[np.float64]
-    logarithms: NDArray[np.float64]
-    #: Factor of all rows, with which the sum of weights stays.
-    scale: float = 1.0
-
-    def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Factors of rows, shape (n_rows,), by the values of their formula."""
-        return np.exp(np.interp(values, self.points, self.logarithms)) * self.scale
-
-    @property
-    def largest(self) -> float:
-        """Largest factor that a row can have."""
-        return float(np.exp(self.logarithms.max())) * self.scale
-
-    @property
-    def smallest(self) -> float:
-        """Smallest factor that a row can have."""
-        return float(np.exp(self.logarithms.min())) * self.scale
-
-    def of_rows(self, columns: Any, number: int, where: str) -> NDArray[np.float64]:
-        """Factors of the rows of a chunk."""
-        return self(values_of(self.formula, columns, number, where))
+#: Rows of a sample, chosen at random, that boosted trees are built from and distances are measured with.
+_MOST_ROWS = 2_000_000
+#: Bins of the pictures where the config has none.
+_BINS_OF_PICTURE = 30
 
 
 class Thinning(NamedTuple):
@@ -75,8 +56,8 @@ class Thinning(NamedTuple):
     stream: tuple[int, ...]
 
     def branches(self, ntuple: Ntuple) -> list[str]:
-        """Branches that the formula needs, checked to be there."""
-        return formula_branches(self.factors.formula, ntuple)
+        """Branches that the formulas need, checked to be there."""
+        return formula_branches(self.factors.formulas, ntuple)
 
     def keeps(self, chunk: Chunk, where: str) -> NDArray[np.bool_]:
         """Which rows of a chunk stay."""
@@ -105,7 +86,17 @@ class Sums(NamedTuple):
         return self.weights**2 / self.squares if self.squares else 0.0
 
 
-class Reweighted(NamedTuple):
+class Shapes(NamedTuple):
+    """Shares of the weights in bins of a formula, before and after, and those that are wanted."""
+
+    edges: NDArray[np.float64]
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+    wanted: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Reweighted:
     """What becomes of the rows of some classes."""
 
     classes: tuple[str, ...]
@@ -114,6 +105,10 @@ class Reweighted(NamedTuple):
     #: Smallest and largest factor that a row can have; of rows that are left out at random those of their chance.
     smallest_factor: float
     largest_factor: float
+    #: By formula: Kolmogorov-Smirnov distance to the wanted distribution, before and after.
+    distances: dict[str, tuple[float, float]]
+    #: By formula, for the picture.
+    shapes: dict[str, Shapes]
 
     def as_record(self) -> dict[str, Any]:
         """For the record of the training."""
@@ -122,25 +117,16 @@ class Reweighted(NamedTuple):
             "rows": [self.before.rows, self.after.rows],
             "effective_rows": [self.before.effective, self.after.effective],
             "factors": [self.smallest_factor, self.largest_factor],
+            "distances": {formula: list(both) for formula, both in self.distances.items()},
         }
 
 
-def values_of(formula: str, columns: Any, number: int, where: str) -> NDArray[np.float64]:
-    """Values of the formula, one for each row.
+class _Rows(NamedTuple):
+    """Rows of a chunk of a tree."""
 
-    Raises
-    ------
-    NtuplemlError
-        If it has not one value per row, or one that is not finite.
-    """
-    values = np.asarray(variable_values(formula, columns, number, where), np.float64)
-    bad = np.count_nonzero(~np.isfinite(values))
-    if bad:
-        raise NtuplemlError(
-            f"{where}: {_FORMULA}: '{formula}' is NaN or infinite in {bad} of {number} rows; cut them away in the "
-            "dataset config, or fix the formula"
-        )
-    return values
+    values: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    entries: NDArray[np.int64]
 
 
 def reweighted(config: TrainingConfig, trees: Sequence[ClassTree]) -> list[ClassTree]:
@@ -149,23 +135,29 @@ def reweighted(config: TrainingConfig, trees: Sequence[ClassTree]) -> list[Class
     Raises
     ------
     NtuplemlError
-        If the formula is none of the branches or not finite, or no row is in its range.
+        If a formula is none of the branches or not finite, no row is in its range, or no tree can be cut.
     """
     block = config.reweight
     if block is None:
         return list(trees)
     result = list(trees)
+    wanted = _wanted(config, block, trees)
     for classes in _samples(config, block):
         members = [index for index, tree in enumerate(trees) if tree.name in classes and tree.num_entries]
         of_sample = [trees[index] for index in members]
-        contents = _contents(config, block, of_sample)
-        factors = _factors(block, contents, _wanted(config, block, trees), "', '".join(classes))
-        factors = _scaled(config, factors, of_sample)
+        sample, before = _taken(config, block, of_sample)
+        factors = _factors(config, block, of_sample, sample, wanted)
+        factors = _scaled(config, block, factors, of_sample)
         changed = [_with_factors(config, block, tree, factors) for tree in of_sample]
-        before, after = _sums(config, block, of_sample), _sums(config, block, changed)
+        sample_after, after = _taken(config, block, changed)
         if block.resample:
             changed, after = _kept(config, block, changed, before, after)
-        done = Reweighted(tuple(classes), before, after, factors.smallest, factors.largest)
+        shapes = _shapes(block, sample, sample_after, wanted)
+        distances = {
+            formula: (_distance(block, index, sample, wanted), _distance(block, index, sample_after, wanted))
+            for index, formula in enumerate(block.formula)
+        }
+        done = Reweighted(tuple(classes), before, after, factors.smallest, factors.largest, distances, shapes)
         _report(block, done)
         for index, tree in zip(members, changed, strict=True):
             result[index] = tree._replace(reweighted=done)
@@ -182,9 +174,13 @@ def _kept(
             "weight them, without resample"
         )
     scale = before.weights / after.weights
-    same = Factors(block.formula, np.zeros(1), np.zeros(1), scale)
-    counted = [tree._replace(factors=same, num_entries=_sums(config, block, [tree]).rows) for tree in trees]
+    same = LineFactors.constant(tuple(block.formula), scale)
+    counted = [tree._replace(factors=same, num_entries=_number(config, block, tree)) for tree in trees]
     return counted, Sums(after.rows, before.weights, after.squares * scale**2)
+
+
+def _number(config: TrainingConfig, block: ReweightConfig, tree: ClassTree) -> int:
+    return sum(len(rows.weights) for rows in _read(config, block, tree))
 
 
 def _samples(config: TrainingConfig, block: ReweightConfig) -> list[list[str]]:
@@ -197,8 +193,8 @@ def _samples(config: TrainingConfig, block: ReweightConfig) -> list[list[str]]:
     return [classes] if together else [[name] for name in classes]
 
 
-def _read(config: TrainingConfig, block: ReweightConfig, tree: ClassTree) -> Iterator[tuple[Any, Any]]:
-    """Values of the formula and weights of the rows of a tree that are used, chunk by chunk."""
+def _read(config: TrainingConfig, block: ReweightConfig, tree: ClassTree) -> Iterator[_Rows]:
+    """Rows of a tree that are used, chunk by chunk."""
     choice = tree.choice
     with open_class_tree(tree.file.path, tree.name, hypotheses=tree.hypotheses) as ntuple:
         more = [*formula_branches(block.formula, ntuple), *(choice.branches(ntuple, tree.name) if choice else [])]
@@ -206,85 +202,110 @@ def _read(config: TrainingConfig, block: ReweightConfig, tree: ClassTree) -> Ite
         for chunk in read_events(ntuple, (), weights=config.event_weights, more=more or [ENTRY], choose=choose):
             values = values_of(block.formula, chunk.columns, len(chunk), tree.where)
             weights = np.where(np.isfinite(chunk.weights), chunk.weights, 0)  # refused with the inputs
-            yield values, weights if tree.factors is None else weights * tree.factors(values)
+            if tree.factors is not None:
+                weights = weights * tree.factors(values)
+            yield _Rows(values, weights, chunk.start + chunk.rows)
 
 
-def formula_branches(formula: str, ntuple: Ntuple) -> list[str]:
-    """Branches that the formula needs, checked to be there."""
-    return branches_of_formula(parsed(formula, _FORMULA), ntuple)
+def formula_branches(formulas: Sequence[str], ntuple: Ntuple) -> list[str]:
+    """Branches that formulas need, checked to be there."""
+    needed = [name for formula in formulas for name in branches_of_formula(parsed(formula, FORMULA), ntuple)]
+    return list(dict.fromkeys(needed))
 
 
-def _edges(block: ReweightConfig) -> NDArray[np.float64]:
-    low, high = block.range
-    return np.linspace(low, high, block.bins + 1)
+def _taken(config: TrainingConfig, block: ReweightConfig, trees: Sequence[ClassTree]) -> tuple[Sample, Sums]:
+    """Rows of trees, at most `_MOST_ROWS` of them, and the sums of all."""
+    total = Sums(0, 0.0, 0.0)
+    share = _MOST_ROWS / max(sum(tree.num_entries for tree in trees), 1)
+    parts = [(np.empty((0, len(block.formula))), np.empty(0))]
+    for tree in trees:
+        stream = stream_of_tree(config.seed_of_data, tree.file.fold, tree.file.condition, tree.name, RESAMPLING_STREAM)
+        for rows in _read(config, block, tree):
+            total += Sums.of(rows.weights)
+            # another stream than that by which rows are left out
+            chosen = ... if share >= 1 else uniform_by_entry(rows.entries, *stream, 1) < share
+            parts.append((rows.values[chosen], rows.weights[chosen]))
+    values, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Sample(values, weights), total
+
+
+class _Wanted(NamedTuple):
+    """A distribution that is wanted: rows of a class, or contents of bins up to a factor."""
+
+    rows: Sample | None
+    contents: NDArray[np.float64]
+
+
+def _wanted(config: TrainingConfig, block: ReweightConfig, trees: Sequence[ClassTree]) -> _Wanted:
+    if block.to.class_ is None:
+        return _Wanted(None, _contents_of_formula(block))
+    of_class = [tree for tree in trees if tree.name == block.to.class_ and tree.num_entries]
+    sample, sums = _taken(config, block, of_class)
+    if sums.weights <= 0 or sample.weights.sum() <= 0:
+        raise NtuplemlError(
+            f"reweight.to.class: the sum of weights of '{block.to.class_}' is {sums.weights:.6g}, so it has no "
+            "distribution; choose another class"
+        )
+    return _Wanted(sample, np.empty(0) if block.range is None else _contents(config, block, of_class))
 
 
 def _contents(config: TrainingConfig, block: ReweightConfig, trees: Sequence[ClassTree]) -> NDArray[np.float64]:
-    """Sums of weights in the bins, shape (n_bins,)."""
-    sums = np.zeros(block.bins)
+    """Sums of weights in the bins, shape (n_bins of the first formula, of the second, …)."""
+    sums = np.zeros(block.numbers_of_bins)
     for tree in trees:
-        for values, weights in _read(config, block, tree):
-            sums += np.histogram(values, _edges(block), weights=weights)[0]
+        for rows in _read(config, block, tree):
+            sums += np.histogramdd(rows.values, edges_of(block), weights=rows.weights)[0]
     return sums
 
 
-def _wanted(config: TrainingConfig, block: ReweightConfig, trees: Sequence[ClassTree]) -> NDArray[np.float64]:
-    """Wanted contents of the bins, up to a factor."""
-    if block.to.class_ is not None:
-        return _contents(config, block, [tree for tree in trees if tree.name == block.to.class_ and tree.num_entries])
+def _contents_of_formula(block: ReweightConfig) -> NDArray[np.float64]:
     assert block.to.formula is not None
+    assert block.range is not None
+    names = ["x"] if len(block.formula) == 1 else [f"x{index}" for index, _ in enumerate(block.formula, start=1)]
     formula = parsed(block.to.formula, _WANTED)
-    formula.check_branches(["x"])
-    edges = _edges(block)
-    centres = (edges[1:] + edges[:-1]) / 2
-    wanted = np.broadcast_to(np.asarray(formula.per_event({"x": centres}, len(centres)), np.float64), centres.shape)
+    formula.check_branches(names)
+    grid = np.meshgrid(*((edges[1:] + edges[:-1]) / 2 for edges in edges_of(block)), indexing="ij")
+    columns = {name: one.reshape(-1) for name, one in zip(names, grid, strict=True)}
+    size = grid[0].size
+    wanted = np.broadcast_to(np.asarray(formula.per_event(columns, size), np.float64), (size,))
     if not np.isfinite(wanted).all() or (wanted < 0).any() or not (wanted > 0).any():
+        between = " and ".join(f"between {low:g} and {high:g}" for low, high in block.range)
         raise NtuplemlError(
-            f"{_WANTED}: '{block.to.formula}' is no distribution between {block.range[0]:g} and {block.range[1]:g}: "
-            "it is negative, not finite or 0; fix it"
+            f"{_WANTED}: '{block.to.formula}' is no distribution {between}: it is negative, not finite or 0; fix it"
         )
-    return wanted
+    return wanted.reshape(block.numbers_of_bins)
 
 
-def _factors(block: ReweightConfig, contents: NDArray[np.float64], wanted: NDArray[np.float64], names: str) -> Factors:
-    """Ratio of the wanted and the found contents, where both are positive, as a smooth function."""
-    filled = (contents > 0) & (wanted > 0)
-    if not filled.any():
+def _factors(
+    config: TrainingConfig, block: ReweightConfig, trees: Sequence[ClassTree], sample: Sample, wanted: _Wanted
+) -> Factors:
+    names = "', '".join(dict.fromkeys(tree.name for tree in trees))
+    if not isinstance(block.method, BoostedConfig):
+        return binned_factors(block, _contents(config, block, trees), wanted.contents, names)
+    assert wanted.rows is not None
+    _require_positive(names, float(sample.weights.sum()))
+    seed = stream_of_tree(config.seed_of_data, trees[0].file.fold, None, names, RESAMPLING_STREAM)
+    return boosted_factors(block, block.method, sample, wanted.rows, seed, names)
+
+
+def _require_positive(names: str, before: float, after: float | None = None) -> None:
+    if before <= 0 or (after is not None and after <= 0):
+        with_factors = "" if after is None else f", and {after:.6g} with the factors"
         raise NtuplemlError(
-            f"reweight.range: no row of '{names}' with a positive sum of weights is between {block.range[0]:g} and "
-            f"{block.range[1]:g}; choose another range"
-        )
-    edges = _edges(block)
-    centres = ((edges[1:] + edges[:-1]) / 2)[filled]
-    logarithms = np.log(wanted[filled] / wanted.sum() * contents.sum() / contents[filled])
-    if block.method == "histogram":
-        return Factors(block.formula, centres, np.minimum(logarithms, np.log(block.largest)))
-    if len(centres) < _LEAST_FOR_SPLINE:
-        raise NtuplemlError(
-            f"reweight.method: a spline needs {_LEAST_FOR_SPLINE} bins with rows, but '{names}' fills {len(centres)}; "
-            "give more bins, or method: histogram"
-        )
-    from scipy.interpolate import make_smoothing_spline
-
-    spline = make_smoothing_spline(centres, logarithms, contents[filled] / contents[filled].mean())
-    points = np.linspace(centres[0], centres[-1], block.bins * _POINTS_PER_BIN)
-    return Factors(block.formula, points, np.minimum(spline(points), np.log(block.largest)))
-
-
-def _scaled(config: TrainingConfig, factors: Factors, trees: Sequence[ClassTree]) -> Factors:
-    """The same factors times a number with which the sum of weights stays."""
-    assert config.reweight is not None
-    before = after = 0.0
-    for tree in trees:
-        for values, weights in _read(config, config.reweight, tree):
-            before += float(weights.sum())
-            after += float((weights * factors(values)).sum())
-    if before <= 0 or after <= 0:
-        raise NtuplemlError(
-            f"reweight: the sum of weights of '{trees[0].name}' is {before:.6g}, and {after:.6g} with the factors; "
+            f"reweight: the sum of weights of '{names}' is {before:.6g}{with_factors}; "
             "negative weights leave no distribution to change"
         )
-    return Factors(factors.formula, factors.points, factors.logarithms, before / after)
+
+
+def _scaled(config: TrainingConfig, block: ReweightConfig, factors: Factors, trees: Sequence[ClassTree]) -> Factors:
+    """The same factors times a number with which the sum of weights stays."""
+    before = after = 0.0
+    for tree in trees:
+        for rows in _read(config, block, tree):
+            before += float(rows.weights.sum())
+            after += float((rows.weights * factors(rows.values)).sum())
+    _require_positive(trees[0].name, before, after)
+    return factors.scaled(before / after)
 
 
 def _with_factors(config: TrainingConfig, block: ReweightConfig, tree: ClassTree, factors: Factors) -> ClassTree:
@@ -296,22 +317,69 @@ def _with_factors(config: TrainingConfig, block: ReweightConfig, tree: ClassTree
     return tree._replace(choice=choice._replace(thinning=thinning))
 
 
-def _sums(config: TrainingConfig, block: ReweightConfig, trees: Sequence[ClassTree]) -> Sums:
-    total = Sums(0, 0.0, 0.0)
-    for tree in trees:
-        for _, weights in _read(config, block, tree):
-            total += Sums.of(weights)
-    return total
+def _marginal(wanted: _Wanted, index: int) -> NDArray[np.float64]:
+    """Wanted contents of the bins of one formula."""
+    others = tuple(axis for axis in range(wanted.contents.ndim) if axis != index)
+    return np.asarray(wanted.contents.sum(axis=others))
+
+
+def _inside(block: ReweightConfig, sample: Sample) -> Sample:
+    """Rows of a sample that are in the ranges of all formulas."""
+    if block.range is None:
+        return sample
+    low, high = np.array(block.range).T
+    rows = ((sample.values >= low) & (sample.values <= high)).all(axis=1)
+    return Sample(sample.values[rows], sample.weights[rows])
+
+
+def _distance(block: ReweightConfig, index: int, sample: Sample, wanted: _Wanted) -> float:
+    """Kolmogorov-Smirnov distance of a formula to what is wanted: over all rows of a class, else at edges of bins."""
+    if wanted.rows is not None:
+        return largest_distance(
+            [sample.values[:, index], wanted.rows.values[:, index]], [sample.weights, wanted.rows.weights]
+        )
+    found = _share_in_bins(_inside(block, sample), index, edges_of(block)[index])
+    expected = _marginal(wanted, index)
+    return float(np.abs(np.cumsum(found) - np.cumsum(expected) / expected.sum()).max())
+
+
+def _share_in_bins(sample: Sample, index: int, edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    found = np.histogram(sample.values[:, index], edges, weights=sample.weights)[0]
+    total = found.sum()
+    return np.asarray(found / total if total > 0 else np.zeros_like(found), np.float64)
+
+
+def _shapes(block: ReweightConfig, before: Sample, after: Sample, wanted: _Wanted) -> dict[str, Shapes]:
+    shapes = {}
+    for index, formula in enumerate(block.formula):
+        if block.range is None:
+            assert wanted.rows is not None
+            values = np.concatenate([before.values[:, index], wanted.rows.values[:, index]])
+            low, high = np.quantile(values, [0.005, 0.995])
+            edges = np.linspace(low, high if high > low else low + 1, _BINS_OF_PICTURE + 1)
+        else:
+            edges = edges_of(block)[index]
+        if wanted.rows is None:
+            expected = _marginal(wanted, index) / wanted.contents.sum()
+        else:
+            expected = _share_in_bins(_inside(block, wanted.rows), index, edges)
+        found = [_share_in_bins(_inside(block, one), index, edges) for one in (before, after)]
+        shapes[formula] = Shapes(edges, found[0], found[1], expected)
+    return shapes
 
 
 def _report(block: ReweightConfig, done: Reweighted) -> None:
     log.info(
-        "reweight: %s of '%s': effective number of rows %.0f before, %.0f after, factors %.3g to %.3g%s",
-        block.formula,
+        "reweight: %s of '%s': effective number of rows %.0f before, %.0f after, factors %.3g to %.3g%s; distance to "
+        "what is wanted: %s",
+        ", ".join(block.formula),
         "', '".join(done.classes),
         done.before.effective,
         done.after.effective,
         done.smallest_factor,
         done.largest_factor,
         f", {done.after.rows} of {done.before.rows} rows are kept" if block.resample else "",
+        ", ".join(
+            f"{formula} {before:.3f} before, {after:.3f} after" for formula, (before, after) in done.distances.items()
+        ),
     )

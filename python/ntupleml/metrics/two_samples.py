@@ -10,7 +10,7 @@ import numpy as np
 from ntupleml.metrics.measurement import Undefined, effective_entries, no_sum_of_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -95,7 +95,7 @@ def kolmogorov_smirnov(
     compared = round(round(entries[0] * entries[1] / (entries[0] + entries[1]), 6))
     if compared < 1:
         return Undefined(f"only {entries[0]:.2g} and {entries[1]:.2g} effective events to compare")
-    distance = _largest_distance(values, weights)
+    distance = largest_distance(values, weights)
     return TwoSampleTest(distance, min(max(_chance_of_distance(distance, compared), 0.0), 1.0))
 
 
@@ -133,7 +133,8 @@ def critical_distance(level: float, first_entries: float, second_entries: float)
     return math.sqrt(-0.5 * math.log(level / 2) * (1 / first_entries + 1 / second_entries))
 
 
-def _largest_distance(values: list[NDArray[Any]], weights: list[NDArray[np.float64]]) -> float:
+def largest_distance(values: Sequence[NDArray[Any]], weights: Sequence[NDArray[np.float64]]) -> float:
+    """Kolmogorov-Smirnov distance max |F₁(x) − F₂(x)| of two samples whose weights have positive sums."""
     pooled = np.concatenate(values)
     order = np.argsort(pooled)
     pooled = pooled[order]

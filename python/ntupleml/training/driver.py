@@ -16,7 +16,7 @@ from ntupleml.datasets.trained_keys import keys_file
 from ntupleml.errors import NtuplemlError
 from ntupleml.onnx_models.files import write_onnx
 from ntupleml.training.jobs import Staging
-from ntupleml.training.outputs import history_path, write_history
+from ntupleml.training.outputs import draw_reweighting_figure, history_path, write_history
 from ntupleml.training.record_parts import (
     check_output_folder,
     fold_division,
@@ -277,6 +277,7 @@ def _write(job: Job, fitted: Fitted, files: ModelFiles, rows: _Rows) -> Training
         write_history(history_path(files.record), record.history, record.step)
     if job.options.figures:
         fitted.draw(files, complete, job.config.plot)
+        draw_reweighting_figure(files, rows.trees, job.config.plot)
     return complete
 
 

@@ -1,4 +1,4 @@
-"""What the files of all engines share: their comparison with the trained model, and the figure of the loss."""
+"""What the files of all engines share: their comparison with the trained model, figures of losses and weights."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ntupleml.artifacts import ModelFiles, TrainingRecord
     from ntupleml.config import PlotConfig
+    from ntupleml.datasets.loading import ClassTree
     from ntupleml.events.values import InputValues
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,24 @@ def draw_history(
         save_figure(draw_loss(history, best, plot, step=step, members=members), stem, overwrite=overwrite)
         if "adversary_loss" in history:
             save_figure(draw_adversary(history, best, plot), adversary_stem(files), overwrite=overwrite)
+
+
+def draw_reweighting_figure(files: ModelFiles, trees: Sequence[ClassTree], plot: PlotConfig) -> None:
+    """Write the figure of formulas whose distribution the weights change, if any does."""
+    done = [one for one in dict.fromkeys(tree.reweighted for tree in trees) if one is not None]
+    if not done:
+        return
+    from ntupleml.plots.reweighting import Panel, draw_reweighting
+    from ntupleml.plots.style import plot_style, save_figure
+
+    panels = [
+        Panel(one.classes, formula, *shapes, one.distances[formula])
+        for one in done
+        for formula, shapes in one.shapes.items()
+    ]
+    stem = files.loss_png.with_suffix("")
+    with plot_style(plot):
+        save_figure(draw_reweighting(panels, plot), stem.with_name(f"{stem.name.removesuffix('loss')}reweight"))
 
 
 def adversary_stem(files: ModelFiles) -> Path:
