@@ -38,7 +38,7 @@ def draw(matrix: Matrix, classes: list[str], config: PlotConfig | None = None) -
     return figure
 
 
-def test_true_class_along_x_and_the_first_predicted_class_on_top() -> None:
+def test_rows_are_true_classes_and_the_first_is_on_top() -> None:
     figure = draw(MATRIX, CLASSES)
     axes = figure.axes[0]
     bottom, top = axes.get_ylim()
@@ -46,22 +46,29 @@ def test_true_class_along_x_and_the_first_predicted_class_on_top() -> None:
     assert axes.get_xlim() == (0, 3)
     assert [text.get_text() for text in axes.get_xticklabels()] == CLASSES
     assert [text.get_text() for text in axes.get_yticklabels()] == CLASSES
-    assert axes.get_xlabel() == "True class"
-    assert axes.get_ylabel() == "Predicted class"
+    assert axes.get_xlabel() == "Predicted class"
+    assert axes.get_ylabel() == "True class"
     places = {text.xy: text.get_text() for text in axes.texts if text.get_text().startswith("0.")}
-    assert places[(0.5, 1.5)] == "0.150"  # true signal, predicted tt
-    assert places[(2.5, 0.5)] == "0.33"  # true w, predicted signal
+    assert places[(1.5, 0.5)] == "0.150"  # true signal, predicted tt
+    assert places[(0.5, 2.5)] == "0.33"  # true w, predicted signal
     colours = axes.collections[0].get_array().reshape(3, 3)
-    assert colours[1, 0] == 0.15
-    assert colours[0, 2] == 0.33
+    assert colours[0, 1] == 0.15
+    assert colours[2, 0] == 0.33
     assert figure.axes[1].get_ylabel() == "Efficiency"
+
+
+@pytest.mark.parametrize(("lumi", "label"), [(None, "Sum of weights"), (59.7, "Events")])
+def test_yields_at_a_luminosity_are_events(lumi: float | None, label: str) -> None:
+    config = PlotConfig(lumi=lumi)
+    with plot_style(config):
+        assert draw_confusion_matrix(MATRIX, CLASSES, "", config).axes[1].get_ylabel() == label
 
 
 def test_undefined_cells_say_so_and_are_hatched() -> None:
     axes = draw(MATRIX, CLASSES).axes[0]
     undefined = [text.xy for text in axes.texts if text.get_text() == "undefined"]
-    assert undefined == [(1.5, 0.5), (1.5, 1.5), (1.5, 2.5)]
-    assert [patch.get_xy() for patch in axes.patches] == [(1, 0), (1, 1), (1, 2)]
+    assert undefined == [(0.5, 1.5), (1.5, 1.5), (2.5, 1.5)]
+    assert [patch.get_xy() for patch in axes.patches] == [(0, 1), (1, 1), (2, 1)]
     assert all(patch.get_hatch() for patch in axes.patches)
     assert np.ma.getmaskarray(axes.collections[0].get_array()).sum() == 3
     assert "nan" not in " ".join(text.get_text() for text in axes.texts)
@@ -69,8 +76,8 @@ def test_undefined_cells_say_so_and_are_hatched() -> None:
 
 def test_exact_values_have_no_uncertainty() -> None:
     axes = draw(MATRIX, CLASSES).axes[0]
-    assert [text.get_text() for text in axes.texts if text.xy == (2.5, 0.5)] == ["0.33", ""]
-    assert [text.get_text() for text in axes.texts if text.xy == (2.5, 1.5)] == ["0.0700", "± 0.0030"]
+    assert [text.get_text() for text in axes.texts if text.xy == (0.5, 2.5)] == ["0.33", ""]
+    assert [text.get_text() for text in axes.texts if text.xy == (1.5, 2.5)] == ["0.0700", "± 0.0030"]
 
 
 @pytest.mark.parametrize("style", ["plain", "CMS", "ATLAS", "LHCb"])

@@ -11,7 +11,13 @@ from ntupleml.config import PlotConfig
 from ntupleml.metrics import Histogram, Undefined
 from ntupleml.metrics.score_distributions import Density, ScoreStack, score_stack
 from ntupleml.plots import plot_style
-from ntupleml.plots.score_distributions import draw_score_distributions, draw_score_stack
+from ntupleml.plots.score_distributions import (
+    ScoreSamples,
+    draw_all_score_distributions,
+    draw_all_score_stacks,
+    draw_score_distributions,
+    draw_score_stack,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,3 +150,29 @@ def test_all_styles_draw_without_a_warning(style: Any, tmp_path: Path) -> None:
         ):
             figure.savefig(tmp_path / f"{number}.png")
             assert any("Preliminary" in text.get_text() for text in figure.axes[0].texts)
+
+
+def test_a_small_signal_is_shown_scaled() -> None:
+    """Its highest bin is 4, that of the sum 4001: 500 × 4 is the largest of 1, 2, 5, 10 … below half of it."""
+    with plot_style(PlotConfig()):
+        figure = draw_score_stack("signal", stack(None, 1000.0), PlotConfig(), ["signal"])
+        scaled: list[Any] = [one for one in figure.axes[0].patches if one.get_label() == "signal × 500"]
+        np.testing.assert_array_equal(scaled[0].get_data().values, [500, 1000, 1500, 2000])
+        assert "signal × 500" in legend(figure)
+        assert "signal, not stacked" in legend(draw_score_stack("signal", stack(None), PlotConfig(), ["signal"]))
+
+
+def test_panels_of_a_figure_have_the_same_scale() -> None:
+    with plot_style(PlotConfig()):
+        both = {"signal": stack(None), "back$ground": stack(None, 1000.0)}
+        assert [axes.get_yscale() for axes in draw_all_score_stacks(both, PlotConfig()).axes] == ["log", "log"]
+        spike = FALLING._replace(values=np.array([400.0, 1.0, 1.0, 1.0]))
+        samples = {"signal": ScoreSamples(BOTH, {}, {}), "back$ground": ScoreSamples({"signal": spike}, {}, {})}
+        assert {axes.get_yscale() for axes in draw_all_score_distributions(samples, PlotConfig()).axes} == {"log"}
+
+
+def test_yields_at_a_luminosity_are_events() -> None:
+    with plot_style(PlotConfig()):
+        figures = [draw_score_stack("signal", stack(None), PlotConfig(lumi=lumi)) for lumi in (None, 59.7)]
+        labels = [figure.axes[0].get_ylabel() for figure in figures]
+    assert labels == ["Sum of weights", "Events"]

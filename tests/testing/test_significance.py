@@ -11,10 +11,13 @@ import pytest
 import uproot
 import yaml
 
+from ntupleml.config import TestingConfig
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Measurement, Undefined
+from ntupleml.testing.material import Material
 from ntupleml.testing.preparation import prepare, tested_events
 from ntupleml.testing.registry import STEPS
+from ntupleml.testing.signals import signals_of
 from ntupleml.testing.significance_numbers import ams_scores
 from ntupleml.testing.steps import write_step
 
@@ -201,6 +204,37 @@ def test_pictures_have_numbers_and_tables(prepared: Callable[..., Preparation]) 
         assert isinstance(yields.rows[0][1], Measurement)
         assert f"the {len(events)} tested events, not scaled" in picture.caption
         yaml.safe_dump(picture.numbers)
+
+
+def test_signals_alone_have_significances(analysis: Analysis, prepared: Callable[..., Preparation]) -> None:
+    """A page has those of the class called signal, Asimov's first; files are of all classes, or of those named."""
+    page = STEPS["significance"](Material(prepared("all"), for_page=True))
+    assert [(group.title, group.is_open) for group in page.groups] == [
+        ("keras", True),
+        ("keras: other definitions", False),
+    ]
+    first, others = (group.pictures[0].tables[0] for group in page.groups)
+    assert [row[:2] for row in first.rows] == [("signal", "Asimov Z")]
+    assert [row[1] for row in others.rows] == ["Asimov Z", "AMS", "S/√B", "S/√(S+B)"]
+    analysis.testing["signals"] = ["background_2"]
+    assert list(STEPS["significance"](prepared("all")).pictures) == ["significance_background_2"]
+    analysis.testing["signals"] = ["backgroundd_2"]
+    with pytest.raises(NtuplemlError, match=r"signals: no class 'backgroundd_2'; nearest: 'background_2'"):
+        prepared("all")
+
+
+@pytest.mark.parametrize(
+    ("testing", "classes", "signals"),
+    [
+        ({"signals": ["b"]}, ["a", "b", "signal"], ["b"]),
+        ({"search": {"signal": "b"}}, ["a", "b", "signal"], ["b"]),
+        ({}, ["ggh_Signal", "b", "signal"], ["ggh_Signal", "signal"]),
+        ({}, ["hh", "tt"], ["hh"]),
+        ({}, ["hh", "tt", "w"], []),
+    ],
+)
+def test_which_classes_are_signals(testing: dict[str, Any], classes: list[str], signals: list[str]) -> None:
+    assert signals_of(TestingConfig.model_validate(testing), classes) == signals
 
 
 def test_a_class_without_events_is_said_and_the_others_are_made(

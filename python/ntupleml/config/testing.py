@@ -83,6 +83,11 @@ class TestingConfig(Schema):
     classes : list of str, optional
         Trees of the fold files that are tested; by default the classes of the training. Where these are what the
         models tell apart, there can be no others.
+    signals : list of str
+        Classes that are signals: significances are of these, and stacks show them scaled. By default the signal of
+        `search`, else the classes with "signal" in their names, else the first of two classes.
+    title : str
+        Of the report; by default it says what is trained.
     weight_branch : str, optional
         Branch of event weights; by default the training's `event_weights`.
     class_weights : bool
@@ -131,6 +136,8 @@ class TestingConfig(Schema):
     method: Name | None = None
     external: Annotated[dict[MethodName, ExternalModelConfig], TextKeys] = {}
     classes: ClassNames | None = None
+    signals: Names = []
+    title: str = ""
     weight_branch: Name | None = None
     class_weights: bool = False
     spectators: Names = []

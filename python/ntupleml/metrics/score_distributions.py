@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -93,6 +94,26 @@ def score_edges(samples: Sequence[NDArray[Any]], num_bins: int = NUM_BINS) -> ND
         low, high = low - max(0.5, abs(low) / 2), high + max(0.5, abs(high) / 2)
     edges: NDArray[np.float64] = np.linspace(low, high, num_bins + 1)
     return edges
+
+
+def visible_factor(one: Histogram, total: Histogram) -> int:
+    """How much a small class has to be scaled up to be seen beside the sum of all: by 1, 2, 5, 10 and so on.
+
+    It is the largest of these with which no bin of the class is higher than half of the highest bin of the sum.
+
+    Examples
+    --------
+    >>> edges, nothing = np.arange(3.0), np.zeros(2)
+    >>> small, large = (Histogram(edges, np.array(sums), nothing) for sums in ([1.0, 2.0], [900.0, 5.0]))
+    >>> visible_factor(small, large)
+    200
+    """
+    highest, highest_of_all = float(one.sums.max(initial=0.0)), float(total.sums.max(initial=0.0))
+    if highest <= 0 or highest_of_all < 2 * highest:
+        return 1
+    factor = 0.5 * highest_of_all / highest
+    power = 10 ** math.floor(math.log10(factor))
+    return int(max(step for step in (1, 2, 5) if step * power <= factor)) * power
 
 
 def logarithmic_edges(scores: NDArray[Any], num_bins: int = NUM_BINS) -> NDArray[np.float64] | None:

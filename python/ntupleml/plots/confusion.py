@@ -1,4 +1,4 @@
-"""Confusion matrices as pictures: the true class along x, the predicted class along y with the first class on top."""
+"""Confusion matrices as pictures: a row for each true class, the first on top, a column for each predicted class."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from ntupleml.metrics import Measurement, Undefined
 from ntupleml.metrics.number_texts import in_two_lines
-from ntupleml.plots.style import add_experiment_label, class_labels, new_figure
+from ntupleml.plots.style import add_experiment_label, class_labels, new_figure, yield_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,15 +40,15 @@ _TEXT_COLOUR = "#101010"
 def draw_confusion_matrix(matrix: Matrix, classes: Sequence[str], label: str, config: PlotConfig) -> Figure:
     """Draw a confusion matrix; call it inside `plot_style`.
 
-    Each cell has the value with two decimals and the uncertainty below it; large and tiny numbers are written with
-    powers of ten. Cells that are undefined say so and are hatched.
+    Each cell has the value and below it the uncertainty, of which two digits are shown. Cells that are undefined say so
+    and are hatched.
 
     Parameters
     ----------
     matrix : tuple of tuples of Measurement or Undefined
         Row = true class, column = predicted class.
     label : str
-        What the colour bar shows, e.g. "Efficiency".
+        What the colour bar shows, e.g. "Efficiency"; empty for sums of weights.
     """
     size = len(classes)
     figure, axes = new_figure(size * _CELL_WIDTH, size * _CELL_HEIGHT)
@@ -60,13 +60,13 @@ def draw_confusion_matrix(matrix: Matrix, classes: Sequence[str], label: str, co
     figure.set_size_inches(width, max(size * _CELL_HEIGHT, 0.7 * _SMALLEST_SIDE))
     _draw_class_names(axes, class_labels(classes, config))
     bar = figure.colorbar(mesh, cax=figure.add_axes((1 + 0.3 / width, 0, 0.35 / width, 1)))
-    bar.set_label(label, loc="center", rotation=270, va="bottom", labelpad=8)
+    bar.set_label(label or yield_label(config), loc="center", rotation=270, va="bottom", labelpad=8)
     add_experiment_label(axes, config)
     return figure
 
 
 def _draw_cells(axes: Axes, matrix: Matrix) -> QuadMesh:
-    values = np.array([[_value(entry) for entry in row] for row in matrix]).T  # a row of the picture is a prediction
+    values = np.array([[_value(entry) for entry in row] for row in matrix])
     lowest, highest = _colour_range(values)
     mesh = axes.pcolormesh(
         np.ma.masked_invalid(values), cmap=_COLOUR_MAP, vmin=lowest, vmax=highest, edgecolors="white", linewidth=1
@@ -75,7 +75,7 @@ def _draw_cells(axes: Axes, matrix: Matrix) -> QuadMesh:
     axes.set_ylim(len(matrix), 0)
     for true, row in enumerate(matrix):
         for predicted, entry in enumerate(row):
-            _draw_entry(axes, true, predicted, entry)
+            _draw_entry(axes, predicted, true, entry)
     return mesh
 
 
@@ -91,15 +91,15 @@ def _colour_range(values: Any) -> tuple[float, float]:
     return lowest, highest if highest > lowest else lowest + 1.0
 
 
-def _draw_entry(axes: Axes, true: int, predicted: int, entry: Measurement | Undefined) -> None:
+def _draw_entry(axes: Axes, column: int, row: int, entry: Measurement | Undefined) -> None:
     import matplotlib as mpl
     from matplotlib.patches import Rectangle
 
-    centre = (true + 0.5, predicted + 0.5)
+    centre = (column + 0.5, row + 0.5)
     options: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center", "color": _TEXT_COLOUR}
     size = float(mpl.rcParams["font.size"])
     if isinstance(entry, Undefined):
-        cell = Rectangle((true, predicted), 1, 1, facecolor="0.93", edgecolor="0.8", hatch="//", linewidth=0)
+        cell = Rectangle((column, row), 1, 1, facecolor="0.93", edgecolor="0.8", hatch="//", linewidth=0)
         axes.add_patch(cell)
         axes.annotate("undefined", centre, (0, 0), fontsize=_UNCERTAINTY_SIZE * size, **options)
         return
@@ -116,8 +116,8 @@ def _draw_class_names(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_yticks(centres, labels)
     axes.minorticks_off()
     axes.tick_params(which="both", length=0)
-    axes.set_xlabel("True class")
-    axes.set_ylabel("Predicted class")
+    axes.set_xlabel("Predicted class")
+    axes.set_ylabel("True class")
     widest = max(text.get_window_extent().width for text in axes.get_xticklabels())
     if widest > 0.9 * axes.get_window_extent().width / size:
         axes.tick_params(axis="x", labelrotation=90)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.metrics.measurement import Undefined
+from ntupleml.metrics.number_texts import count_text
+from ntupleml.metrics.score_distributions import visible_factor
 from ntupleml.plots.panels import grid_of_panels
-from ntupleml.plots.style import COLOURS, add_experiment_label, add_legend, class_labels
+from ntupleml.plots.style import COLOURS, add_experiment_label, add_legend, class_labels, yield_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -80,7 +82,17 @@ def draw_all_score_distributions(scores: Mapping[str, ScoreSamples], config: Plo
     add_experiment_label(blocks[0][0], config)  # draws all that is there, so that now it costs least
     for (name, samples), (axes,) in zip(scores.items(), blocks, strict=True):
         _draw_distributions(axes, name, samples, config)
+    drawn = [_contents(samples) for samples in scores.values()]
+    for (axes,), samples, contents in zip(blocks, scores.values(), drawn, strict=True):
+        lines = len(samples.test) + bool(samples.training) + 1
+        set_scale(axes, contents, lines, logarithmic=is_logarithmic(drawn))
     return figure
+
+
+def _contents(samples: ScoreSamples) -> list[NDArray[np.float64]]:
+    return [
+        one.values for one in [*samples.test.values(), *samples.training.values()] if not isinstance(one, Undefined)
+    ]
 
 
 def _columns(classes: Iterable[str], config: PlotConfig) -> int:
@@ -107,8 +119,6 @@ def _draw_distributions(axes: Axes, name: str, samples: ScoreSamples, config: Pl
         axes.text(s="no events", transform=axes.transAxes, **_UNDEFINED_PLACE)
     if training:
         axes.errorbar([], [], [], fmt=".", color="grey", label="points: training part")
-    lines = len(test) + bool(training) + 1
-    set_scale(axes, [one.values for one in shown], lines)
     title = "Unseen events" + (" (p-values against training part: K-S, $\\chi^2$)" if p_values else "")
     add_legend(axes, *axes.get_legend_handles_labels(), title, loc="upper left", labelspacing=0.3, borderaxespad=1.0)
     axes.set_xlabel(f"Score of {class_labels([name], config)[0]}", loc="right")
@@ -159,7 +169,7 @@ def _draw_points(axes: Axes, fitted: Density, index: int) -> None:
     )
 
 
-def draw_score_stack(name: str, stack: ScoreStack, config: PlotConfig) -> Figure:
+def draw_score_stack(name: str, stack: ScoreStack, config: PlotConfig, signals: Sequence[str] = ()) -> Figure:
     """Draw the stacked true classes in bins of the score of one; call it inside `plot_style`.
 
     The class itself is on top. Points are recorded data; below is their ratio to the sum of the classes, with the
@@ -169,35 +179,50 @@ def draw_score_stack(name: str, stack: ScoreStack, config: PlotConfig) -> Figure
     ----------
     name : str
         Class of the score.
+    signals : sequence of str, optional
+        Classes that are drawn once more, as lines, scaled until they are seen beside the others.
     """
-    return draw_all_score_stacks({name: stack}, config)
+    return draw_all_score_stacks({name: stack}, config, signals)
 
 
-def draw_all_score_stacks(stacks: Mapping[str, ScoreStack], config: PlotConfig) -> Figure:
+def draw_all_score_stacks(stacks: Mapping[str, ScoreStack], config: PlotConfig, signals: Sequence[str] = ()) -> Figure:
     """Draw a panel as `draw_score_stack` for each score; call it inside `plot_style`.
 
     Parameters
     ----------
     stacks : mapping of str to ScoreStack
         By the class of the score.
+    signals : sequence of str, optional
+        As for `draw_score_stack`; the factor is the same in all panels.
     """
+    factors = {
+        signal: min(visible_factor(stack.classes[signal], stack.total) for stack in stacks.values())
+        for signal in signals
+    }
+    drawn = []
     with_data = any(not isinstance(stack.data, Undefined) for stack in stacks.values())
     heights = (_HEIGHT, _RATIO_HEIGHT) if with_data else (_HEIGHT,)
     figure, blocks = grid_of_panels(len(stacks), _WIDTH, heights, columns=_columns(stacks, config))
     add_experiment_label(blocks[0][0], config)  # draws all that is there, so that now it costs least
     for (name, stack), panels in zip(stacks.items(), blocks, strict=True):
         axes = panels[0]
-        _draw_stack(axes, name, stack, config)
+        drawn.append(_draw_stack(axes, name, stack, config, factors))
         if not isinstance(stack.data, Undefined):
             _draw_ratio(panels[-1], stack)
         axes.set_xlim(stack.total.edges[0], stack.total.edges[-1])
-        axes.set_ylabel("Sum of weights", loc="top")
+        axes.set_ylabel(yield_label(config), loc="top")
         axes.yaxis.get_offset_text().set(x=-0.02, horizontalalignment="right")  # a power of ten, beside the label
         panels[-1].set_xlabel(f"Score of {class_labels([name], config)[0]}", loc="right")
+    logarithmic = is_logarithmic([contents for contents, _ in drawn])
+    for (axes, *_), (contents, lines) in zip(blocks, drawn, strict=True):
+        set_scale(axes, contents, lines, logarithmic=logarithmic)
     return figure
 
 
-def _draw_stack(axes: Axes, name: str, stack: ScoreStack, config: PlotConfig) -> None:
+def _draw_stack(
+    axes: Axes, name: str, stack: ScoreStack, config: PlotConfig, factors: Mapping[str, int]
+) -> tuple[list[NDArray[np.float64]], int]:
+    """Draw all but the ratio; what has to fit onto the scale, and the lines of the legend above it."""
     names = [other for other in stack.classes if other != name] + [name]
     colours = dict(zip(stack.classes, _many_colours(len(stack.classes)), strict=True))
     edges = stack.total.edges
@@ -218,6 +243,7 @@ def _draw_stack(axes: Axes, name: str, stack: ScoreStack, config: PlotConfig) ->
         linewidth=0,
         label="stat. uncertainty",
     )
+    _draw_scaled(axes, stack, factors, config)
     drawn = [sums]
     if not isinstance(stack.data, Undefined):
         filled = (stack.data.sums != 0) | (stack.data.squares != 0)
@@ -235,7 +261,22 @@ def _draw_stack(axes: Axes, name: str, stack: ScoreStack, config: PlotConfig) ->
         drawn.append(stack.data.sums)
     title = "" if stack.scale == 1 else f"simulation scaled by {stack.scale:.3g}"
     _draw_legend_of_stack(axes, class_labels(names[::-1], config), title)
-    set_scale(axes, drawn, min(len(names) + 2, _LONGEST_COLUMN) + bool(title))
+    return drawn, min(len(names) + 2 + len(factors), _LONGEST_COLUMN) + bool(title)
+
+
+def _draw_scaled(axes: Axes, stack: ScoreStack, factors: Mapping[str, int], config: PlotConfig) -> None:
+    """Draw signals as lines that begin at zero, each multiplied with its factor."""
+    for index, (signal, label) in enumerate(zip(factors, class_labels(factors, config), strict=True)):
+        factor = factors[signal]
+        axes.stairs(
+            stack.scale * factor * stack.classes[signal].sums,
+            stack.total.edges,
+            baseline=None,
+            color=_text_colour(),
+            linewidth=1.8,
+            linestyle=_LINES[index % len(_LINES)],
+            label=f"{label} × {count_text(factor)}" if factor > 1 else f"{label}, not stacked",
+        )
 
 
 def _draw_legend_of_stack(axes: Axes, labels: Sequence[str], title: str) -> None:
@@ -297,17 +338,33 @@ def _half_range(ratio: NDArray[np.float64], uncertainties: NDArray[np.float64]) 
     return float(np.clip(1.1 * deviations.max(initial=0.0), 0.1, 1.0))
 
 
-def set_scale(axes: Axes, drawn: Sequence[NDArray[np.float64]], lines: int) -> None:
-    """Choose between a linear and a logarithmic scale, and leave room for so many lines of a legend above."""
+def is_logarithmic(panels: Sequence[Sequence[NDArray[np.float64]]]) -> bool:
+    """Whether the panels of a figure have a logarithmic scale: all or none.
+
+    They have one where any of them needs it, and none has many negative entries.
+    """
+    is_needed = False
+    for drawn in panels:
+        contents = np.concatenate([*drawn, np.zeros(0)])
+        positive = contents[contents > 0]
+        if not len(positive):
+            continue
+        # A few bins that fluctuate below zero would else press everything but the largest bin onto the axis.
+        if -float(contents.min()) * _LOG_SCALE_FROM > float(positive.max()):
+            return False
+        is_needed |= float(positive.max()) >= _LOG_SCALE_FROM * float(np.median(positive))
+    return is_needed
+
+
+def set_scale(axes: Axes, drawn: Sequence[NDArray[np.float64]], lines: int, *, logarithmic: bool | None = None) -> None:
+    """Set a linear or a logarithmic scale, and leave room for so many lines of a legend above."""
     contents = np.concatenate([*drawn, np.zeros(0)])
     positive = contents[contents > 0]
     head = min(_LEGEND_LINE * (lines + 0.5), 0.6)
     if not len(positive):
         return
     highest = float(positive.max())
-    # A few bins that fluctuate below zero would else press everything but the largest bin onto the axis.
-    is_partly_negative = -float(contents.min()) * _LOG_SCALE_FROM > highest
-    if is_partly_negative or highest < _LOG_SCALE_FROM * float(np.median(positive)):
+    if not (is_logarithmic([drawn]) if logarithmic is None else logarithmic):
         low = min(float(contents.min()), 0.0)
         axes.set_ylim(1.1 * low, low + (1.05 * highest - low) / (1 - head))
         return

@@ -12,7 +12,7 @@ from ntupleml.plots.panels import grid_of_panels
 from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -27,6 +27,8 @@ _WIDTH, _ABOVE, _BELOW = 7.0, 2.4, 4.4
 _HEADROOM = 1.65
 #: Formulas whose best significances differ by more than this factor need a logarithmic scale.
 _LARGEST_RATIO = 6.0
+#: Names of the significances, in the order of their colours.
+FORMULAS = ("asimov", "ams", "s_over_sqrt_b", "s_over_sqrt_s_plus_b")
 #: Line styles, taken with the colours, so that curves can be told apart in grey.
 _LINES = ("-", "--", "-.", ":")
 
@@ -60,7 +62,9 @@ def draw_significance(
 
 
 def draw_significances(
-    results: Mapping[str, tuple[SignificanceScan | Undefined, BinnedSignificance | Undefined]], config: PlotConfig
+    results: Mapping[str, tuple[SignificanceScan | Undefined, BinnedSignificance | Undefined]],
+    config: PlotConfig,
+    formulas: Sequence[str] = FORMULAS,
 ) -> Figure:
     """Draw the scans of several classes as `draw_significance`, side by side; call it inside `plot_style`.
 
@@ -68,6 +72,8 @@ def draw_significances(
     ----------
     results : mapping
         Scan and significance in bins by class.
+    formulas : sequence of str
+        Which significances are drawn.
     """
     figure, blocks = grid_of_panels(len(results), _WIDTH, (_ABOVE, _BELOW))
     # mplhep draws what is there already to find the place of its label, so it comes first.
@@ -82,7 +88,12 @@ def draw_significances(
                 axes.text(0.5, 0.5, str(scan), transform=axes.transAxes, ha="center", va="center")
             continue
         _draw_efficiencies(above, scan, label)
-        _draw_significances(below, scan, binned)
+        _draw_significances(below, scan, binned, formulas)
+    scans = [(scan, binned) for scan, binned in results.values() if not isinstance(scan, Undefined)]
+    logarithmic = any(_ends(scan, binned, formulas)[2] for scan, binned in scans)
+    for (scan, binned), (_, below) in zip(results.values(), blocks, strict=True):
+        if not isinstance(scan, Undefined):
+            _set_scale(below, scan, _ends(scan, binned, formulas)[:2], logarithmic=logarithmic)
     return figure
 
 
@@ -103,9 +114,14 @@ def _draw_efficiencies(axes: Axes, scan: SignificanceScan, label: str) -> None:
     axes.legend(loc="lower left", frameon=False)
 
 
-def _draw_significances(axes: Axes, scan: SignificanceScan, binned: BinnedSignificance | Undefined) -> None:
+def _draw_significances(
+    axes: Axes, scan: SignificanceScan, binned: BinnedSignificance | Undefined, formulas: Sequence[str]
+) -> None:
     labels = formula_labels(scan)
-    for index, (name, curve) in enumerate(scan.curves.items()):
+    for index, name in enumerate(FORMULAS):
+        if name not in formulas:
+            continue
+        curve = scan.curves[name]
         values = np.where(curve.exists, curve.values, np.nan)
         preferable = np.where(scan.enough_background, values, np.nan)
         axes.plot(scan.cuts, values, **_look(index) | {"linewidth": 0.9}, alpha=0.4)
@@ -117,7 +133,6 @@ def _draw_significances(axes: Axes, scan: SignificanceScan, binned: BinnedSignif
         total = binned.totals["asimov"].significance
         text = f"{labels['asimov']}, {len(binned.edges) - 1} bins: {measurement_text(total)}"
         axes.axhline(total.value, color=COLOURS[0], linewidth=0.9, dashes=(8, 4), label=text)
-    _set_scale(axes, scan, binned)
     legend = axes.legend(loc="upper left", frameon=False, title="Largest significance", alignment="left")
     legend.get_title().set_fontsize(legend.get_texts()[0].get_fontsize())
 
@@ -146,20 +161,29 @@ def _mark(axes: Axes, best: BestCut | Undefined, index: int) -> None:
     )
 
 
-def _set_scale(axes: Axes, scan: SignificanceScan, binned: BinnedSignificance | Undefined) -> None:
-    """A scale that the curves fill up to where the legend begins; logarithmic where formulas differ much."""
-    axes.set_xlim(*_limits(scan))
+def _ends(
+    scan: SignificanceScan, binned: BinnedSignificance | Undefined, formulas: Sequence[str]
+) -> tuple[float, float, bool]:
+    """Smallest and largest of the best significances, and whether they need a logarithmic scale."""
     largest = {
-        name: float(curve.values.max()) if isinstance(best, Undefined) else best.significance.value
-        for (name, curve), best in zip(scan.curves.items(), scan.best.values(), strict=True)
+        name: float(scan.curves[name].values.max()) if isinstance(best, Undefined) else best.significance.value
+        for name, best in scan.best.items()
+        if name in formulas
     }
     in_bins = [] if isinstance(binned, Undefined) else [binned.totals["asimov"].significance.value]
     top = max(*largest.values(), *in_bins)
     # A large regularisation makes the AMS small, whatever the others are.
-    smallest = min(value for name, value in largest.items() if name != "ams")
+    smallest = min(value for name, value in largest.items() if name != "ams" or len(largest) == 1)
+    return smallest, top, smallest > 0 and top > _LARGEST_RATIO * smallest
+
+
+def _set_scale(axes: Axes, scan: SignificanceScan, ends: tuple[float, float], *, logarithmic: bool) -> None:
+    """A scale that the curves fill up to where the legend begins; logarithmic where formulas differ much."""
+    axes.set_xlim(*_limits(scan))
+    smallest, top = ends
     if top <= 0:
         return
-    if smallest <= 0 or top <= _LARGEST_RATIO * smallest:
+    if smallest <= 0 or not logarithmic:
         axes.set_ylim(0, _HEADROOM * top)
         return
     bottom = smallest / 10

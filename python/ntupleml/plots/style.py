@@ -180,6 +180,11 @@ def class_labels(classes: Iterable[str], config: PlotConfig) -> list[str]:
     return [config.class_labels.get(name, literal(name)) for name in classes]
 
 
+def yield_label(config: PlotConfig) -> str:
+    """What sums of weights are: events, where the config gives the luminosity that they are for."""
+    return "Sum of weights" if config.lumi is None else "Events"
+
+
 def add_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str], title: str, **options: Any) -> Legend:
     """Draw a legend inside the axes, or beside them in one column where it is wider than they are.
 

@@ -43,7 +43,7 @@ _UNCERTAINTY_KEY = "uncertainty"
 class Representation(NamedTuple):
     """One way to show a confusion matrix."""
 
-    #: Text of the colour bar.
+    #: Text of the colour bar; empty for sums of weights.
     label: str
     #: What a cell is.
     explanation: str
@@ -61,8 +61,8 @@ _OF_PREDICTED = "shares of what is predicted to be a class"
 
 #: By htt-ml's names, which are part of the names of the files.
 REPRESENTATIONS = {
-    "standard": Representation("Arbitrary unit", _SUMS, sums_of_weights, False),
-    "standard_cw": Representation("Arbitrary unit", _SUMS, sums_of_weights, True),
+    "standard": Representation("", _SUMS, sums_of_weights, False),
+    "standard_cw": Representation("Sum of weights, with class weights", _SUMS, sums_of_weights, True),
     "efficiency1": Representation("Efficiency", _PER_TRUE, efficiency_to_correct, False),
     "efficiency2": Representation("Efficiency", _OF_TRUE, efficiency, False),
     "efficiency_cw1": Representation("Efficiency", _PER_TRUE, efficiency_to_correct, True),
@@ -182,7 +182,7 @@ def confusion_pictures(
         pictures.append(
             Picture(
                 f"confusion_{name}",
-                "Confusion matrix, true class along x, class of the largest score along y: "
+                "Confusion matrix: rows are true classes, columns the class of the largest score; "
                 f"{way.explanation}{weights}, ± one standard deviation.",
                 partial(draw_confusion_matrix, matrix, tuple(classes), way.label),
                 matrix_content(matrix, classes),

@@ -16,6 +16,7 @@ from ntupleml.metrics.class_rocs import ClassRocs, class_rocs
 from ntupleml.targets import COMPONENTS
 from ntupleml.testing.control_sample import control_sample
 from ntupleml.testing.preparation import Preparation, recorded_data, tested_events
+from ntupleml.testing.signals import signals_of
 from ntupleml.testing.tested_events import TestedEvents, shares_of_classes
 from ntupleml.testing.training_part import training_part
 
@@ -93,6 +94,11 @@ class Material:
     def classes(self) -> list[str]:
         """Names of the classes, before any events are read."""
         return self.events.classes if self.found is None else list(self.found.reading.classes)
+
+    @property
+    def signals(self) -> list[str]:
+        """Classes that are signals; none where nothing says so."""
+        return signals_of(self.testing, self.classes)
 
     @property
     def inputs(self) -> list[str]:

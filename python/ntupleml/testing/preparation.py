@@ -19,6 +19,7 @@ from ntupleml.testing.events import held_out_sample, weights_of
 from ntupleml.testing.external_models import external_sources
 from ntupleml.testing.methods import load_model, method_in_files, wanted_methods
 from ntupleml.testing.search import signal_of
+from ntupleml.testing.signals import signals_of
 from ntupleml.testing.sources import trained_source
 from ntupleml.testing.tested_events import POINTS, Reading, read_recorded_data, read_tested_events
 
@@ -191,6 +192,7 @@ def prepare_wanted(
     beside = _beside_inputs(training, testing)
     weight_branch, weight_key = weights_of(training, testing, training_path, testing_path)
     classes = tested_classes(training, testing)
+    signals_of(testing, classes)  # so that one that is no class is known before anything is read
     return Preparation(
         training,
         testing,

@@ -17,7 +17,7 @@ from ntupleml.plots.score_distributions import ScoreSamples, draw_all_score_dist
 from ntupleml.testing.steps import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -44,7 +44,13 @@ def score_distributions(material: Material) -> Answer:
         part, areas = material.training_part(method), material.areas(method) if material.for_page else None
         results[method] = overtraining(material.events, part, method, areas, allowed=allowed)
         pictures[method] = score_distribution_pictures(
-            material.events, part, _data(material, method), method, results[method], in_panels=material.for_page
+            material.events,
+            part,
+            _data(material, method),
+            method,
+            results[method],
+            material.signals,
+            in_panels=material.for_page,
         )
     return Answer.by_method(
         pictures,
@@ -96,6 +102,7 @@ def score_distribution_pictures(
     data: TestedEvents | Undefined,
     method: str,
     result: Overtraining | None = None,
+    signals: Sequence[str] = (),
     *,
     in_panels: bool = False,
 ) -> list[Picture]:
@@ -111,6 +118,8 @@ def score_distribution_pictures(
         From `recorded_data`.
     result : Overtraining, optional
         From `overtraining`, if it is there already.
+    signals : sequence of str, optional
+        Classes that the stacks show scaled, too.
     in_panels : bool, default: False
         Make one picture of all classes in place of one for each.
 
@@ -133,11 +142,13 @@ def score_distribution_pictures(
             data if isinstance(data, Undefined) else histogram(data.scores[method][:, index], data.weights, edges[name])
         )
         sums[name] = score_stack(unseen[name], recorded)
-        stacks[name] = _stack(name, sums[name])
+        stacks[name] = _stack(name, sums[name], signals)
     if in_panels:
         return [
             together("scores", _of_each(scores), scores, partial(draw_all_score_distributions, samples), "Score of"),
-            together("stacks", _of_each(stacks), stacks, partial(draw_all_score_stacks, sums), "Score of"),
+            together(
+                "stacks", _of_each(stacks), stacks, partial(draw_all_score_stacks, sums, signals=signals), "Score of"
+            ),
         ]
     return [picture for name in test.classes for picture in (scores[name], stacks[name])]
 
@@ -279,21 +290,26 @@ def _share(sampled: Mapping[str, float], what: str) -> str:
     return f" Of {what} a random sample was taken and weighted up: {shares}."
 
 
-def _stack(name: str, stack: ScoreStack) -> Picture:
+def _stack(name: str, stack: ScoreStack, signals: Sequence[str]) -> Picture:
     if isinstance(stack.data, Undefined):
         points = f"recorded data are not shown ({stack.data.reason})"
     else:
         points = "points: recorded data, below their ratio to the sum"
         if stack.scale != 1:
             points += f", which is scaled by {stack.scale:.3g} to the data"
+    lines = f" Lines: {_listed(signals)} once more, scaled to be seen; the legend has the factors." if signals else ""
     return Picture(
         f"stack_{name}",
         f"Sums of weights of all true classes in bins of the score of '{name}', unseen events, with the statistical "
-        f"uncertainty of the sum; {points}.",
-        partial(draw_all_score_stacks, {name: stack}),
+        f"uncertainty of the sum; {points}.{lines}",
+        partial(draw_all_score_stacks, {name: stack}, signals=signals),
         {"score": name, **as_plain(stack)},
         _tables_of_stack(stack),
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
 
 
 def _tables_of_stack(stack: ScoreStack) -> tuple[Table, ...]:

@@ -12,10 +12,10 @@ from ntupleml.metrics.significance_bins import SMALLEST_BACKGROUND, BinnedSignif
 from ntupleml.metrics.significance_scan import SignificanceScan, scan_significance
 from ntupleml.plots.pictures import Picture, Table, together
 from ntupleml.plots.significance import draw_significance, draw_significances
-from ntupleml.testing.steps import Answer
+from ntupleml.testing.steps import Answer, Group
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ntupleml.config import TestingConfig
     from ntupleml.plots.pictures import Cell
@@ -44,36 +44,71 @@ _BOOTSTRAP_STREAM = 11
 
 
 _INTRODUCTION = (
-    "Each class as signal, all others as background. Yields are the sums of weights of the tested events, not scaled "
-    "to any luminosity; the best cut is chosen on the same events that it is measured with."
+    "What is expected of a cut on the score of {signals}, with all other classes as background. Yields are the sums of "
+    "weights of the tested events, not scaled to any luminosity; the best cut is chosen on the same events that it is "
+    "measured with."
 )
+_NO_SIGNAL = "No class is known to be a signal: name those that are with signals: [...] in the testing config."
+#: The definition that a page begins with.
+_FIRST = "asimov"
 
 
 def significances(material: Material) -> Answer:
-    """Expected significances of every method: all cuts on the score of each class, and its bins."""
-    material.announce(f"significance_{name}" for name in material.classes)
-    found = {method: significance_results(material.events, material.testing, method) for method in material.methods}
-    pictures = {
-        method: significance_pictures(material.events, method, results, in_panels=material.for_page)
-        for method, results in found.items()
+    """Expected significances of every method: all cuts on the score of each signal, and its bins.
+
+    Where nothing says which classes are signals each one is taken as such. A page begins with the Asimov significance
+    of the signals and folds up all else; files are of every class where the testing config has no `signals`.
+    """
+    signals = material.signals
+    names = (signals if material.for_page or material.testing.signals else []) or material.classes
+    material.announce(f"significance_{name}" for name in names)
+    found = {
+        method: significance_results(material.events, material.testing, method, names) for method in material.methods
     }
-    return Answer.by_method(pictures, _INTRODUCTION, numbers=found, only_first_open=True)
+    introduction = _INTRODUCTION.format(signals=", ".join(signals) or "each class")
+    if not material.for_page:
+        pictures = {
+            method: significance_pictures(material.events, method, results) for method, results in found.items()
+        }
+        return Answer.by_method(pictures, introduction, numbers=found)
+    groups = [
+        group
+        for number, (method, results) in enumerate(found.items())
+        for group in _groups(material, method, results, is_open=number == 0 and bool(signals))
+    ]
+    return Answer(introduction if signals else f"{introduction} {_NO_SIGNAL}", tuple(groups), numbers=found)
 
 
-def significance_results(events: TestedEvents, testing: TestingConfig, method: str) -> dict[str, Significance]:
-    """By class as signal."""
-    return {name: _result(events, testing, method, index) for index, name in enumerate(events.classes)}
+def _groups(material: Material, method: str, results: Mapping[str, Significance], *, is_open: bool) -> Iterator[Group]:
+    """One definition of the significance, and below, folded up, the others beside it."""
+    pictures = {name: _picture(material.events, method, name, *one) for name, one in results.items()}
+    caption = _caption(", ".join(results), method, material.events, Undefined("of several classes"))
+    for name, title, formulas in (
+        ("significances", method, (_FIRST,)),
+        ("significances_all", f"{method}: other definitions", tuple(FORMULA_NAMES)),
+    ):
+        shown = {one: picture._replace(tables=_tables(*results[one], formulas)) for one, picture in pictures.items()}
+        draw = partial(draw_significances, results, formulas=formulas)
+        picture = together(name, caption, shown, draw, "Signal")
+        if formulas != (_FIRST,):
+            picture = picture._replace(numbers={"same_as": "significances"})
+        yield Group(title, (), (), (picture,), method, is_open=is_open and formulas == (_FIRST,))
 
 
-def significance_pictures(
-    events: TestedEvents, method: str, results: Mapping[str, Significance], *, in_panels: bool = False
-) -> list[Picture]:
-    """One picture for each class as signal, with all other classes as background; in panels one, `significances`."""
-    pictures = {name: _picture(events, method, name, *found) for name, found in results.items()}
-    if not in_panels:
-        return list(pictures.values())
-    caption = _caption("each class", method, events, Undefined("of several classes"))
-    return [together("significances", caption, pictures, partial(draw_significances, results), "Signal")]
+def significance_results(
+    events: TestedEvents, testing: TestingConfig, method: str, signals: Sequence[str] | None = None
+) -> dict[str, Significance]:
+    """By class as signal, by default of every class."""
+    return {
+        name: _result(events, testing, method, index)
+        for index, name in enumerate(events.classes)
+        if signals is None or name in signals
+    }
+
+
+def significance_pictures(events: TestedEvents, method: str, results: Mapping[str, Significance]) -> list[Picture]:
+    """One picture for each class as signal, with all other classes as background."""
+    return [_picture(events, method, name, *found) for name, found in results.items()]
 
 
 def _result(events: TestedEvents, testing: TestingConfig, method: str, index: int) -> Significance:
@@ -141,12 +176,17 @@ def _caption(name: str, method: str, events: TestedEvents, binned: BinnedSignifi
     )
 
 
-def _tables(scan: SignificanceScan | Undefined, binned: BinnedSignificance | Undefined) -> tuple[Table, ...]:
+def _tables(
+    scan: SignificanceScan | Undefined,
+    binned: BinnedSignificance | Undefined,
+    formulas: Sequence[str] = tuple(FORMULA_NAMES),
+) -> tuple[Table, ...]:
     if isinstance(scan, Undefined):
         return (Table(("Significance",), ((scan,),)),)
     significances: list[tuple[Cell, ...]] = []
     yields: list[tuple[Cell, ...]] = []
-    for key, label in FORMULA_NAMES.items():
+    for key in formulas:
+        label = FORMULA_NAMES[key]
         best = scan.best[key]
         without = scan.curves[key].at(0)
         if isinstance(best, Undefined):
