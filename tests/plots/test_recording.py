@@ -104,9 +104,9 @@ def test_texts_keep_their_alignment_on_pages() -> None:
     with plot_style(PlotConfig()):
         figure = record(_figure(_lines), _PIXELS_PER_INCH)
         text = inline_svg(svg_document(figure, figure.bbox_inches.frozen()), "a", "title")
-    assert re.search(r"text-anchor: end[^>]*>Score<", text)
-    assert re.search(r"text-anchor: middle[^>]*>0\.0<", text)
-    assert re.search(r"text-anchor: start[^>]*>points<", text)
+    assert re.search(r"text-anchor:end[^>]*>Score<", text)
+    assert re.search(r"text-anchor:middle[^>]*>0\.0<", text)
+    assert re.search(r"text-anchor:start[^>]*>points<", text)
 
 
 def test_all_formats_have_all_texts() -> None:

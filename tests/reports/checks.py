@@ -30,7 +30,7 @@ def require_sound(opened: Any) -> None:
     assert targets
     assert set(targets) <= set(ids)
     references = page.eval_on_selector_all(
-        "svg use, svg image", "all => all.map(one => one.getAttribute('xlink:href')).filter(one => one.startsWith('#'))"
+        "svg use, svg image", "all => all.map(one => one.getAttribute('href')).filter(one => one.startsWith('#'))"
     )
     assert {one[1:] for one in references} <= set(ids)
     for width, height in page.eval_on_selector_all("figure svg, img", _SIZES):

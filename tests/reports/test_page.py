@@ -113,6 +113,16 @@ def test_page_is_self_contained_and_sound(path: Path, open_page: Callable[..., A
     assert opened.page.locator("figure svg").count() == 5
 
 
+def test_fonts_of_figures_are_in_the_page(path: Path, open_page: Callable[..., Any]) -> None:
+    """A style's font need not be installed where the page is read, nor is any asked for."""
+    page = open_page(path).page
+    page.evaluate("document.fonts.ready")
+    loaded = page.evaluate("[...document.fonts].filter(one => one.status === 'loaded').map(one => one.family)")
+    used = page.eval_on_selector("figure svg text", "one => getComputedStyle(one).fontFamily")
+    assert "TeX Gyre Heros" in used
+    assert "TeX Gyre Heros" in {name.strip('"') for name in loaded}
+
+
 def test_page_forbids_requests_and_foreign_scripts(path: Path, open_page: Callable[..., Any], tmp_path: Path) -> None:
     """Whatever gets into the page, its policy stops it: proven with a page that was tampered with."""
     tampered = tmp_path / "tampered.html"
@@ -128,24 +138,21 @@ def test_phone(path: Path, open_page: Callable[..., Any]) -> None:
 
 
 def test_dark_page_has_light_figures(path: Path, open_page: Callable[..., Any]) -> None:
-    def colours(scheme: str) -> list[str]:
-        page = open_page(path, color_scheme=scheme).page
-        of_text = "all => all.map(one => getComputedStyle(one).fill)"
-        of_line = "all => all.map(one => getComputedStyle(one).stroke)"
-        return [
-            page.eval_on_selector_all("figure svg text", of_text)[0],
-            page.eval_on_selector("figure svg [style*='stroke: currentColor']", "one => getComputedStyle(one).stroke"),
-            *page.eval_on_selector_all("figure.wide svg text", of_text)[-2:],
-            page.eval_on_selector_all("figure svg [style*='stroke: #5790fc']", of_line)[0],
-            page.evaluate("getComputedStyle(document.body).backgroundColor"),
-        ]
-
-    light, dark = colours("light"), colours("dark")
-    assert light[0] == light[1] == "rgb(27, 32, 38)"
-    assert dark[0] == dark[1] == "rgb(228, 232, 236)"
-    # Numbers on cells and the colours of the data stay.
-    assert light[2:5] == dark[2:5] == ["rgb(1, 1, 1)", "rgb(254, 254, 254)", "rgb(87, 144, 252)"]
-    assert (light[5], dark[5]) == ("rgb(255, 255, 255)", "rgb(20, 24, 29)")
+    """Texts and lines follow the page; numbers on cells and the colours of the data stay."""
+    script = """() => ({
+        texts: [...document.querySelectorAll("figure svg text")].map(one => getComputedStyle(one).fill),
+        lines: [...document.querySelectorAll("figure svg path")].map(one => getComputedStyle(one).stroke),
+        paper: getComputedStyle(document.body).backgroundColor,
+    })"""
+    inks = {"light": "rgb(27, 32, 38)", "dark": "rgb(228, 232, 236)"}
+    found = {scheme: open_page(path, color_scheme=scheme).page.evaluate(script) for scheme in inks}
+    for scheme, other in (("light", "dark"), ("dark", "light")):
+        assert found[scheme]["texts"][0] == inks[scheme]
+        assert inks[scheme] in found[scheme]["lines"]
+        assert not {inks[other], "rgb(0, 0, 0)"} & {*found[scheme]["texts"], *found[scheme]["lines"]}
+        assert {"rgb(1, 1, 1)", "rgb(254, 254, 254)"} <= set(found[scheme]["texts"])
+        assert "rgb(87, 144, 252)" in found[scheme]["lines"]
+    assert [one["paper"] for one in found.values()] == ["rgb(255, 255, 255)", "rgb(20, 24, 29)"]
 
 
 def _luminance(colour: str) -> float:

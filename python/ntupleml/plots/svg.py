@@ -8,6 +8,7 @@ from html import unescape
 from typing import TYPE_CHECKING, Any
 
 from ntupleml.atomic import replace_file
+from ntupleml.plots.compact_svg import compact_svg
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,19 +35,13 @@ _PAPER = "#fcfdfe"
 _CELLS = {"QuadMesh", "PolyQuadMesh"}
 #: What an inline element must not have: the file's head, metadata, style rules for the whole page, comments.
 _NOT_INLINE = re.compile(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", re.DOTALL)
-#: Numbers of places, of which two decimals are kept, and those of paths, of which one is: 1/720 inch.
-_PLACE = re.compile(r' (?:x|y|x1|x2|y1|y2|width|height|transform)="[^"]*"')
-_PATH = re.compile(r' d="[^"]*"')
-_SECOND_DECIMAL, _THIRD_DECIMAL = re.compile(r"(?<=\.\d)\d+"), re.compile(r"(?<=\.\d\d)\d+")
-_UNUSED_ID = re.compile(r' id="[A-Za-z]+[A-Za-z0-9]*_\d+"')
 #: A text in one font, without formulas.
 _TEXT = re.compile(r'<text style="([^"]*)"([^>]*)>([^<]+)</text>')
 _FONT_SIZE = re.compile(r"([\d.]+)px")
-#: Shorter ones hardly differ from font to font.
-_SHORTEST_WITH_LENGTH = 4
+#: Shorter ones hardly differ from font to font, should the page's own not be read.
+_SHORTEST_WITH_LENGTH = 8
 _BLACK = re.compile(r"(fill|stroke): #000000")
 _TURN_BY_NOTHING = re.compile(r' transform="rotate\(-?0 [^"]*\)"')
-_REFERENCE = re.compile(r'( id="|url\(#|xlink:href="#)')
 _HEAD = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"[^>]*>')
 #: What a browser takes where a font of the figure is not installed; of much the same width.
 _FALLBACK_FONTS = {"DejaVu Sans": "'DejaVu Sans', Verdana, sans-serif"}
@@ -136,20 +131,16 @@ def inline_svg(document: str, prefix: str, title: str) -> str:
         raise ValueError("not an SVG file of matplotlib")
     width, height = float(head[1]), float(head[2])
     body = _NOT_INLINE.sub("", document[head.end() :])
-    body = _UNUSED_ID.sub("", body)
     body = _TURN_BY_NOTHING.sub("", body)
-    body = _PLACE.sub(lambda match: _THIRD_DECIMAL.sub("", match[0]), body)
-    body = _PATH.sub(_shorter_path, body)
     body = _TEXT.sub(_with_length, body)
-    body = _REFERENCE.sub(rf"\g<1>{prefix}-", body)
     body = _FONT_FAMILY.sub(lambda match: f"font-family: {_with_fallback(match[1])}", body)
     body = _FONT_SHORTHAND.sub(lambda match: f"{match[1]}{_with_fallback(match[2])}", body)
     body = _BLACK.sub(r"\1: currentColor", body).replace(_PAPER, "var(--paper)")
-    body = re.sub(r"\n\s*", "\n", body).strip()
+    content = compact_svg(body.rpartition("</svg>")[0], prefix)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'viewBox="0 0 {width:g} {height:g}" width="{width * _PIXELS:.0f}" height="{height * _PIXELS:.0f}" role="img" '
-        f'aria-labelledby="{prefix}-title">\n<title id="{prefix}-title">{_escaped(title)}</title>\n{body}'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
+        f'width="{width * _PIXELS:.0f}" height="{height * _PIXELS:.0f}" role="img" '
+        f'aria-labelledby="{prefix}-title">\n<title id="{prefix}-title">{_escaped(title)}</title>\n{content}\n</svg>'
     )
 
 
@@ -170,13 +161,6 @@ def _with_length(match: re.Match[str]) -> str:
     )
     length = f'textLength="{text_width(text, font):.1f}" lengthAdjust="spacingAndGlyphs"'
     return f'<text {length} style="{style}"{match[2]}>{match[3]}</text>'
-
-
-def _shorter_path(match: re.Match[str]) -> str:
-    path = " ".join(_SECOND_DECIMAL.sub("", match[0][4:-1]).split())
-    for command in "MLQCz":  # a regular expression takes ten times as long
-        path = path.replace(f"{command} ", command).replace(f" {command}", command)
-    return f' d="{path}"'
 
 
 def _with_fallback(family: str) -> str:

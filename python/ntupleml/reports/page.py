@@ -9,6 +9,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml.metrics import Interval, Measurement, Undefined
+from ntupleml.plots.compact_svg import shared_styles
+from ntupleml.plots.page_fonts import font_faces
 from ntupleml.plots.pictures import Marked
 from ntupleml.reports.formatting import cell_text
 
@@ -87,13 +89,16 @@ def render(page: Page, drawn: dict[tuple[str, int, int], Drawn]) -> str:
         lstrip_blocks=True,
     )  # fmt: skip
     script = _file("page.js")
+    rules, elements = shared_styles([one.svg for one in drawn.values()])
+    fonts = font_faces([one.svg for one in drawn.values()])
+    drawn = {key: one._replace(svg=svg) for (key, one), svg in zip(drawn.items(), elements, strict=True)}
     environment.globals.update(
         cell=_cell, rows_shown=_ROWS_SHOWN, signs=SIGNS, markup=Markup, is_wide=_is_wide, numeric=_numeric
     )
     return environment.get_template("page.html.j2").render(
         page=page,
         drawn=drawn,
-        style=Markup(_file("page.css")),  # noqa: S704 - a file of the package
+        style=Markup("\n".join((_file("page.css"), rules, fonts))),  # noqa: S704 - a file of the package
         script=Markup(script),  # noqa: S704 - a file of the package
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
