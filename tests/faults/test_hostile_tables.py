@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
+import zlib
 from typing import TYPE_CHECKING, Any
 
+import awkward as ak
 import h5py
 import numpy as np
 import pytest
@@ -115,3 +118,60 @@ def test_a_table_of_endless_rows_is_refused(tmp_path: Path) -> None:
         pytest.raises(NtuplemlError, match=r"declares .* bytes in a file of"),
     ):
         next(ntuple.chunks(["x"]))
+
+
+def _list_file(path: Path, length: int, **options: Any) -> Path:
+    """A file of 40 lists of two numbers, of which one claims another length."""
+    kind = h5py.vlen_dtype(np.dtype("f4"))
+    rows = np.empty(40, object)
+    rows[:] = [np.arange(2, dtype="f4")] * 40
+    with h5py.File(path, "w") as file:
+        file["events/y"] = np.arange(40.0)
+        lists = file["events"].create_dataset("x", data=rows, dtype=kind, **options)
+        place = lists.id.get_offset()
+        if options:
+            mask, content = lists.id.read_direct_chunk((16,))
+            unpacked = bytearray(zlib.decompress(content))
+            unpacked[32:36] = length.to_bytes(4, "little")
+            lists.id.write_direct_chunk((16,), zlib.compress(bytes(unpacked)), mask)
+    if not options:
+        content = bytearray(path.read_bytes())
+        content[place + 18 * 16 : place + 18 * 16 + 4] = length.to_bytes(4, "little")
+        path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("options", [{}, {"chunks": (16,), "compression": "gzip"}], ids=["plain", "packed"])
+def test_the_length_of_a_list_is_not_believed(options: dict[str, Any], tmp_path: Path) -> None:
+    """HDF5 would take 14 GB for it."""
+    path = _list_file(tmp_path / "events.h5", 3_500_000_000, **options)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with open_ntuple(path, "events") as ntuple:
+        assert list(next(ntuple.chunks(["y"])).columns["y"]) == list(range(40))
+        with pytest.raises(NtuplemlError, match=r"'x'.* the list of row 18 has 3,500,000,000 numbers"):
+            next(ntuple.chunks(["x"]))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 100_000  # kB
+    with open_ntuple(_list_file(path, 2, **options), "events") as ntuple:
+        assert ak.to_list(next(ntuple.chunks(["x"])).columns["x"]) == [[0, 1]] * 40
+
+
+def test_lists_of_a_field_and_rows_that_nobody_wrote(tmp_path: Path) -> None:
+    kind = np.dtype([("flag", "i1"), ("jets", h5py.vlen_dtype(np.dtype("f4"))), ("weight", "f8")])
+    rows = np.zeros(40, kind)
+    rows["jets"] = [np.arange(number % 3, dtype="f4") for number in range(40)]
+    with h5py.File(tmp_path / "events.h5", "w") as file:
+        table = file.create_dataset("events/t", (100,), kind, chunks=(7,), compression="gzip", shuffle=True)
+        table[:40] = rows
+    with open_ntuple(tmp_path / "events.h5", "events") as ntuple:
+        found = ak.concatenate([chunk.columns["t.jets"] for chunk in ntuple.chunks(["t.jets"], 30)])
+    assert ak.to_list(found) == [*([0.0, 1.0][: number % 3] for number in range(40)), *[[]] * 60]
+
+
+def test_lists_in_the_head_of_a_dataset_are_not_read(tmp_path: Path) -> None:
+    def add(file: Any) -> None:
+        plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plan.set_layout(h5py.h5d.COMPACT)
+        kind = h5py.h5t.py_create(h5py.vlen_dtype(np.dtype("f4")), logical=True)
+        h5py.h5d.create(file["events"].id, b"x", kind, h5py.h5s.create_simple((5,)), dcpl=plan)
+
+    assert "its lists lie in the head of the dataset" in _refused(_file(tmp_path, add))

@@ -10,6 +10,7 @@ import numpy as np
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.errors import one_line as shown
 from ntupleml.ntuples.branches import Branch, number_branch, type_with_shape, unreadable_branch
+from ntupleml.ntuples.hdf5_lists import lists_are_compact, require_lists_in_file
 from ntupleml.ntuples.opening import one_line
 from ntupleml.ntuples.sources import DAMAGED, TreeContent, UnreadableBranchError, file_identity, lists_of, plain_column
 
@@ -118,7 +119,7 @@ class _HDF5Source:
     def __init__(self, group: Any, label: str, where: str, size: int) -> None:
         self.label, self.where = label, where
         self.duplicates: set[str] = set()
-        self._group = group
+        self._group, self._size = group, size
         self._places: dict[str, _Place] = {}
         lengths: dict[str, int] = {}
         for name in group:
@@ -156,7 +157,7 @@ class _HDF5Source:
             columns: dict[str, Column] = {}
             for dataset, places in by_dataset.items():
                 try:
-                    columns |= _read(datasets[dataset], places, start, min(start + step, self.num_entries))
+                    columns |= _read(datasets[dataset], places, start, min(start + step, self.num_entries), self._size)
                 except (OSError, RuntimeError, ValueError) as error:
                     name = places[0].branch.name
                     reason = f"{one_line(error)}; {_advice(error)}"
@@ -211,6 +212,10 @@ def _columns_of(group: Any, name: str, lengths: dict[str, int], size: int) -> It
         yield _Place(unreadable_branch(name, str(item.dtype), unread), name)
         return
     for fields, dtype, shape in _fields(item.dtype, item.shape[1:]):
+        if h5py.check_vlen_dtype(dtype) is not None and lists_are_compact(item):
+            problem = "its lists lie in the head of the dataset; write it anew in chunks (h5py: chunks=True)"
+            yield _Place(unreadable_branch(".".join((name, *fields)), "lists", problem), name, fields)
+            continue
         yield _Place(_branch(".".join((name, *fields)), dtype, shape), name, fields)
 
 
@@ -277,8 +282,17 @@ def _with_cache(group: Any, name: str) -> Any:
     return h5py.Dataset(h5py.h5d.open(group.id, name.encode(), access))
 
 
-def _read(dataset: Any, places: Sequence[_Place], start: int, stop: int) -> dict[str, Column]:
-    """Some columns of a dataset; of a compound one, the fields that they need."""
+def _read(dataset: Any, places: Sequence[_Place], start: int, stop: int, size: int) -> dict[str, Column]:
+    """Some columns of a dataset; of a compound one, the fields that they need.
+
+    Parameters
+    ----------
+    size : int
+        Of the file, in bytes.
+    """
+    for place in places:
+        if place.branch.shape == (None,):
+            require_lists_in_file(dataset, place.fields, start, stop, size)
     if dataset.dtype.names is None:
         values = dataset[start:stop]
     else:
