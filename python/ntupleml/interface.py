@@ -15,6 +15,7 @@ from ntupleml.config import OnnxConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
 from ntupleml.expressions.syntax import ENTRY
 from ntupleml.folds import BY_ENTRY, event_numbers
+from ntupleml.notebook_html import properties, shown, table
 from ntupleml.ntuples.variables import required_branches
 from ntupleml.scoring import load_scorer
 from ntupleml.scoring.model_files import Filling, OpenFile, names_of_scores, scorer_of_files
@@ -60,6 +61,13 @@ class Model:
     def __repr__(self) -> str:
         taken = ", ".join(f"{name}: {len(variables)}" for name, variables in self.inputs.items())
         return f"<Model of {self._where}: inputs {taken}; outputs {', '.join(self.outputs)}; {self.num_folds} folds>"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: inputs with their variables, scores, and what decides the fold."""
+        rows = [(name, ", ".join(variables)) for name, variables in self.inputs.items()]
+        decides = self.fold_rule if self.num_folds > 1 else None
+        facts = {"scores": self.outputs, "folds": self.num_folds, "each event's model": decides, "rows": self._rows}
+        return shown(f"Model of {self._where}", properties(facts), table(["input", "variables"], rows))
 
     def score(self, columns: Any, event: ArrayLike | None = None) -> Any:
         """Scores of events.
@@ -153,7 +161,13 @@ class Model:
         return numbers
 
 
-def load_model(source: ConfigSource, method: str | None = None, *, condition: str | None = None) -> Model:
+def load_model(
+    source: ConfigSource,
+    method: str | None = None,
+    *,
+    condition: str | None = None,
+    onnx: Mapping[str, Any] | None = None,
+) -> Model:
     """Open trained models for scoring.
 
     Parameters
@@ -165,6 +179,9 @@ def load_model(source: ConfigSource, method: str | None = None, *, condition: st
         Method of the training config; by default its network if that is trained, else the first that is.
     condition : str, optional
         Condition (era) of the events, for models trained with conditions.
+    onnx : mapping, optional
+        How an ONNX file of another program is used; keys of the block `onnx` of the configs, such as
+        ``{"inputs": {"X": ["m", "pt"]}, "classes": ["signal", "background"]}``.
 
     Raises
     ------
@@ -186,11 +203,13 @@ def load_model(source: ConfigSource, method: str | None = None, *, condition: st
     [0.5, 0.5]
     """
     if not isinstance(source, str | Path) or Path(source).suffix in _CONFIGS:
+        if onnx is not None:
+            raise NtuplemlError("onnx: is for one ONNX file; a training config says itself what its models take")
         return _trained(load_config(source, TrainingConfig), method, condition)
     path = Path(source)
     if method is not None:
         raise NtuplemlError(f"{path}: method '{method}': a model file has one; name methods of a training config")
-    return _of_file(path, condition)
+    return _of_file(path, condition, None if onnx is None else load_config(dict(onnx), OnnxConfig, "onnx"))
 
 
 def _trained(training: TrainingConfig, method: str | None, condition: str | None) -> Model:
@@ -214,7 +233,7 @@ def _first_trained(training: TrainingConfig) -> str:
     return default_method_name(training, "keras", training.where)
 
 
-def _of_file(path: Path, condition: str | None) -> Model:
+def _of_file(path: Path, condition: str | None, onnx: OnnxConfig | None) -> Model:
     content = None
     if path.suffix != ".onnx":
         from ntupleml.onnx_models.convert import convert
@@ -224,7 +243,7 @@ def _of_file(path: Path, condition: str | None) -> Model:
     # Trees of others have a direction for what is missing; ours are asked for nothing that their training did not see.
     described = graph.description
     bare_trees = described.get("kind") in ("xgboost", "lightgbm", "forest") and not described.get("record_hash")
-    onnx = OnnxConfig(missing="passed") if bare_trees else OnnxConfig()
+    onnx = onnx or (OnnxConfig(missing="passed") if bare_trees else OnnxConfig())
     names = names_of_scores(graph, onnx, str(path))
     if names is None:
         width = choose_output(graph, None, str(path)).shape[-1]

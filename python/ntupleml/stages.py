@@ -11,6 +11,7 @@ import numpy as np
 
 from ntupleml.config import DatasetConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.notebook_html import shown, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,6 +156,13 @@ class Tested:
         from ntupleml.testing.registry import STEPS
 
         return [name for name, step in STEPS.items() if self._material.target in step.targets]
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: the methods, and what can be asked."""
+        from ntupleml.testing.registry import STEPS
+
+        rows = [(name, STEPS[name].title) for name in self.steps]
+        return shown(f"Tested: {', '.join(self.methods)}", table(["step", "question"], rows))
 
     def __getitem__(self, name: str) -> Answer:
         """Answer of a step with its usual options; it is computed once."""

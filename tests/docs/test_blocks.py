@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jsonschema
 import pytest
@@ -15,6 +16,10 @@ from ntupleml.cli import parser_of, verbs
 from ntupleml.command_line import add_common_options
 from ntupleml.config.loading import parse_yaml
 from ntupleml.config.schemas import schema_file
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
 
 TOP = Path(__file__).resolve().parents[2]
 #: Every page that shows commands.
@@ -216,3 +221,34 @@ def _without_ellipses(content: Any) -> Any:
     if isinstance(content, dict):
         return {key: _without_ellipses(value) for key, value in content.items() if "…" not in (key, value)}
     return [_without_ellipses(value) for value in content if value != "…"] if isinstance(content, list) else content
+
+
+def toy_commands() -> list[Line]:
+    """Scripts on the toy, those of the README first, each once."""
+    pages = [TOP / "README.md", *(page for page in PAGES if page.name != "README.md")]
+    found: dict[tuple[str, ...], Line] = {}
+    for line in (one for page in pages for one in commands(page)):
+        files = [f"{word}/" for word in line.words[1:] if "/" in word or word == "example"]
+        if (
+            line.words[0] != "ntupleml"
+            and files
+            and all(file.startswith(("configs/toy/", "example/")) for file in files)
+        ):
+            found.setdefault(tuple(line.words), line)
+    return list(found.values())
+
+
+@pytest.mark.slow
+def test_commands_on_the_toy_run(run_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    shutil.copytree(TOP / "configs", tmp_path / "configs")
+    training = tmp_path / "configs" / "toy" / "training.yaml"
+    text, number = re.subn(r"^( *epochs:) \d+$", r"\1 2", training.read_text(), flags=re.MULTILINE)
+    assert number == 1
+    training.write_text(text)
+    done = toy_commands()
+    for line in done:
+        options = [option for action in parser_of(verb_of(line.words), "")._actions for option in action.option_strings]
+        again = ["--overwrite"] if "--overwrite" in options and "--overwrite" not in line.words else []
+        ended = run_script(*line.words, *again, cwd=tmp_path)
+        assert ended.returncode == 0, f"{line.place}: {' '.join(line.words)}\n{ended.stderr}"
+    assert len(done) > 30

@@ -15,9 +15,9 @@ from sklearn.metrics import roc_auc_score
 from ntupleml.config import TrainingConfig
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Verdict
+from ntupleml.plots.cells import cell_text
 from ntupleml.plots.pictures import picture_paths
 from ntupleml.reports.comparison import area_table, config_table, same_events
-from ntupleml.reports.formatting import cell_text
 from ntupleml.reports.summary import summary
 from ntupleml.reports.writing import ReportOptions, make_sections, read_material, report_paths, write_report
 from ntupleml.testing.material import POOLED

@@ -24,6 +24,7 @@ from ntupleml.config.rows import RowsConfig  # noqa: TC001  # pydantic evaluates
 from ntupleml.datasets.trained_keys import KeysRecord  # noqa: TC001  # pydantic evaluates it
 from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.folds import FoldRule, rule_of
+from ntupleml.notebook_html import properties, shown, table
 from ntupleml.targets import COMPONENTS, TargetKind
 
 if TYPE_CHECKING:
@@ -265,6 +266,31 @@ class TrainingRecord(_Part):
         if self.target.kind == "classes" and len(self.classes) < 2:
             raise ValueError(f"classes: '{self.classes[0]}' alone cannot be learnt")
         return self
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: what was trained on what, and what was reached."""
+        best = (self.best_epoch or self.epochs) - 1
+        facts = {
+            "trained on folds": self.trained_on,
+            "held out": f"fold {self.held_out_fold}",
+            "scores": self.outputs,
+            "inputs": self.variables,
+            "seeds": self.ensemble.seeds if self.ensemble else [self.seed],
+            f"{self.step}s": f"{self.epochs}, best {self.best_epoch}" if self.best_epoch else self.epochs,
+            "created": self.created,
+        }
+        metrics = [(name, f"{values[best]:.6g}") for name, values in self.history.items() if 0 <= best < len(values)]
+        classes = [
+            (dataset.path, name, content.entries, f"{content.sum_of_weights:.6g} ± {content.uncertainty:.2g}")
+            for dataset in self.datasets
+            for name, content in dataset.classes.items()
+        ]
+        return shown(
+            f"Training of '{self.method}' ({self.engine}), model {self.fold} of {self.num_folds}",
+            properties(facts),
+            table(["file", "class", "events", "sum of weights"], classes),
+            table(["metric", f"of the best {self.step}"], metrics),
+        )
 
     @property
     def fold_rule(self) -> FoldRule:

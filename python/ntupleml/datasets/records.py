@@ -13,6 +13,7 @@ import pydantic
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import FoldRule, rule_of
+from ntupleml.notebook_html import shown, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -112,6 +113,10 @@ class FoldRecord(_Part):
         return self.config.get("rows") or {}
 
 
+#: Columns of the table of a dataset.
+_HEADER = ("process", "class", "fold", "events read", "events kept", "sum of weights", "±", "negative")
+
+
 @dataclass(frozen=True)
 class DatasetSummary:
     """The records of all folds of a dataset, and where the files are."""
@@ -122,8 +127,14 @@ class DatasetSummary:
 
     def __str__(self) -> str:
         """Table of processes and folds."""
-        header = ("process", "class", "fold", "events read", "events kept", "sum of weights", "±", "negative")
-        rows = [
+        return text_table(_HEADER, self._rows(), right_aligned_from=2)
+
+    def _repr_html_(self) -> str:
+        """The same for notebooks."""
+        return shown(f"Dataset of {len(self.files)} folds, {self.files[0]} and so on", table(_HEADER, self._rows()))
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [
             (
                 name,
                 process.class_name,
@@ -138,7 +149,6 @@ class DatasetSummary:
             for record in self.records
             for process in [record.processes[name]]
         ]
-        return text_table(header, rows, right_aligned_from=2)
 
 
 def record_path(fold_file: str | Path) -> Path:

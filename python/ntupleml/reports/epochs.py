@@ -12,11 +12,11 @@ import numpy as np
 
 from ntupleml.metrics import Measurement, Undefined, Verdict, as_plain
 from ntupleml.metrics.input_binning import Binning
+from ntupleml.plots.cells import cell_text
 from ntupleml.plots.epochs import draw_epochs, draw_shares_of_points
 from ntupleml.plots.inputs import draw_several_distributions
 from ntupleml.plots.pictures import Marked, Picture, Table
 from ntupleml.reports.comparison import flat_settings
-from ntupleml.reports.formatting import cell_text
 from ntupleml.reports.page import Section, now, page_of
 from ntupleml.reports.page_files import table_as_csv, write_page
 from ntupleml.testing.input_summary import summary_of_rows

@@ -9,10 +9,10 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml.metrics import Interval, Measurement, Undefined
+from ntupleml.plots.cells import cell_text
 from ntupleml.plots.compact_svg import shared_styles
 from ntupleml.plots.page_fonts import font_faces
 from ntupleml.plots.pictures import Marked
-from ntupleml.reports.formatting import cell_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ import numpy as np
 from ntupleml.datasets.excluding import EXCLUDE
 from ntupleml.metrics import Measurement, Undefined, effective_entries
 from ntupleml.metrics.number_texts import count_text
+from ntupleml.plots.cells import cell_text
 from ntupleml.plots.pictures import Table
-from ntupleml.reports.formatting import cell_text
 from ntupleml.reports.page import SIGNS, Section
 from ntupleml.testing.material import POOLED, attempt
 from ntupleml.testing.roc import roc_overview

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ntupleml.atomic import all_or_none, replace_file
 from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.notebook_html import image, properties, shown, table
+from ntupleml.plots.cells import cell_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -93,6 +95,27 @@ class Answer:
             for picture in group.pictures:
                 found.setdefault(picture.name, picture)
         return found
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: verdicts, the first picture with its tables, and the names of the others."""
+        from io import BytesIO
+
+        parts = [table(["question", "verdict"], [(name, one.text) for name, one in self.verdicts])] * bool(
+            self.verdicts
+        )
+        tables = [one for group in self.groups for one in group.tables]
+        pictures = self.pictures
+        first = next((one for one in pictures.values() if one.draw is not None), None)
+        if first is not None:
+            png = BytesIO()
+            self.figure(first.name).savefig(png, format="png", dpi=70)
+            parts.append(image(png.getvalue(), first.caption))
+            tables += first.tables
+        parts += [
+            table(one.header, [[cell_text(cell) for cell in row] for row in one.rows], one.title) for one in tables
+        ]
+        parts.append(properties({"pictures": list(pictures)}))
+        return shown(self.introduction or "Answer of a step", *parts)
 
     def figure(self, name: str = "", plot: PlotConfig | None = None) -> Figure:
         """Draw a picture, by default the first.

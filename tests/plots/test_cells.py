@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis.strategies import floats
 
 from ntupleml.metrics import Measurement, Undefined
-from ntupleml.reports.formatting import cell_text
+from ntupleml.plots.cells import cell_text
 
 
 @pytest.mark.parametrize(
