@@ -13,6 +13,7 @@ from ntupleml.application.accepting import ACCEPT, ACCEPT_TYPE, accept_of
 from ntupleml.application.finding import IMAGE, MODELS, AnyEngine, Kind, Request, TrainedKind
 from ntupleml.application.selection import Selection, selection_of
 from ntupleml.config import ApplicationConfig, ClusterConfig, DatasetConfig, TrainingConfig, load_config
+from ntupleml.config.define import OF_APPLICATION, completed_by
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.folds import FoldRule, rule_of
 from ntupleml.scoring.outputs import spread_branch_names
@@ -173,6 +174,8 @@ def make_plan(
     dataset = None if dataset_config is None else load_config(dataset_config, DatasetConfig)
     training = None if training_config is None else load_config(training_config, TrainingConfig)
     application = None if application_config is None else load_config(application_config, ApplicationConfig)
+    if training is not None and application is not None:
+        application = completed_by(application, training, OF_APPLICATION)
     own_prefix = _DEFAULT_PREFIX if application is None else application.branch_prefix
     request = Request(
         dataset,

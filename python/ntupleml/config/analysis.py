@@ -69,6 +69,7 @@ def followed(content: Mapping[str, Any], dataset: DatasetConfig) -> dict[str, An
     made.setdefault("event_weights", dataset.training_weight_branch)
     if dataset.variables is not None and "variables" not in made and made.get("inputs") is None:
         made["variables"] = dataset.variables
+    _define(made, dataset)
     _check_classes(made["classes"], classes, dataset.where)
     if isinstance(made.get("datasets"), list) and len(made["datasets"]) != dataset.num_folds:
         raise ValueError(
@@ -76,6 +77,17 @@ def followed(content: Mapping[str, Any], dataset: DatasetConfig) -> dict[str, An
             "datasets out to take them"
         )
     return made
+
+
+def _define(made: dict[str, Any], dataset: DatasetConfig) -> None:
+    """Add the names of the dataset before those of the training."""
+    own = made.get("define") or {}
+    known = {name: one.model_dump(exclude_unset=True) for name, one in dataset.define.items()}
+    for name in known.keys() & (own.keys() if isinstance(own, dict) else set()):
+        if own[name] not in (known[name], known[name]["formula"]):
+            raise ValueError(f"define.{name}: {dataset.where} defines '{name}', too; choose another name")
+    if known and isinstance(own, dict):
+        made["define"] = {**known, **own, **known}
 
 
 def _check_classes(given: Any, classes: Sequence[str], where: str) -> None:

@@ -23,6 +23,9 @@ class PlotConfig(Schema):
     com: float | None = Field(default=None, gt=0)
     #: Text to show for a class instead of its name; matplotlib's mathtext works.
     class_labels: dict[str, str] = {}
+    #: Text to show for a variable instead of its formula, e.g. `Sum$(Jet_pt): "$H_T$ [GeV]"`; `define` of the training
+    #: config gives names and labels at once.
+    variable_labels: dict[str, str] = {}
 
     @field_validator("label")
     @classmethod
@@ -30,7 +33,7 @@ class PlotConfig(Schema):
         check_formulas(text)
         return text
 
-    @field_validator("class_labels")
+    @field_validator("class_labels", "variable_labels")
     @classmethod
     def _all_can_be_drawn(cls, labels: dict[str, str]) -> dict[str, str]:
         for name, text in labels.items():

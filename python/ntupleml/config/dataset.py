@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ntupleml.config.blocks import ClusterConfig
+from ntupleml.config.define import Defined, formulas_of, texts_of
 from ntupleml.config.rows import MatchConfig, RowsConfig  # noqa: TC001  # pydantic evaluates it
 from ntupleml.config.scale import ScaleConfig  # noqa: TC001
 from ntupleml.config.schema import (
@@ -45,7 +46,7 @@ class ProcessConfig(Schema):
     #: Where rows are objects: keep those that have an object of another collection near.
     match: MatchConfig | None = None
     #: New branches, by formulas of the rows or numbers, e.g. a mass that no branch holds.
-    define: Annotated[dict[BranchName, Formula], TextKeys] = {}
+    define: Defined = {}
     #: One more cut: a formula, or a query in the syntax of pandas, e.g. `eventNumber % 2 == 1 and jet_pt > 40`.
     event_filter: Name | None = None
     #: Exact number of rows that are kept of those that pass, chosen at random by the seed; by default all.
@@ -74,6 +75,9 @@ class DatasetConfig(Schema):
     fold_by: Annotated[Names | None, OrText] = None
     #: Name of the new branch that holds the weight.
     training_weight_branch: BranchName = "training_weight"
+    #: New branches of all processes, by formulas, for cuts, weights and variables; a training that follows this config
+    #: knows their names, labels and units.
+    define: Defined = {}
     #: Processes by name: their files, cuts and weights.
     processes: Annotated[dict[Name, ProcessConfig], Field(min_length=1), TextKeys]
     #: Rows of the fold files that are objects of a collection, not events.
@@ -117,6 +121,18 @@ class DatasetConfig(Schema):
                     "Parquet)"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> DatasetConfig:
+        formulas_of(self.define)
+        for name, process in self.processes.items():
+            for both in process.define.keys() & self.define.keys():
+                raise ValueError(f"processes.{name}.define.{both}: is defined for all processes; choose another name")
+        return self
+
+    def defined_for(self, process: str) -> dict[str, str]:
+        """Formulas of the new branches of a process, by their names."""
+        return texts_of({**self.define, **self.processes[process].define})
 
     @property
     def fold_files(self) -> list[str]:

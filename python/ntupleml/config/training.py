@@ -5,12 +5,22 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ntupleml.config.adversary import AdversaryConfig, ControlConfig
 from ntupleml.config.augmentation import AugmentationConfig  # noqa: TC001  # pydantic evaluates it
 from ntupleml.config.blocks import ClusterConfig, PlotConfig
 from ntupleml.config.decorrelation import DecorrelationConfig  # noqa: TC001  # pydantic evaluates it
+from ntupleml.config.define import Defined, DefinedConfig, expanded_training, formulas_of
 from ntupleml.config.ensemble import EnsembleConfig  # noqa: TC001  # pydantic evaluates it
 from ntupleml.config.inputs import GroupConfig, InputsConfig, NumbersConfig, TargetConfig, matrix_of
 from ntupleml.config.methods import BoostedTreesConfig, ScikitLearnConfig, TmvaConfig  # pydantic evaluates it
@@ -41,6 +51,18 @@ if TYPE_CHECKING:
 _OLD_CONDITION_KEY = re.compile(r"(datasets|class_weights)_(\w+)")
 #: Class weights of which the sums of weights of the events that train make all classes weigh the same.
 BALANCED = "balanced"
+
+
+_DEFINED: TypeAdapter[dict[str, DefinedConfig]] = TypeAdapter(Defined)
+
+
+def _with_labels(content: dict[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
+    """Keys of a training config, with texts for variables in its block `plot`; those that stand there win."""
+    plot = {} if content.get("plot") is None else content["plot"]
+    if not labels or not isinstance(plot, dict):
+        return content
+    given = plot.get("variable_labels")
+    return {**content, "plot": {**plot, "variable_labels": {**labels, **given} if isinstance(given, dict) else labels}}
 
 
 def _known_word(value: Any) -> Any:
@@ -122,6 +144,9 @@ class TrainingConfig(Schema):
     event_weights: Name | None = None
     #: Inputs, in order: the short form of one group of numbers. By default those of `dataset`.
     variables: Names = []
+    #: Short names of formulas, with labels and units, which stand for them in all formulas of this config; those of
+    #: `dataset` are known, too. A name wins over a branch that is called so.
+    define: Defined = {}
     #: Groups of inputs by their names, in place of `variables`: numbers, objects and images.
     inputs: InputsConfig | None = None
     #: What is learnt, where it is not the classes: values, or the inputs themselves. One class is enough then.
@@ -184,6 +209,20 @@ class TrainingConfig(Schema):
     plot: PlotConfig = PlotConfig()
     #: Read by other tools of htt-ml's users; not used here.
     processes: Any = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_are_formulas(cls, data: Any) -> Any:
+        """Put formulas in place of the names that `define` gives them."""
+        if not isinstance(data, dict) or not isinstance(data.get("define"), dict):
+            return data
+        try:
+            defined = _DEFINED.validate_python(data["define"])
+        except ValidationError:  # said of the key itself
+            return data
+        made = expanded_training(data, formulas_of(defined))
+        shown = {formula: defined[name].shown(name) for name, formula in formulas_of(defined).items()}
+        return _with_labels(made, shown)
 
     @model_validator(mode="before")
     @classmethod

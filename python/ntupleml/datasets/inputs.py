@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ntupleml.config.define import formulas_of
 from ntupleml.datasets.scaling import scale_of
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.expressions import parse, parse_filter
@@ -178,7 +179,7 @@ def opened_rows(config: DatasetConfig, name: str, path: str, friends: Sequence[F
 def _rows_of_events(config: DatasetConfig, name: str, events: Ntuple) -> Ntuple:
     where, process = f"processes.{name}", config.processes[name]
     rows = rows_of(events, config.rows, match=process.match, match_where=f"{where}.match")
-    return with_defined(rows, process.define, f"{where}.define")
+    return with_defined(rows, config.defined_for(name), f"{where}.define")
 
 
 def _survey_file(
@@ -250,7 +251,7 @@ def _copied_branches(
         wanted = _resolved(_needed(config, ntuple, used_in_class), sources, ntuple)
     else:
         wanted = _matching(config.branches, sources, ntuple, findings.removals)
-    always = [*rule.branches, config.rows and f"{config.rows.objects}_index", *config.processes[process].define]
+    always = [*rule.branches, config.rows and f"{config.rows.objects}_index", *config.defined_for(process)]
     if config.branches != "all":
         wanted |= _resolved([name for name in always if name], sources, ntuple)
     copied = {}
@@ -289,6 +290,9 @@ def _needed(config: DatasetConfig, ntuple: Ntuple, used_in_class: frozenset[str]
     if config.variables is None:
         return sorted(used_in_class)
     names: list[str] = []
+    formulas = formulas_of(config.define)
+    for text in formulas.values():  # what trainings put in place of the names
+        names += sorted(parse(text, where="define").branches)
     for index, variable in enumerate(config.variables):
         if variable in ntuple.branches:
             names.append(variable)

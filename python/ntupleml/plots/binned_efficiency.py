@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ntupleml.metrics.measurement import Measurement, Undefined
 from ntupleml.plots.panels import draw_points, known_values, say_undefined, stacked_panels
-from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, literal
+from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, variable_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ def draw_binned_efficiency(
     label = class_labels([class_name], config)[0]
     for axes, (_, text) in zip(panels, _PANELS, strict=True):
         axes.set_ylabel(text, loc="top")
-    panels[-1].set_xlabel(literal(variable), loc="right")
+    panels[-1].set_xlabel(variable_label(variable), loc="right")
     if isinstance(result, Undefined):
         for axes in panels:
             say_undefined(axes, result)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.plots.panels import add_label_above, grid_of_panels
-from ntupleml.plots.style import add_experiment_label, class_labels, literal, shrink_to
+from ntupleml.plots.style import add_experiment_label, class_labels, shrink_to, variable_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,7 +87,7 @@ def _draw(matrices: Mapping[str, Correlations], label: str, config: PlotConfig, 
     side = max(cell * size, 2.2)
     columns = _IN_A_ROW
     figure, blocks = grid_of_panels(len(matrices), side, (side,), columns, _BETWEEN, _BETWEEN)
-    names = [literal(name) for name in variables]
+    names = [variable_label(name) for name in variables]
     text_size = min(72 * side / size * 0.62, 12.0)
     lines = 1
     for index, ((title, matrix), (axes,)) in enumerate(zip(matrices.items(), blocks, strict=True)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ntupleml.plots.style import add_experiment_label, literal, new_figure
+from ntupleml.plots.style import add_experiment_label, new_figure, variable_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +48,7 @@ def draw_importance(
     figure, axes = new_figure(_WIDTH, _AXIS_HEIGHT + _BAR_HEIGHT * len(shown))
     positions = range(len(shown))
     axes.barh(positions, [share for _, share in shown], xerr=[spread[name] for name, _ in shown] if spread else None)
-    axes.set_yticks(positions, [literal(name) for name, _ in shown], fontsize=_NAME_SIZE)
+    axes.set_yticks(positions, [variable_label(name) for name, _ in shown], fontsize=_NAME_SIZE)
     axes.tick_params(axis="y", which="both", length=0)
     axes.minorticks_off()
     axes.set_ylim(len(shown) - 0.5, -0.5)  # the first on top

@@ -9,7 +9,15 @@ import numpy as np
 from ntupleml.metrics import Measurement, Undefined
 from ntupleml.metrics.number_texts import grouped, measurement_text
 from ntupleml.plots.panels import add_label_above, grid_of_panels
-from ntupleml.plots.style import COLOURS, add_experiment_label, add_legend, class_labels, literal, new_figure, shrink_to
+from ntupleml.plots.style import (
+    COLOURS,
+    add_experiment_label,
+    add_legend,
+    class_labels,
+    new_figure,
+    shrink_to,
+    variable_label,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,7 +74,7 @@ def draw_distributions(
     """
     figure, axes = new_figure(_WIDTH, _HEIGHT)
     axes.set_position((0.13, 0.17, 0.84, 0.75))
-    axes.set_xlabel(literal(variable), loc="right")
+    axes.set_xlabel(variable_label(variable), loc="right")
     axes.set_ylabel("Fraction of events per bin", loc="top")
     if binning.edges is None:
         _say(axes, "undefined: no event has a finite value")
@@ -106,7 +114,7 @@ def draw_several_distributions(
     """
     figure, blocks = grid_of_panels(len(variables), *_PANEL, columns=_IN_A_ROW, aside=_ASIDE, under=_UNDER)
     for (variable, (binning, distributions)), (axes,) in zip(variables.items(), blocks, strict=True):
-        name = axes.set_xlabel(literal(variable), loc="right", fontsize=_PANEL_SIZE, labelpad=2)
+        name = axes.set_xlabel(variable_label(variable), loc="right", fontsize=_PANEL_SIZE, labelpad=2)
         shrink_to(name, axes.get_window_extent().width)
         if binning.edges is None:
             _say(axes, "undefined: no event has a finite value")
@@ -323,7 +331,7 @@ def draw_separation_ranking(summary: InputSummary, config: PlotConfig) -> Figure
     if several:
         _draw_markers(axes, summary, [name for name, _, _ in shown], config)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    axes.set_yticks(positions, [literal(name) for name, _, _ in shown], fontsize=_NAME_SIZE)
+    axes.set_yticks(positions, [variable_label(name) for name, _, _ in shown], fontsize=_NAME_SIZE)
     axes.tick_params(axis="y", which="both", length=0)
     axes.minorticks_off()
     axes.set_ylim(len(shown) - 0.5, -0.5)  # the first on top

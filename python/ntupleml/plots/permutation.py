@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
 from ntupleml.metrics.measurement import Measurement, Undefined
-from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, literal
+from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, literal, variable_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,7 +120,7 @@ def _draw_panel(axes: Axes, panel: ImportancePanel, shown: Sequence[str], *, nam
     import matplotlib as mpl
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_yticks(range(len(shown)), [literal(name) for name in shown], fontsize=_NAME_SIZE)
+    axes.set_yticks(range(len(shown)), [variable_label(name) for name in shown], fontsize=_NAME_SIZE)
     axes.tick_params(axis="y", which="both", length=0, labelleft=names)
     axes.set_ylim(len(shown) - 0.5, -0.5)  # the first on top
     axes.set_xlabel(panel.label, fontsize=_TEXT_SIZE, loc="center")

@@ -11,7 +11,7 @@ from ntupleml.metrics.measurement import Undefined
 from ntupleml.metrics.sculpting import LARGE_DISTANCE
 from ntupleml.metrics.two_samples import TwoSampleTest
 from ntupleml.plots.panels import draw_points, known_values, say_undefined, stacked_panels
-from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, literal, new_figure
+from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, literal, new_figure, variable_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ def draw_background_shape(
     figure, (above, below) = stacked_panels(_WIDTH, _HEIGHTS)
     above.set_ylabel("Share of the background", loc="top")
     below.set_ylabel("Ratio to all")
-    below.set_xlabel(literal(variable), loc="right")
+    below.set_xlabel(variable_label(variable), loc="right")
     if isinstance(shape, Undefined):
         for axes in (above, below):
             say_undefined(axes, shape)
@@ -147,7 +147,7 @@ def draw_sculpting_overview(
     largest = max((value for by_class in distances.values() for value, _ in by_class.values()), default=0.0)
     axes.axvline(LARGE_DISTANCE, linestyle="--", linewidth=1, color=COLOURS[-1])
     axes.set_xlim(0, max(1.1 * largest, 1.5 * LARGE_DISTANCE))
-    axes.set_yticks(range(len(variables)), [_short(literal(name)) for name in variables])
+    axes.set_yticks(range(len(variables)), [_short(name) for name in variables])
     axes.set_ylim(max(len(variables), 3) - 0.5, -0.5)
     axes.minorticks_off()
     axes.set_xlabel("Largest Kolmogorov-Smirnov distance of a slice of the background", loc="right")
@@ -157,4 +157,7 @@ def draw_sculpting_overview(
 
 
 def _short(name: str, longest: int = 32) -> str:
-    return name if len(name) <= longest else f"{name[: math.ceil(longest / 2)]}…{name[-(longest // 2) :]}"
+    text = variable_label(name)
+    if len(name) <= longest or text != literal(name):  # a text of the `plot` block
+        return text
+    return f"{text[: math.ceil(longest / 2)]}…{text[-(longest // 2) :]}"

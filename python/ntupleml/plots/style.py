@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from ntupleml.config import PlotConfig
 
+#: Texts to show for variables, of the style that is used.
+_labels: ContextVar[Mapping[str, str]] = ContextVar("labels", default={})  # noqa: B039 - never changed
 #: What every figure is written as.
 FORMATS = ("png", "pdf")
 #: Colours that people with colour vision deficiencies can tell apart (Petroff, arXiv:2107.02270).
@@ -76,12 +79,14 @@ def plot_style(config: PlotConfig, parameters: Mapping[str, Any] | None = None) 
     mpl_fonts = logging.getLogger("matplotlib.font_manager")
     level = mpl_fonts.level
     mpl_fonts.setLevel(logging.ERROR)
+    labels = _labels.set(config.variable_labels)
     try:
         with mpl.rc_context():
             style.use(["default", _experiment_parameters(config), _PARAMETERS_OF_ALL_STYLES, dict(parameters or {})])
             mpl.rcParams["font.family"] = [*mpl.rcParams["font.family"], _FONT_OF_SIGNS]
             yield
     finally:
+        _labels.reset(labels)
         mpl_fonts.setLevel(level)
 
 
@@ -213,6 +218,11 @@ def shrink_to(text: Text, pixels: float) -> None:
     length = max(text.get_window_extent().size)
     if length > pixels:
         text.set_fontsize(float(text.get_fontsize()) * pixels / length)
+
+
+def variable_label(name: str) -> str:
+    """Text to show for a variable inside `plot_style`: that of the `plot` block, else the name as it is."""
+    return _labels.get().get(name, literal(name))
 
 
 def literal(name: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ntupleml.metrics import Measurement, Undefined
 from ntupleml.metrics.number_texts import in_two_lines
-from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, literal, new_figure
+from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, literal, new_figure, variable_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,7 +133,7 @@ def draw_taylor_matrix(matrix: TaylorMatrix, config: PlotConfig) -> Figure:
     for place, row in enumerate(matrix.rows.values()):
         for column, entry in enumerate(row):
             _draw_entry(axes, column, place, entry)
-    axes.set_xticks(np.arange(columns) + 0.5, [literal(name) for name in matrix.inputs])
+    axes.set_xticks(np.arange(columns) + 0.5, [variable_label(name) for name in matrix.inputs])
     if max(label.get_window_extent().width for label in axes.get_xticklabels()) > 0.9 * width / columns * figure.dpi:
         axes.tick_params(axis="x", labelrotation=90)
     axes.set_yticks(np.arange(rows) + 0.5, class_labels(matrix.rows, config))

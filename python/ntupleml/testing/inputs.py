@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ntupleml.atomic import all_or_none
 from ntupleml.config import TestingConfig, TrainingConfig, load_config
+from ntupleml.config.define import OF_TESTING, completed_by, formulas_of
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import chosen_models, scoring_model
 from ntupleml.metrics import Undefined, as_plain
@@ -118,6 +119,8 @@ def validate_inputs(
     """
     training = load_config(training_path, TrainingConfig)
     testing = TestingConfig() if testing_path is None else load_config(testing_path, TestingConfig)
+    own_plot = "plot" in testing.model_fields_set
+    testing = completed_by(testing, training, OF_TESTING)
     chosen_models(fold, training.num_folds, training.where)
     folds = range(training.num_folds) if fold == "all" else [int(fold)]
     samples = [
@@ -127,7 +130,8 @@ def validate_inputs(
     weight_branch, weight_key = weights_of(training, testing, training.where, testing.where)
     factors = training.class_weights_of(condition) if class_weights or testing.class_weights else {}
     classes = tested_classes(training, testing)
-    wanted = list(dict.fromkeys([*training.numbers, *testing.spectators, *variables]))
+    names = formulas_of(training.define)
+    wanted = list(dict.fromkeys([*training.numbers, *testing.spectators, *(names.get(one, one) for one in variables)]))
     if not wanted:
         raise NtuplemlError(
             f"{training.where}: inputs: no group of numbers, which is what can be shown; give --variable, such as "
@@ -143,7 +147,7 @@ def validate_inputs(
     stems = [folder / f"fold{fold}_{name}{suffix}" for name in inputs_names(wanted, classes)]
     refuse_existing([path for stem in stems for path in picture_paths(stem)], overwrite=overwrite)
     summary = read_input_summary(samples, reading)
-    plot = testing.plot if "plot" in testing.model_fields_set else training.plot
+    plot = testing.plot if own_plot else training.plot
     for text in input_findings(summary):
         log.warning("%s", text)
     paths: list[Path] = []

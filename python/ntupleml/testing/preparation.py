@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ntupleml.config import TestingConfig, TrainingConfig, load_config
+from ntupleml.config.define import OF_TESTING, completed_by
 from ntupleml.datasets.excluding import trained_keys
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.events.groups import groups_to_read, image_groups
@@ -124,7 +125,7 @@ def prepare(
         For everything wrong with configs, fold, condition, methods and models.
     """
     training = load_config(training_config, TrainingConfig)
-    testing = load_config(testing_config, TestingConfig)
+    testing = completed_by(load_config(testing_config, TestingConfig), training, OF_TESTING)
     _warn_of_other_labels(testing, tested_classes(training, testing))
     models = chosen_models(fold, training.num_folds, training.where)
     for model in models:  # so that a condition that is not there is the first thing to be said
