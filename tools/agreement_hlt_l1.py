@@ -145,7 +145,7 @@ def _refused(stored: Mapping[str, Array]) -> float:
 
 def _division(stored: Mapping[str, Array]) -> float:
     """Events whose data set differs: that of the training by keys, the others by run."""
-    from ntupleml.datasets.keys import KeyIndex
+    from ntupleml.events.keys import KeyIndex
 
     index = KeyIndex(len(stored["match_train_run"]), [np.dtype(np.int64)] * 2)
     index.add([stored["match_train_run"], stored["match_train_event"]])

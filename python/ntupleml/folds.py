@@ -6,9 +6,13 @@ i and scores the other one, as in htt-ml.
 
 from __future__ import annotations
 
+import hashlib
+import os
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
+import pydantic
 
 from ntupleml.errors import NtuplemlError
 
@@ -119,6 +123,44 @@ def chosen_models(text: str, num_folds: int, where: str) -> list[int]:
     raise NtuplemlError(f"fold '{text}': {where} has the folds {known}; give one of them, or 'all'")
 
 
+class FoldTable(NamedTuple):
+    """A file that has the fold of each event."""
+
+    path: str
+    #: Tree or group; None for the only one.
+    tree: str | None = None
+    column: str = "fold"
+    #: What becomes of events that it lacks: `refused`, or `hash`.
+    others: str = "refused"
+    #: Checksum that the file must have; empty: any.
+    sha256: str = ""
+
+    def decides_as(self, other: FoldTable | None) -> bool:
+        """Whether another table gives each event the same fold."""
+        own = self.sha256 or sha256_of_table(self.path)
+        return other is not None and (own, self.column, self.others, self.tree) == (
+            other.sha256 or sha256_of_table(other.path),
+            other.column,
+            other.others,
+            other.tree,
+        )
+
+
+def sha256_of_table(path: str) -> str:
+    """Checksum of a file, which is computed once as long as it does not change; empty where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return ""
+    return _sha256(path, found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+@lru_cache(maxsize=8)
+def _sha256(path: str, *_: int) -> str:
+    with open(path, "rb") as file:  # noqa: PTH123
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 class FoldRule(NamedTuple):
     """What decides the fold of an event: its number, a hash of several numbers, or its entry.
 
@@ -136,6 +178,8 @@ class FoldRule(NamedTuple):
     event_branch: str | None = None
     #: Branches whose hash modulo the number of folds is the fold.
     fold_by: tuple[str, ...] = ()
+    #: Table that has the fold of each event, which these branches tell.
+    table: FoldTable | None = None
 
     @property
     def branches(self) -> tuple[str, ...]:
@@ -145,7 +189,8 @@ class FoldRule(NamedTuple):
 
     def decides_as(self, other: FoldRule) -> bool:
         """Whether another rule puts each event into the same fold."""
-        return self._deciding == other._deciding
+        same_table = self.table is other.table if self.table is None else self.table.decides_as(other.table)
+        return self._deciding == other._deciding and same_table
 
     @property
     def _deciding(self) -> tuple[str | None, tuple[str, ...]]:
@@ -163,12 +208,15 @@ class FoldRule(NamedTuple):
     @property
     def what(self) -> str:
         """What decides, in words."""
+        if self.table is not None:
+            checksum = self.table.sha256 or sha256_of_table(self.table.path)
+            return f"{self.table.path} ({', '.join(self.fold_by)}; SHA-256 {checksum[:8]}…)"
         if self.fold_by:
             return f"a hash of {', '.join(self.fold_by)}"
         return "the entry number" if self.event_branch is None else f"branch '{self.event_branch}'"
 
     def numbers(self, columns: Mapping[str, Any], entries: NDArray[np.int64], where: str) -> NDArray[np.int64]:
-        """Numbers whose remainder is the fold: event numbers, hashes, or entry numbers.
+        """Event numbers, hashes or entry numbers, whose remainder is the fold where no table decides.
 
         Parameters
         ----------
@@ -182,7 +230,7 @@ class FoldRule(NamedTuple):
         Returns
         -------
         array of int64, shape (n_events,)
-            For `fold_of_events`.
+            See `ntupleml.events.fold_numbers`, which looks tables up as well.
 
         Raises
         ------
@@ -200,6 +248,30 @@ class FoldRule(NamedTuple):
 BY_ENTRY = FoldRule()
 
 
+class DividedByTable(Protocol):
+    """Block of a config or a record that says which file has the folds."""
+
+    @property
+    def path(self) -> str:
+        """Of the file."""
+
+    @property
+    def tree(self) -> str | None:
+        """Tree or group."""
+
+    @property
+    def column(self) -> str:
+        """Column of the folds."""
+
+    @property
+    def others(self) -> str:
+        """What becomes of events that it lacks."""
+
+    @property
+    def sha256(self) -> str:
+        """Checksum, or nothing."""
+
+
 class Divided(Protocol):
     """A config or a record that says what decides the fold."""
 
@@ -211,10 +283,37 @@ class Divided(Protocol):
     def fold_by(self) -> Sequence[str] | None:
         """Branches whose hash decides in its place."""
 
+    @property
+    def fold_file(self) -> DividedByTable | None:
+        """File that has the fold of each event."""
+
 
 def rule_of(source: Divided) -> FoldRule:
     """What decides the fold by a config or a record."""
-    return FoldRule(source.event_branch, tuple(source.fold_by or ()))
+    block = source.fold_file
+    table = None if block is None else FoldTable(block.path, block.tree, block.column, block.others, block.sha256)
+    return FoldRule(source.event_branch, tuple(source.fold_by or ()), table)
+
+
+class FoldFileRecord(pydantic.BaseModel):
+    """What a record says of the file that has the fold of each event."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    path: str
+    tree: str | None = None
+    column: str = "fold"
+    others: str = "refused"
+    #: Checksum when the dataset was built.
+    sha256: str
+
+
+def record_of_table(rule: FoldRule) -> FoldFileRecord | None:
+    """What a record keeps of a rule's table."""
+    table = rule.table
+    if table is None:
+        return None
+    return FoldFileRecord(**table._replace(sha256=table.sha256 or sha256_of_table(table.path))._asdict())
 
 
 def whole_numbers(values: NDArray[Any], where: str) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from ntupleml.artifacts import default_method_name, methods_by_fold, models_by_f
 from ntupleml.artifacts.origins import find_origin, require_safe
 from ntupleml.config import OnnxConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
+from ntupleml.events.fold_numbers import fold_numbers
 from ntupleml.expressions.syntax import ENTRY
 from ntupleml.folds import BY_ENTRY, event_numbers
 from ntupleml.notebook_html import properties, shown, table
@@ -146,7 +147,9 @@ class Model:
         rule = self.fold_rule
         deciding = rule.fold_by or rule.branches
         if event is None and deciding and all(name in table for name in deciding):
-            event = rule.numbers({name: _array(table[name], name) for name in deciding}, np.arange(number), self._where)
+            event = fold_numbers(
+                rule, {name: _array(table[name], name) for name in deciding}, np.arange(number), self._where
+            )
         if event is None and (self.num_folds > 1 or self._scorer.takes_event):
             raise NtuplemlError(
                 f"{self._where}: {self.fold_rule}, and with it the model that never saw the event; "

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ntupleml.folds import FoldFileRecord
+
 TREE = "mt_nominal/ntuple"
 
 
@@ -60,6 +62,7 @@ class Analysis:
     conditions: list[str] = field(default_factory=list)
     event_branch: str | None = "event"
     fold_by: list[str] = field(default_factory=list)
+    fold_file: FoldFileRecord | None = None
     folds_recorded: bool = True
     weights: list[NDArray[np.float32]] = field(default_factory=list)
     python_hash: Any = None
@@ -76,6 +79,7 @@ class Analysis:
                 held_out_fold=held_out,
                 event_branch=self.event_branch if self.folds_recorded else None,
                 fold_by=self.fold_by,
+                fold_file=self.fold_file,
                 folds_recorded=self.folds_recorded,
                 classes=self.classes,
                 variables=self.variables,

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 import ntupleml
 from ntupleml.cli import main
 from ntupleml.datasets.joining import Joined, join
-from ntupleml.datasets.keys import KeyIndex, exact_integers
 from ntupleml.errors import NtuplemlError
+from ntupleml.events.keys import KeyIndex, exact_integers
 from ntupleml.ntuples import reading
 
 if TYPE_CHECKING:

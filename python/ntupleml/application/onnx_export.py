@@ -154,7 +154,12 @@ def _graph(model: TrainedModel, opset: int, dtype: type[np.generic]) -> onnx.Mod
 
 def _division(record: TrainingRecord) -> dict[str, Any]:
     """What decides the fold."""
-    return {"event_branch": record.event_branch, **({"fold_by": record.fold_by} if record.fold_by else {})}
+    table = {} if record.fold_file is None else {"fold_file": record.fold_file.model_dump()}
+    return {
+        "event_branch": record.event_branch,
+        **({"fold_by": record.fold_by} if record.fold_by else {}),
+        **table,
+    }
 
 
 def _own_graph(model: TrainedModel, dtype: type[np.generic]) -> onnx.ModelProto:

@@ -15,6 +15,7 @@ from ntupleml.application.selection import Selection, selection_of
 from ntupleml.config import ApplicationConfig, ClusterConfig, DatasetConfig, TrainingConfig, load_config
 from ntupleml.config.define import OF_APPLICATION, completed_by
 from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.events.fold_numbers import require_folds_of_table
 from ntupleml.folds import FoldRule, rule_of
 from ntupleml.scoring.outputs import spread_branch_names
 
@@ -232,7 +233,9 @@ def _fold_rule(dataset: DatasetConfig | None, event_branch: str | None) -> FoldR
     """What decides the fold: the event branch that the caller names, else what the dataset config says."""
     if event_branch is not None or dataset is None:
         return FoldRule(event_branch)
-    return rule_of(dataset)
+    rule = rule_of(dataset)
+    require_folds_of_table(rule, dataset.num_folds, dataset.where)
+    return rule
 
 
 def _spreads(request: Request, scorer: Scorer) -> list[str]:

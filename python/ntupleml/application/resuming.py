@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ntupleml.application.inputs import friends_of
+from ntupleml.folds import record_of_table
 from ntupleml.ntuples import open_ntuple
 from ntupleml.ntuples.formats import format_of
 from ntupleml.ntuples.inspection import has_table
@@ -38,6 +39,7 @@ def plan_key(plan: Plan) -> str:
             "max_branches": plan.max_branches,
             "event_branch": plan.fold_rule.event_branch,
             **({"fold_by": plan.fold_rule.fold_by} if plan.fold_rule.fold_by else {}),
+            **({} if (table := record_of_table(plan.fold_rule)) is None else {"fold_file": table.model_dump()}),
             "friend_paths": plan.friend_paths,
             "condition": plan.condition,
             "labels": dict(plan.labels),

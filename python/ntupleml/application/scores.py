@@ -11,6 +11,7 @@ from ntupleml.application.accepting import NOT_ACCEPTED
 from ntupleml.application.needed import branches_to_read, variables_in
 from ntupleml.application.selection import EventCounts, among_others, rows_of
 from ntupleml.errors import MissingInputError, NtuplemlError
+from ntupleml.events.fold_numbers import fold_numbers
 from ntupleml.events.reading import require_same_events
 from ntupleml.folds import whole_numbers
 from ntupleml.ntuples.rows import ObjectChunk
@@ -124,7 +125,7 @@ class RowScorer:
         plan, where = self._plan, self._where
         entries = np.arange(chunk.start, chunk.stop)
         of_events = chunk.event_columns if isinstance(chunk, ObjectChunk) else chunk.columns
-        numbers = plan.fold_rule.numbers(of_events, entries, where)
+        numbers = fold_numbers(plan.fold_rule, of_events, entries, where)
         require_same_events(self._ntuple, plan.fold_rule, of_events, entries, where)
         of_rows = numbers if chunk.objects is None else numbers[chunk.objects.events]
         chosen = _chosen(plan, chunk.columns, self._counts.variables, of_rows, where)

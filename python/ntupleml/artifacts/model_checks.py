@@ -182,7 +182,17 @@ def check_same_training(found: list[TrainedModel], where: str) -> None:
     """Refuse models that differ in inputs, classes, folds or method."""
     first = found[0]
     for model in found[1:]:
-        for field in ("variables", "classes", "conditions", "event_branch", "fold_by", "inputs", "rows", "num_members"):
+        for field in (
+            "variables",
+            "classes",
+            "conditions",
+            "event_branch",
+            "fold_by",
+            "fold_file",
+            "inputs",
+            "rows",
+            "num_members",
+        ):
             one, other = getattr(first.record, field), getattr(model.record, field)
             if one != other:
                 raise NtuplemlError(

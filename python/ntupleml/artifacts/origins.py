@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ntupleml.artifacts.listed_files import find_by_record_hash
 from ntupleml.errors import NtuplemlError, did_you_mean
-from ntupleml.folds import FoldRule
+from ntupleml.folds import FoldFileRecord, FoldRule, FoldTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ def find_origin(path: Path, description: dict[str, Any], output_path: str | None
                 training["held_out_fold"],
                 int(training["num_folds"]),
                 list(training["trained_on"]),
-                FoldRule(training["event_branch"], tuple(map(str, training.get("fold_by", ())))),
+                _rule(training),
                 bool(training["folds_recorded"]),
                 f"the metadata of {path}",
             )
@@ -96,6 +96,16 @@ def find_origin(path: Path, description: dict[str, Any], output_path: str | None
             "config, so nobody knows which events it saw; put the file beside the record (fold*_training.json)"
         )
     return origin_of_record(found.record, found.files.record)
+
+
+def _rule(training: dict[str, Any]) -> FoldRule:
+    """What decided the folds, by the metadata of a file."""
+    table = training.get("fold_file")
+    return FoldRule(
+        training["event_branch"],
+        tuple(map(str, training.get("fold_by", ()))),
+        None if table is None else FoldTable(**FoldFileRecord.model_validate(table).model_dump()),
+    )
 
 
 def find_files(listed: Sequence[str], output_path: str | None, key: str) -> list[Path]:

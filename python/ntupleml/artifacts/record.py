@@ -23,7 +23,7 @@ from ntupleml.config.inputs import (
 from ntupleml.config.rows import RowsConfig  # noqa: TC001  # pydantic evaluates it
 from ntupleml.datasets.trained_keys import KeysRecord  # noqa: TC001  # pydantic evaluates it
 from ntupleml.errors import NtuplemlError, one_line
-from ntupleml.folds import FoldRule, rule_of
+from ntupleml.folds import FoldFileRecord, FoldRule, rule_of
 from ntupleml.notebook_html import properties, shown, table
 from ntupleml.targets import COMPONENTS, TargetKind
 
@@ -188,6 +188,8 @@ class TrainingRecord(_Part):
     event_branch: str | None = None
     #: Branches whose hash decides in its place (`ntupleml.folds.hashed_numbers`).
     fold_by: list[str] = []
+    #: File that has the fold of each event.
+    fold_file: FoldFileRecord | None = None
     #: Whether the fold files had records that told this; False for those of other programs (htt-ml), where the dataset
     #: config of the application is trusted.
     folds_recorded: bool = True

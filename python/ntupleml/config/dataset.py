@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ntupleml.config.blocks import ClusterConfig
 from ntupleml.config.define import Defined, formulas_of, texts_of
@@ -58,6 +58,31 @@ class ProcessConfig(Schema):
         return formula if formula.strip() else "1"
 
 
+class FoldFileConfig(Schema):
+    """A table that has the fold of each event: a column for each branch of `fold_by`, and one of folds."""
+
+    #: HDF5, Parquet or ROOT file.
+    path: FilePath
+    #: Tree in it, or group; by default the only one.
+    tree: TreePath | None = None
+    #: Column of the folds, integers from 0 on.
+    column: Name = "fold"
+    #: What becomes of events that it lacks: they are refused, or their hash decides.
+    others: Literal["refused", "hash"] = "refused"
+    #: Whether the dataset build writes the file, by hashes, where it is not there.
+    write: bool = False
+
+    @property
+    def sha256(self) -> str:
+        """Nothing: a config takes the file as it is."""
+        return ""
+
+
+def _path_alone(value: Any) -> Any:
+    """Let the path of a file stand for the block."""
+    return {"path": value} if isinstance(value, str) else value
+
+
 class DatasetConfig(Schema):
     """Schema of the dataset config."""
 
@@ -73,6 +98,8 @@ class DatasetConfig(Schema):
     event_branch: Name | None = None
     #: Branches of integers, e.g. `[run, lumi, event]`, whose hash decides the fold.
     fold_by: Annotated[Names | None, OrText] = None
+    #: Table that has the fold of each event, which the branches of `fold_by` tell: a file, or a block.
+    fold_file: Annotated[FoldFileConfig | None, BeforeValidator(_path_alone, json_schema_input_type=Any)] = None
     #: Name of the new branch that holds the weight.
     training_weight_branch: BranchName = "training_weight"
     #: New branches of all processes, by formulas, for cuts, weights and variables; a training that follows this config
@@ -109,6 +136,12 @@ class DatasetConfig(Schema):
             if process.class_ is None:
                 class_name(name)
         return processes
+
+    @model_validator(mode="after")
+    def _a_table_needs_keys(self) -> DatasetConfig:
+        if self.fold_file is not None and not self.fold_by:
+            raise ValueError("fold_file: name its columns that tell an event, e.g. fold_by: [run, lumi, event]")
+        return self
 
     @model_validator(mode="after")
     def _each_process_has_a_tree(self) -> DatasetConfig:

@@ -17,6 +17,7 @@ from ntupleml.atomic import all_or_none, replace_file
 from ntupleml.cluster import ClusterOptions
 from ntupleml.cluster.workers import started_workers
 from ntupleml.datasets.copying import WrittenFold, branch_types, copy_events, finish, new_fold_files
+from ntupleml.datasets.fold_files import has_to_write_folds, write_fold_file
 from ntupleml.datasets.inputs import survey
 from ntupleml.datasets.parts import fill_with_workers
 from ntupleml.datasets.records import (
@@ -30,7 +31,8 @@ from ntupleml.datasets.records import (
 )
 from ntupleml.datasets.sampling import with_chosen_rows
 from ntupleml.errors import NtuplemlError
-from ntupleml.folds import rule_of
+from ntupleml.events.fold_numbers import require_folds_of_table
+from ntupleml.folds import record_of_table, rule_of
 from ntupleml.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -73,6 +75,9 @@ def create_training_dataset(
         a process without events in a fold, and outputs that exist or cannot be written.
     """
     outputs = [Path(path) for path in config.fold_files]
+    if has_to_write_folds(config):
+        with _named(where):
+            write_fold_file(config, survey(config))
     with all_or_none(), ExitStack() as stack:
         # Entered first means renamed last: a record that is new describes a fold file that is.
         record_places = [stack.enter_context(replace_file(record_path(path), overwrite=overwrite)) for path in outputs]
@@ -80,6 +85,7 @@ def create_training_dataset(
         with _named(where):
             processes = survey(config)
             _refuse_input_as_output(processes, outputs)
+            require_folds_of_table(rule_of(config), config.num_folds, "dataset config")
             if cluster is None or cluster.is_this_process:
                 folds, sums = _fill(config, processes, places, outputs)
             else:
@@ -180,6 +186,7 @@ def _records(
             num_folds=config.num_folds,
             event_branch=config.event_branch,
             fold_by=list(rule.fold_by),
+            fold_file=record_of_table(rule),
             decided_by=decided_by,
             training_weight_branch=config.training_weight_branch,
             branches=written.branches,
@@ -266,6 +273,8 @@ def _why_none_was_read(process: Process, sums: Sequence[WeightSums], rule: FoldR
     events_read = f"all {events:,} events" if events > 1 else "its one event"
     if not rule.branches:
         return f"{events_read} of {len(process.files)} file(s) are too few for {len(sums)} folds"
+    if rule.table is not None:
+        return f"{rule.table.path} puts {events_read} elsewhere; give it events of each fold"
     if rule.fold_by:
         return f"the hash of {', '.join(rule.fold_by)} puts {events_read} elsewhere; check that they tell the events"
     event_branch = rule.event_branch

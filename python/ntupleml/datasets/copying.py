@@ -13,6 +13,7 @@ from ntupleml.datasets.inputs import opened_rows
 from ntupleml.datasets.records import WeightSums
 from ntupleml.datasets.sampling import passing_rows
 from ntupleml.errors import NtuplemlError
+from ntupleml.events.fold_numbers import fold_numbers
 from ntupleml.events.reading import require_same_events
 from ntupleml.folds import fold_of_events, rule_of
 from ntupleml.ntuples import TreeFile, UnreadableBranchError
@@ -59,7 +60,7 @@ def _select(config: DatasetConfig, chunk: Chunk, process: Process, file: InputFi
     """
     number = chunk.num_rows
     rule = rule_of(config)
-    events = rule.numbers(chunk.columns, chunk.entries, file.path)
+    events = fold_numbers(rule, chunk.columns, chunk.entries, file.path)
     folds = fold_of_events(events, config.num_folds)
     kept = passing_rows(config, chunk, process, file)
     weights = process.formulas.weight.per_event(chunk.columns, number)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntupleml.datasets.keys import KeyIndex, exact_integers
 from ntupleml.datasets.partners import require_keys
 from ntupleml.datasets.trained_keys import KeysRecord, read_keys, read_keys_record
 from ntupleml.errors import NtuplemlError
+from ntupleml.events.keys import KeyIndex, exact_integers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

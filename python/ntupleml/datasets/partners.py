@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntupleml.datasets.keys import KeyIndex, exact_integers
 from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.events.keys import KeyIndex, exact_integers
 from ntupleml.ntuples import open_ntuple
 from ntupleml.ntuples.branch_types import number_type, type_of_copy, vector_item
 from ntupleml.ntuples.inspection import only_tree
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ntupleml.datasets.keys import Repeated
+    from ntupleml.events.keys import Repeated
     from ntupleml.ntuples import Chunk, Ntuple
 
     #: What `new_tree_file` and `new_table_file` take.

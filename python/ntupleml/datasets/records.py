@@ -12,7 +12,7 @@ import numpy as np
 import pydantic
 
 from ntupleml.errors import NtuplemlError
-from ntupleml.folds import FoldRule, rule_of
+from ntupleml.folds import FoldFileRecord, FoldRule, rule_of
 from ntupleml.notebook_html import shown, table
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ class FoldRecord(_Part):
     event_branch: str | None
     #: Branches whose hash decides in its place (`ntupleml.folds.hashed_numbers`).
     fold_by: list[str] = []
+    #: File that has the fold of each event.
+    fold_file: FoldFileRecord | None = None
     #: What decides, in words.
     decided_by: str
     training_weight_branch: str

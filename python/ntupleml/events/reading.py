@@ -9,6 +9,7 @@ import numpy as np
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.evaluation import read_inputs
+from ntupleml.events.fold_numbers import fold_numbers
 from ntupleml.events.groups import branches_of_groups, key_of
 from ntupleml.folds import BY_ENTRY, fold_of_events, whole_numbers
 
@@ -135,7 +136,7 @@ def read_events(
         else:
             rows = np.arange(chunk.num_rows)
         entries = chunk.entries[rows]
-        numbers = rule.numbers(columns, entries, place)
+        numbers = fold_numbers(rule, columns, entries, place)
         require_same_events(ntuple, rule, columns, entries, place)
         yield EventChunk(
             chunk.start,

@@ -14,6 +14,7 @@ from ntupleml.artifacts.origins import Origin, doubt_about, find_files, find_ori
 from ntupleml.config import OnnxConfig
 from ntupleml.datasets import read_fold_record
 from ntupleml.errors import NtuplemlError, did_you_mean
+from ntupleml.events.fold_numbers import fold_numbers
 from ntupleml.folds import BY_ENTRY
 from ntupleml.scoring.model_files import (
     Filling,
@@ -254,7 +255,7 @@ def _source(
     def of_inputs(inputs: InputValues, columns: Mapping[str, Any], place: str) -> NDArray[np.float32]:
         numbers = np.full(len(inputs), sample.fold, np.int64)
         if rule.branches and all(name in columns for name in rule.branches):
-            numbers = rule.numbers(columns, numbers, place)
+            numbers = fold_numbers(rule, columns, numbers, place)
         scores = scorer.score_inputs(inputs, numbers, where=f"{place}: {where}")
         return np.ascontiguousarray(scores[:, file.columns])
 

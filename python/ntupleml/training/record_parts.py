@@ -15,7 +15,7 @@ from ntupleml.artifacts import DatasetRecord, TrainingRecord
 from ntupleml.config.rows import RowsConfig
 from ntupleml.datasets.records import read_fold_record
 from ntupleml.errors import NtuplemlError
-from ntupleml.folds import FoldRule, held_out_fold, trained_on
+from ntupleml.folds import FoldRule, held_out_fold, record_of_table, trained_on
 from ntupleml.training.data import condition_names
 
 if TYPE_CHECKING:
@@ -174,6 +174,7 @@ def training_record(
         held_out_fold=held_out_fold(fold, config.num_folds),
         event_branch=division.fold_rule.event_branch,
         fold_by=list(division.fold_rule.fold_by),
+        fold_file=record_of_table(division.fold_rule),
         folds_recorded=division.recorded,
         classes=list(config.classes),
         variables=[name for group in config.groups.values() for name in group.formulas],
