@@ -60,6 +60,7 @@ NAVIGATION: dict[str, list[str]] = {
         "search",
         "control-region",
         "rates",
+        "fitting",
     ],
     "Guides: application": ["application", "many-files", "chains", "onnx", "lwtnn", "frugally-deep"],
     "Coming from": ["from-htt-ml", "from-tmva", "from-nn-trainer", "from-calratio", "from-etmiss", "from-hlt-ad"],

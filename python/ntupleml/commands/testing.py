@@ -278,6 +278,34 @@ def _report(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _histograms_arguments(parser: argparse.ArgumentParser) -> None:
+    add_configs(parser, "training", "testing")
+    parser.add_argument("fold", nargs="?", default="all", metavar="FOLD", help="index of the model, or 'all' (default)")
+    parser.add_argument("--method", metavar="NAME", help="method; by default the testing config's, or keras")
+    parser.add_argument("--class-weights", action="store_true", help="multiply with the training's class weights")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE.root", help="the ROOT file (default: in the training's output_path)"
+    )
+    add_reading_options(parser)
+
+
+def _histograms(arguments: argparse.Namespace) -> int:
+    from ntupleml.testing.histograms import write_fit_histograms
+    from ntupleml.testing.preparation import prepare
+
+    found = prepare(
+        arguments.config_training,
+        arguments.config_testing,
+        arguments.fold,
+        methods=None if arguments.method is None else [arguments.method],
+        condition=arguments.condition,
+        class_weights=arguments.class_weights,
+        entries_per_chunk=arguments.num_events,
+    )
+    write_fit_histograms(found, arguments.output, overwrite=arguments.overwrite)
+    return 0
+
+
 def _epochs_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trainings", nargs="+", metavar="[NAME=]CONFIG_TRAINING", help="training configs (YAML)")
     parser.add_argument("config_testing", type=Path, metavar="CONFIG_TESTING", help="testing config (YAML)")
@@ -357,6 +385,13 @@ COMMANDS = {
         "Compare all trained methods in one table and one picture: on the folds that they never saw.",
         _compare_methods,
         _methods_arguments,
+    ),
+    "histograms": Command(
+        "Write histograms of the scores for a fit: by region and class, each event by the model that never saw it; "
+        "beside them a workspace of pyhf and a datacard of Combine.",
+        _histograms,
+        _histograms_arguments,
+        usage="%(prog)s [options] CONFIG_TRAINING CONFIG_TESTING [FOLD]",
     ),
     "report": Command(
         "Write one HTML page of all that the testing stage says: figures, numbers and verdicts of a training.",

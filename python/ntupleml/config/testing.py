@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from ntupleml.config.abcd import AbcdConfig  # noqa: TC001  # pydantic evaluates it
 from ntupleml.config.adversary import ControlConfig, SlicesConfig  # noqa: TC001  # pydantic evaluates them
 from ntupleml.config.blocks import OnnxConfig, PlotConfig
+from ntupleml.config.histograms import HistogramsConfig  # noqa: TC001
 from ntupleml.config.regression import RegressionConfig  # noqa: TC001
 from ntupleml.config.schema import ClassNames, FilePaths, MethodName, Name, Names, OneOrMoreFiles, Schema, TextKeys
 from ntupleml.config.search import SearchConfig  # noqa: TC001
@@ -108,6 +109,8 @@ class TestingConfig(Schema):
         What predicted values are compared with, for the steps `resolution`, `turn-on` and `value-calibration`.
     abcd : AbcdConfig, optional
         Another score, with which that of the model predicts a background in the step `abcd`.
+    histograms : HistogramsConfig, optional
+        Regions and bins of the histograms that `ntupleml histograms` writes for fits.
     data_class : str
         Tree of recorded data in the fold files, which is drawn as points where it is there.
     exclude_trained_by : list of str
@@ -147,6 +150,7 @@ class TestingConfig(Schema):
     trigger: TriggerConfig | None = None
     regression: RegressionConfig | None = None
     abcd: AbcdConfig | None = None
+    histograms: HistogramsConfig | None = None
     data_class: Name = "data"
     exclude_trained_by: OneOrMoreFiles = []
     max_events: int = Field(default=2_000_000, ge=1)

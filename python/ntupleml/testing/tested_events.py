@@ -225,7 +225,7 @@ def read_recorded_data(
 
     Their class is −1 and their weights are those of the weight branch, or 1 where the tree has no such branch.
     """
-    without = [sample.path for sample in samples if not _has_tree(sample, data_class)]
+    without = [sample.path for sample in samples if not has_tree(sample, data_class)]
     if without:
         return Undefined(f"no tree '{data_class}' in {without[0]}")
     failed: dict[str, str] = {}
@@ -246,13 +246,28 @@ def read_recorded_data(
     return _joined(parts, [name for name in methods if name not in failed], reading, {}, failed)
 
 
-def scored_parts(sample: HeldOutSample, sources: Sequence[ScoreSource], reading: Reading) -> Iterator[ScoredPart]:
-    """All events of one fold with their scores, class after class, a bounded number at a time."""
-    for index, name in enumerate(reading.classes):
-        yield from _parts(sample, name, (0, index), sources, reading, 1.0, None)
+def scored_parts(
+    sample: HeldOutSample,
+    sources: Sequence[ScoreSource],
+    reading: Reading,
+    names: Sequence[str] | None = None,
+    share: float = 1.0,
+) -> Iterator[ScoredPart]:
+    """Events of one fold with their scores, tree after tree, a bounded number at a time.
+
+    Parameters
+    ----------
+    names : sequence of str, optional
+        Trees; by default the classes.
+    share : float, default: 1
+        Of the events that are taken at random; their weights are divided by it.
+    """
+    for index, name in enumerate(reading.classes if names is None else names):
+        yield from _parts(sample, name, (0, index), sources, reading, share, None)
 
 
-def _has_tree(sample: HeldOutSample, name: str) -> bool:
+def has_tree(sample: HeldOutSample, name: str) -> bool:
+    """Whether the fold file has a tree."""
     with open_root_file(sample.path, sample.where) as file:
         return name in tree_paths(file)
 
