@@ -22,6 +22,7 @@ from ntupleml.ntuples.edited_copy import edited_copy
 from ntupleml.ntuples.layout import DIRECTORY_CLASSES, Key, read_layout, require_room
 from ntupleml.ntuples.opening import find_tree, one_line, open_root_file
 from ntupleml.ntuples.verification import checksum_of_branch, require_rest_unchanged
+from ntupleml.ntuples.wide_headers import write_wide_headers_quickly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -146,6 +147,7 @@ def _updated_file(copy: Path, path: str | Path) -> Iterator[Any]:
 def _new_tree(file: Any, tree_path: str, branch_types: Mapping[str, DTypeLike | str], title: str) -> Any:
     import uproot
 
+    write_wide_headers_quickly()
     counters = counter_names(branch_types)
     tree = file.mktree(
         tree_path,

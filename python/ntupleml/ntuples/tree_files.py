@@ -12,6 +12,7 @@ import numpy as np
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.branch_types import counter_names, uproot_type, vector_item
+from ntupleml.ntuples.wide_headers import write_wide_headers_quickly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,6 +92,7 @@ class TreeFile:
     def __init__(self, path: Path, final_path: Path, bytes_per_cluster: int = BYTES_PER_CLUSTER) -> None:
         import uproot
 
+        write_wide_headers_quickly()
         self.path = path
         self.final_path = final_path
         self._bytes_per_cluster = bytes_per_cluster
