@@ -79,7 +79,7 @@ def prepare(folder: Path, entries: int) -> None:
         "datasets": ["folds/fold0_d.root", "folds/fold1_d.root"],
         "classes": CLASSES,
         "variables": ["x", "y"],
-        "model": {"epochs": 3},
+        "model": {"hidden": [8], "epochs": 3},
     }
     trees = {
         **training,
@@ -93,6 +93,7 @@ def prepare(folder: Path, entries: int) -> None:
         "ensemble": {**trees, "output_path": "ensemble", "ensemble": {"seeds": 2}},
         "testing": {"method": "hist", "max_events": 2000},
         "application": {"classifiers": ["model.onnx"]},
+        "columns": {"tree_path": "events", "variables": ["event", "x", {"sum": "x + y"}]},
     }
     for name, content in configs.items():
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
@@ -155,6 +156,8 @@ def _models(pattern: str) -> Callable[[Path], dict[str, str]]:
 
         found = {}
         for path in sorted(folder.glob(pattern)):
+            if any(part.startswith(".") for part in path.relative_to(folder).parts):
+                continue  # one that is not finished
             for name, checksum in read_record(path).sha256.items():
                 if sha256_of_file(path.with_name(name)) != checksum:
                     raise ValueError(f"{name} is not that of its record")
@@ -220,6 +223,7 @@ def _study(folder: Path) -> dict[str, str]:
     return {"trials": json.dumps(kept)}
 
 
+INPUTS = [f"{name}/{name}.root" for name in "abcd"]
 SCORE = ["application/TMVA_application.py", "--variables-from-xml", "--weights", "weights.xml"]
 FRIEND = [*SCORE, "--friend", "--output-directory", "out", "--overwrite"]
 DATASET = ["dataset/create_training_dataset.py", "dataset.yaml", "--overwrite"]
@@ -233,17 +237,19 @@ COMMANDS = {
     "workers": Command([*FRIEND, "--workers", "2", "[abcd]/*.root", "events"], _of("out/*/*.root")),
     "dask": Command([*FRIEND, "--scheduler", "SCHEDULER", "[abcd]/*.root", "events"], _of("out/*/*.root")),
     "dataset": Command(DATASET, _folds),
-    "table": Command(["dataset/convert.py", "[abcd]/*.root", "-o", "table.h5", "--overwrite"], _table),
+    "table": Command(["dataset/convert.py", "-v", "columns.yaml", "-s", "table.h5", "-O", *INPUTS], _table),
     "score-table": Command(
         [*SCORE_TABLE, "[abcd]/*.root", "events", "-o", "scores.parquet", "--overwrite"], _score_table, (ONNX,)
     ),
     "onnx": Command(ONNX, _onnx),
     "training": Command(
-        ["training/keras_training.py", "training.yaml", "0", "--overwrite"], _models("models/[!.]*.json"), (DATASET,)
+        ["training/keras_training.py", "training.yaml", "0", "--overwrite"],
+        _models("models/*_training.json"),
+        (DATASET,),
     ),
     "ensemble": Command(
         ["training/bdt_training.py", "ensemble.yaml", "0", "--overwrite"],
-        _models("ensemble/**/[!.]*_training.json"),
+        _models("ensemble/**/*_training.json"),
         (DATASET,),
         goes_on="--continue",
     ),
