@@ -242,7 +242,7 @@ def test_missing_inputs_conditions_and_a_single_output(make_trained: Any) -> Non
         ),
         (
             {"preprocessing": "quantile_transformer"},
-            "fold0_keras_preprocessing.pickle: preprocessing by a quantile_transformer has no lwtnn form",
+            "fold0_keras_preprocessing.json: preprocessing by a quantile_transformer has no lwtnn form",
         ),
     ],
 )

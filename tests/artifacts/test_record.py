@@ -148,7 +148,7 @@ def test_a_record_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> N
 def test_the_names_of_a_models_files_are_the_documented_ones(tmp_path: Path) -> None:
     assert [path.relative_to(tmp_path).as_posix() for path in model_files(tmp_path, 3)] == [
         "fold3_keras_model.keras",
-        "fold3_keras_preprocessing.pickle",
+        "fold3_keras_preprocessing.json",
         "fold3_keras_model.onnx",
         "fold3_keras_training.json",
         "fold3_loss.png",

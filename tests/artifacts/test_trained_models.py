@@ -191,6 +191,30 @@ def test_a_changed_file_is_refused(folder: Path) -> None:
         resolve(folder)
 
 
+@pytest.fixture
+def older(folder: Path) -> Path:
+    """The same from before scalers were JSON: pickles, whose checksums the records have."""
+    for fold in (0, 1):
+        files = model_files(folder, fold)
+        files.preprocessing.rename(files.pickle)
+        kept = {path.name: sha256_of_file(path) for path in (files.model, files.pickle, files.onnx)}
+        train(folder, fold, sha256=kept)
+        files.preprocessing.unlink()
+    return folder
+
+
+@pytest.mark.parametrize("listed", [None, ["fold0_keras_preprocessing.pickle", "fold1_keras_preprocessing.pickle"]])
+def test_an_older_training_has_pickles(older: Path, listed: list[str] | None) -> None:
+    training = TrainingConfig.model_validate(
+        {"datasets": ["a", "b"], "output_path": str(older), "variables": VARIABLES, "classes": CLASSES}
+    )
+    for model in models_by_fold(training, where="config.yaml", preprocessing=listed):
+        assert model.files.preprocessing == model_files(older, model.record.fold).pickle
+    model_files(older, 1).pickle.write_text("tampered with")
+    with pytest.raises(NtuplemlError, match="checksum differs" if listed is None else "is not the scaler of any"):
+        models_by_fold(training, where="config.yaml", preprocessing=listed)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

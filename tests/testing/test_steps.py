@@ -104,7 +104,7 @@ def test_each_section_of_a_trained_analysis(analysis: Any, name: str) -> None:
         NtuplemlError,
         match=r"training\.yaml: inputs: no group of objects|^keras: |no settings were searched|no control sample is|"
         r"has no parameters|testing\.yaml: trigger: no anomaly trigger is described|abcd: no other score is|"
-        r"_preprocessing\.pickle: no such file",
+        r"_preprocessing\.json: no such file",
     ):
         STEPS[name](material)
 

@@ -141,7 +141,7 @@ def keras_prediction(config: TrainingConfig, rows: np.ndarray) -> np.ndarray:
     raw = rows[:, :3].astype(np.float64)
     if config.missing is not None:
         raw = np.where(np.isfinite(raw), raw, config.missing.value)
-    scaled = pickle.loads(files.preprocessing.read_bytes()).transform(raw)
+    scaled = pickle.loads(files.pickle.read_bytes()).transform(raw)
     network = keras.saving.load_model(files.model, compile=False)
     found: np.ndarray = network.predict(np.concatenate([scaled, rows[:, 3:]], axis=1), verbose=0, batch_size=200)
     return found

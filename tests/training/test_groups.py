@@ -221,7 +221,7 @@ def test_files_of_a_network_of_any_number_of_jets(make: Callable[..., TrainingCo
     assert set(record.history) >= {"mean_absolute_error", "val_mean_absolute_error"}
     assert "accuracy" not in record.history
     assert record.onnx_check is not None
-    scalers = pickle.loads(files.preprocessing.read_bytes())
+    scalers = pickle.loads(files.pickle.read_bytes())
     safe = load_scalers(files.preprocessing, {"event": 1, "jets": 2})
     assert {name: type(scaler).__name__ for name, scaler in scalers.items()} == {
         "event": "StandardScaler",

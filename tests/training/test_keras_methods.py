@@ -126,7 +126,7 @@ def test_htt_mls_method_trains_the_configs_network(make_config: Make) -> None:
     assert files.model.as_posix().endswith("out/fold1_training/weights/TMVAMulticlass_PyKeras_fold1.keras")
     assert read_record(files.record) == record
     assert all(path is None or path.exists() for path in files)
-    assert set(record.sha256) == {files.model.name, files.preprocessing.name, files.onnx.name}
+    assert set(record.sha256) == {files.model.name, files.preprocessing.name, files.pickle.name, files.onnx.name}
     # Nothing of the config's own network is touched.
     assert not any(path is not None and path.exists() for path in model_files(config.output_path, 1))
     with pytest.raises(NtuplemlError, match=r"TMVAMulticlass_PyKeras_fold1\.keras: exists already; give --overwrite"):
@@ -142,7 +142,7 @@ def test_options_win_over_the_config(make_config: Make, columns: Callable[..., d
     assert record.config["model"]["batch_size"] == 100
     assert record.history["learning_rate"] == [0.5, 0.5, 0.25]
     files = model_files(config.output_path, 0, Method("tmva", "PyKeras_fold0", "kPyKeras"))
-    scaler = pickle.loads(files.preprocessing.read_bytes())
+    scaler = pickle.loads(files.pickle.read_bytes())
     assert isinstance(scaler, MinMaxScaler)
     sig = columns(1, 0, 300)
     raw = np.column_stack([sig[name] for name in "xyn"]).astype(np.float32)

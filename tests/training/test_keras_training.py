@@ -64,8 +64,10 @@ def test_files_and_record(make_config: Make, columns: Callable[..., dict[str, ND
     assert record.onnx_check.events == 200
     assert record.onnx_check.largest_difference < 1e-5
     # Plain scikit-learn, Keras and ONNX Runtime read them and agree on raw variables.
-    scaler = pickle.loads(files.preprocessing.read_bytes())
+    scaler = pickle.loads(files.pickle.read_bytes())
     assert isinstance(scaler, StandardScaler)
+    np.testing.assert_array_equal(json.loads(files.preprocessing.read_text())["scaler"]["mean_"], scaler.mean_)
+    assert {files.preprocessing.name, files.pickle.name} < record.sha256.keys()
     sig = columns(0, 0, 300)
     raw = np.column_stack([sig[name] for name in "xyn"]).astype(np.float32)
     keras_scores = np.asarray(load_keras_model(files.model)(scaler.transform(raw.astype(float))))

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: Job name with which TMVA begins the names of its files; htt-ml's, so that its configs find them.
 TMVA_JOB = "TMVAMulticlass"
+#: How the names of scalers end.
+PREPROCESSING = "_preprocessing.json"
 
 
 class Method(NamedTuple):
@@ -38,7 +40,7 @@ class ModelFiles(NamedTuple):
     #: The model in its own format: `.keras`, XGBoost's `.json`, LightGBM's `.txt`, a forest as `.npz`, TMVA's
     #: `.weights.xml`; the ONNX file of estimators of scikit-learn, which have no other.
     model: Path
-    #: The scikit-learn scaler, a pickle; None for methods without one.
+    #: The scikit-learn scaler as JSON, of trainings before its time a pickle; None for methods without one.
     preprocessing: Path | None
     #: Preprocessing and model as one graph.
     onnx: Path
@@ -60,13 +62,23 @@ class ModelFiles(NamedTuple):
         }
 
     @property
+    def pickle(self) -> Path | None:
+        """The scaler once more, for scripts that read htt-ml's files; None for methods without one."""
+        return None if self.preprocessing is None else self.preprocessing.with_suffix(".pickle")
+
+    @property
     def keys(self) -> Path:
         """Keys of the rows that it saw, where the config asks for them; not among the others."""
         return self.record.with_name(f"{self.record.stem.removesuffix('_training')}_keys.h5")
 
     def of_record(self, record: TrainingRecord) -> ModelFiles:
-        """The same; for an ensemble, which has an ONNX file alone, that is the model."""
-        return self if record.ensemble is None else self._replace(model=self.onnx, preprocessing=None)
+        """Files that such a training has: an ensemble the ONNX file alone, an older one its scaler as a pickle."""
+        if record.ensemble is not None:
+            return self._replace(model=self.onnx, preprocessing=None)
+        if self.preprocessing is None or self.pickle is None or self.preprocessing.name in record.sha256:
+            return self
+        is_older = self.pickle.name in record.sha256 or (self.pickle.exists() and not self.preprocessing.exists())
+        return self._replace(preprocessing=self.pickle) if is_older else self
 
     def inside(self, folder: str | Path) -> ModelFiles:
         """The same names in another folder, all in it."""
@@ -123,7 +135,7 @@ def model_files(output_path: str | Path, fold: int, method: Method = KERAS) -> M
     ending = ".onnx" if method.kind == "scikit_learn" else _ENDINGS.get(method.type, ".keras")
     return ModelFiles(
         model=folder / f"{stem}_model{ending}",
-        preprocessing=folder / f"{stem}_preprocessing.pickle" if method.kind == "keras" else None,
+        preprocessing=folder / f"{stem}{PREPROCESSING}" if method.kind == "keras" else None,
         onnx=folder / f"{stem}_model.onnx",
         record=folder / f"{stem}_training.json",
         loss_png=folder / (f"fold{fold}_loss.png" if plain else f"{stem}_loss.png"),
@@ -138,7 +150,7 @@ def _tmva_files(folder: Path, method: Method) -> ModelFiles:
     weights = folder / "weights"
     return ModelFiles(
         model=weights / f"{stem}{_ENDINGS.get(method.type, '.weights.xml')}",
-        preprocessing=weights / f"{stem}_preprocessing.pickle" if method.type == "kPyKeras" else None,
+        preprocessing=weights / f"{stem}{PREPROCESSING}" if method.type == "kPyKeras" else None,
         onnx=weights / f"{stem}.onnx",
         record=weights / f"{stem}.json",
         loss_png=weights / f"{stem}_loss.png",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from ntupleml.artifacts.files import KERAS, TMVA_JOB, Method, TrainedModel, model_files, sha256_of_file
+from ntupleml.artifacts.files import KERAS, PREPROCESSING, TMVA_JOB, Method, TrainedModel, model_files, sha256_of_file
 from ntupleml.artifacts.record import TrainingRecord, read_record
 from ntupleml.artifacts.record import record_hash as hash_of_record
 from ntupleml.errors import NtuplemlError, did_you_mean
@@ -147,7 +147,8 @@ def find_by_record_hash(record_hash: str, folders: Sequence[Path]) -> TrainedMod
 def _records(folder: Path) -> Iterator[tuple[Path, TrainingRecord]]:
     for pattern in _RECORDS:
         for path in sorted(folder.glob(pattern)):
-            yield path, read_record(path)
+            if not path.name.endswith(PREPROCESSING):
+                yield path, read_record(path)
 
 
 def _found(record_path: Path, record: TrainingRecord) -> TrainedModel:
@@ -194,8 +195,13 @@ def _owner(path: Path, listed: Listed, models: Sequence[TrainedModel]) -> int:
             return model.record.fold
     for model in models:
         scaler = model.files.preprocessing
-        if not model.record.sha256 and scaler is not None and scaler.resolve() == path.resolve():
+        if not model.record.sha256 and scaler is not None and path.resolve() in _forms(scaler):
             return model.record.fold
     raise NtuplemlError(
         f"{listed.where}: '{path}' is not the scaler of any of the listed models; their records name other checksums"
     )
+
+
+def _forms(scaler: Path) -> list[Path]:
+    """A scaler as JSON and as a pickle."""
+    return [scaler.with_suffix(ending).resolve() for ending in (".json", ".pickle")]

@@ -66,7 +66,8 @@ def member_models(model: TrainedModel) -> list[TrainedModel]:
         files = model_files(members_path(model.files.record.parent, member.seed), record.fold, model.method)
         if not files.record.exists():
             raise NtuplemlError(f"{files.record}: no such file, nor the member of '{model.files.record}' beside it")
-        own = TrainedModel(files, read_record(files.record), model.method)
+        member_record = read_record(files.record)
+        own = TrainedModel(files.of_record(member_record), member_record, model.method)
         if record_hash(own.record) != member.record_hash:
             raise NtuplemlError(
                 f"{files.record}: is not of the training that '{model.files.record}' is made of; train the ensemble "

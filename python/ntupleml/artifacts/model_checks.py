@@ -214,7 +214,7 @@ def _without_fold(model: TrainedModel) -> tuple[str, str]:
 
 def check_checksums(model: TrainedModel) -> None:
     """Refuse model and scaler if they are not the files that the record names."""
-    wanted = model_files("", model.record.fold, model.method).names
+    wanted = model_files("", model.record.fold, model.method).of_record(model.record).names
     for path, name in (
         (model.files.model, wanted["model"]),
         (model.files.preprocessing, wanted.get("preprocessing", "")),

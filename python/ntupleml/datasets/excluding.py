@@ -153,7 +153,8 @@ def _records(path: Path, where: str) -> list[Path]:
         raise NtuplemlError(
             f"{where}: no file or folder '{path}'; give the record of a model, or output_path of a training"
         )
-    records = sorted(one for pattern in _RECORDS for one in path.glob(pattern))
+    found = (one for pattern in _RECORDS for one in path.glob(pattern))
+    records = sorted(one for one in found if not one.name.endswith("_preprocessing.json"))
     if not records:
         raise NtuplemlError(f"{where}: no record of a training is in '{path}'; train first, or give another folder")
     return records

@@ -1,7 +1,7 @@
-"""The scalers of the inputs: fitting them, with weights where asked, and their pickles, read without running code."""
+"""The scalers of the inputs: fitting them, with weights where asked, and their files, read without running code."""
 
 from ntupleml.preprocessing.missing import count_missing, fill_missing, refuse_missing
-from ntupleml.preprocessing.pickles import load_preprocessing, load_scalers, write_preprocessing
+from ntupleml.preprocessing.scaler_files import load_preprocessing, load_scalers, write_preprocessing
 from ntupleml.preprocessing.scalers import SCALERS, Scaler, fit_scaler
 
 __all__ = [

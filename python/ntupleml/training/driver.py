@@ -189,8 +189,9 @@ def refuse_existing(job: Job) -> None:
     """
     if job.options.overwrite or job.options.continue_training:
         return
-    files = [path for method in job.methods for path in model_files(job.config.output_path, job.fold, method)[:-1]]
-    keys = [model_files(job.config.output_path, job.fold, method).keys for method in job.methods]
+    methods = [model_files(job.config.output_path, job.fold, method) for method in job.methods]
+    files = [path for one in methods for path in (*one[:-1], one.pickle)]
+    keys = [one.keys for one in methods]
     for path in [*files, *job.trainer.more_files(job), *(keys if job.config.keys else [])]:
         if path is not None and path.exists():
             goes_on = job.method == KERAS or job.config.num_members > 1
@@ -267,7 +268,7 @@ def _write(job: Job, fitted: Fitted, files: ModelFiles, rows: _Rows) -> Training
     if graph is not None:
         check = fitted.check(graph)
         write_onnx(files.onnx, graph)
-    models = [files.model, files.preprocessing, files.onnx, *fitted.more_models(files)]
+    models = [files.model, files.preprocessing, files.pickle, files.onnx, *fitted.more_models(files)]
     checksums = {path.name: sha256_of_file(path) for path in models if path is not None and path.exists()}
     complete = record.model_copy(update={"onnx_check": check, "sha256": checksums})
     if rows.keys is not None:

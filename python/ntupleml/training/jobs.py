@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from ntupleml.artifacts import model_files
+from ntupleml.artifacts.files import PREPROCESSING
 from ntupleml.atomic import hidden_folder
 
 if TYPE_CHECKING:
@@ -185,7 +186,9 @@ class Staging:
     def put_in_place(self) -> None:
         """Move all files to where they belong, records last."""
         produced = [path for path in self.folder.rglob("*") if path.is_file()]
-        for path in sorted(produced, key=lambda path: (path.suffix == ".json", path)):
+        for path in sorted(
+            produced, key=lambda path: (path.suffix == ".json", not path.name.endswith(PREPROCESSING), path)
+        ):
             target = self._output / path.relative_to(self.folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)

@@ -163,7 +163,7 @@ def _mean_importance(records: Sequence[TrainingRecord]) -> tuple[dict[str, float
 def _remove_plain_training(job: Job) -> None:
     """Remove what a training without an ensemble left in this place."""
     files, kept = job.files, {job.files.onnx, *importance_files(job.files)}
-    gone: list[Any] = [files.model, files.preprocessing, *job.trainer.more_files(job)]
+    gone: list[Any] = [files.model, files.preprocessing, files.pickle, *job.trainer.more_files(job)]
     for path in gone:
         if path is not None and path not in kept:
             path.unlink(missing_ok=True)

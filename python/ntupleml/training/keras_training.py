@@ -325,9 +325,10 @@ class _FittedNetwork(Fitted):
     def write(self, files: ModelFiles, record: TrainingRecord) -> None:
         from ntupleml.preprocessing import write_preprocessing
 
-        assert files.preprocessing is not None
         scalers = self._data.preparation.scalers
-        write_preprocessing(files.preprocessing, scalers if record.inputs else scalers["variables"])
+        for path in (files.preprocessing, files.pickle):
+            assert path is not None
+            write_preprocessing(path, scalers if record.inputs else scalers["variables"])
         with replace_file(files.model) as temporary:
             self._model.save(temporary)
         if self._epochs:
