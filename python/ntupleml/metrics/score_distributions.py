@@ -112,7 +112,7 @@ def visible_factor(one: Histogram, total: Histogram) -> int:
     if highest <= 0 or highest_of_all < 2 * highest:
         return 1
     factor = 0.5 * highest_of_all / highest
-    power = 10 ** math.floor(math.log10(factor))
+    power: int = 10 ** math.floor(math.log10(factor))
     return int(max(step for step in (1, 2, 5) if step * power <= factor)) * power
 
 

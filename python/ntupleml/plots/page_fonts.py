@@ -7,7 +7,7 @@ import io
 import logging
 import re
 from html import unescape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,7 @@ def _face(family: str, slope: str, weight: str, font: bytes) -> str:
     )
 
 
-def _file_of(family: str, slope: str, weight: str) -> str:
+def _file_of(family: str, slope: Any, weight: str) -> str:
     """Path of a font; empty where matplotlib has none of this name."""
     from matplotlib.font_manager import FontProperties, findfont
 

@@ -36,7 +36,7 @@ def signals_of(testing: TestingConfig, classes: Sequence[str]) -> list[str]:
             raise NtuplemlError(f"{testing.where}: signals: no class '{name}'{did_you_mean(name, classes)}")
     if testing.signals:
         return list(testing.signals)
-    if testing.search is not None and testing.search.signal in classes:
-        return [testing.search.signal]
+    if testing.search is not None and (signal := testing.search.signal) is not None and signal in classes:
+        return [signal]
     named = [name for name in classes if _USUAL in name.lower()]
     return named or list(classes[:1] if len(classes) == 2 else [])
