@@ -10,8 +10,6 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
-    TypeAdapter,
-    ValidationError,
     field_validator,
     model_validator,
 )
@@ -19,8 +17,9 @@ from pydantic import (
 from ntupleml.config.adversary import AdversaryConfig, ControlConfig
 from ntupleml.config.augmentation import AugmentationConfig  # noqa: TC001  # pydantic evaluates it
 from ntupleml.config.blocks import ClusterConfig, PlotConfig
+from ntupleml.config.category import Categories, spelt_out
 from ntupleml.config.decorrelation import DecorrelationConfig  # noqa: TC001  # pydantic evaluates it
-from ntupleml.config.define import Defined, DefinedConfig, expanded_training, formulas_of
+from ntupleml.config.define import Defined  # noqa: TC001
 from ntupleml.config.ensemble import EnsembleConfig  # noqa: TC001  # pydantic evaluates it
 from ntupleml.config.inputs import GroupConfig, InputsConfig, NumbersConfig, TargetConfig, matrix_of
 from ntupleml.config.methods import BoostedTreesConfig, ScikitLearnConfig, TmvaConfig  # pydantic evaluates it
@@ -51,18 +50,6 @@ if TYPE_CHECKING:
 _OLD_CONDITION_KEY = re.compile(r"(datasets|class_weights)_(\w+)")
 #: Class weights of which the sums of weights of the events that train make all classes weigh the same.
 BALANCED = "balanced"
-
-
-_DEFINED: TypeAdapter[dict[str, DefinedConfig]] = TypeAdapter(Defined)
-
-
-def _with_labels(content: dict[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
-    """Keys of a training config, with texts for variables in its block `plot`; those that stand there win."""
-    plot = {} if content.get("plot") is None else content["plot"]
-    if not labels or not isinstance(plot, dict):
-        return content
-    given = plot.get("variable_labels")
-    return {**content, "plot": {**plot, "variable_labels": {**labels, **given} if isinstance(given, dict) else labels}}
 
 
 def _known_word(value: Any) -> Any:
@@ -147,6 +134,9 @@ class TrainingConfig(Schema):
     #: Short names of formulas, with labels and units, which stand for them in all formulas of this config; those of
     #: `dataset` are known, too. A name wins over a branch that is called so.
     define: Defined = {}
+    #: Integers among the inputs that are categories, and their values: an input of 0 or 1 for each value stands in
+    #: place of the formula. Of any other value all are 0.
+    category: Categories = {}
     #: Groups of inputs by their names, in place of `variables`: numbers, objects and images.
     inputs: InputsConfig | None = None
     #: What is learnt, where it is not the classes: values, or the inputs themselves. One class is enough then.
@@ -213,16 +203,7 @@ class TrainingConfig(Schema):
     @model_validator(mode="before")
     @classmethod
     def _names_are_formulas(cls, data: Any) -> Any:
-        """Put formulas in place of the names that `define` gives them."""
-        if not isinstance(data, dict) or not isinstance(data.get("define"), dict):
-            return data
-        try:
-            defined = _DEFINED.validate_python(data["define"])
-        except ValidationError:  # said of the key itself
-            return data
-        made = expanded_training(data, formulas_of(defined))
-        shown = {formula: defined[name].shown(name) for name, formula in formulas_of(defined).items()}
-        return _with_labels(made, shown)
+        return spelt_out(data) if isinstance(data, dict) else data
 
     @model_validator(mode="before")
     @classmethod
@@ -250,7 +231,6 @@ class TrainingConfig(Schema):
     @field_validator("dataset")
     @classmethod
     def _is_followed(cls, dataset: Any) -> Any:
-        """What follows from it is there when `load_config` has read a config."""
         if dataset is not None:
             raise ValueError("needs ntupleml.config.load_config, which completes the keys that follow from it")
         return dataset

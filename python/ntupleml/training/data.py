@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ntupleml.datasets.categories import outside_categories, warn_of_categories
 from ntupleml.datasets.loading import load_events
 from ntupleml.datasets.splitting import split_events
 from ntupleml.errors import NtuplemlError
@@ -185,6 +186,7 @@ def load_split(
     The config comes back with numbers for class weights that are balanced.
     """
     events = load_events(config, trees)
+    warn_of_categories(config, outside_categories(config, events.inputs), len(events.weights))
     split = split_events(len(events.weights), config.train_test_split, config.seed_of_data)
     sums = split_sums(events.weights, events.trees, split.training, len(trees))
     if not checks.get("balanced"):  # balanced batches need no class weights

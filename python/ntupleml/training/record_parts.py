@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Keys of the training config that say nothing of a model.
-NOT_OF_THE_MODEL = {"tune", "cluster", "tracking", "define"}
+NOT_OF_THE_MODEL = {"tune", "cluster", "tracking", "define", "category"}
 #: Distributions whose versions the record keeps.
 _LIBRARIES = (
     "keras",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ntupleml.datasets.categories import outside_categories, warn_of_categories
 from ntupleml.datasets.loading import checked_chunks, require_same_shapes
 from ntupleml.datasets.splitting import SPLIT_STREAM, uniform_by_entry
 from ntupleml.errors import NtuplemlError
@@ -138,6 +139,7 @@ class StreamedData:
         fits, learnt, makers = scaler_fits(config), TargetFit(config), makers_of(config.groups)
         told, num_values = fit_of_nuisances(config), len((config.target and config.target.values) or {})
         cut: Counter[tuple[str, str]] = Counter()
+        outside: Counter[str] = Counter()
         sums = [SplitSums.empty() for _ in positions]
         checked = []
         first: InputValues | None = None
@@ -150,6 +152,7 @@ class StreamedData:
                 sums[positions[tree]].add(rows.weights, chosen)
                 training = np.flatnonzero(chosen)
                 cut += cut_away(rows.inputs)
+                outside += outside_categories(config, rows.inputs)
                 for name, fit in fits.items():
                     fit.add(*lines_of(name, rows.inputs, makers, training, rows.weights))
                 learnt.add(rows.inputs, rows.values, training, rows.weights[training] * self._factors[index])
@@ -171,6 +174,7 @@ class StreamedData:
             self._factors = training_weights(config, self._trees)
         check_weights(config, list(positions), sums, balanced=balanced)
         log_cut(cut)
+        warn_of_categories(config, outside, self.num_training + self.num_validation)
         self.contents = [one.all.content() for one in sums]
         self.check_batch = with_extreme_lengths(inputs_of(joined_batches(checked)))
         self.preparation = Preparation(
