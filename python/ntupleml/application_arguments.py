@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 #: What may stand for INPUT.
 INPUT_FORMS = "ROOT files, quoted wildcards ('ntuples/*/*.root'), @FILE with one such per line, or root:// address"
+#: What TREE may be.
+TREE_FORMS = (
+    "tree in them, with its folders, e.g. mt_nominal/ntuple; or several: names with commas between, quoted patterns "
+    "('mt_*/ntuple')"
+)
 #: Forms of a command line, for its help.
 FORMS = """%(prog)s [options] CONFIG_DATASET CONFIG_TRAINING CONFIG_APPLICATION INPUT [INPUT ...] TREE
        %(prog)s [options] CONFIG_DATASET CONFIG_APPLICATION INPUT [INPUT ...] TREE
@@ -54,7 +59,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_tree(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("tree", metavar="TREE", help="tree in them, with its folders, e.g. mt_nominal/ntuple")
+    parser.add_argument("tree", metavar="TREE", help=TREE_FORMS)
 
 
 def _name_and_number(text: str) -> tuple[str, float]:

@@ -62,6 +62,7 @@ def append_planned_scores(
     *,
     overwrite: bool = False,
     output_path: Path | None = None,
+    into: bool = False,
     level: int = logging.INFO,
 ) -> EventCounts:
     """Append scores by a plan that is made already; otherwise as `append_scores`.
@@ -72,6 +73,8 @@ def append_planned_scores(
         Whether score branches, and a file in the place of the output, are replaced.
     output_path : Path, optional
         Where a copy with the scores is written; the input stays as it is.
+    into : bool, default: False
+        Whether that copy is there already, and its tree gets the scores.
     level : int, optional
         Of the line in the log.
 
@@ -81,13 +84,23 @@ def append_planned_scores(
         Numbers of events: all, and those that were not scored.
     """
     with locked(output_path or input_path):
-        return _append(plan, input_path, tree_path, overwrite=overwrite, output_path=output_path, level=level)
+        extended = output_path if into and output_path is not None else None
+        return _append(
+            plan, input_path, tree_path, overwrite=overwrite, output_path=output_path, extended=extended, level=level
+        )
 
 
 def _append(
-    plan: Plan, input_path: str | Path, tree_path: str, *, overwrite: bool, output_path: Path | None, level: int
+    plan: Plan,
+    input_path: str | Path,
+    tree_path: str,
+    *,
+    overwrite: bool,
+    output_path: Path | None,
+    extended: Path | None,
+    level: int,
 ) -> EventCounts:
-    require_appendable(input_path, tree_path, plan.all_branches, overwrite=overwrite)
+    require_appendable(extended or input_path, tree_path, plan.all_branches, overwrite=overwrite)
     mark = scores_mark(plan, input_path, tree_path, in_place=True)
     start = time.monotonic()
     with open_input(plan, input_path, tree_path) as ntuple:
@@ -107,12 +120,12 @@ def _append(
                 yield chunk.columns
 
         append_branches(
-            input_path,
+            extended or input_path,
             tree_path,
             plan.branch_types,
             columns(),
             overwrite=overwrite,
-            output_path=output_path,
+            output_path=None if extended else output_path,
             mark=mark,
         )
         log.log(

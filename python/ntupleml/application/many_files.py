@@ -14,6 +14,7 @@ from ntupleml.application.inputs import ntuple_name, open_input
 from ntupleml.application.outputs import in_place_jobs
 from ntupleml.application.resuming import is_finished, plan_key, scores_mark
 from ntupleml.application.selection import EventCounts
+from ntupleml.application.trees import chosen_trees, has_several_trees
 from ntupleml.atomic import hidden_folder, locked
 from ntupleml.cluster.workers import prepare_workers, started_workers
 from ntupleml.command_line import SOME_FAILED, show
@@ -39,11 +40,16 @@ _FILE_ENDINGS = (".root", ".h5", ".hdf5", ".parquet")
 class Task(NamedTuple):
     """What is done with every file, but for the models."""
 
+    #: Tree, or names and patterns of several with commas between.
     tree_path: str
     #: Whether scores go into a friend tree.
     friend: bool
     #: Whether scores that exist are replaced, finished ones too.
     overwrite: bool
+
+    def trees(self, path: str) -> list[str]:
+        """Trees of an input that are scored."""
+        return chosen_trees(path, self.tree_path)
 
 
 class Scored(NamedTuple):
@@ -91,7 +97,8 @@ def scored_files(
     inputs : sequence of str
         See `ntupleml.ntuples.input_files.expand_inputs`.
     tree_path : str
-        Tree in all of them.
+        Tree in all of them; or several, names and patterns with commas between, e.g. `nominal,JES_*`: each is scored,
+        a friend file has a tree for each.
     options : ApplicationOptions, optional
         From `ntupleml.application_arguments.application_options`; by default scores go into the inputs themselves,
         computed in this process.
@@ -113,16 +120,22 @@ def scored_files(
     plan = make()
     if options.output_directory is not None:
         plan = plan._replace(output_directory=options.output_directory)
+    several = has_several_trees(tree_path)
     if options.friend:
-        require_friends(plan, tree_path)
+        require_friends(plan, "" if several else tree_path)
+        if several and plan.friend_format != "root":
+            raise NtuplemlError(
+                f"{plan.where}: friend_format: {plan.friend_format} holds a friend of one tree, but TREE is "
+                f"'{tree_path}'; leave the key out, or score one tree at a time"
+            )
         jobs = friend_jobs(plan, paths, keep_names=options.keep_names)
     else:
         jobs = in_place_jobs(paths, options.output_directory, keep_names=options.keep_names)
     task = Task(tree_path, options.friend, options.overwrite)
     if options.dry_run:
         return _shown_jobs(plan, jobs, task)
-    if paths == list(inputs) and len(paths) == 1 and options.cluster.is_this_process:
-        _write(plan, jobs[0], task, logging.INFO)
+    if paths == list(inputs) and len(paths) == 1 and not several and options.cluster.is_this_process:
+        _write(plan, jobs[0], tree_path, task, logging.INFO)
         return ScoredFiles([jobs[0].output_path], [])
     start = time.monotonic()
     here = options.cluster.is_this_process
@@ -167,52 +180,79 @@ def _shown_jobs(plan: Plan, jobs: Sequence[Job], task: Task) -> ScoredFiles:
     for job in jobs:
         try:
             if is_remote(job.input_path):
-                state = "not looked at"
+                states = ["not looked at"]
             else:
-                with open_input(plan, job.input_path, task.tree_path) as ntuple:
-                    state = f"{ntuple.num_entries:,} rows"
-                state += ", done already" if _is_done(plan, job, task) else ""
+                states = [_state(plan, job, tree_path, task) for tree_path in task.trees(job.input_path)]
         except NtuplemlError as error:
             failures.append(one_line(error, 2000))
             log.error("%s", failures[-1])
         else:
-            show(f"{job.input_path} -> {job.output_path}: {', '.join(plan.all_branches)} ({state})")
+            for state in states:
+                show(f"{job.input_path} -> {job.output_path}: {', '.join(plan.all_branches)} ({state})")
     return ScoredFiles([], failures)
 
 
+def _state(plan: Plan, job: Job, tree_path: str, task: Task) -> str:
+    """What a dry run says of a tree, once it is clear that it can be scored."""
+    with open_input(plan, job.input_path, tree_path) as ntuple:
+        rows = f"{ntuple.num_entries:,} rows"
+    tree = f"tree '{tree_path}', " if has_several_trees(task.tree_path) else ""
+    return f"{tree}{rows}{', done already' if _is_done(plan, job, tree_path, task) else ''}"
+
+
 def score_file(plan: Plan, job: Job, task: Task) -> Scored:
-    """Score one of many files, unless that is done."""
-    start = time.monotonic()
+    """Score one of many files, unless that is done: all its trees, also where one of them cannot be scored."""
+    start, counts, skipped, begun, failures = time.monotonic(), EventCounts(), True, False, list[str]()
     with locked(job.output_path):
-        if _is_done(plan, job, task):
-            return Scored(EventCounts(), True, time.monotonic() - start)
-        return Scored(_write(plan, job, task), False, time.monotonic() - start)
+        for tree_path in task.trees(job.input_path):
+            if _is_done(plan, job, tree_path, task):
+                begun = True
+                continue
+            skipped = False
+            try:
+                counts = counts.plus(_write(plan, job, tree_path, task, into=begun))
+                begun = True
+            except NtuplemlError as error:
+                if not has_several_trees(task.tree_path):
+                    raise
+                failures.append(str(error))
+    if failures:
+        raise NtuplemlError("; ".join(failures))
+    return Scored(counts, skipped, time.monotonic() - start)
 
 
-def _is_done(plan: Plan, job: Job, task: Task) -> bool:
-    """Whether the output of a file is there, and complete."""
+def _is_done(plan: Plan, job: Job, tree_path: str, task: Task) -> bool:
+    """Whether the scores of a tree are there, and complete."""
     if task.overwrite or not job.output_path.exists():
         return False
-    mark = scores_mark(plan, job.input_path, task.tree_path, in_place=not task.friend)
-    return is_finished(mark, job.output_path, friend_of(job.input_path, task.tree_path, job.output_path, "").tree_path)
+    mark = scores_mark(plan, job.input_path, tree_path, in_place=not task.friend)
+    return is_finished(mark, job.output_path, friend_of(job.input_path, tree_path, job.output_path, "").tree_path)
 
 
 def _are_done(plan: Plan, jobs: Sequence[Job], task: Task) -> bool:
     """Whether nothing is left to do; looks at the files up to the first that is not done, or cannot be read."""
     try:
-        return all(_is_done(plan, job, task) for job in jobs)
+        return all(_is_done(plan, job, tree, task) for job in jobs for tree in task.trees(job.input_path))
     except (NtuplemlError, OSError):
         return False
 
 
-def _write(plan: Plan, job: Job, task: Task, level: int = logging.DEBUG) -> EventCounts:
-    """Score a file, with a line of the log at the end; numbers of events."""
+def _write(
+    plan: Plan, job: Job, tree_path: str, task: Task, level: int = logging.DEBUG, *, into: bool = False
+) -> EventCounts:
+    """Score a tree, with a line of the log at the end; numbers of events.
+
+    Parameters
+    ----------
+    into : bool, default: False
+        Whether a copy that is written already, with scores of another tree, gets these as well.
+    """
     if task.friend:
-        return write_friend(plan, job, task.tree_path, overwrite=task.overwrite, level=level)
+        return write_friend(plan, job, tree_path, overwrite=task.overwrite, level=level)
     with _local_file(job) as path:
         output = None if job.output_path == Path(job.input_path) else job.output_path
         return append_planned_scores(
-            plan, path, task.tree_path, overwrite=task.overwrite, output_path=output, level=level
+            plan, path, tree_path, overwrite=task.overwrite, output_path=output, into=into, level=level
         )
 
 
