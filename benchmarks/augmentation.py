@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
 import numpy as np
 import uproot
+from support.measuring import run_in_folder
 
 from ntupleml.config import TrainingConfig
 from ntupleml.datasets.loading import class_trees, fold_files
@@ -23,6 +20,7 @@ from ntupleml.training.data import MemoryData
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 CLASSES = ("signal", "background")
 BRANCHES = tuple(f"jet_{name}" for name in ("pt", "eta", "phi", "e"))
@@ -102,11 +100,4 @@ def main(events: int, batch_size: int, repetitions: int, folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=200_000)
-    parser.add_argument("--batch-size", type=int, default=1000)
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="where the files of the benchmark lie while it runs")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
-        sys.exit(main(arguments.events, arguments.batch_size, arguments.repetitions, Path(temporary)))
+    run_in_folder(main, __doc__, events=200_000, batch_size=1000, repetitions=5)

@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 import awkward as ak
 import numpy as np
 import uproot
-from support.measuring import median_costs, table
+from support.measuring import median_costs, run_in_folder, table
 
 SCRIPT = Path(__file__).resolve().parents[1] / "dataset" / "convert.py"
 PEER = Path(__file__).parent / "support" / "bare_conversion.py"
@@ -69,10 +67,4 @@ def main(events: int, repetitions: int, folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=4_000_000)
-    parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="where the files of the benchmark lie while it runs")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
-        sys.exit(main(arguments.events, arguments.repetitions, Path(temporary)))
+    run_in_folder(main, __doc__, events=4_000_000, repetitions=3)

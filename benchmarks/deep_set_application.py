@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 import awkward as ak
 import numpy as np
 import uproot
-from support.measuring import median_costs, table
+from support.measuring import median_costs, run_in_folder, table
 from support.trained_models import trained_models
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -84,10 +82,4 @@ def main(events: int, repetitions: int, folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="where the files of the benchmark lie while it runs")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
-        sys.exit(main(arguments.events, arguments.repetitions, Path(temporary)))
+    run_in_folder(main, __doc__, events=1_000_000, repetitions=3)

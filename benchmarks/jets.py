@@ -6,15 +6,13 @@ Events are made up by `tools/calratio_events.py`.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from support.measuring import median_costs, table
+from support.measuring import median_costs, run_in_folder, table
 
 PROJECT = Path(__file__).resolve().parents[1]
 SCRIPT, CONFIGS = PROJECT / "dataset" / "convert.py", PROJECT / "configs" / "calratio" / "reference"
@@ -62,10 +60,4 @@ def main(events: int, repetitions: int, folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=100_000)
-    parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="where the files of the benchmark lie while it runs")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
-        sys.exit(main(arguments.events, arguments.repetitions, Path(temporary)))
+    run_in_folder(main, __doc__, events=100_000, repetitions=3)

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
-from support.measuring import median_costs, table
+from support.measuring import median_costs, run_in_folder, table
 
 from ntupleml.ntuples import new_tree_file, open_ntuple
 from ntupleml.ntuples.table_files import new_table_file
@@ -72,10 +70,4 @@ def main(rows: int, repetitions: int, folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=10_000_000)
-    parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="where the files of the benchmark lie while it runs")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
-        sys.exit(main(arguments.rows, arguments.repetitions, Path(temporary)))
+    run_in_folder(main, __doc__, rows=10_000_000, repetitions=3)

@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from support.measuring import run_in_folder
 
 from ntupleml.config.inputs import ImageConfig
 from ntupleml.events.groups import groups_of
@@ -23,6 +20,7 @@ from ntupleml.ntuples import open_ntuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 NUMBERS = tuple(f"x{index}" for index in range(20))
 IMAGE = (4, 8)
@@ -136,10 +134,4 @@ def main(events: int, repetitions: int, folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="where the files of the benchmark lie while it runs")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
-        sys.exit(main(arguments.events, arguments.repetitions, Path(temporary)))
+    run_in_folder(main, __doc__, events=1_000_000, repetitions=5)

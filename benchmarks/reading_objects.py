@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
-import tempfile
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import awkward as ak
 import numpy as np
 import uproot
+from support.measuring import run_in_folder
 
 from ntupleml.config import CollectionsConfig
 from ntupleml.events.groups import InputGroup, Objects, groups_of
@@ -25,6 +22,7 @@ from ntupleml.preprocessing.groups import network_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 BRANCHES = tuple(f"Jet_{name}" for name in ("pt", "eta", "phi", "btag"))
 MEAN, SLOTS = 6, 12
@@ -131,10 +129,4 @@ def compared(title: str, ways: dict[str, Callable[[], None]], repetitions: int) 
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="where the files of the benchmark lie while it runs")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
-        sys.exit(main(arguments.events, arguments.repetitions, Path(temporary)))
+    run_in_folder(main, __doc__, events=1_000_000, repetitions=5)

@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import uproot
-from support.measuring import median_costs
+from support.measuring import median_costs, run_in_folder
 
 from ntupleml.forests import LEAF, Forest
 from ntupleml.forests.kernel import evaluate
@@ -95,11 +93,4 @@ def kernel_rate(forest: Forest, matrix: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=3_000_000)
-    parser.add_argument("--variables", type=int, default=2)
-    parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="where the files of the benchmark lie while it runs")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
-        sys.exit(main(arguments.events, arguments.variables, arguments.repetitions, Path(temporary)))
+    run_in_folder(main, __doc__, events=3_000_000, variables=2, repetitions=3)

@@ -7,16 +7,13 @@ masked error behind.
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
 import numpy as np
+from support.measuring import run_in_folder
 from support.trained_models import trained_models
 
 from ntupleml import load_model
@@ -29,6 +26,7 @@ from ntupleml.scoring import BATCH_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -53,7 +51,7 @@ class Cost(NamedTuple):
     wall: float
 
 
-def events(number: int, seed: int) -> NDArray[np.float32]:
+def draw_events(number: int, seed: int) -> NDArray[np.float32]:
     """Made-up events: a Poisson number of objects of each type with falling pT, and missing energy."""
     random = np.random.default_rng(seed)
     parts = []
@@ -70,7 +68,7 @@ def write_model(folder: Path, steps: list[Any]) -> None:
     """Train the network for one epoch on few events."""
     folder.mkdir()
     with h5py.File(folder / "background.h5", "w") as file:
-        file["events/HLT_data"], file["events/event"] = events(4_000, 1), np.arange(4_000)
+        file["events/HLT_data"], file["events/event"] = draw_events(4_000, 1), np.arange(4_000)
     contents = {
         "dataset": {
             "base_path": str(folder), "tree_path": "events", "event_branch": "event",
@@ -123,16 +121,16 @@ def measure(folder: Path, raw: NDArray[np.float32], repetitions: int) -> tuple[C
     return bare_cost, ours
 
 
-def main(number: int, repetitions: int, folder: Path) -> int:
+def main(events: int, repetitions: int, folder: Path) -> int:
     """Print the table; 1 if the limit is exceeded."""
-    raw = events(number, 2)
-    print(f"{number:,} events, medians of {repetitions}; microseconds of processor time per event")
+    raw = draw_events(events, 2)
+    print(f"{events:,} events, medians of {repetitions}; microseconds of processor time per event")
     print(f"{'':34}{'bare':>8}{'ours':>8}{'CPU ratio':>12}{'wall ratio':>12}")
     worst = 0.0
     for place, (name, steps) in enumerate(CASES.items()):
         write_model(folder / str(place), steps)
         bare, ours = measure(folder / str(place), raw, repetitions)
-        each = [cost.cpu / number * 1e6 for cost in (bare, ours)]
+        each = [cost.cpu / events * 1e6 for cost in (bare, ours)]
         ratio = ours.cpu / bare.cpu
         print(f"{name:34}{each[0]:8.2f}{each[1]:8.2f}{ratio:12.2f}{ours.wall / bare.wall:12.2f}")
         worst = max(worst, ratio)
@@ -141,10 +139,4 @@ def main(number: int, repetitions: int, folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="where the files of the benchmark lie while it runs")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
-        sys.exit(main(arguments.events, arguments.repetitions, Path(temporary)))
+    run_in_folder(main, __doc__, events=1_000_000, repetitions=5)

@@ -1,13 +1,16 @@
-"""What a process costs: processor time, wall time and peak memory, as the system counts them."""
+"""What a process costs: processor time, wall time and peak memory, as the system counts them; how benchmarks start."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,3 +76,22 @@ def table(costs: dict[str, Cost], reference: str) -> str:
         ratio = cost.cpu / costs[reference].cpu
         lines.append(f"{name:34}{cost.cpu:8.2f} s{cost.wall:8.2f} s{cost.memory:7.0f} MB{ratio:12.2f}")
     return "\n".join(lines)
+
+
+def run_in_folder(main: Callable[..., int], description: str | None, **options: int | str) -> NoReturn:
+    """Call a function with options of the command line, and a `folder` that is gone at the end; exit as it says.
+
+    Parameters
+    ----------
+    main : callable
+        Takes the options and the folder by their names and returns the exit status.
+    **options : int or str
+        Defaults of the options, by the names of the parameters.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    for name, default in options.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+    parser.add_argument("--folder", type=Path, help="where the files of the benchmark lie while it runs")
+    arguments = vars(parser.parse_args())
+    with tempfile.TemporaryDirectory(dir=arguments.pop("folder")) as temporary:
+        sys.exit(main(**arguments, folder=Path(temporary)))
