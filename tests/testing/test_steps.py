@@ -24,7 +24,17 @@ from ntupleml.testing.tested_events import TestedEvents
 #: What a step cannot do without.
 NEEDED: dict[str, dict[str, Any]] = {"performance": {"target_class": "signal", "cut": 0.4}}
 #: Those that need files or libraries beside the models of the small analysis.
-SPECIAL = {"filters", "saliency", "taylor", "taylor-1d", "shapley", "object-inputs", "attention", "control-region"}
+SPECIAL = {
+    "filters",
+    "saliency",
+    "taylor",
+    "taylor-1d",
+    "shapley",
+    "object-inputs",
+    "attention",
+    "control-region",
+    "data",
+}
 #: Those that need a block of the testing config.
 OF_TRIGGERS = {"trigger-rates", "trigger-efficiency", "trigger-stability", "low-rate-roc"}
 SPECIAL |= OF_TRIGGERS | {"abcd", "rounding"}
@@ -103,6 +113,7 @@ def test_each_section_of_a_trained_analysis(analysis: Any, name: str) -> None:
     with pytest.raises(
         NtuplemlError,
         match=r"training\.yaml: inputs: no group of objects|^keras: |no settings were searched|no control sample is|"
+        r"recorded data are not there|"
         r"has no parameters|testing\.yaml: trigger: no anomaly trigger is described|abcd: no other score is|"
         r"_preprocessing\.json: no such file",
     ):

@@ -27,6 +27,9 @@ from ntupleml.config.schema import (
     class_name,
 )
 
+#: Class of recorded data where no other is given.
+DATA = "data"
+
 
 class ProcessConfig(Schema):
     """One process: its files, selection, weight and the class that it is training data for."""
@@ -39,6 +42,9 @@ class ProcessConfig(Schema):
     weight_string: Formula = "1"
     #: Class that the process is training data for; by default its own name. Several processes may share one.
     class_: ClassName | None = Field(default=None, alias="class")
+    #: Whether these are recorded data: scored and shown beside simulation, never trained on. Their class is `data`
+    #: unless another is given.
+    data: bool = False
     #: Luminosity and cross section, by which the weights are scaled.
     scale: ScaleConfig | None = None
     #: Tree in the files of this process; by default that of the whole config.
@@ -133,9 +139,23 @@ class DatasetConfig(Schema):
     @classmethod
     def _processes_are_classes(cls, processes: dict[str, ProcessConfig]) -> dict[str, ProcessConfig]:
         for name, process in processes.items():
-            if process.class_ is None:
+            if process.class_ is None and not process.data:
                 class_name(name)
         return processes
+
+    @model_validator(mode="after")
+    def _data_are_apart(self) -> DatasetConfig:
+        for name, process in self.processes.items():
+            if process.data and process.scale is not None:
+                raise ValueError(f"processes.{name}.scale: recorded data have no cross section; leave it out")
+            others = [other for other in self.processes if self.class_of(other) == self.class_of(name)]
+            mixed = [other for other in others if not self.processes[other].data] if process.data else []
+            if mixed:
+                raise ValueError(
+                    f"processes.{name}: is recorded data, but '{mixed[0]}' of the same class '{self.class_of(name)}' "
+                    "is not; give it another class, or data: true"
+                )
+        return self
 
     @model_validator(mode="after")
     def _a_table_needs_keys(self) -> DatasetConfig:
@@ -180,5 +200,5 @@ class DatasetConfig(Schema):
         return tree_path
 
     def class_of(self, process: str) -> str:
-        """Class that a process belongs to: its own name where none is given."""
-        return self.processes[process].class_ or process
+        """Class that a process belongs to: its own name where none is given, `data` for recorded data."""
+        return self.processes[process].class_ or (DATA if self.processes[process].data else process)

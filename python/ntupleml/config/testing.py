@@ -11,7 +11,17 @@ from ntupleml.config.adversary import ControlConfig, SlicesConfig  # noqa: TC001
 from ntupleml.config.blocks import OnnxConfig, PlotConfig
 from ntupleml.config.histograms import HistogramsConfig  # noqa: TC001
 from ntupleml.config.regression import RegressionConfig  # noqa: TC001
-from ntupleml.config.schema import ClassNames, FilePaths, MethodName, Name, Names, OneOrMoreFiles, Schema, TextKeys
+from ntupleml.config.schema import (
+    ClassNames,
+    FilePaths,
+    Formula,
+    MethodName,
+    Name,
+    Names,
+    OneOrMoreFiles,
+    Schema,
+    TextKeys,
+)
 from ntupleml.config.search import SearchConfig  # noqa: TC001
 from ntupleml.config.trigger import TriggerConfig  # noqa: TC001
 
@@ -113,6 +123,9 @@ class TestingConfig(Schema):
         Regions and bins of the histograms that `ntupleml histograms` writes for fits.
     data_class : str
         Tree of recorded data in the fold files, which is drawn as points where it is there.
+    blind : str, optional
+        Formula of scores (`ml_score_{class}`, `ml_score_max_score`, `ml_score_max_index`) and branches of the fold
+        files: recorded data that pass it are neither shown nor counted.
     exclude_trained_by : list of str
         Records of models, or `output_path` of trainings, that kept keys: rows that they saw are not tested.
     max_events : int
@@ -152,6 +165,7 @@ class TestingConfig(Schema):
     abcd: AbcdConfig | None = None
     histograms: HistogramsConfig | None = None
     data_class: Name = "data"
+    blind: Formula | None = None
     exclude_trained_by: OneOrMoreFiles = []
     max_events: int = Field(default=2_000_000, ge=1)
     seed: int = Field(default=1234, ge=0, lt=2**32)

@@ -204,6 +204,7 @@ def _process_record(process: Process, sums: WeightSums) -> ProcessRecord:
         class_name=process.class_name,
         cut_string=process.formulas.cut.text,
         weight_string=process.formulas.weight.text,
+        data=process.config.data,
         scale=process.scale,
         events_read=sums.events_read,
         events_kept=sums.events_kept,

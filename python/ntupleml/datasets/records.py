@@ -57,6 +57,8 @@ class ProcessRecord(_Part):
     class_name: str
     cut_string: str
     weight_string: str
+    #: Whether these are recorded data, which are never trained on.
+    data: bool = False
     #: Factor of the weights, of luminosity and cross section.
     scale: float = 1.0
     #: Events of the fold in the input files.

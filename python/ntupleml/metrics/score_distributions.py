@@ -55,6 +55,8 @@ class ScoreStack(NamedTuple):
     #: What the simulation is multiplied with in a picture: the normalisation, where it is further from 1 than a factor
     #: `LARGEST_DEVIATION`, so that the weights are not numbers of events; else 1. All other numbers are without it.
     scale: float = 1.0
+    #: Shape (n_bins,). Bins in which data are not looked at; None where nothing is blinded.
+    blinded: NDArray[np.bool_] | None = None
 
     def plain(self) -> dict[str, Any]:
         """As a file has it."""
@@ -68,6 +70,7 @@ class ScoreStack(NamedTuple):
             "data_over_simulation": [Measurement(*pair) if known else undefined for *pair, known in ratios],
             "normalisation": self.normalisation,
             "shape": self.shape,
+            **({} if self.blinded is None else {"blinded": self.blinded}),
         }
 
 
@@ -148,13 +151,18 @@ def density(one: Histogram) -> Density | Undefined:
     return Density(one.edges, shares / widths, uncertainties / widths)
 
 
-def score_stack(classes: Mapping[str, Histogram], data: Histogram | Undefined) -> ScoreStack:
+def score_stack(
+    classes: Mapping[str, Histogram], data: Histogram | Undefined, blinded: NDArray[np.bool_] | None = None
+) -> ScoreStack:
     """Stack the true classes, and compare them with recorded data.
 
     Parameters
     ----------
     classes : mapping of str to Histogram
         Sums of weights of each true class, of the same edges.
+    blinded : array of bool, shape (n_bins,), optional
+        Bins in which data are not looked at: there they are 0, without a ratio, and neither data nor simulation count
+        in normalisation and test.
 
     Notes
     -----
@@ -170,7 +178,10 @@ def score_stack(classes: Mapping[str, Histogram], data: Histogram | Undefined) -
     empty = np.zeros(len(divisor))
     if isinstance(data, Undefined):
         return ScoreStack(dict(classes), total, data, empty, empty, total.uncertainties / divisor, known, data, data)
-    normalisation = _normalisation(total, data)
+    opened = total
+    if blinded is not None:
+        data, opened, known = _without(data, blinded), _without(total, blinded), known & ~blinded
+    normalisation = _normalisation(opened, data)
     return ScoreStack(
         dict(classes),
         total,
@@ -180,9 +191,14 @@ def score_stack(classes: Mapping[str, Histogram], data: Histogram | Undefined) -
         total.uncertainties / divisor,
         known,
         normalisation,
-        chi_square(data, total),
+        chi_square(data, opened),
         _scale(normalisation),
+        blinded,
     )
+
+
+def _without(one: Histogram, blinded: NDArray[np.bool_]) -> Histogram:
+    return one._replace(sums=np.where(blinded, 0.0, one.sums), squares=np.where(blinded, 0.0, one.squares))
 
 
 def sum_of_weights(one: Histogram) -> Measurement:

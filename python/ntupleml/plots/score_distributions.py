@@ -199,20 +199,38 @@ def draw_all_score_stacks(stacks: Mapping[str, ScoreStack], config: PlotConfig, 
         signal: min(visible_factor(stack.classes[signal], stack.total) for stack in stacks.values())
         for signal in signals
     }
+    return _draw_stacks(stacks, [f"Score of {label}" for label in class_labels(stacks, config)], config, factors)
+
+
+def draw_variable_stacks(stacks: Mapping[str, ScoreStack], config: PlotConfig) -> Figure:
+    """Draw a panel for each variable, with recorded data as points and their ratio; call it inside `plot_style`.
+
+    Parameters
+    ----------
+    stacks : mapping of str to ScoreStack
+        By the variable.
+    """
+    return _draw_stacks(stacks, list(stacks), config, {})
+
+
+def _draw_stacks(
+    stacks: Mapping[str, ScoreStack], labels: Sequence[str], config: PlotConfig, factors: Mapping[str, int]
+) -> Figure:
     drawn = []
     with_data = any(not isinstance(stack.data, Undefined) for stack in stacks.values())
     heights = (_HEIGHT, _RATIO_HEIGHT) if with_data else (_HEIGHT,)
     figure, blocks = grid_of_panels(len(stacks), _WIDTH, heights, columns=_columns(stacks, config))
     add_experiment_label(blocks[0][0], config)  # draws all that is there, so that now it costs least
-    for (name, stack), panels in zip(stacks.items(), blocks, strict=True):
+    for (name, stack), label, panels in zip(stacks.items(), labels, blocks, strict=True):
         axes = panels[0]
         drawn.append(_draw_stack(axes, name, stack, config, factors))
+        draw_blinded(panels[1:], stack)
         if not isinstance(stack.data, Undefined):
             _draw_ratio(panels[-1], stack)
         axes.set_xlim(stack.total.edges[0], stack.total.edges[-1])
         axes.set_ylabel(yield_label(config), loc="top")
         axes.yaxis.get_offset_text().set(x=-0.02, horizontalalignment="right")  # a power of ten, beside the label
-        panels[-1].set_xlabel(f"Score of {class_labels([name], config)[0]}", loc="right")
+        panels[-1].set_xlabel(label, loc="right")
     logarithmic = is_logarithmic([contents for contents, _ in drawn])
     for (axes, *_), (contents, lines) in zip(blocks, drawn, strict=True):
         set_scale(axes, contents, lines, logarithmic=logarithmic)
@@ -223,7 +241,7 @@ def _draw_stack(
     axes: Axes, name: str, stack: ScoreStack, config: PlotConfig, factors: Mapping[str, int]
 ) -> tuple[list[NDArray[np.float64]], int]:
     """Draw all but the ratio; what has to fit onto the scale, and the lines of the legend above it."""
-    names = [other for other in stack.classes if other != name] + [name]
+    names = [other for other in stack.classes if other != name] + [name] * (name in stack.classes)
     colours = dict(zip(stack.classes, _many_colours(len(stack.classes)), strict=True))
     edges = stack.total.edges
     sums, uncertainties = stack.scale * stack.total.sums, stack.scale * stack.total.uncertainties
@@ -259,6 +277,7 @@ def _draw_stack(
             label="data",
         )
         drawn.append(stack.data.sums)
+    draw_blinded([axes], stack, "data blinded")
     title = "" if stack.scale == 1 else f"simulation scaled by {stack.scale:.3g}"
     _draw_legend_of_stack(axes, class_labels(names[::-1], config), title)
     return drawn, min(len(names) + 2 + len(factors), _LONGEST_COLUMN) + bool(title)
@@ -276,6 +295,27 @@ def _draw_scaled(axes: Axes, stack: ScoreStack, factors: Mapping[str, int], conf
             linewidth=1.8,
             linestyle=_LINES[index % len(_LINES)],
             label=f"{label} × {count_text(factor)}" if factor > 1 else f"{label}, not stacked",
+        )
+
+
+def draw_blinded(panels: Sequence[Axes], stack: ScoreStack, label: str | None = None) -> None:
+    """Hatch the bins in which data are not looked at, with an entry of the legend if asked."""
+    if stack.blinded is None or isinstance(stack.data, Undefined) or not stack.blinded.any():
+        return
+    for axes in panels:
+        axes.fill_between(
+            stack.total.edges,
+            0,
+            1,
+            where=np.append(stack.blinded, stack.blinded[-1]),
+            step="post",
+            transform=axes.get_xaxis_transform(),
+            facecolor="grey",
+            edgecolor=_text_colour(),
+            alpha=0.25,
+            hatch="..",
+            linewidth=0,
+            label=label,
         )
 
 

@@ -14,6 +14,7 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Undefined
 from ntupleml.metrics.class_rocs import ClassRocs, class_rocs
 from ntupleml.targets import COMPONENTS
+from ntupleml.testing.blinding import blinded_events
 from ntupleml.testing.control_sample import control_sample
 from ntupleml.testing.preparation import Preparation, recorded_data, tested_events
 from ntupleml.testing.signals import signals_of
@@ -22,6 +23,8 @@ from ntupleml.testing.training_part import training_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
 
     from ntupleml.artifacts import TrainingRecord
     from ntupleml.metrics import Measurement
@@ -123,11 +126,35 @@ class Material:
         return tested_events(self.preparation)
 
     @cached_property
-    def data(self) -> TestedEvents | Undefined:
-        """Recorded data."""
+    def _recorded(self) -> TestedEvents | Undefined:
+        """All recorded data, the blinded ones too."""
         if self.found is None:
             return Undefined("no recorded data were read")
         return self.tried(lambda: recorded_data(self.preparation), "recorded data")
+
+    @property
+    def data(self) -> TestedEvents | Undefined:
+        """Recorded data, without those that the main method's scores blind."""
+        return self.data_of(self.methods[0])
+
+    def data_of(self, method: str) -> TestedEvents | Undefined:
+        """Recorded data with scores of a method, without those that its scores blind; see `ntupleml.testing.blinding`.
+
+        Undefined, with the reason, where there are none.
+        """
+        data = self._recorded
+        if isinstance(data, Undefined):
+            return data
+        if method not in data.scores:
+            return Undefined(data.left_out.get(method, "no scores"))
+        hidden = self.blinded(data, method)
+        return data if hidden is None else data.chosen(np.flatnonzero(~hidden))
+
+    def blinded(self, events: TestedEvents, method: str) -> NDArray[np.bool_] | None:
+        """Which events lie where data are not looked at, by the scores of a method; None where nothing is blinded."""
+        formula = self.testing.blind
+        where = "testing config" if self.found is None else self.found.testing_path
+        return None if formula is None else blinded_events(events, method, formula, f"{where}: blind")
 
     @cached_property
     def control(self) -> TestedEvents | Undefined:

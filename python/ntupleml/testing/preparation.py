@@ -16,6 +16,7 @@ from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.events.groups import groups_to_read, image_groups
 from ntupleml.folds import chosen_models
 from ntupleml.targets import TARGET_IMAGE
+from ntupleml.testing.blinding import branches_of_blind
 from ntupleml.testing.events import held_out_sample, weights_of
 from ntupleml.testing.external_models import external_sources
 from ntupleml.testing.methods import load_model, method_in_files, wanted_methods
@@ -245,6 +246,7 @@ def _beside_inputs(training: TrainingConfig, testing: TestingConfig) -> dict[str
     named |= {formula: f"regression: {key}" for key, formula in of_values.items()}
     if testing.abcd is not None:
         named[testing.abcd.other] = "abcd: other"
+    named |= dict.fromkeys(branches_of_blind(testing, training.classes), "blind")
     return named | {name: key for key, names in keys.items() for name in names}
 
 

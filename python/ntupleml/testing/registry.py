@@ -14,6 +14,13 @@ _NO_ABS = Option("--no-abs", "average the derivatives themselves, not their modu
 #: By name, which is the link on the page; in the order of the page.
 STEPS: dict[str, Step] = {
     "inputs": Step("Inputs", "inputs:inputs_of_events", targets=ALL_TARGETS, shown_where="inputs:has_numbers"),
+    "data": Step(
+        "Data and simulation",
+        "data_and_simulation:data_and_simulation",
+        "data-and-simulation",
+        "Draw recorded data beside the classes in each variable, with their ratio, outside the blinded region.",
+        shown_where="data_and_simulation:has_data",
+    ),
     "object-inputs": Step(
         "Objects",
         "object_inputs:object_inputs",

@@ -46,10 +46,11 @@ def score_distributions(material: Material) -> Answer:
         pictures[method] = score_distribution_pictures(
             material.events,
             part,
-            _data(material, method),
+            material.data_of(method),
             method,
             results[method],
             material.signals,
+            blinded=material.blinded(material.events, method),
             in_panels=material.for_page,
         )
     return Answer.by_method(
@@ -61,14 +62,6 @@ def score_distributions(material: Material) -> Answer:
         only_first_open=True,
         remarks=[f"{method}: {one.verdict.text}" for method, one in results.items()],
     )
-
-
-def _data(material: Material, method: str) -> TestedEvents | Undefined:
-    """Recorded data, where they have scores of this method."""
-    data = material.data
-    if isinstance(data, Undefined) or method in data.scores:
-        return data
-    return Undefined(data.left_out.get(method, "no scores"))
 
 
 def overtraining(
@@ -104,6 +97,7 @@ def score_distribution_pictures(
     result: Overtraining | None = None,
     signals: Sequence[str] = (),
     *,
+    blinded: NDArray[np.bool_] | None = None,
     in_panels: bool = False,
 ) -> list[Picture]:
     """Distributions of the scores of all classes.
@@ -120,6 +114,8 @@ def score_distribution_pictures(
         From `overtraining`, if it is there already.
     signals : sequence of str, optional
         Classes that the stacks show scaled, too.
+    blinded : array of bool, shape (n_events,), optional
+        Which unseen events lie where data are not looked at; bins with one of them are blinded.
     in_panels : bool, default: False
         Make one picture of all classes in place of one for each.
 
@@ -141,7 +137,7 @@ def score_distribution_pictures(
         recorded: Histogram | Undefined = (
             data if isinstance(data, Undefined) else histogram(data.scores[method][:, index], data.weights, edges[name])
         )
-        sums[name] = score_stack(unseen[name], recorded)
+        sums[name] = score_stack(unseen[name], recorded, _blinded_bins(test, method, index, edges[name], blinded))
         stacks[name] = _stack(name, sums[name], signals)
     if in_panels:
         return [
@@ -151,6 +147,15 @@ def score_distribution_pictures(
             ),
         ]
     return [picture for name in test.classes for picture in (scores[name], stacks[name])]
+
+
+def _blinded_bins(
+    test: TestedEvents, method: str, index: int, edges: NDArray[np.float64], blinded: NDArray[np.bool_] | None
+) -> NDArray[np.bool_] | None:
+    """Bins of a score that have a blinded event of the simulation: what data have there is not shown."""
+    if blinded is None:
+        return None
+    return histogram(test.scores[method][blinded, index], None, edges).sums > 0
 
 
 def _of_each(pictures: Mapping[str, Picture]) -> str:
@@ -297,6 +302,8 @@ def _stack(name: str, stack: ScoreStack, signals: Sequence[str]) -> Picture:
         points = "points: recorded data, below their ratio to the sum"
         if stack.scale != 1:
             points += f", which is scaled by {stack.scale:.3g} to the data"
+        if stack.blinded is not None:
+            points += "; data in the hatched bins are blinded, and count nowhere"
     lines = f" Lines: {_listed(signals)} once more, scaled to be seen; the legend has the factors." if signals else ""
     return Picture(
         f"stack_{name}",

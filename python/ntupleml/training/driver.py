@@ -23,6 +23,7 @@ from ntupleml.training.record_parts import (
     log_contents,
     log_file,
     log_training,
+    refuse_recorded_data,
     training_record,
 )
 from ntupleml.training.tabular_data import as_tabular, left_out, load_tabular_data
@@ -102,6 +103,7 @@ def _train_all(jobs: Sequence[Job]) -> Trained:
     for fold, of_fold in trees.items():
         config = next(job for job in jobs if job.fold == fold).config
         fold_division(of_fold, config.num_folds)
+        refuse_recorded_data(of_fold)
         for condition in dict.fromkeys(tree.file.condition for tree in of_fold):
             require_one_build(config.datasets_of(condition))
     for job in jobs:

@@ -98,6 +98,18 @@ def fold_division(trees: Sequence[ClassTree], num_folds: int) -> FoldDivision:
     )
 
 
+def refuse_recorded_data(trees: Sequence[ClassTree]) -> None:
+    """Refuse classes that are recorded data by the records of the fold files: nobody knows what these are."""
+    for tree in trees:
+        record = read_fold_record(tree.file.path, tree.uuid)
+        for name, process in ({} if record is None else record.processes).items():
+            if process.data and process.class_name == tree.name:
+                raise NtuplemlError(
+                    f"classes: '{tree.name}' is recorded data (process '{name}' of {tree.file.path}), which is never "
+                    "trained on; leave it out, testing shows it beside the classes"
+                )
+
+
 def check_output_folder(output_path: str) -> None:
     """Refuse before the work a folder that cannot be written to after it."""
     folder = Path(output_path)
