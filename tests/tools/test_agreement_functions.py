@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import auc, roc_curve
 
-TOP = Path(__file__).resolve().parents[1]
+TOP = Path(__file__).resolve().parents[2]
 QCD, SIGNAL, BIB = range(3)
 NAMES = ("qcd", "sig", "bib")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-TOP = Path(__file__).resolve().parents[1]
+TOP = Path(__file__).resolve().parents[2]
 STORED = TOP / "tests" / "data" / "etmiss"
 
 

@@ -19,7 +19,7 @@ import pytest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-TOP = Path(__file__).resolve().parents[1]
+TOP = Path(__file__).resolve().parents[2]
 LWTNN = TOP / "tests" / "data" / "lwtnn"
 TMVA = TOP / "tests" / "data" / "tmva"
 HLT = TOP / "tests" / "data" / "hlt"

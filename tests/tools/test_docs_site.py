@@ -13,7 +13,7 @@ import pytest
 from ntupleml.cli import verbs
 from ntupleml.config.schemas import schema_file
 
-TOP = Path(__file__).resolve().parents[1]
+TOP = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

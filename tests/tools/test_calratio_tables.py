@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 
-TOP = Path(__file__).resolve().parents[1]
+TOP = Path(__file__).resolve().parents[2]
 LAYERS = ["l1hcal", "l1ecal", "l2hcal", "l2ecal", "l3hcal", "l3ecal", "l4ecal", "l4hcal"]
 HITS = [f"{one}{what}" for what in ("Shared", "Holes", "Hits") for one in ("Pixel", "SCT")]
 BRANCHES = {
