@@ -6,13 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 import uproot
-import yaml
 
 from ntupleml import __version__
 from ntupleml.cli import main, verbs
@@ -36,12 +34,6 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"ntupleml {__version__}\n"
-
-
-def test_the_version_is_the_same_everywhere() -> None:
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text())
-    assert (project["version"], citation["version"]) == (__version__, __version__)
 
 
 def test_nothing_given(capsys: pytest.CaptureFixture[str]) -> None:

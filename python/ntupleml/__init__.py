@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from ntupleml.datasets.joining import join
     from ntupleml.interface import Model, load_model
     from ntupleml.stages import apply, create_datasets, read_events, test, train
-
-__version__ = "0.1.0"
+    from ntupleml.version import __version__
 
 #: Where not in `ntupleml.stages`.
-_MODULES = {"Model": "interface", "load_model": "interface", "join": "datasets.joining"}
+_MODULES = {"Model": "interface", "load_model": "interface", "join": "datasets.joining", "__version__": "version"}
 
 __all__ = [
     "Model",
