@@ -62,7 +62,7 @@ NAVIGATION: dict[str, list[str]] = {
         "rates",
         "fitting",
     ],
-    "Guides: application": ["application", "many-files", "chains", "onnx", "lwtnn", "frugally-deep"],
+    "Guides: application": ["application", "many-files", "chains", "onnx", "model-card", "lwtnn", "frugally-deep"],
     "Coming from": ["from-htt-ml", "from-tmva", "from-nn-trainer", "from-calratio", "from-etmiss", "from-hlt-ad"],
     "Reference": ["command-line", "python", "formulas", "scalers", "networks", "formats"],
     "How it is built": ["design", "speed", "reliability"],

@@ -95,6 +95,38 @@ def _export_to_onnx(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _card_arguments(parser: argparse.ArgumentParser) -> None:
+    add_configs(parser, "training")
+    parser.add_argument(
+        "config_testing",
+        nargs="?",
+        type=Path,
+        metavar="CONFIG_TESTING",
+        help="testing config (YAML), by which the performance on the card is measured",
+    )
+    parser.add_argument("--method", metavar="NAME", help="method of the training config; by default its network")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="the folder (default: {method}_models in the training's output_path)",
+    )
+    add_overwrite(parser, "files that exist")
+
+
+def _model_card(arguments: argparse.Namespace) -> int:
+    from ntupleml.application.model_card import write_model_card
+
+    write_model_card(
+        arguments.config_training,
+        arguments.config_testing,
+        method=arguments.method,
+        output=arguments.output,
+        overwrite=arguments.overwrite,
+    )
+    return 0
+
+
 def _lwtnn_export_arguments(parser: argparse.ArgumentParser) -> None:
     _add_export(parser)
     parser.add_argument(
@@ -182,6 +214,12 @@ COMMANDS = {
         "Write the trained models as ONNX files: for other programs, each checked on events that it never saw.",
         _export_to_onnx,
         _onnx_export_arguments,
+    ),
+    "model-card": Command(
+        "Write the trained models as a folder to give away: ONNX files, records, a model card (README.md), and "
+        "examples in Python and C++ that are made for them.",
+        _model_card,
+        _card_arguments,
     ),
     "export-to-lwtnn": Command(
         "Write trained networks as JSON files of lwtnn: with the preprocessing, checked against Keras. The file "
