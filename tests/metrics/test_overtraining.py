@@ -10,6 +10,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from ntupleml.metrics import Measurement, Undefined, as_plain
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.metrics.overtraining import Overtraining, ScoredSample, no_overtraining, overtraining
 from ntupleml.metrics.score_distributions import score_edges
 from ntupleml.metrics.two_samples import TwoSampleTest
@@ -136,7 +137,7 @@ def test_attention_where_the_training_part_is_much_better() -> None:
         key=lambda one: one.value,
     )
     assert (
-        f"is lower on held-out events than on those of the training by {largest.value:.4f} ± {largest.uncertainty:.4f}"
+        f"is lower on held-out events than on those of the training by {measurement_text(largest)}"
         in found.verdict.text
     )
     assert "K-S distance" in found.verdict.text
@@ -180,7 +181,7 @@ def test_what_a_difference_may_cost_is_said_by_the_user() -> None:
     assert 0.005 < difference.value < 0.03
     assert difference.value > 4 * difference.uncertainty
     assert [one.verdict.level for one in found.values()] == ["attention", "good", "good"]
-    text = f"by {difference.value:.4f} ± {difference.uncertainty:.4f}, and 0.005 is allowed"
+    text = f"by {measurement_text(difference)}, and 0.005 is allowed"
     assert text in found[0.005].verdict.text
     assert "and 0.03 is allowed" in found[0.03].verdict.text
 
@@ -266,12 +267,12 @@ def test_a_constant_score_tells_nothing_but_is_not_overtrained() -> None:
 
 def test_without_a_training_part() -> None:
     found = no_overtraining(Undefined("the fold files are not those of the training"))
-    assert found.verdict == (
+    assert found.verdict[:2] == (
         "unknown",
         "Whether it is overtrained cannot be told: the fold files are not those of the training.",
     )
     assert as_plain(found) == {
-        "verdict": {"level": "unknown", "text": found.verdict.text},
+        "verdict": {"level": "unknown", "text": found.verdict.text, "short": found.verdict.short},
         "average_difference": {},
         "models": {},
     }

@@ -13,6 +13,7 @@ from ntupleml.config import PlotConfig
 from ntupleml.metrics.input_binning import choose_binning
 from ntupleml.metrics.input_sums import ClassSums
 from ntupleml.metrics.inputs import InputSummary, input_summary
+from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.plots.correlations import draw_all_correlations, draw_correlations, draw_differences
 from ntupleml.plots.inputs import draw_distributions, draw_separation_ranking, draw_several_distributions, number_text
 from ntupleml.plots.pictures import PARAMETERS
@@ -66,7 +67,7 @@ def test_distributions_are_normalised_and_extra_columns_say_their_shares() -> No
     assert axes.get_xlabel() == "v0"
     texts = [text.get_text() for text in axes.get_legend().get_texts()]
     separation = summary.distributions["v0"]["class_0"].separation
-    assert texts[0] == rf"$Z\to\tau\tau$: {separation.value:.3f} ± {separation.uncertainty:.3f}"
+    assert texts[0] == rf"$Z\to\tau\tau$: {measurement_text(separation)}"
     assert axes.get_ylim()[1] < 0.2  # the column of default values does not flatten the others
 
 

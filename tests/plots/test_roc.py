@@ -32,7 +32,7 @@ def test_rejection_above_and_ratio_of_rejection_factors_below() -> None:
         np.testing.assert_allclose(above.lines[0].get_ydata(), 1 - GRID**2)
         np.testing.assert_allclose(above.lines[1].get_ydata(), 1 - GRID**3)
         texts = [text.get_text() for text in above.get_legend().get_texts()]
-        assert texts == ["a: 0.6667 ± 0.0100", "b: 0.7500 ± 0.0200"]
+        assert texts == ["a: 0.667 ± 0.010", "b: 0.750 ± 0.020"]
         ratio = below.lines[1].get_ydata()
         np.testing.assert_allclose(ratio[20:], GRID[20:] ** -1)  # 1/ε³ over 1/ε²
         assert np.isnan(ratio[:3]).all()  # the background efficiency is known too badly there
@@ -167,7 +167,7 @@ class TestPairs:
                 "s", {"x": {"a": summary(SQUARE)}, "y": {"a": Undefined("no y")}}, "sxy", PlotConfig()
             )
             texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-            assert texts == ["against x: 0.6667 ± 0.0100", "against y: undefined: no y"]
+            assert texts == ["against x: 0.667 ± 0.010", "against y: undefined: no y"]
 
     def test_a_long_legend_stands_beside_the_curves(self) -> None:
         with plot_style(PlotConfig()):

@@ -69,7 +69,7 @@ def test_lines_are_unseen_events_and_points_the_training_part() -> None:
         np.testing.assert_array_equal(lines, [RISING.values, FALLING.values])
         assert legend(figure) == [
             r"$H\to\tau\tau$ (0.25, undefined)",
-            r"back\$ground (1.2e-07, 1)",
+            r"back\$ground (1.2 × 10⁻⁷, 1)",
             "points: training part",
         ]
         # An empty bin has its point, too, where it has an uncertainty.

@@ -53,5 +53,39 @@ def require_no_overflow(open_page: Callable[..., Any], path: Path, width: int = 
 
 #: Elements that reach beyond a width, and are not inside something that scrolls.
 _BEYOND = """width => [...document.querySelectorAll("body *")]
-    .filter(one => one.getBoundingClientRect().right > width && !one.parentElement.closest(".scroll, pre, svg"))
+    .filter(one => one.getBoundingClientRect().right > width && !one.parentElement.closest(".scroll, pre, svg, nav"))
     .map(one => `${one.tagName}.${one.className}: ${one.textContent.trim().slice(0, 60)}`)"""
+
+
+def require_texts_apart(page: Any) -> None:
+    """No text of a figure stands on another one, and none reaches out of its figure; all that can be is unfolded."""
+    page.eval_on_selector_all("details", "all => { for (const one of all) one.open = true; }")
+    assert page.evaluate(_OVERLAPS) == []
+    assert page.evaluate(CUT) == []
+
+
+#: Texts that reach out of their figure by more than a pixel.
+CUT = """() => [...document.querySelectorAll("svg text")].filter(text => {
+  const box = text.getBoundingClientRect(), all = text.ownerSVGElement.getBoundingClientRect();
+  return box.left < all.left - 1 || box.right > all.right + 1 || box.top < all.top - 1 || box.bottom > all.bottom + 1;
+}).map(text => text.textContent.trim())"""
+#: Pairs of texts whose letters overlap; a box is a fifth higher and lower than most letters are.
+_OVERLAPS = """() => {
+  const found = [];
+  for (const svg of document.querySelectorAll("figure svg")) {
+    const boxes = [...svg.querySelectorAll("text")].map(text => {
+      const box = text.getBoundingClientRect(), across = box.width < box.height && text.textContent.trim().length > 1;
+      const [dx, dy] = across ? [0.2 * box.width, 1] : [1, 0.2 * box.height];
+      return [box.left + dx, box.right - dx, box.top + dy, box.bottom - dy, text.textContent.trim()];
+    });
+    boxes.forEach((one, index) => {
+      for (const other of boxes.slice(index + 1)) {
+        const wide = Math.min(one[1], other[1]) - Math.max(one[0], other[0]);
+        const high = Math.min(one[3], other[3]) - Math.max(one[2], other[2]);
+        const title = svg.querySelector("title").textContent.slice(0, 40);
+        if (wide > 0.5 && high > 0.5) found.push(`${title}: ${one[4]} | ${other[4]}`);
+      }
+    });
+  }
+  return found;
+}"""

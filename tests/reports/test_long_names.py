@@ -13,17 +13,14 @@ from ntupleml.testing.input_summary import input_summary_of_events
 from ntupleml.testing.inputs import inputs_pictures
 from ntupleml.testing.tested_events import TestedEvents
 
+from .checks import CUT
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 CLASSES = ["signal", "background_from_misidentified_leptons_and_photons_2018", "ztt"]
 VARIABLES = ["x", "a_rather_long_name_of_a_variable_that_goes_on_and_on", "TMath::Abs(jet_pt[0]-jet_pt[1])/(met+ht)"]
-#: Texts that reach out of their figure by more than a pixel.
-CUT = """() => [...document.querySelectorAll("svg text")].filter(text => {
-  const box = text.getBoundingClientRect(), all = text.ownerSVGElement.getBoundingClientRect();
-  return box.left < all.left - 1 || box.right > all.right + 1 || box.top < all.top - 1 || box.bottom > all.bottom + 1;
-}).map(text => text.textContent.trim())"""
 
 
 @pytest.mark.parametrize("font", ["'DejaVu Sans'", "monospace"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -175,6 +176,115 @@ def test_text_has_contrast(path: Path, open_page: Callable[..., Any], scheme: st
         for name in ("ink", "soft", "link", "good", "attention", "unknown"):
             bright, dim = sorted((values[name], values[background]), reverse=True)
             assert (bright + 0.05) / (dim + 0.05) >= 4.5, (name, background)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page that begins with a picture, a table of areas and verdicts."""
+    folder = tmp_path_factory.mktemp("first")
+    areas = Table(
+        ("AUC", "keras", "xgboost"), tuple((f"class_{n}", *[Measurement(0.9, 0.00123)] * 2) for n in range(5))
+    )
+    verdict = Verdict("attention", "the mean distance is 0.0123 ± 0.0011", "Scores are not probabilities.")
+    judged = tuple((f"Question {number}? keras, xgboost", verdict) for number in range(6))
+    groups = (
+        Group("", pictures=PICTURES[:1]),
+        Group("", (), (areas,)),
+        Group("", verdicts=judged),
+        Group("More", ("x",)),
+    )
+    section = Section("summary", "Summary", "xgboost is the best of 2 methods.", groups, first_screen=3)
+    element = write_picture_and_svg(PICTURES[0], folder / "a", PlotConfig(), "summary0-0")[1]
+    written = folder / "page.html"
+    page = Page("signal against background: keras and xgboost", "training.yaml", (section,), "end")
+    written.write_text(render(page, {("summary", 0, 0): Drawn(element)}), encoding="utf-8")
+    return written
+
+
+@pytest.mark.parametrize(("width", "height", "shown"), [(1440, 900, 4), (390, 844, 3)])
+def test_the_first_screen_says_what_matters(
+    first: Path, open_page: Callable[..., Any], width: int, height: int, shown: int
+) -> None:
+    """The sentence, the picture, the areas and, where there is room beside, all verdicts."""
+    page = open_page(first, viewport={"width": width, "height": height}).page
+    parts = [".introduction", "figure svg", "table tbody tr", ".verdicts li:last-child summary"]
+    boxes = [page.locator(f"#summary {part}").first.bounding_box() for part in parts[:shown]]
+    assert all(box["y"] >= 0 and box["y"] + box["height"] <= height for box in boxes)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_verdicts_fold_their_numbers(first: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page(first).page
+    one = page.locator(".verdicts li").first
+    assert one.locator("summary").inner_text().endswith("Scores are not probabilities.")
+    assert not one.locator("p").is_visible()
+    one.locator("summary").click()
+    assert one.locator("p").inner_text() == "The mean distance is 0.0123 ± 0.0011"
+
+
+def test_wide_figures_say_that_they_scroll(path: Path, open_page: Callable[..., Any]) -> None:
+    for width, is_shown in ((390, True), (1440, False)):
+        page = open_page(path, viewport={"width": width, "height": 844}).page
+        assert page.locator("figure.wide .hint").is_visible() == is_shown
+        box = page.locator("figure.wide .scroll").first
+        assert box.evaluate("one => one.scrollWidth > one.clientWidth") == is_shown
+
+
+def _lines(plot: PlotConfig) -> Any:
+    figure, axes = new_figure(6.0, 4.5)
+    axes.plot([0, 0.5, 1], [0.1, 1, 10], color="#3f90da", label="first: 0.5")
+    axes.stairs([1.0, 10.0], [0, 0.5, 1], color="#bd1f01", label="second (1)", baseline=None)
+    axes.fill_between([0, 1], [0.1, 0.2], [0.5, 0.6], color="#3f90da", alpha=0.3, linewidth=0)
+    axes.set(xlim=(0, 1), ylim=(0.01, 100), yscale="log", xlabel="Score")
+    axes.legend()
+    add_experiment_label(axes, plot)
+    return figure
+
+
+@pytest.fixture(scope="module")
+def lively(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lively")
+    picture = Picture("lines", "Lines", _lines, {})
+    element = write_picture_and_svg(picture, folder / "a", PlotConfig(), "roc0-0")[1]
+    section = Section("roc", "ROC", "", (Group("", pictures=(picture,)),))
+    written = folder / "page.html"
+    written.write_text(render(Page("t", "s", (section,), "end"), {("roc", 0, 0): Drawn(element)}), encoding="utf-8")
+    return written
+
+
+def test_values_at_the_pointer(lively: Path, open_page: Callable[..., Any]) -> None:
+    """At a quarter of the x axis the first line is at √0.1 and the second at 1, on a logarithmic scale."""
+    opened = open_page(lively)
+    page = opened.page
+    left, right, top, bottom = page.eval_on_selector("svg", "one => JSON.parse(one.dataset.panels)[0].slice(0, 4)")
+    scale = page.eval_on_selector("svg", "one => one.getBoundingClientRect().width / one.viewBox.baseVal.width")
+    box = page.locator("svg").bounding_box()
+    page.mouse.move(box["x"] + scale * (left + 0.25 * (right - left)), box["y"] + scale * (top + 0.5 * (bottom - top)))
+    rows = page.locator(".tip div").all_inner_texts()
+    name, value = rows[0].split(" = ")
+    assert name == "Score"
+    assert float(value) == pytest.approx(0.25, abs=0.005)
+    found = {row.rsplit(" ", 1)[0].strip(): float(row.rsplit(" ", 1)[1]) for row in rows[1:]}
+    assert found == {"first": pytest.approx(0.1**0.5, rel=0.03), "second": pytest.approx(1, rel=0.02)}
+    page.mouse.move(box["x"] + 1, box["y"] + 1)
+    assert page.locator(".tip").is_hidden()
+    assert opened.complaints == []
+
+
+def test_a_click_on_the_legend_hides_a_line_and_its_band(lively: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page(lively).page
+    shown = '[data-s="0c"], [data-s="0b"]'
+    assert page.locator(shown).count() == 2
+    entry = page.locator('[data-s$="l"] text', has_text="first")
+    entry.click()
+    assert page.eval_on_selector_all(shown, "all => all.map(one => getComputedStyle(one).display)") == ["none", "none"]
+    assert page.locator('[data-s="1c"]').is_visible()
+    entry.click()
+    assert "none" not in page.eval_on_selector_all(shown, "all => all.map(one => getComputedStyle(one).display)")
+
+
+def test_the_script_is_small() -> None:
+    assert len(resources.files("ntupleml.reports").joinpath("page.js").read_bytes()) < 30_000
 
 
 def test_print_shows_everything(path: Path, open_page: Callable[..., Any], tmp_path: Path) -> None:

@@ -88,8 +88,8 @@ def test_report_of_two_methods(analysis: Any, open_page: Callable[..., Any]) -> 
     found = {tuple(row.locator("th, td").all_inner_texts()[:2]): row for row in rows}
     for model in range(2):
         scores, truth, weights = _scores(analysis, model)
-        cells = found[("keras", f"fold {1 - model}")].locator("td[data-value]").all()
-        areas = [float(cell.get_attribute("data-value") or "nan") for cell in cells]
+        cells = found[("keras", f"fold {1 - model}")].locator("td[data-v]").all()
+        areas = [float(cell.get_attribute("data-v") or "nan") for cell in cells]
         expected = [
             roc_auc_score(truth == index, scores[:, index], sample_weight=weights) for index in range(len(CLASSES))
         ]
@@ -107,9 +107,9 @@ def test_one_fold(analysis: Any, undrawn: None) -> None:  # noqa: F811
 def test_page_alone(analysis: Any) -> None:  # noqa: F811
     """No figures as files, but all numbers; the page has the same pictures."""
     paths, _ = write_report(_prepared(analysis, "1"), ReportOptions(page_only=True))
-    assert {path.suffix for path in paths} == {".html", ".yaml"}
-    assert {path.suffix for path in (analysis.folder / "out" / "fold1_report").iterdir()} == {".yaml"}
-    assert paths[0].read_text(encoding="utf-8").count("<svg") == len(paths) - 1
+    assert {path.suffix for path in paths} == {".html", ".yaml", ".json"}
+    assert {path.suffix for path in (analysis.folder / "out" / "fold1_report").iterdir()} == {".yaml", ".json"}
+    assert paths[0].read_text(encoding="utf-8").count("<svg") == len(paths) - 2
 
 
 def test_nasty_names_are_text(analysis: Any, undrawn: None, open_page: Callable[..., Any]) -> None:  # noqa: F811
@@ -178,7 +178,7 @@ def _repair_hash(analysis: Any, fold: int) -> None:  # noqa: F811
     onnx.save(model, path)
 
 
-def _second_training(analysis: Any, **changes: Any) -> Any:  # noqa: F811
+def _second_training(analysis: Any, name: str = "second", **changes: Any) -> Any:  # noqa: F811
     """The same events and other models: scores that are a little worse."""
     import yaml
 
@@ -186,21 +186,23 @@ def _second_training(analysis: Any, **changes: Any) -> Any:  # noqa: F811
 
     for model in range(2):
         write_model(
-            analysis.folder / "second", model, 2, analysis.datasets[model], [], slopes=SLOPES[model] + np.float32(0.2)
+            analysis.folder / name, model, 2, analysis.datasets[model], [], slopes=SLOPES[model] + np.float32(0.2)
         )
-    config = analysis.training | {"output_path": str(analysis.folder / "second"), "seed": 5} | changes
-    (analysis.folder / "second.yaml").write_text(yaml.safe_dump(config))
-    return _prepared(analysis, training="second.yaml")
+    config = analysis.training | {"output_path": str(analysis.folder / name), "seed": 5} | changes
+    (analysis.folder / f"{name}.yaml").write_text(yaml.safe_dump(config))
+    return _prepared(analysis, training=f"{name}.yaml")
 
 
-def test_two_trainings_side_by_side(analysis: Any, undrawn: None, open_page: Callable[..., Any]) -> None:  # noqa: F811
+def test_three_trainings_side_by_side(analysis: Any, undrawn: None, open_page: Callable[..., Any]) -> None:  # noqa: F811
     analysis.testing["weight_branch"] = "counts"
-    second = _second_training(analysis)
-    paths, verdicts = write_report(_prepared(analysis), ReportOptions(compare=second))
-    assert any(name.startswith("B: Overtrained?") for name, _ in verdicts)
+    second, third = _second_training(analysis), _second_training(analysis, name="third", seed=7)
+    paths, verdicts = write_report(_prepared(analysis), ReportOptions(compare=[second, third]))
+    assert {name[:14] for name, _ in verdicts if name[1] == ":"} >= {"B: Overtrained", "C: Overtrained"}
     opened = open_page(paths[0])
     require_sound(opened)
-    assert "training: seed" in opened.page.locator("#comparison").inner_text()
+    rows = opened.page.locator("#comparison tr").all_inner_texts()
+    assert any(row.startswith("training: seed\t") and row.endswith("\t5\t7") for row in rows)
+    assert "Method\tClass\tA\tB\tC\tB − A\tC − A" in rows
     assert "foldall_comparison_roc_signal.png" in {path.name for path in paths}
 
 
@@ -209,7 +211,7 @@ def test_difference_of_areas_is_paired(analysis: Any) -> None:  # noqa: F811
     analysis.testing["weight_branch"] = "counts"
     first, second = read_material(_prepared(analysis)), read_material(_second_training(analysis))
     assert same_events(first, second)
-    row = next(row for row in area_table(first, second, same=True).rows if row[1] == "signal")
+    row = next(row for row in area_table([first, second], [True]).rows if row[1] == "signal")
     difference: Any = row[4]
     is_signal, weights = first.events.truth == 0, first.events.weights
     scores = [one.events.scores["keras"][:, 0] for one in (first, second)]
@@ -228,7 +230,7 @@ def test_difference_of_areas_is_paired(analysis: Any) -> None:  # noqa: F811
 
 def test_differing_configs_are_listed(analysis: Any) -> None:  # noqa: F811
     second = _second_training(analysis, event_weights="counts")
-    rows = {row[0]: row[1:] for row in config_table(_prepared(analysis), second).rows}
+    rows = {row[0]: row[1:] for row in config_table([_prepared(analysis), second]).rows}
     assert rows["training: seed"][1] == "5"
     assert rows["training: event_weights"] == ("weights", "counts")
     assert "training: classes" not in rows
@@ -260,7 +262,9 @@ def test_the_page_begins_with_a_sentence_a_picture_and_the_table(analysis: Any) 
     assert made.introduction.count(".") == 1 + cell_text(areas[best]).count(".")
     pictures, table = made.groups[:2]
     assert [picture.name for picture in pictures.pictures] == ["roc_curves"]
-    assert table.tables[0].header[0] == "Method"
+    assert table.tables[0].header == ("AUC", *areas)
+    assert [name for name, _ in made.groups[2].verdicts] == ["Overtrained? keras", "Calibrated? keras"]
+    assert made.first_screen == 3
 
 
 def test_page_has_another_name(analysis: Any, tmp_path: Path) -> None:  # noqa: F811
@@ -291,5 +295,5 @@ def test_script(analysis: Any, run_script: Callable[..., Any]) -> None:  # noqa:
 def test_trainings_of_other_targets_are_not_compared(analysis: Any) -> None:  # noqa: F811
     preparation = _prepared(analysis)
     other = TrainingConfig.model_validate({**analysis.training, "target": {"values": ["x"]}})
-    with pytest.raises(NtuplemlError, match=r"--compare: .*: the target is values, but two trainings are compared by"):
-        write_report(preparation, ReportOptions(compare=replace(preparation, training=other)))
+    with pytest.raises(NtuplemlError, match=r"--compare: .*: the target is values, but trainings are compared by"):
+        write_report(preparation, ReportOptions(compare=[replace(preparation, training=other)]))

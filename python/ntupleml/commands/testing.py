@@ -214,13 +214,20 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("fold", nargs="?", default="all", metavar="FOLD", help="index of the model, or 'all' (default)")
     parser.add_argument("--output", type=Path, metavar="FILE.html", help="the page (default: in the output_path)")
     parser.add_argument(
-        "--compare", type=Path, metavar="CONFIG_TRAINING", help="show a second training beside this one"
+        "--compare",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="CONFIG_TRAINING",
+        help="show another training beside this one; may be repeated",
     )
     parser.add_argument(
         "--compare-testing",
         type=Path,
+        action="append",
+        default=[],
         metavar="CONFIG_TESTING",
-        help="testing config of the second (default: the same)",
+        help="testing config of the others, once for all or once for each (default: the same)",
     )
     parser.add_argument(
         "--methods", type=_method_names, metavar="A,B", help="methods to show; by default all trained ones"
@@ -255,14 +262,19 @@ def _report(arguments: argparse.Namespace) -> int:
         )
 
     first = prepared(arguments.config_training, arguments.config_testing, arguments.methods)
-    other = None
-    if arguments.compare is not None:
-        other = prepared(arguments.compare, arguments.compare_testing or arguments.config_testing, None)
+    testing = arguments.compare_testing or [arguments.config_testing]
+    if len(testing) not in (1, len(arguments.compare)):
+        raise NtuplemlError(
+            f"--compare-testing: {len(testing)} configs for {len(arguments.compare)} trainings of --compare; give one "
+            "for all, or one for each"
+        )
+    testing = testing * len(arguments.compare) if len(testing) == 1 else testing
+    others = [prepared(one, two, None) for one, two in zip(arguments.compare, testing, strict=True)]
     paths, verdicts = write_report(
         first,
         ReportOptions(
             output=arguments.output,
-            compare=other,
+            compare=others,
             taylor=arguments.taylor,
             permutation=arguments.permutation,
             command=shlex.join(sys.argv),
@@ -303,6 +315,24 @@ def _histograms(arguments: argparse.Namespace) -> int:
         entries_per_chunk=arguments.num_events,
     )
     write_fit_histograms(found, arguments.output, overwrite=arguments.overwrite)
+    return 0
+
+
+def _reports_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of trainings, also in folders below it")
+    parser.add_argument("--output", type=Path, metavar="FILE.html", help="the page (default: FOLDER/index.html)")
+    parser.add_argument("--open", action="store_true", help="show the page in a browser")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing page")
+
+
+def _reports(arguments: argparse.Namespace) -> int:
+    """Write the page of all trainings in a folder."""
+    from ntupleml.reports.landing import write_landing_page
+
+    page, number = write_landing_page(arguments.folder, arguments.output, overwrite=arguments.overwrite)
+    log.info("written: %s, of %d training%s", page, number, "s" * (number != 1))
+    if arguments.open:
+        open_page(page)
     return 0
 
 
@@ -398,5 +428,10 @@ COMMANDS = {
         _report,
         _report_arguments,
         usage="%(prog)s [options] CONFIG_TRAINING CONFIG_TESTING [FOLD]",
+    ),
+    "reports": Command(
+        "Write one page of all trainings in a folder: methods, areas under the ROC curve, links to the reports.",
+        _reports,
+        _reports_arguments,
     ),
 }

@@ -304,17 +304,24 @@ def calibration_verdict(results: Mapping[str, Calibration | Undefined], mixture:
     suffix = f" ({mixture})" if mixture else ""
     if not known:
         reason = next((str(one) for one in results.values() if isinstance(one, Undefined)), "no classes")
-        return Verdict("unknown", f"calibration{suffix}: {reason}")
+        return Verdict("unknown", f"calibration{suffix}: {reason}", "No class has a calibration.")
     name, worst = max(known.items(), key=lambda item: _excess(item[1]))
     bad = {one: found for one, found in known.items() if _is_bad(found, len(known))}
     if bad:
         name, worst = max(bad.items(), key=lambda item: _excess(item[1]))
         return Verdict(
-            "attention", f"the scores are not the probabilities of the classes{suffix}: of '{name}', {_numbers(worst)}"
+            "attention",
+            f"the scores are not the probabilities of the classes{suffix}: of '{name}', {_numbers(worst)}",
+            "Scores are not probabilities: they order events, but do not count them.",
         )
     if any(isinstance(one.agreement, Undefined) or one.error.expected > LARGE_ERROR for one in known.values()):
-        return Verdict("unknown", f"too few events to judge the calibration{suffix}: of '{name}', {_numbers(worst)}")
-    return Verdict("good", f"the scores are calibrated{suffix}: worst is '{name}', where {_numbers(worst)}")
+        return Verdict(
+            "unknown",
+            f"too few events to judge the calibration{suffix}: of '{name}', {_numbers(worst)}",
+            "There are too few events to say whether scores are probabilities.",
+        )
+    text = f"the scores are calibrated{suffix}: worst is '{name}', where {_numbers(worst)}"
+    return Verdict("good", text, "Scores can be taken as probabilities.")
 
 
 def _excess(one: Calibration) -> float:

@@ -79,8 +79,14 @@ class ControlRegion(NamedTuple):
         text = f"{_place(worst)} has D = {worst.test.statistic:.3f} ({p_text(worst.test.p_value)})"
         limit = f"the limit {worst.corrected:.3f} at the level {self.level:g} for {len(known)} tests"
         if worst.rejects_corrected:
-            return Verdict("attention", f"simulation and data differ: {text}, above {limit}{more}")
-        return Verdict("unknown" if missing else "good", f"no difference beyond chance: {text}, below {limit}{more}")
+            text = f"simulation and data differ: {text}, above {limit}{more}"
+            return Verdict("attention", text, "Simulation and data have different scores.")
+        text = f"no difference beyond chance: {text}, below {limit}{more}"
+        if missing:
+            return Verdict(
+                "unknown", text, "No difference of simulation and data is seen, but not all could be tested."
+            )
+        return Verdict("good", text, "Simulation and data have the same scores, as far as can be seen.")
 
 
 def _place(one: ControlTest) -> str:

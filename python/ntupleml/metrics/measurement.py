@@ -65,6 +65,8 @@ class Verdict(NamedTuple):
     level: Literal["good", "attention", "unknown"]
     #: One sentence with the numbers that decide.
     text: str
+    #: The same without numbers, for those who want no more; None where the text says it as shortly.
+    short: str | None = None
 
 
 def as_plain(result: Any) -> Any:

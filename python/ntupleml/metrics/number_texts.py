@@ -43,17 +43,17 @@ def count_text(number: int) -> str:
     return grouped(str(int(number)))
 
 
-def number_text(value: float) -> str:
-    r"""Four significant digits or all before the decimal point, with a power of ten where that is shorter.
+def number_text(value: float, digits: int = 4) -> str:
+    r"""A few significant digits or all before the decimal point, with a power of ten where that is shorter.
 
     Examples
     --------
-    >>> number_text(0.123456), number_text(20000.0), number_text(-1.5e-7)
+    >>> number_text(0.123456), number_text(20000.0), number_text(-1.52e-7, digits=2)
     ('0.1235', '20\u202f000', '−1.5 × 10⁻⁷')
     """
     if 1000 <= abs(value) < 10.0**_MOST_DIGITS:
         return grouped(f"{value:.0f}")
-    mantissa, mark, exponent = f"{value:.4g}".partition("e")
+    mantissa, mark, exponent = f"{value:.{digits}g}".partition("e")
     return grouped(mantissa) + (f" × 10{str(int(exponent)).translate(_RAISED)}" if mark else "")
 
 

@@ -94,9 +94,14 @@ class Overtraining(NamedTuple):
         )
 
 
+_NO_PART = "There is nothing to compare with the events of the training."
+
+
 def no_overtraining(reason: Undefined) -> Overtraining:
     """Result where there is no training part to compare with."""
-    return Overtraining({}, {}, Verdict("unknown", f"Whether it is overtrained cannot be told: {reason.reason}."))
+    return Overtraining(
+        {}, {}, Verdict("unknown", f"Whether it is overtrained cannot be told: {reason.reason}.", _NO_PART)
+    )
 
 
 def overtraining(
@@ -265,12 +270,12 @@ def verdict_on(
         largest = max(costly, key=lambda gap: gap.difference.value)
         text = f"It is overtrained: AUC {largest.what} is lower on held-out events than on those of the training by "
         parts = [f"{text}{_text(largest.difference)}, and {allowed:g} is allowed", *_text_of_shapes(shapes)]
-        return Verdict("attention", f"{'; '.join(parts)}.")
+        return Verdict("attention", f"{'; '.join(parts)}.", "It does worse on events that it was not trained on.")
     known = {name: value for name, value in average.items() if isinstance(value, Measurement)}
     if not known:
         reasons = [value.reason for value in average.values() if isinstance(value, Undefined)]
         return Verdict(
-            "unknown", f"Whether it is overtrained cannot be told: {reasons[0] if reasons else 'no events'}."
+            "unknown", f"Whether it is overtrained cannot be told: {reasons[0] if reasons else 'no events'}.", _NO_PART
         )
     # Areas that are smaller on the training part by chance do not make a small sample a large one.
     limits = {name: max(value.value, 0.0) + _LIMIT_SIGMA * value.uncertainty for name, value in known.items()}
@@ -281,6 +286,9 @@ def verdict_on(
             "unknown",
             f"There are too few events to tell whether it costs more than the {allowed:g} of AUC that is allowed: on "
             f"held-out events AUC may be lower by up to {limits[weakest]:.3f} for '{weakest}' ({seen}).",
+            "It does a little worse on other events; how much it costs needs more of them."
+            if significant
+            else "Nothing points to overtraining, but only more events could rule it out.",
         )
     opening = "Overtraining costs little" if significant else "It is not overtrained"
     texts = [
@@ -293,7 +301,8 @@ def verdict_on(
             if isinstance(value, Undefined)
         ),
     ]
-    return Verdict("good", f"{'; '.join(texts)}.")
+    plain = "Training events look a little better, at no cost." if significant else "It does as well on other events."
+    return Verdict("good", f"{'; '.join(texts)}.", plain)
 
 
 def _gaps(

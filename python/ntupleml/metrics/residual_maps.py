@@ -93,4 +93,6 @@ def verdict_of(found: ResidualMap | Undefined) -> Verdict:
         f"mean residual is {found.mean[place]:.3g} ± {found.uncertainty[place]:.2g}, in bin {place[0]} of η and "
         f"{place[1]} of φ"
     )
-    return Verdict("attention" if share > _MOST else "good", text)
+    if share > _MOST:
+        return Verdict("attention", text, "Some places of the image are predicted wrongly on average.")
+    return Verdict("good", text, "Predictions are right on average in all places of the image.")

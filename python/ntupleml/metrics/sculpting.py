@@ -334,6 +334,7 @@ def sculpting_verdict(result: Sculpting | Undefined, class_name: str, variable: 
         return Verdict(
             "attention",
             f"the score of '{class_name}' sculpts the background in '{variable}': {_numbers(worst, result)}",
+            f"A cut on the score of '{class_name}' changes the shape of the background in '{variable}'.",
         )
     worst = max(tests, key=lambda one: one.size).shape
     smallest = _detectable_distance(result, limit)
@@ -342,9 +343,11 @@ def sculpting_verdict(result: Sculpting | Undefined, class_name: str, variable: 
             "unknown",
             f"too few background events to tell whether the score of '{class_name}' sculpts '{variable}': only "
             f"distances above {smallest:.2g} would be significant; {_numbers(worst, result)}",
+            f"There are too few events to see a change of shape in '{variable}'.",
         )
     numbers = _numbers(worst, result)
-    return Verdict("good", f"the score of '{class_name}' hardly sculpts the background in '{variable}': {numbers}")
+    text = f"the score of '{class_name}' hardly sculpts the background in '{variable}': {numbers}"
+    return Verdict("good", text, "Cuts on the scores leave the shape of the background as it is.")
 
 
 def worst_first(results: Sequence[Sculpting | Undefined]) -> list[int]:

@@ -10,7 +10,7 @@ import numpy as np
 from ntupleml.metrics.calibration import Calibration
 from ntupleml.metrics.measurement import Measurement, Undefined
 from ntupleml.metrics.number_texts import measurement_text
-from ntupleml.plots.panels import say_undefined
+from ntupleml.plots.panels import indent_of, say_undefined
 from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, new_figure
 
 if TYPE_CHECKING:
@@ -48,7 +48,11 @@ def draw_calibration(results: Mapping[str, Mapping[str, Calibration | Undefined]
     for index, ((_, by_mixture), label) in enumerate(zip(results.items(), class_labels(results, config), strict=True)):
         above = figure.add_subplot() if index else first
         below = figure.add_subplot(sharex=above)
-        left, bottom = index % columns * (_WIDTH + _ASIDE), height - block - index // columns * (block + _ASIDE)
+        indent = indent_of(index, len(results), columns)
+        left, bottom = (
+            (indent + index % columns) * (_WIDTH + _ASIDE),
+            height - block - index // columns * (block + _ASIDE),
+        )
         above.set_position((left / width, (bottom + _BELOW + _BETWEEN) / height, _WIDTH / width, _ABOVE / height))
         below.set_position((left / width, bottom / height, _WIDTH / width, _BELOW / height))
         above.tick_params(labelbottom=False)

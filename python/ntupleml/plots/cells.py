@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ntupleml.metrics import Interval, Measurement
 from ntupleml.metrics.number_texts import count_text, interval_text, measurement_text, number_text
-from ntupleml.plots.pictures import Marked
+from ntupleml.plots.pictures import Link, Marked
 
 if TYPE_CHECKING:
     from ntupleml.plots.pictures import Cell
@@ -25,6 +25,8 @@ def cell_text(cell: Cell) -> str:
     """
     if isinstance(cell, Marked):
         cell = cell.value
+    if isinstance(cell, Link):
+        return cell.text
     if isinstance(cell, Measurement):
         return measurement_text(cell)
     if isinstance(cell, Interval):

@@ -6,6 +6,8 @@ what is drawn without them, and marks of one look are one path or one group.
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 import re
 import xml.etree.ElementTree as ET
@@ -24,16 +26,23 @@ if TYPE_CHECKING:
 _SVG, _XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 #: Per point: places are kept in tenths of it.
 _UNITS = 10
-#: In tenths of a point: how far a line may lie from where it was.
-_TOLERANCE = 2.0
+#: In tenths of a point: how far a line may lie from where it was, less than half a pixel.
+_TOLERANCE = 3.0
+#: The same for pale bands, which have no sharp edges; and what their places are multiples of.
+_TOLERANCE_OF_BANDS, _GRAIN_OF_BANDS = 5.0, 5
 #: Lines of more points lose those that are not needed.
 _FEWEST_SIMPLIFIED = 8
+#: In points: bands that are nowhere wider are left out, as lines are wider.
+_THIN = 1.0
 #: Letters of a mark that is cheaper to name than to repeat.
 _LONGEST_REPEATED = 40
 _COMMAND = re.compile(r"([MLQCSTHVAz])([^MLQCSTHVAz]*)")
 _NUMBER = re.compile(r"-?\d*\.?\d+(?:e-?\d+)?")
 _STYLE = re.compile(r' style="([^"]*)"')
+_URL = re.compile(r"url\(#[^)]*\)")
 _DECIMALS = re.compile(r"-?\d+\.\d+")
+#: Ids of groups that `mark_series` gives.
+_SERIES = re.compile(r"series-(\d+)-([a-z])")
 #: Bézier curves of a circle as matplotlib draws it.
 _CURVES_OF_CIRCLE = 8
 
@@ -81,8 +90,16 @@ class _Writer:
             own_clip = self._reference(child.get("clip-path", "")) or clip
             if tag == "defs":
                 yield from self._definitions(child)
-            elif tag == "g" and not ({*child.keys()} - {"id", "clip-path"}):
+            elif (
+                tag == "g"
+                and not _SERIES.fullmatch(child.get("id", ""))
+                and not ({*child.keys()} - {"id", "clip-path"})
+            ):
                 yield from self.nodes(child, own_clip)
+            elif tag == "g" and (series := _SERIES.fullmatch(child.get("id", ""))):
+                inner = "".join(_gathered(self.nodes(child, own_clip)))
+                if inner:
+                    yield _Node(f'<g data-s="{series[1]}{series[2]}">{inner}</g>')
             elif tag == "use":
                 yield self._mark(child, own_clip)
             elif tag == "path":
@@ -99,6 +116,10 @@ class _Writer:
         short = self._ids.setdefault(name, f"{self._prefix}-{len(self._ids)}")
         return f"{before}#{short}{')' if before else ''}"
 
+    def _look(self, style: str) -> str:
+        """A style with the ids of the page."""
+        return _URL.sub(lambda match: self._reference(match[0]), _style(style))
+
     def _definitions(self, element: ET.Element) -> Iterator[_Node]:
         """Clip paths and patterns; marks are written where they are first used."""
         for child in element:
@@ -106,8 +127,10 @@ class _Writer:
                 yield _Node(f"<defs>{self._whole(child)}</defs>")
 
     def _path(self, element: ET.Element, clip: str) -> Iterator[_Node]:
-        style, path = _style(element.get("style", "")), short_path(element.get("d", ""))
-        if not path or style == "fill:none":
+        style = self._look(element.get("style", ""))
+        is_pale = style.startswith("fill:#") and "opacity" in style and "stroke:" not in style
+        path = short_path(element.get("d", ""), grain=_GRAIN_OF_BANDS if is_pale else 1)
+        if not path or style == "fill:none" or _is_thin(element.get("d", ""), style):
             return
         is_stroke = style.startswith("fill:none") and "opacity" not in style and "url" not in style
         if is_stroke and len(path) < _LONGEST_REPEATED:  # of error bars
@@ -119,7 +142,7 @@ class _Writer:
         """A mark: of simple ones the path where it stands, of others a reference."""
         name = (element.get(f"{_XLINK}href") or element.get("href") or "").removeprefix("#")
         definition = self._defined[name]
-        style = _merged_style(definition.get("style", ""), element.get("style", ""))
+        style = self._look(_merged_style(definition.get("style", ""), element.get("style", "")))
         x, y = (round(_UNITS * float(element.get(key, "0"))) for key in ("x", "y"))
         path = definition.get("d", "")
         radius = _radius_of_circle(path)
@@ -149,8 +172,12 @@ class _Writer:
                 continue
             elif name == "href" and value.startswith("#"):
                 value = self._reference(value)
+            elif name == "href":
+                value = smaller_image(value)
+            elif name == "lengthAdjust":
+                continue
             elif name == "style":
-                value = _style(value)
+                value = self._look(value)
             elif name == "d":
                 value = short_path(value)
             elif name != "href":
@@ -158,16 +185,68 @@ class _Writer:
             if value:
                 parts.append(f'{name}="{escape(value)}"')
         inner = escape((element.text or "").strip(), quote=False)
-        for child in element:
+        for child in _joined_letters(element) if tag == "text" else element:
             inner += self._whole(child) + escape((child.tail or "").strip(), quote=False)
         return f"<{' '.join(parts)}>{inner}</{tag}>" if inner else f"<{' '.join(parts)}/>"
+
+
+def _joined_letters(text: ET.Element) -> Iterator[ET.Element]:
+    """The parts of a formula: letters that follow each other on a line in one font are one part with many places."""
+    for (style, y), letters in groupby(text, key=lambda part: (part.get("style"), part.get("y"))):
+        parts = [part for part in letters if (part.text or "").strip()]
+        if not all(len((part.text or "").strip()) == 1 and " " not in part.get("x", " ") for part in parts):
+            yield from parts
+            continue
+        if parts:
+            joined = ET.Element(f"{_SVG}tspan", {"x": " ".join(part.get("x", "0") for part in parts)})
+            joined.attrib |= {key: value for key, value in (("y", y), ("style", style)) if value}
+            joined.text = "".join((part.text or "").strip() for part in parts)
+            yield joined
+
+
+def smaller_image(address: str) -> str:
+    """An image in an address (``data:image/png;base64,…``) with a palette, where it has few colours."""
+    head, _, data = address.partition(";base64,")
+    if head != "data:image/png":
+        return address
+    from PIL import Image
+
+    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+        pixels = np.asarray(image.convert("RGBA"))
+    colours, places = np.unique(pixels.reshape(-1, 4), axis=0, return_inverse=True)
+    written = io.BytesIO()
+    if len(colours) <= 256:
+        small = Image.fromarray(places.reshape(pixels.shape[:2]).astype(np.uint8))
+        small.putpalette(colours[:, :3].astype(np.uint8).tobytes())
+        clear = {} if (colours[:, 3] == 255).all() else {"transparency": colours[:, 3].astype(np.uint8).tobytes()}
+        small.save(written, "png", optimize=True, **clear)
+    else:
+        Image.fromarray(pixels).save(written, "png", optimize=True)
+    short = f"{head};base64,{base64.b64encode(written.getvalue()).decode('ascii')}"
+    return min(short, address, key=len)
+
+
+def _is_thin(path: str, style: str) -> bool:
+    """Whether a pale band is nowhere wider than the line that it is drawn around."""
+    if not style.startswith("fill:#") or "opacity" not in style or "stroke:" in style or path.count("z") > 1:
+        return False
+    points = np.array([float(one) for one in _NUMBER.findall(path)]).reshape(-1, 2)
+    if "C" in path or "Q" in path or len(points) < _FEWEST_SIMPLIFIED:
+        return False
+    there, back = np.array_split(points, 2)
+    starts, steps = back[:-1], np.diff(back, axis=0)
+    offsets = there[:, np.newaxis] - starts
+    lengths = np.maximum((steps**2).sum(axis=1), 1e-12)
+    shares = np.clip((offsets * steps).sum(axis=2) / lengths, 0, 1)
+    distances = np.hypot(*np.moveaxis(offsets - shares[..., np.newaxis] * steps, 2, 0)).min(axis=1)
+    return bool(distances.max() < _THIN)
 
 
 def _gathered(nodes: Iterator[_Node]) -> Iterator[str]:
     """Neighbours with the same clip path in one group, and marks of the same look in one path."""
     for clip, of_clip in groupby(nodes, key=lambda node: node.clip):
         lines = list(_lines(of_clip))
-        if clip and len(lines) == 1 and lines[0].startswith(("<path", "<use", "<image")):
+        if clip and len(lines) == 1 and lines[0].startswith(("<path", "<use")):
             first = lines[0].index(" ")
             yield f'{lines[0][:first]} clip-path="{clip}"{lines[0][first:]}'
         elif clip:
@@ -255,7 +334,7 @@ def _radius_of_circle(path: str) -> float:
     return float(high[0])
 
 
-def short_path(path: str, place: tuple[int, int] = (0, 0)) -> str:
+def short_path(path: str, place: tuple[int, int] = (0, 0), grain: int = 1) -> str:
     """A path in steps of tenths of a point; lines without the points that are not needed.
 
     Parameters
@@ -264,30 +343,36 @@ def short_path(path: str, place: tuple[int, int] = (0, 0)) -> str:
         With capital commands only, as matplotlib writes it.
     place : tuple of int
         In tenths of a point; what the path is moved by.
+    grain : int, default: 1
+        In tenths of a point; places are multiples of it.
 
     Examples
     --------
     >>> short_path("M 0 0 L 10 0 L 20 0.01 L 20 7.25 z"), short_path("M 0 0 L 0 3.5", (100, 200))
     ('M0 0h10h10v7.2z', 'M10 20v3.5')
     """
+    tolerance = _TOLERANCE if grain == 1 else _TOLERANCE_OF_BANDS
     written: list[str] = []
     points: list[tuple[int, int]] = []
     at = (0, 0)
     for command, rest in _COMMAND.findall(path):
         if command == "z":
-            at = _write_line(written, points, at)
+            at = _write_line(written, points, at, tolerance)
             points = []
             written.append("z")
             continue
         numbers = [float(one) for one in _NUMBER.findall(rest)]
         pairs = [
-            (round(_UNITS * numbers[i]) + place[0], round(_UNITS * numbers[i + 1]) + place[1])
+            (
+                round(_UNITS * numbers[i] / grain) * grain + place[0],
+                round(_UNITS * numbers[i + 1] / grain) * grain + place[1],
+            )
             for i in range(0, len(numbers) - 1, 2)
         ]
         if command == "L":
             points += pairs
             continue
-        at = _write_line(written, points, at)
+        at = _write_line(written, points, at, tolerance)
         points = []
         if command == "M":
             written.append(f"M{_text(pairs[0][0])} {_text(pairs[0][1])}")
@@ -299,15 +384,17 @@ def short_path(path: str, place: tuple[int, int] = (0, 0)) -> str:
             at = pairs[-1]
         else:
             raise ValueError(f"a path with the command {command}")
-    _write_line(written, points, at)
+    _write_line(written, points, at, tolerance)
     return "".join(written)
 
 
-def _write_line(written: list[str], points: Sequence[tuple[int, int]], at: tuple[int, int]) -> tuple[int, int]:
+def _write_line(
+    written: list[str], points: Sequence[tuple[int, int]], at: tuple[int, int], tolerance: float
+) -> tuple[int, int]:
     """Append the steps of a line from a point; where it ends."""
     if not points:
         return at
-    kept = _needed(np.array([at, *points]))
+    kept = _needed(np.array([at, *points]), tolerance)
     steps = np.diff(kept, axis=0)
     letter = ""
     for dx, dy in steps.tolist():
@@ -324,7 +411,7 @@ def _write_line(written: list[str], points: Sequence[tuple[int, int]], at: tuple
     return int(kept[-1][0]), int(kept[-1][1])
 
 
-def _needed(points: NDArray[np.int64]) -> NDArray[np.int64]:
+def _needed(points: NDArray[np.int64], tolerance: float) -> NDArray[np.int64]:
     """Points of a line without those that nobody misses: repeated ones, and by the method of Douglas and Peucker."""
     moved = np.any(np.diff(points, axis=0) != 0, axis=1)
     points = points[np.concatenate([[True], moved])]
@@ -346,7 +433,7 @@ def _needed(points: NDArray[np.int64]) -> NDArray[np.int64]:
             offsets = offsets - share[:, np.newaxis] * along
         distances = np.hypot(offsets[:, 0], offsets[:, 1])
         farthest = int(distances.argmax())
-        if distances[farthest] > _TOLERANCE:
+        if distances[farthest] > tolerance:
             middle = first + 1 + farthest
             keep[middle] = True
             parts += [(first, middle), (middle, last)]

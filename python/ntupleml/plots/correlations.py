@@ -86,7 +86,7 @@ def _draw(matrices: Mapping[str, Correlations], label: str, config: PlotConfig, 
     cell = min(max((_SIDE if len(matrices) == 1 else _SIDE_OF_SEVERAL) / size, _SMALLEST_CELL), _LARGEST_CELL)
     side = max(cell * size, 2.2)
     columns = _IN_A_ROW
-    figure, blocks = grid_of_panels(len(matrices), side, (side,), columns, _BETWEEN, _BETWEEN)
+    figure, blocks = grid_of_panels(len(matrices), side, (side,), columns, _BETWEEN, _BETWEEN, aligned=True)
     names = [variable_label(name) for name in variables]
     text_size = min(72 * side / size * 0.62, 12.0)
     lines = 1
@@ -103,7 +103,8 @@ def _draw(matrices: Mapping[str, Correlations], label: str, config: PlotConfig, 
             lines = max(lines, _write_title(axes, title))
         if size <= (MOST_WITH_NUMBERS if len(matrices) == 1 else _MOST_WITH_NUMBERS_OF_SEVERAL):
             _draw_numbers(axes, matrix.coefficients, scale, 72 * side / size)
-    right = blocks[min(columns, len(blocks)) - 1][0].get_position()
+    # Beside the last matrix, where the row may end before the others.
+    right = blocks[-1][0].get_position()
     width = figure.get_figwidth()
     bar = figure.colorbar(image, cax=figure.add_axes((right.x1 + 0.2 / width, right.y0, 0.25 / width, right.height)))
     bar.set_label(label, loc="center")

@@ -41,14 +41,24 @@ def stacked_panels(width: float, heights: Sequence[float]) -> tuple[Figure, list
     for axes, height in zip(panels, heights, strict=True):
         axes.set_position((0, (top - height) / total, 1, height / total))
         axes.tick_params(labelbottom=axes is panels[-1])
+        _spare_highest_tick(axes, panels)
         top -= height + _BETWEEN
     return figure, panels
 
 
 def grid_of_panels(
-    number: int, width: float, heights: Sequence[float], columns: int = 2, aside: float = _ASIDE, under: float = _UNDER
+    number: int,
+    width: float,
+    heights: Sequence[float],
+    columns: int = 2,
+    aside: float = _ASIDE,
+    under: float = _UNDER,
+    *,
+    aligned: bool = False,
 ) -> tuple[Figure, list[list[Axes]]]:
     """An empty figure with blocks of panels in rows; those of a block stand above each other as in `stacked_panels`.
+
+    A last row of fewer blocks stands in the middle, but for `aligned` ones.
 
     Parameters
     ----------
@@ -62,6 +72,8 @@ def grid_of_panels(
         Blocks side by side, at most.
     aside, under : float
         Inches between blocks, for their labels.
+    aligned : bool, default: False
+        Whether the last row begins at the left, too, as names at the left and below are common to all.
 
     Returns
     -------
@@ -75,7 +87,8 @@ def grid_of_panels(
     figure, first = new_figure(*whole)
     blocks: list[list[Axes]] = []
     for index in range(number):
-        left, top = index % columns * (width + aside), whole[1] - index // columns * (block + under)
+        indent = 0.0 if aligned else indent_of(index, number, columns) * (width + aside)
+        left, top = indent + index % columns * (width + aside), whole[1] - index // columns * (block + under)
         panels: list[Axes] = []
         for height in heights:
             shared = panels[0] if panels else None
@@ -83,10 +96,31 @@ def grid_of_panels(
             axes.set_position((left / whole[0], (top - height) / whole[1], width / whole[0], height / whole[1]))
             top -= height + _BETWEEN
             panels.append(axes)
+            _spare_highest_tick(axes, panels)
         for axes in panels[:-1]:
             axes.tick_params(labelbottom=False)
         blocks.append(panels)
     return figure, blocks
+
+
+def _spare_highest_tick(axes: Axes, panels: Sequence[Axes]) -> None:
+    """No number at the upper end of a lower panel, which would run into that of the panel above."""
+    from matplotlib.ticker import MaxNLocator
+
+    if axes is not panels[0]:
+        axes.yaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], prune="upper"))
+
+
+def indent_of(index: int, number: int, columns: int) -> float:
+    """By how many blocks one stands further to the right, so that the last row is in the middle.
+
+    Examples
+    --------
+    >>> [indent_of(index, 5, 3) for index in range(5)]
+    [0.0, 0.0, 0.0, 0.5, 0.5]
+    """
+    last = number % columns
+    return 0.5 * (columns - last) if last and index >= number - last else 0.0
 
 
 def add_label_above(figure: Figure, config: PlotConfig, inches: float) -> None:

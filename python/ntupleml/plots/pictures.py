@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Interval, Measurement, Undefined
+from ntupleml.metrics.number_texts import grouped
 from ntupleml.plots.style import FORMATS, figure_paths, plot_style, save_figure
 
 if TYPE_CHECKING:
@@ -25,21 +26,35 @@ class Marked(NamedTuple):
     value: int | float | Measurement | Interval
 
 
+class Link(NamedTuple):
+    """A text that leads to another page."""
+
+    text: str
+    #: Relative to the page.
+    address: str
+
+
 #: What a cell of a table may hold.
-Cell = str | int | float | Measurement | Interval | Undefined | Marked
+Cell = str | int | float | Measurement | Interval | Undefined | Marked | Link
 #: Parameters of matplotlib that all pictures of the testing stage share; the experiments' own text is too large.
 PARAMETERS: dict[str, Any] = {"font.size": 14, "legend.fontsize": 11, "legend.title_fontsize": 12} | dict.fromkeys(
     ("axes.labelsize", "xtick.labelsize", "ytick.labelsize"), 14
 )
 #: Dots per inch of the report's PNGs: those of the steps' scripts have more.
 _PIXELS_PER_INCH = 100
-#: What makes the report's pictures fast: glyphs in the PDF are outlines, and linear axes have no minor ticks.
+#: What makes the report's pictures fast: glyphs in the PDF are outlines, and linear axes have no minor ticks. No tick
+#: is drawn where a text may stand.
 _PARAMETERS_OF_REPORTS: dict[str, Any] = {
     "pdf.fonttype": 3,
     "savefig.dpi": _PIXELS_PER_INCH,
     "text.hinting": "none",  # texts have the places that they have in the other formats
     "xtick.minor.visible": False,
     "ytick.minor.visible": False,
+    "xtick.top": False,
+    "ytick.right": False,
+    **dict.fromkeys(("xtick.direction", "ytick.direction"), "out"),
+    **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 4),
+    **dict.fromkeys(("xtick.minor.size", "ytick.minor.size"), 2),
 }
 
 
@@ -131,9 +146,23 @@ def drawn(picture: Picture, plot: PlotConfig) -> Figure:
 
 
 def _figure(draw: Callable[[PlotConfig], Figure], plot: PlotConfig) -> Figure:
-    """A figure whose powers of ten (1e12) stand left of the x axis, since the label is on the right."""
+    """A figure whose powers of ten (1e12) stand left of the x axis, since the label is on the right.
+
+    Numbers at its axes have thin spaces.
+    """
+    from matplotlib.ticker import ScalarFormatter
+
+    class Grouped(ScalarFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            text = super().__call__(x, pos)
+            return grouped(text) if text.isascii() else text
+
     figure = draw(plot)
     for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            formatter = axis.get_major_formatter()
+            if type(formatter) is ScalarFormatter:
+                formatter.__class__ = Grouped
         power = axes.xaxis.get_offset_text()
         power.set_horizontalalignment("left")
         power.set_x(0)
@@ -206,7 +235,7 @@ def write_picture_and_svg(
         others = [one for one in formats if one != "svg"]
         paths = save_figure(figure, stem, others, overwrite=overwrite, box=box)
         document = svg_document(figure, box)
-        element = inline_svg(document, prefix, picture.caption)
+        element = inline_svg(document, prefix, picture.caption, str(figure.get_label()))
     if "svg" in formats:
         paths.append(write_svg(document, figure_paths(stem, ["svg"])[0], overwrite=overwrite))
     return [*paths, write_numbers(picture.numbers, figure_paths(stem, ["yaml"])[0], overwrite=overwrite)], element

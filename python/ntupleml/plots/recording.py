@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path, get_path_collection_extents
 from matplotlib.transforms import Affine2D, Bbox, IdentityTransform, TransformedPath
 
+from ntupleml.plots.series import mark_series, panels_of
 from ntupleml.plots.style import MARGIN, PIXELS_PER_INCH
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from matplotlib.text import Text
 
+#: Cells of a mesh that is drawn as an image.
+_LARGE_MESH = 100
 #: Points; the unit of a recording.
 _PER_INCH = 72
 
@@ -42,6 +45,7 @@ def record(figure: Figure, pixels_per_inch: float = PIXELS_PER_INCH) -> Figure:
     """
     figure.set_dpi(_PER_INCH)
     figure.patch.set_visible(False)
+    mark_series(figure)
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             _make_ticks_fast(axis)
@@ -51,6 +55,8 @@ def record(figure: Figure, pixels_per_inch: float = PIXELS_PER_INCH) -> Figure:
     written = Figure(figsize=(right - left, top - bottom), dpi=pixels_per_inch)
     FigureCanvasAgg(written)
     written.add_artist(_Replay(recorder.calls, left * _PER_INCH, bottom * _PER_INCH))
+    places = (one * _PER_INCH for one in (left, bottom, top - bottom))
+    written.set_label(panels_of(figure, *places))  # for `inline_svg`
     return written
 
 
@@ -95,6 +101,20 @@ class _Recorder(RendererBase):
         self._magnification = magnification
         self._boxes: list[tuple[float, float, float, float]] = []
         self._places_of_marks: dict[Any, list[Any]] = {}
+        self._groups: list[str | None] = []
+        #: What is in a legend is drawn there, above its box.
+        self._open_legends = 0
+
+    def open_group(self, s: str, gid: str | None = None) -> None:
+        self._groups.append(gid)
+        self._open_legends += s == "legend"
+        if gid is not None:
+            self.calls.append(lambda renderer, _look, _move, _scale: renderer.open_group(s, gid))
+
+    def close_group(self, s: str) -> None:
+        self._open_legends -= s == "legend"
+        if self._groups.pop() is not None:
+            self.calls.append(lambda renderer, _look, _move, _scale: renderer.close_group(s))
 
     def get_text_width_height_descent(self, s: str, prop: Any, ismath: Any) -> tuple[float, float, float]:
         import matplotlib as mpl
@@ -143,8 +163,12 @@ class _Recorder(RendererBase):
         marker_trans, trans, kept = marker_trans.frozen(), trans.frozen(), _kept(gc)
         if not len(path.vertices):
             return
-        if len(path.vertices) == 1 and gc.get_clip_rectangle() is None:
+        if len(path.vertices) == 1 and gc.get_clip_rectangle() is None and not self._open_legends:
             self._draw_mark(kept, marker_path, marker_trans, trans.transform(path.vertices)[0], rgbFace)
+            return
+        if len(path.vertices) == 1:  # bands: the place itself may be outside what is shown, and the mark be left out
+            place = trans.transform(path.vertices)[0]
+            self.draw_path(gc, marker_path, marker_trans + Affine2D().translate(*place), rgbFace)
             return
         if gc.get_clip_rectangle() is None:
             box, marker = path.get_extents(trans), marker_path.get_extents(marker_trans)
@@ -206,6 +230,16 @@ class _Recorder(RendererBase):
     ) -> None:  # fmt: skip
         master, places, kept = master_transform.frozen(), offsetTrans.frozen(), _kept(gc)
         corners = master.transform(np.asarray(coordinates).reshape(-1, 2))
+        facecolors, _, edgecolors = args
+        if meshWidth * meshHeight >= _LARGE_MESH and not len(edgecolors):
+            image = _image_of_mesh(
+                corners.reshape(meshHeight + 1, meshWidth + 1, 2),
+                np.asarray(facecolors).reshape(meshHeight, meshWidth, 4),
+                self._magnification,
+            )
+            if image is not None:
+                self.draw_image(gc, *corners.min(axis=0), image)
+                return
         self._take_in(gc, Bbox([corners.min(axis=0), corners.max(axis=0)]))
         self.calls.append(
             lambda renderer, look, move, scale: renderer.draw_quad_mesh(
@@ -242,6 +276,38 @@ class _Recorder(RendererBase):
             renderer.draw_text(look(kept), left, bottom, s, prop, angle, ismath=ismath, mtext=moved)
 
         self.calls.append(replay)
+
+
+def _image_of_mesh(corners: Any, colours: Any, magnification: float) -> Any:
+    """Pixels of a mesh of coloured cells, from the bottom; None where its lines are not along the axes.
+
+    Cells drawn one by one have seams between them, and take far more room in a file.
+
+    Parameters
+    ----------
+    corners : array of float, shape (rows + 1, columns + 1, 2)
+    colours : array of float, shape (rows, columns, 4)
+    magnification : float
+        Pixels per point.
+
+    Returns
+    -------
+    array of uint8, shape (height, width, 4), or None
+    """
+    x, y = corners[0, :, 0], corners[:, 0, 1]
+    if not (np.allclose(corners[:, :, 0], x) and np.allclose(corners[:, :, 1], y[:, np.newaxis])):
+        return None
+    places = []
+    for edges in (y, x):
+        low, high = edges.min(), edges.max()
+        number = max(round((high - low) * magnification), 1)
+        centres = low + (np.arange(number) + 0.5) / number * (high - low)
+        order = np.argsort(edges)
+        cells = np.searchsorted(edges[order], centres) - 1
+        rising = edges[-1] >= edges[0]
+        places.append(cells if rising else len(edges) - 2 - cells)
+    pixels: Any = np.round(255 * colours[np.ix_(*places)]).astype(np.uint8)
+    return pixels
 
 
 def text_width(text: str, font: Any) -> float:

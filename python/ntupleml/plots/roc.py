@@ -12,8 +12,9 @@ import numpy as np
 from ntupleml.metrics import Measurement, Undefined
 from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.metrics.roc_points import rejection_ratio
+from ntupleml.plots.panels import indent_of
 from ntupleml.plots.pictures import PARAMETERS
-from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, literal, plot_style, save_figure
+from ntupleml.plots.style import COLOURS, add_experiment_label, class_labels, drawable, literal, plot_style, save_figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -159,6 +160,26 @@ def draw_named_rocs(signal: str, results: Mapping[str, RocSummary | Undefined], 
     return _draw_blocks([block], config, factors=True, compared=False)
 
 
+def draw_rocs_of_methods(
+    signal: str, results: Mapping[str, RocSummary | Undefined], other: str, config: PlotConfig
+) -> Figure:
+    """Draw the rejection by some methods in one panel; call it inside `plot_style`.
+
+    Parameters
+    ----------
+    signal : str
+        The class.
+    results : mapping of str to RocSummary or Undefined
+        By method.
+    other : str
+        The other class, where there is but one.
+    """
+    label = class_labels([signal], config)[0]
+    rest = class_labels([other], config)[0] if other else "the rest"
+    block = _Block(f"{label} against {rest}", *_points_and_areas(_literal_keys(results)))
+    return _draw_blocks([block], config, compared=False)
+
+
 def _pairs_block(
     signal: str,
     results: Mapping[str, Mapping[str, RocSummary | Undefined]],
@@ -268,7 +289,7 @@ def _draw_blocks(
     figure = Figure(figsize=(columns * _WIDTH + (columns - 1) * _ASIDE, height))
     FigureCanvasAgg(figure)
     for index, block in enumerate(blocks):
-        left = index % columns * (_WIDTH + _ASIDE)
+        left = (index % columns + indent_of(index, len(blocks), columns)) * (_WIDTH + _ASIDE)
         top = height - index // columns * (block_height + _ASIDE)
         for number, (panel_height, draw) in enumerate(panels):
             axes = _axes(figure, left, top - panel_height, panel_height)
@@ -311,7 +332,7 @@ def _legend_lines(block: _Block) -> list[str]:
         if isinstance(points, Undefined) or isinstance(area, Undefined):
             lines.append(f"{name}: {points if isinstance(points, Undefined) else area}")
         else:
-            lines.append(f"{name}: {measurement_text(area)}")
+            lines.append(drawable(f"{name}: {measurement_text(area)}"))
     return lines
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ntupleml.metrics.measurement import Undefined
-from ntupleml.metrics.number_texts import count_text
+from ntupleml.metrics.number_texts import count_text, number_text
 from ntupleml.metrics.score_distributions import visible_factor
 from ntupleml.plots.panels import grid_of_panels
-from ntupleml.plots.style import COLOURS, add_experiment_label, add_legend, class_labels, yield_label
+from ntupleml.plots.style import COLOURS, add_experiment_label, add_legend, class_labels, drawable, yield_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -119,7 +119,7 @@ def _draw_distributions(axes: Axes, name: str, samples: ScoreSamples, config: Pl
         axes.text(s="no events", transform=axes.transAxes, **_UNDEFINED_PLACE)
     if training:
         axes.errorbar([], [], [], fmt=".", color="grey", label="points: training part")
-    title = "Unseen events" + (" (p-values against training part: K-S, $\\chi^2$)" if p_values else "")
+    title = "Unseen events" + (" (p-values against training part: K-S, χ²)" if p_values else "")
     add_legend(axes, *axes.get_legend_handles_labels(), title, loc="upper left", labelspacing=0.3, borderaxespad=1.0)
     axes.set_xlabel(f"Score of {class_labels([name], config)[0]}", loc="right")
     axes.set_ylabel("Probability density", loc="top")
@@ -128,8 +128,8 @@ def _draw_distributions(axes: Axes, name: str, samples: ScoreSamples, config: Pl
 def _with_p_values(label: str, p_values: tuple[float | Undefined, float | Undefined] | None) -> str:
     if p_values is None:
         return label
-    texts = ["undefined" if isinstance(value, Undefined) else f"{value:.2g}" for value in p_values]
-    return f"{label} ({texts[0]}, {texts[1]})"
+    texts = ["undefined" if isinstance(value, Undefined) else number_text(value, 2) for value in p_values]
+    return drawable(f"{label} ({texts[0]}, {texts[1]})")
 
 
 def draw_density(axes: Axes, found: Density, index: int, label: str, *, filled: bool) -> None:
@@ -294,7 +294,7 @@ def _draw_scaled(axes: Axes, stack: ScoreStack, factors: Mapping[str, int], conf
             color=_text_colour(),
             linewidth=1.8,
             linestyle=_LINES[index % len(_LINES)],
-            label=f"{label} × {count_text(factor)}" if factor > 1 else f"{label}, not stacked",
+            label=drawable(f"{label} × {count_text(factor)}") if factor > 1 else f"{label}, not stacked",
         )
 
 

@@ -7,12 +7,14 @@ block of `plot_style`.
 from __future__ import annotations
 
 import logging
+import re
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ntupleml.atomic import replace_file
+from ntupleml.metrics.number_texts import THIN_SPACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Texts to show for variables, of the style that is used.
 _labels: ContextVar[Mapping[str, str]] = ContextVar("labels", default={})  # noqa: B039 - never changed
+_POWER = re.compile(r" × 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
+_LOWERED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 #: What every figure is written as.
 FORMATS = ("png", "pdf")
 #: Colours that people with colour vision deficiencies can tell apart (Petroff, arXiv:2107.02270).
@@ -183,6 +187,22 @@ def _number(value: float | None) -> str | None:
 def class_labels(classes: Iterable[str], config: PlotConfig) -> list[str]:
     """Texts to show for the classes: those of the `plot` block, else the names as they are."""
     return [config.class_labels.get(name, literal(name)) for name in classes]
+
+
+def drawable(text: str) -> str:
+    r"""A text with thin spaces and powers of ten as formulas have them, where a part of it is a formula.
+
+    The fonts of formulas lack raised digits and thin spaces.
+
+    Examples
+    --------
+    >>> drawable("$Z$ (1.2 × 10⁻⁷)"), drawable("1.2 × 10⁻⁷")
+    ('$Z$ (1.2$\\,\\times\\,10^{-7}$)', '1.2 × 10⁻⁷')
+    """
+    if text.count("$") < 2:
+        return text
+    power = _POWER.sub(lambda match: rf"$\,\times\,10^{{{match[1].translate(_LOWERED)}}}$", text)
+    return power.replace(THIN_SPACE, r"$\,$")
 
 
 def yield_label(config: PlotConfig) -> str:

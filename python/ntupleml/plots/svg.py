@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from html import unescape
+from html import escape, unescape
 from typing import TYPE_CHECKING, Any
 
 from ntupleml.atomic import replace_file
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
     from matplotlib.text import Text
     from matplotlib.transforms import BboxBase
 
@@ -31,6 +32,7 @@ _FIXED = {"#000000": "#010101", "#ffffff": "#fefefe"}
 _PIXELS = 4 / 3
 #: Stands for the colour of the page while matplotlib writes.
 _PAPER = "#fcfdfe"
+_OPACITY_OF_LEGENDS = 0.85
 #: Collections of matplotlib that are matrices of coloured cells.
 _CELLS = {"QuadMesh", "PolyQuadMesh"}
 #: What an inline element must not have: the file's head, metadata, style rules for the whole page, comments.
@@ -39,7 +41,7 @@ _NOT_INLINE = re.compile(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->
 _TEXT = re.compile(r'<text style="([^"]*)"([^>]*)>([^<]+)</text>')
 _FONT_SIZE = re.compile(r"([\d.]+)px")
 #: Shorter ones hardly differ from font to font, should the page's own not be read.
-_SHORTEST_WITH_LENGTH = 8
+_SHORTEST_WITH_LENGTH = 12
 _BLACK = re.compile(r"(fill|stroke): #000000")
 _TURN_BY_NOTHING = re.compile(r' transform="rotate\(-?0 [^"]*\)"')
 _HEAD = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"[^>]*>')
@@ -91,9 +93,19 @@ def prepare_for_pages(figure: Figure) -> None:
             _keep_colour_on_cells(text, axes)
         for legend in (axes.get_legend(), *axes.artists):  # findobj would make ticks that are never shown
             if isinstance(legend, Legend):
-                legend.get_frame().set_facecolor(_PAPER)
+                _put_on_paper(legend)
     for legend in figure.legends:
-        legend.get_frame().set_facecolor(_PAPER)
+        _put_on_paper(legend)
+
+
+def _put_on_paper(legend: Legend) -> None:
+    """Nearly hide what is below a legend, so that no line goes through its text."""
+    if not legend.get_frame_on():
+        legend.set_frame_on(True)
+        legend.get_frame().set_edgecolor("none")
+        legend.get_frame().set_linewidth(0)
+        legend.get_frame().set_alpha(_OPACITY_OF_LEGENDS)
+    legend.get_frame().set_facecolor(_PAPER)
 
 
 def _keep_colour_on_cells(text: Text, axes: Axes) -> None:
@@ -106,7 +118,7 @@ def _keep_colour_on_cells(text: Text, axes: Axes) -> None:
         text.set_color(_FIXED[colour])
 
 
-def inline_svg(document: str, prefix: str, title: str) -> str:
+def inline_svg(document: str, prefix: str, title: str, panels: str = "") -> str:
     """Turn an SVG file of matplotlib into an element that can stand in a page beside others.
 
     Black becomes the colour of the page's text (`currentColor`) and the background is left out, so that the figure
@@ -120,6 +132,8 @@ def inline_svg(document: str, prefix: str, title: str) -> str:
         Of all ids, unique on the page: letters, digits and hyphens.
     title : str
         What the figure shows, for those who cannot see it.
+    panels : str, optional
+        Of `panels_of`, for the script of the page.
 
     Returns
     -------
@@ -136,11 +150,14 @@ def inline_svg(document: str, prefix: str, title: str) -> str:
     body = _FONT_FAMILY.sub(lambda match: f"font-family: {_with_fallback(match[1])}", body)
     body = _FONT_SHORTHAND.sub(lambda match: f"{match[1]}{_with_fallback(match[2])}", body)
     body = _BLACK.sub(r"\1: currentColor", body).replace(_PAPER, "var(--paper)")
+    values = f' data-panels="{escape(panels)}"' if panels else ""
     content = compact_svg(body.rpartition("</svg>")[0], prefix)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
         f'width="{width * _PIXELS:.0f}" height="{height * _PIXELS:.0f}" role="img" '
-        f'aria-labelledby="{prefix}-title">\n<title id="{prefix}-title">{_escaped(title)}</title>\n{content}\n</svg>'
+        f'aria-labelledby="{prefix}-title"{values}>\n'
+        f'<title id="{prefix}-title">{_escaped(_first_sentence(title))}</title>\n'
+        f"{content}\n</svg>"
     )
 
 
@@ -159,7 +176,7 @@ def _with_length(match: re.Match[str]) -> str:
         weight="bold" if "bold" in style else "normal",
         style="italic" if "italic" in style else "normal",
     )
-    length = f'textLength="{text_width(text, font):.1f}" lengthAdjust="spacingAndGlyphs"'
+    length = f'textLength="{text_width(text, font):.1f}"'
     return f'<text {length} style="{style}"{match[2]}>{match[3]}</text>'
 
 
@@ -168,6 +185,11 @@ def _with_fallback(family: str) -> str:
     if first in _FALLBACK_FONTS:
         return _FALLBACK_FONTS[first]
     return family if family.rstrip().endswith("sans-serif") else f"{family}, Helvetica, Arial, sans-serif"
+
+
+def _first_sentence(text: str) -> str:
+    """The caption of a figure says the rest."""
+    return text.split(". ")[0].split(": ")[0]
 
 
 def _escaped(text: str) -> str:

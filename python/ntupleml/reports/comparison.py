@@ -1,4 +1,4 @@
-"""Two trainings side by side: areas and their differences, ROC curves overlaid, configs, verdicts, training curves."""
+"""Trainings side by side: areas and their differences, ROC curves overlaid, configs, verdicts, training curves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ntupleml.testing.steps import Answer, Group
 from ntupleml.testing.training_curves import loss_pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -28,32 +28,31 @@ if TYPE_CHECKING:
     from ntupleml.testing.preparation import Preparation
     from ntupleml.testing.tested_events import TestedEvents
 
-#: How the trainings are called on the page.
-FIRST, SECOND = "A", "B"
+#: How trainings are called on the page.
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ABSENT = "not there"
-#: Steps whose verdicts of the second training are shown.
+#: Steps whose verdicts of the other trainings are shown.
 _JUDGED = ("scores", "efficiency", "calibration", "engines")
 
 
-def two_trainings(material: Material, other: Preparation) -> Answer:
-    """The second training beside the first one."""
-    second = Material(other, for_page=True)
-    same = same_events(material, second)
+def compared_trainings(material: Material, others: Sequence[Preparation]) -> Answer:
+    """Other trainings beside the first one."""
+    materials = [material, *(Material(other, for_page=True) for other in others)]
+    same = [same_events(material, one) for one in materials[1:]]
+    letters = LETTERS[1 : len(materials)]
     groups = [
-        Group(
-            "Area under the ROC curve",
-            tuple(_notes(material, second, same=same)),
-            (area_table(material, second, same=same),),
-        ),
-        Group("ROC curves", (), (), tuple(_roc_pictures(material, second)), "comparison"),
-        Group("Configs", (), (config_table(material.preparation, other),)),
-        *_losses(material, second),
+        Group("Area under the ROC curve", tuple(_notes(materials, same)), (area_table(materials, same),)),
+        Group("ROC curves", (), (), tuple(_roc_pictures(materials)), "comparison"),
+        Group("Configs", (), (config_table([one.preparation for one in materials]),)),
+        *_losses(materials),
     ]
+    named = ", ".join(f"{letter} is {other.training_path}" for letter, other in zip(letters, others, strict=True))
     introduction = (
-        f"{FIRST} is {material.preparation.training_path}, the training that the other sections show; {SECOND} is "
-        f"{other.training_path}. Differences are {SECOND} − {FIRST}."
+        f"{LETTERS[0]} is {material.preparation.training_path}, the training that the other sections show; {named}. "
+        f"Differences are from {LETTERS[0]}."
     )
-    return Answer(introduction, tuple(groups), tuple(_verdicts(second)))
+    verdicts = [found for letter, one in zip(letters, materials[1:], strict=True) for found in _verdicts(letter, one)]
+    return Answer(introduction, tuple(groups), tuple(verdicts))
 
 
 def same_events(first: Material, second: Material) -> bool:
@@ -68,49 +67,76 @@ def same_events(first: Material, second: Material) -> bool:
     )
 
 
-def _notes(first: Material, second: Material, *, same: bool) -> list[str]:
-    notes = [
-        "The events are the same, so the uncertainties of the differences take into account what fluctuates together."
-        if same
-        else "The events are not the same (other fold files, weights or classes), so the uncertainties are added in "
-        "quadrature, as for independent samples."
-    ]
-    for name, one, other in ((FIRST, first, second), (SECOND, second, first)):
-        alone = [f"'{text}'" for text in one.events.classes if text not in other.events.classes]
+def _notes(materials: Sequence[Material], same: Sequence[bool]) -> list[str]:
+    notes = []
+    for letter, is_same in zip(LETTERS[1:], same, strict=False):
+        events = f"The events of {LETTERS[0]} and {letter} are"
+        notes.append(
+            f"{events} the same, so the uncertainties of the differences take into account what fluctuates together."
+            if is_same
+            else f"{events} not the same (other fold files, weights or classes), so the uncertainties are added in "
+            "quadrature, as for independent samples."
+        )
+    for letter, one in zip(LETTERS, materials, strict=False):
+        alone = [
+            f"'{name}'" for name in one.events.classes if not all(name in some.events.classes for some in materials)
+        ]
         if alone:
             notes.append(
-                f"Only {name} has the classes {', '.join(alone)}: what the others are told from is not the same."
+                f"Not all have the classes {', '.join(alone)} of {letter}: what the others are told from is not the "
+                "same."
             )
     return notes
 
 
-def _pairs(first: Material, second: Material) -> list[tuple[str, str]]:
-    """Methods that are compared: those of the same name, else the main ones."""
-    common = [(name, name) for name in first.methods if name in second.methods]
-    return common or [(first.methods[0], second.methods[0])]
+def _rows(materials: Sequence[Material]) -> list[tuple[str, ...]]:
+    """Methods that are compared, of each training: those of the same name, else the main ones."""
+    common = [name for name in materials[0].methods if all(name in one.methods for one in materials)]
+    return [(name,) * len(materials) for name in common] or [tuple(one.methods[0] for one in materials)]
 
 
-def _title(pair: tuple[str, str]) -> str:
-    return pair[0] if pair[0] == pair[1] else f"{pair[0]} and {pair[1]}"
+def _title(methods: Sequence[str]) -> str:
+    return " and ".join(dict.fromkeys(methods))
 
 
-def area_table(first: Material, second: Material, *, same: bool) -> Table:
-    """Areas of both trainings and their differences, by method and class."""
+def area_table(materials: Sequence[Material], same: Sequence[bool]) -> Table:
+    """Areas of all trainings and their differences from the first, by method and class.
+
+    Parameters
+    ----------
+    same : sequence of bool
+        Whether the trainings, without the first, were tested on the events of the first.
+    """
     rows: list[tuple[Cell, ...]] = []
-    for pair in _pairs(first, second):
-        found = [some.rocs[name][POOLED] for some, name in zip((first, second), pair, strict=True)]
-        averages = [one.average_auc for one in found]
-        areas = {
-            name: [_area(one.against_rest, name) for one in found]
-            for name in dict.fromkeys([*first.events.classes, *second.events.classes])
-        }
-        if same:
-            average, shifts = _paired_differences(first, second, pair)
-        else:
-            average, shifts = _difference(*averages), {name: _difference(*both) for name, both in areas.items()}
-        rows.append((_title(pair), "average", *averages, average))
-        rows += [(_title(pair), name, *areas[name], shifts[name]) for name in areas]
-    return Table(("Method", "Class", FIRST, SECOND, f"{SECOND} − {FIRST}"), tuple(rows))
+    names = list(dict.fromkeys(name for one in materials for name in one.events.classes))
+    letters = LETTERS[: len(materials)]
+    for methods in _rows(materials):
+        found = [one.rocs[method][POOLED] for one, method in zip(materials, methods, strict=True)]
+        differences = [
+            _paired_differences(materials[0], one, (methods[0], method))
+            if is_same
+            else (
+                _difference(found[0].average_auc, rocs.average_auc),
+                {
+                    name: _difference(_area(found[0].against_rest, name), _area(rocs.against_rest, name))
+                    for name in names
+                },
+            )
+            for one, method, rocs, is_same in zip(materials[1:], methods[1:], found[1:], same, strict=True)
+        ]
+        rows.append(
+            (_title(methods), "average", *(one.average_auc for one in found), *(average for average, _ in differences))
+        )
+        rows += [
+            (
+                _title(methods),
+                name,
+                *(_area(one.against_rest, name) for one in found),
+                *(shifts[name] for _, shifts in differences),
+            )
+            for name in names
+        ]
+    return Table(("Method", "Class", *letters, *(f"{one} − {letters[0]}" for one in letters[1:])), tuple(rows))
 
 
 def _area(results: Mapping[str, RocSummary | Undefined], name: str) -> Measurement | Undefined:
@@ -175,41 +201,39 @@ def _paired_differences(
     return missing or Measurement(float(average), float(np.linalg.norm(influences))), classes
 
 
-def _roc_pictures(first: Material, second: Material) -> list[Picture]:
-    common = [name for name in first.events.classes if name in second.events.classes]
+def _roc_pictures(materials: Sequence[Material]) -> list[Picture]:
+    first = materials[0].events.classes
+    common = [name for name in first if all(name in one.events.classes for one in materials)]
+    rows = _rows(materials)
     return [
-        _roc_picture(name, first, second, pair)
-        for pair in _pairs(first, second)
-        for name in (common[:1] if len(first.events.classes) == 2 else common)
+        _roc_picture(name, materials, methods, "" if number == 0 else f"_{methods[0]}")
+        for number, methods in enumerate(rows)
+        for name in (common[:1] if len(first) == 2 else common)
     ]
 
 
-def _roc_picture(name: str, first: Material, second: Material, pair: tuple[str, str]) -> Picture:
-    classes = first.events.classes
+def _roc_picture(name: str, materials: Sequence[Material], methods: Sequence[str], suffix: str) -> Picture:
     results = {
-        f"{letter}: {method}": some.rocs[method][POOLED].against_rest[name]
-        for letter, some, method in ((FIRST, first, pair[0]), (SECOND, second, pair[1]))
+        f"{letter}: {method}": one.rocs[method][POOLED].against_rest[name]
+        for letter, one, method in zip(LETTERS, materials, methods, strict=False)
     }
-
     areas = {label: one if isinstance(one, Undefined) else one.auc for label, one in results.items()}
     numbers = {label: as_plain(one) for label, one in results.items()}
-    stem = f"roc_{name}" if pair == _pairs(first, second)[0] else f"roc_{name}_{pair[0]}"
-    caption = f"{_title(pair)}: ROC curves of {name} against the rest, of both trainings."
-    draw = partial(draw_class_roc, name, results, classes)
-    return Picture(stem, caption, draw, numbers, (Table(("Training", "AUC"), tuple(areas.items())),))
+    caption = f"{_title(methods)}: ROC curves of {name} against the rest, of all trainings."
+    draw = partial(draw_class_roc, name, results, materials[0].events.classes)
+    table = Table(("Training", "AUC"), tuple(areas.items()))
+    return Picture(f"roc_{name}{suffix}", caption, draw, numbers, (table,))
 
 
-def config_table(first: Preparation, second: Preparation) -> Table:
-    """Keys of the training configs, and of the testing configs, that are not the same."""
+def config_table(preparations: Sequence[Preparation]) -> Table:
+    """Keys of the training configs, and of the testing configs, that are not the same in all."""
     rows: list[tuple[Cell, ...]] = []
     for stage in ("training", "testing"):
-        one, other = (flat_settings(getattr(some, stage).model_dump(mode="json")) for some in (first, second))
-        rows += [
-            (f"{stage}: {key}", one.get(key, _ABSENT), other.get(key, _ABSENT))
-            for key in dict.fromkeys([*one, *other])
-            if one.get(key, _ABSENT) != other.get(key, _ABSENT)
-        ]
-    return Table(("Key", FIRST, SECOND), tuple(rows), "" if rows else "All keys are the same")
+        found = [flat_settings(getattr(one, stage).model_dump(mode="json")) for one in preparations]
+        keys = dict.fromkeys(key for one in found for key in one)
+        by_key = {key: [one.get(key, _ABSENT) for one in found] for key in keys}
+        rows += [(f"{stage}: {key}", *values) for key, values in by_key.items() if len(set(values)) > 1]
+    return Table(("Key", *LETTERS[: len(preparations)]), tuple(rows), "" if rows else "All keys are the same")
 
 
 def flat_settings(content: Any, key: str = "") -> dict[str, str]:
@@ -231,9 +255,9 @@ def flat_settings(content: Any, key: str = "") -> dict[str, str]:
     return {key: "none" if content in (None, {}) else str(content)}
 
 
-def _losses(first: Material, second: Material) -> list[Group]:
+def _losses(materials: Sequence[Material]) -> list[Group]:
     groups = []
-    for letter, some in ((FIRST, first), (SECOND, second)):
+    for letter, some in zip(LETTERS, materials, strict=False):
         pictures = [
             picture
             for method in some.methods
@@ -244,12 +268,12 @@ def _losses(first: Material, second: Material) -> list[Group]:
     return groups
 
 
-def _verdicts(second: Material) -> list[tuple[str, Verdict]]:
-    """What the second training's steps say of it; those of the first are where they belong."""
+def _verdicts(letter: str, other: Material) -> list[tuple[str, Verdict]]:
+    """What the steps say of another training; what they say of the first is where it belongs."""
     steps = [STEPS[name] for name in _JUDGED]
-    made = [attempt(partial(step, second), "the second training") for step in steps]
+    made = [attempt(partial(step, other), f"the training {letter}") for step in steps]
     return [
-        (f"{SECOND}: {name}", verdict)
+        (f"{letter}: {name}", verdict)
         for one in made
         if not isinstance(one, Undefined)
         for name, verdict in one.verdicts

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
+import re
 from datetime import UTC, datetime
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from markupsafe import Markup
 
 from ntupleml.metrics import Interval, Measurement, Undefined
 from ntupleml.plots.cells import cell_text
 from ntupleml.plots.compact_svg import shared_styles
 from ntupleml.plots.page_fonts import font_faces
-from ntupleml.plots.pictures import Marked
+from ntupleml.plots.pictures import Link, Marked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Rows of a table that are shown; longer ones are folded up.
 _ROWS_SHOWN = 12
+#: What needs no other number beside it to be copied and sorted.
+_PLAIN_NUMBER = re.compile(r"\d+(\.\d+)?")
 #: Pixels; wider figures take the whole width of the page.
 _WIDE_FIGURE = 780
 
@@ -38,6 +44,8 @@ class Section(NamedTuple):
     groups: tuple[Group, ...] = ()
     #: What it means, by the name of the method or of whatever is judged.
     verdicts: tuple[tuple[str, Verdict], ...] = ()
+    #: So many of the first groups stand beside each other where there is room: the first one, and the others.
+    first_screen: int = 0
 
 
 class Page(NamedTuple):
@@ -82,7 +90,6 @@ def render(page: Page, drawn: dict[tuple[str, int, int], Drawn]) -> str:
         everything else. All text is escaped.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
 
     environment = Environment(
         loader=PackageLoader("ntupleml.reports", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -93,7 +100,13 @@ def render(page: Page, drawn: dict[tuple[str, int, int], Drawn]) -> str:
     fonts = font_faces([one.svg for one in drawn.values()])
     drawn = {key: one._replace(svg=svg) for (key, one), svg in zip(drawn.items(), elements, strict=True)}
     environment.globals.update(
-        cell=_cell, rows_shown=_ROWS_SHOWN, signs=SIGNS, markup=Markup, is_wide=_is_wide, numeric=_numeric
+        cell=_cell,
+        rows_shown=_ROWS_SHOWN,
+        signs=SIGNS,
+        markup=Markup,
+        is_wide=_is_wide,
+        numeric=_numeric,
+        quoted=_quoted,
     )
     return environment.get_template("page.html.j2").render(
         page=page,
@@ -105,7 +118,7 @@ def render(page: Page, drawn: dict[tuple[str, int, int], Drawn]) -> str:
 
 
 #: Sign and word of a verdict: neither needs colours.
-SIGNS = {"good": ("✓", "fine"), "attention": ("▲", "look at this"), "unknown": ("?", "not known")}
+SIGNS = {"good": ("✓", "fine"), "attention": ("▲", "look at this"), "unknown": ("?", "cannot be told")}
 
 
 def _file(name: str) -> str:
@@ -117,21 +130,44 @@ def _cell(cell: Cell) -> dict[str, Any]:
     if isinstance(cell, Marked):
         return _cell(cell.value) | {"kind": "number best"}
     text = cell_text(cell)
+    if isinstance(cell, Link):
+        return {"text": text, "value": None, "uncertainty": None, "kind": "text", "address": cell.address}
     if isinstance(cell, Measurement):
         return {
             "text": text,
-            "value": repr(float(cell.value)),
-            "uncertainty": repr(float(cell.uncertainty)),
+            "value": _precise(cell.value, cell.uncertainty),
+            "uncertainty": f"{cell.uncertainty:.5g}",
             "kind": "number",
         }
     if isinstance(cell, Interval):
-        sides = f"-{float(cell.down)!r} +{float(cell.up)!r}"
-        return {"text": text, "value": repr(float(cell.value)), "uncertainty": sides, "kind": "number"}
+        sides = f"-{_precise(cell.down)} +{_precise(cell.up)}"
+        return {"text": text, "value": _precise(cell.value), "uncertainty": sides, "kind": "number"}
     if isinstance(cell, Undefined):
         return {"text": text, "value": None, "uncertainty": None, "kind": "undefined"}
     if isinstance(cell, int | float) and not isinstance(cell, bool):
-        return {"text": text, "value": repr(cell), "uncertainty": None, "kind": "number"}
+        value = None if _PLAIN_NUMBER.fullmatch(text) else str(cell) if isinstance(cell, int) else _precise(cell)
+        return {"text": text, "value": value, "uncertainty": None, "kind": "number"}
     return {"text": text, "value": None, "uncertainty": None, "kind": "text"}
+
+
+def _quoted(number: str) -> str:
+    """The value of an attribute; quotation marks are left out where they are not needed."""
+    return Markup(f'"{number}"') if " " in number else number  # noqa: S704 - digits and signs
+
+
+def _precise(number: float, uncertainty: float = 0.0) -> str:
+    """Three digits more than those of the uncertainty that are shown, else seven; the files have all.
+
+    Examples
+    --------
+    >>> _precise(0.81234567891, 0.00123456789), _precise(0.123456789)
+    ('0.8123457', '0.1234568')
+    """
+    if not (math.isfinite(number) and math.isfinite(uncertainty) and uncertainty > 0):
+        return f"{number:.7g}"
+    decimals = 4 - math.floor(math.log10(uncertainty))
+    largest = math.floor(math.log10(abs(number))) if number else 0
+    return f"{number:.{max(decimals + largest + 1, 1)}g}"
 
 
 def _numeric(table: Table) -> list[bool]:

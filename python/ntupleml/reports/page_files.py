@@ -89,7 +89,7 @@ def write_page(
         with _rare_garbage_collection() as collect:
             for section, index, number, group, picture in wanted:
                 stem = folder / file_name(group.method, picture.name)
-                prefix = f"{section.anchor}{index}-{number}"
+                prefix = f"p{len(drawn)}"
                 written, element = write_picture_and_svg(
                     picture, stem, plot, prefix, overwrite=overwrite, formats=formats
                 )

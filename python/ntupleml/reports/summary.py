@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ntupleml.datasets.excluding import EXCLUDE
-from ntupleml.metrics import Measurement, Undefined, effective_entries
+from ntupleml.metrics import Measurement, Undefined, Verdict, effective_entries
 from ntupleml.metrics.number_texts import count_text
 from ntupleml.plots.cells import cell_text
 from ntupleml.plots.pictures import Table
-from ntupleml.reports.page import SIGNS, Section
+from ntupleml.reports.page import Section
 from ntupleml.testing.material import POOLED, attempt
 from ntupleml.testing.roc import roc_overview
 from ntupleml.testing.steps import Group
@@ -19,36 +19,68 @@ from ntupleml.testing.steps import Group
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ntupleml.metrics import Verdict
     from ntupleml.metrics.class_rocs import RocSummary
     from ntupleml.plots.pictures import Cell
     from ntupleml.testing.material import Material
 
 
+#: Names that are listed; of more there is their number.
+_MOST_NAMES = 4
+#: Of verdicts.
+_ORDER = ("attention", "unknown", "good")
+
+
 def summary(material: Material, verdicts: Sequence[tuple[str, Verdict]]) -> Section:
-    """AUC of all methods and folds, the verdicts of all sections, the events, and what is left out."""
+    """The first screen (one picture, the areas, all verdicts), then areas by fold, events, and what is left out."""
     of_classes = material.target == "classes"
     groups = [
-        *([_first_picture(material)] if of_classes else []),
-        *([Group("Area under the ROC curve", (_AREAS,), (auc_table(material),))] if of_classes else []),
+        *([_first_picture(material), Group("", (), (area_table(material),))] if of_classes else []),
         _at_a_glance(verdicts, material.methods),
+        *([Group("Area under the ROC curve by fold", (_AREAS,), (auc_table(material),))] if of_classes else []),
         Group("Tested events", (_tested(material), *_sampling(material)), (events_table(material),)),
     ]
     if material.events.left_out:
         rows = tuple(material.events.left_out.items())
         groups.append(Group("Left out", (), (Table(("Method", "Reason"), rows),)))
-    return Section("summary", "Summary", _in_one_sentence(material, verdicts), tuple(groups))
+    return Section(
+        "summary", "Summary", _in_one_sentence(material, verdicts), tuple(groups), first_screen=3 if of_classes else 0
+    )
+
+
+def title_of(material: Material) -> str:
+    """What is trained: the title of the testing config, else what is learnt and by which methods.
+
+    Examples
+    --------
+    E.g. "signal against background_1, background_2: keras and xgboost".
+    """
+    if material.testing.title:
+        return material.testing.title
+    methods = _listed(material.methods, "methods")
+    if material.target != "classes":
+        what = "Reconstruction" if material.target == "reconstruction" else _listed(material.events.outputs, "values")
+        return f"{what}: {methods}"
+    signals = material.signals
+    others = [name for name in material.classes if name not in signals]
+    if not signals or not others:
+        return f"{_listed(material.classes, 'classes')}: {methods}"
+    return f"{_listed(signals, 'signals')} against {_listed(others, 'classes')}: {methods}"
+
+
+def _listed(names: Sequence[str], what: str) -> str:
+    """A few names, or the number of many."""
+    if len(names) > _MOST_NAMES:
+        return f"{len(names)} {what}"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _in_one_sentence(material: Material, verdicts: Sequence[tuple[str, Verdict]]) -> str:
     """Which method is the best, how good it is, and whether anything has to be looked at."""
-    methods = material.methods if material.target == "classes" else []
-    events = count_text(len(material.events))
-    areas = {method: _area_of_all(material, method) for method in methods}
+    events, areas = count_text(len(material.events)), areas_of_methods(material)
     known = {method: area for method, area in areas.items() if isinstance(area, Measurement)}
     remarkable = sum(verdict.level == "attention" for _, verdict in verdicts)
     end = f"{remarkable} of {len(verdicts)} checks ask for a look" if remarkable else "no check asks for a look"
-    if not methods:
+    if not areas:
         return f"{events} events are tested that the models never saw; {end}."
     if not known:
         return f"No area under a ROC curve could be computed for {events} events; {end}."
@@ -58,6 +90,12 @@ def _in_one_sentence(material: Material, verdicts: Sequence[tuple[str, Verdict]]
         f"{best}{of_several} separates with an AUC of {cell_text(known[best])} on {events} events that "
         f"its models never saw; {end}."
     )
+
+
+def areas_of_methods(material: Material) -> dict[str, Measurement | Undefined]:
+    """The area of each method on all events: the average of the classes; empty where no classes are learnt."""
+    methods = material.methods if material.target == "classes" else []
+    return {method: _area_of_all(material, method) for method in methods}
 
 
 def _area_of_all(material: Material, method: str) -> Measurement | Undefined:
@@ -70,30 +108,29 @@ def _area_of_all(material: Material, method: str) -> Measurement | Undefined:
 def _first_picture(material: Material) -> Group:
     """The ROC curves of all methods, or why there are none."""
     rocs = {method: material.rocs[method][POOLED] for method in material.methods}
-    picture = attempt(lambda: roc_overview(material.events, rocs), "ROC curves")
+    picture = attempt(lambda: roc_overview(material.events, rocs, material.signals), "ROC curves")
     if isinstance(picture, Undefined):
         return Group("", (f"ROC curves: not made: {picture.reason}",))
     return Group("", (), (), (picture,))
 
 
 def _at_a_glance(verdicts: Sequence[tuple[str, Verdict]], methods: Sequence[str]) -> Group:
-    """A sign for each method and question, and the sentences of what has to be looked at."""
-    found: dict[str, dict[str, str]] = {}
-    questions: dict[str, None] = {}
+    """Every question with its answer in a few words, the numbers folded up; what has to be looked at comes first.
+
+    Methods of which the same is said stand together.
+    """
+    together: dict[tuple[str, str, str], dict[str, str]] = {}
     for name, verdict in verdicts:
-        method = next((one for one in methods if name.endswith(f" {one}")), None)
-        if method is None:
-            continue
-        # Those of a second training begin with its letter.
-        training, mark, question = name.removesuffix(f" {method}").rpartition(": ")
-        question = question.rstrip(":") or training
-        questions[question] = None
-        found.setdefault(f"{training}{mark}{method}", {})[question] = " ".join(SIGNS[verdict.level])
-    rows = tuple((method, *(answers.get(one, "–") for one in questions)) for method, answers in found.items())
-    remarkable = tuple((name, verdict) for name, verdict in verdicts if verdict.level == "attention")
-    text = "The sections below say why." if not remarkable else "What to look at is below, all else in its section."
-    tables = (Table(("Method", *questions), rows),) if rows else ()
-    return Group("Can it be used?", (text,), tables, verdicts=remarkable)
+        method = next((one for one in methods if name.endswith(f" {one}")), "")
+        question = name.removesuffix(method).rstrip()
+        plain = verdict.short or verdict.text
+        together.setdefault((question, verdict.level, plain), {})[method] = verdict.text
+    judged = []
+    for (question, level, plain), texts in sorted(together.items(), key=lambda one: _ORDER.index(one[0][1])):
+        name = " ".join((question, ", ".join(filter(None, texts)))).strip()
+        text = " ".join(f"{method}: {text}" if len(texts) > 1 else text for method, text in texts.items())
+        judged.append((name, Verdict(level, text, plain)))
+    return Group("", () if judged else ("No section has a verdict.",), verdicts=tuple(judged))
 
 
 #: Areas that differ by less are shown alike.
@@ -117,6 +154,22 @@ def _tested(material: Material) -> str:
     return f"{together}: {folds}; {count_text(len(material.events))} events, {weighted}."
 
 
+def area_table(material: Material) -> Table:
+    """Rows: the average and the classes, or the one area of two classes; columns: methods."""
+    found = {method: material.rocs[method][POOLED] for method in material.methods}
+    areas = {method: {name: _area(one) for name, one in rocs.against_rest.items()} for method, rocs in found.items()}
+    if _is_one_area([list(one.values()) for one in areas.values()]):
+        return Table(("", *found), (("AUC", *(next(iter(one.values())) for one in areas.values())),))
+    rows: list[tuple[Cell, ...]] = [("average", *(rocs.average_auc for rocs in found.values()))]
+    rows += [(name, *(areas[method][name] for method in found)) for name in material.events.classes]
+    return Table(("AUC", *found), tuple(rows))
+
+
+def _is_one_area(areas: Sequence[Sequence[Measurement | Undefined]]) -> bool:
+    """Whether there are two classes whose scores add up to 1, so that they have the same area."""
+    return all(len(both) == 2 and _are_equal(*both) for both in areas)
+
+
 def auc_table(material: Material) -> Table:
     """Rows: methods on each fold and on all together; columns: average and classes.
 
@@ -128,7 +181,7 @@ def auc_table(material: Material) -> Table:
         for key in [*(key for key in material.rocs[method] if key != POOLED), POOLED]
     ]
     areas = [[_area(one) for one in rocs.against_rest.values()] for _, _, rocs in found]
-    if len(material.events.classes) == 2 and all(_are_equal(*both) for both in areas):
+    if _is_one_area(areas):
         single = tuple(
             (method, _events_of(material, key), both[0]) for (method, key, _), both in zip(found, areas, strict=True)
         )

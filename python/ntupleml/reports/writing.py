@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Undefined
 from ntupleml.ntuples.opening import files_kept_open
-from ntupleml.reports.comparison import two_trainings
+from ntupleml.reports.comparison import LETTERS, compared_trainings
+from ntupleml.reports.landing import SUMMARY, summary_text
 from ntupleml.reports.page import Section, now, page_of
 from ntupleml.reports.page_files import name_of_files, page_and_folder, write_page
-from ntupleml.reports.summary import summary
+from ntupleml.reports.summary import areas_of_methods, summary, title_of
 from ntupleml.testing.material import Material, attempt
 from ntupleml.testing.registry import STEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ntupleml.metrics import Verdict
     from ntupleml.testing.preparation import Preparation
@@ -34,8 +35,8 @@ class ReportOptions:
 
     #: The page; by default ``fold{f}_report.html`` in the training's `output_path`.
     output: Path | None = None
-    #: A second training that is shown beside the first one.
-    compare: Preparation | None = None
+    #: Other trainings that are shown beside the first one.
+    compare: Sequence[Preparation] = ()
     #: Compute these rankings, in place of showing what is on disk.
     taylor: bool = False
     permutation: bool = False
@@ -68,10 +69,12 @@ def write_report(preparation: Preparation, options: ReportOptions) -> tuple[list
         If results exist and must not be overwritten, nothing can be tested, or files cannot be written.
     """
     page_path, folder = report_paths(preparation, options)
-    for one in () if options.compare is None else (preparation, options.compare):
+    if len(options.compare) >= len(LETTERS):
+        raise NtuplemlError(f"--compare: {len(options.compare)} trainings, but at most {len(LETTERS) - 1} are compared")
+    for one in (preparation, *options.compare) if options.compare else ():
         if one.training.target is not None:
             raise NtuplemlError(
-                f"--compare: {one.training_path}: the target is {one.training.target_kind}, but two trainings are "
+                f"--compare: {one.training_path}: the target is {one.training.target_kind}, but trainings are "
                 "compared by their classes"
             )
     from threadpoolctl import threadpool_limits
@@ -83,8 +86,10 @@ def write_report(preparation: Preparation, options: ReportOptions) -> tuple[list
         preparation = replace(preparation, methods=material.methods)  # names of files are those of what is there
         sections = make_sections(material, options, created)
     verdicts = [verdict for section in sections for verdict in section.verdicts]
+    title = title_of(material)
+    areas = areas_of_methods(material)
     page = page_of(
-        f"Report of {preparation.training.output_path}",
+        title,
         _subtitle(preparation),
         (summary(material, verdicts), *sections),
         created,
@@ -97,6 +102,7 @@ def write_report(preparation: Preparation, options: ReportOptions) -> tuple[list
         preparation.testing.plot,
         () if options.page_only else preparation.testing.figures,
         file_name=partial(_file_name, preparation),
+        texts={SUMMARY: summary_text(title, created, areas, verdicts)},
         overwrite=options.overwrite,
     )
     return paths, verdicts
@@ -137,8 +143,9 @@ def make_sections(material: Material, options: ReportOptions, created: str) -> l
         for name, step in STEPS.items()
         if step.is_shown(material)
     }
-    if options.compare is not None:
-        makers = {"comparison": ("Two trainings", partial(two_trainings, material, options.compare)), **makers}
+    if options.compare:
+        title = f"{1 + len(options.compare)} trainings"
+        makers = {"comparison": (title, partial(compared_trainings, material, options.compare)), **makers}
     return [_section(name, title, make) for name, (title, make) in makers.items()]
 
 

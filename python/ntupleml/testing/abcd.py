@@ -143,5 +143,5 @@ def _verdict(found: AbcdTest | Undefined) -> Verdict:
     if not isinstance(found.correlation, Undefined):
         text += f"; squared distance correlation {measurement_text(found.correlation.squared)}"
     if abs(one.significance) >= _WRONG or abs(largest) >= _WRONG_ANYWHERE:
-        return Verdict("attention", f"does not close: {text}")
-    return Verdict("good", f"closes: {text}")
+        return Verdict("attention", f"does not close: {text}", "The prediction is off.")
+    return Verdict("good", f"closes: {text}", "The prediction holds.")

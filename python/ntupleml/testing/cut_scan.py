@@ -102,5 +102,6 @@ def _verdict(found: CutScans | Undefined) -> Verdict:
         return Verdict("unknown", f"no scan: {scan.reason}")
     text = f"S/√B is largest, {measurement_text(scan.maximum)}, at a score of {scan.cut:.5g}"
     if scan.cut == scan.cuts[-1]:
-        return Verdict("attention", f"{text}, where the scan ends: with more background events it may be larger beyond")
-    return Verdict("good", text)
+        text = f"{text}, where the scan ends: with more background events it may be larger beyond"
+        return Verdict("attention", text, "The best cut lies where the background ends.")
+    return Verdict("good", text, "There is a best cut, with enough background above it.")

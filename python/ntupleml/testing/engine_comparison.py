@@ -291,8 +291,14 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 def _verdict(rows: list[_Row]) -> Verdict:
     if not rows:
-        return Verdict("unknown", "No form of its models has been compared; run testing/compare_engines.py.")
+        return Verdict(
+            "unknown",
+            "No form of its models has been compared; run testing/compare_engines.py.",
+            "No other form has been tried.",
+        )
     largest = max((difference for *_, difference in rows), key=lambda value: math.inf if math.isnan(value) else value)
     forms = ", ".join(dict.fromkeys(form.split(",")[0] for _, form, *_ in rows))
     text = f"Scores differ by up to {largest:.1g} ({forms}); up to {TOLERANCE:g} is rounding."
-    return Verdict("good" if largest <= TOLERANCE else "attention", text)
+    if largest <= TOLERANCE:
+        return Verdict("good", text, "All forms of the model give the same scores.")
+    return Verdict("attention", text, "Forms of the model give different scores.")

@@ -53,7 +53,10 @@ def inputs_verdict(summary: InputSummary) -> Verdict:
     if not findings:
         return Verdict("good", f"Nothing strange in the {len(summary.variables)} inputs.")
     more = f" ({len(findings) - 1} more findings)" if len(findings) > 1 else ""
-    return Verdict("attention", f"{findings[0][0].upper()}{findings[0][1:]}{more}.")
+    plain = (
+        "One thing is strange about the inputs." if len(findings) == 1 else "Some things are strange about the inputs."
+    )
+    return Verdict("attention", f"{findings[0][0].upper()}{findings[0][1:]}{more}.", plain)
 
 
 def _bad_weights(summary: InputSummary) -> Iterator[str]:

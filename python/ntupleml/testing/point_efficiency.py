@@ -142,10 +142,12 @@ def _verdict(search: Search, found: PointEfficiency) -> Verdict:
     text = f"efficiency {measurement_text(found.signal.share)}, false positives {false}"
     known = {point: one.share for point, one in found.points.items() if isinstance(one.share, Measurement)}
     if not known:
-        return Verdict("good", text)
+        return Verdict("good", text, "It selects the signal.")
     point, lowest = min(known.items(), key=lambda one: one[1].value)
     mean = float(np.mean([one.value for one in known.values()]))
     where = ", ".join(f"{name} = {value:g}" for name, value in zip(found.parameters, point, strict=True))
     text += f"; lowest {measurement_text(lowest)} at {where}"
     is_low = lowest.value < _LOW * mean and mean - lowest.value > _SIGNIFICANT * lowest.uncertainty
-    return Verdict("attention" if is_low else "good", text)
+    if is_low:
+        return Verdict("attention", text, f"It selects few at {where}.")
+    return Verdict("good", text, "It selects all points about as well.")

@@ -141,11 +141,14 @@ def _verdict(found: Rejection | Undefined) -> Verdict:
     where = f"at a signal efficiency of {_OF_VERDICT:g}"
     if isinstance(factor, Undefined) or factor.uncertainty > _KNOWN * factor.value:
         said = factor.reason if isinstance(factor, Undefined) else f"it is {measurement_text(factor)}"
-        return Verdict("unknown", f"too few events to know the rejection {where}: {said}")
+        text = f"too few events to know the rejection {where}: {said}"
+        return Verdict("unknown", text, "There are too few events to know the rejection.")
     text = f"{where} the backgrounds are rejected by a factor {measurement_text(factor)}"
     text += f"; AUC {measurement_text(curve.auc)}"
     worst = _worst(found)
-    return Verdict("attention" if worst else "good", f"{text}{worst}")
+    if worst:
+        return Verdict("attention", f"{text}{worst}", "It is much worse for one of the points.")
+    return Verdict("good", text, "It is about as good for all points.")
 
 
 def _worst(found: Rejection) -> str:

@@ -297,15 +297,19 @@ def _verdict(found: Compared, method: str, references: Sequence[str]) -> Verdict
     if not isinstance(own, Measurement):
         return Verdict("unknown", str(own))
     text = f"resolution {measurement_text(own)}"
-    level = "good"
+    level, plain = "good", "It measures well."
     if isinstance(response, Measurement):
         text += f", response {measurement_text(response)}"
         if abs(response.value - 1) > max(_FAR_RESPONSE, _SURE * response.uncertainty):
             level, text = "attention", f"{text}, which a calibration may bring to 1"
+            plain = "What it predicts is too large or too small on average."
     best = narrowest(found, references, width)
     gain = Undefined("") if best is None else found.improvements[method][best][width]
     if isinstance(gain, Measurement):
         text += f"; {gain.value:.1%} ± {gain.uncertainty:.1%} better than {best}"
         if gain.value < _SURE * gain.uncertainty:
             level, text = "attention", f"{text}, which is no sure improvement"
-    return Verdict("good" if level == "good" else "attention", text)
+            plain = f"It is not clearly better than {best}."
+        elif level == "good":
+            plain = f"It is better than {best}."
+    return Verdict("good" if level == "good" else "attention", text, plain)

@@ -9,7 +9,13 @@ from ntupleml.metrics import Measurement, Undefined, as_plain
 from ntupleml.metrics.class_rocs import SIGNAL_EFFICIENCIES, ClassRocs
 from ntupleml.metrics.number_texts import measurement_text
 from ntupleml.plots.pictures import Picture, Table, together
-from ntupleml.plots.roc import draw_all_class_rocs, draw_all_pair_rocs, draw_class_roc, draw_pair_rocs
+from ntupleml.plots.roc import (
+    draw_all_class_rocs,
+    draw_all_pair_rocs,
+    draw_class_roc,
+    draw_pair_rocs,
+    draw_rocs_of_methods,
+)
 from ntupleml.testing.material import POOLED
 from ntupleml.testing.steps import Answer, Group
 
@@ -100,16 +106,31 @@ def roc_pictures(events: TestedEvents, found: Mapping[str, ClassRocs], *, in_pan
     ]
 
 
-def roc_overview(events: TestedEvents, rocs: Mapping[str, ClassRocs]) -> Picture:
-    """The curves of all methods, each class against the rest, as one small picture called ``roc_curves``."""
+def roc_overview(events: TestedEvents, rocs: Mapping[str, ClassRocs], signals: Sequence[str] = ()) -> Picture:
+    """The curves that matter most, in one panel; a picture called ``roc_curves``.
+
+    These are all methods for the one signal, or for the first of two classes; else all classes by the best method.
+    """
     rest = _against_rest(events.classes, rocs)
-    return Picture(
-        "roc_curves",
-        "ROC curves of each class against the rest by its score: background rejection 1 − ε_B against signal "
-        f"efficiency. Bands: one standard deviation.{_remarks(rest)}",
-        partial(draw_all_class_rocs, rest, overview=True),
-        {"average_auc": {method: as_plain(one.average_auc) for method, one in rocs.items()}},
-    )
+    shown = [name for name in signals if name in rest] if len(events.classes) > 2 else list(rest)
+    numbers = {"average_auc": {method: as_plain(one.average_auc) for method, one in rocs.items()}}
+    if len(shown) == 1:
+        (name,) = shown
+        other = "" if len(events.classes) > 2 else next(one for one in events.classes if one != name)
+        draw = partial(draw_rocs_of_methods, name, rest[name], other)
+        against = repr(other) if other else "the rest"
+        caption = f"ROC curves of '{name}' against {against}.{_remarks({name: rest[name]})}"
+        return Picture("roc_curves", caption, draw, numbers)
+    best = max(rocs, key=lambda method: _value(rocs[method].average_auc))
+    of_best = {name: {best: methods[best]} for name, methods in rest.items()}
+    by_best = f" by {best}, the best method" if len(rocs) > 1 else ""
+    draw_all = partial(draw_all_class_rocs, of_best, overview=True)
+    caption = f"ROC curves of each class against the rest{by_best}.{_remarks(of_best)}"
+    return Picture("roc_curves", caption, draw_all, numbers)
+
+
+def _value(area: Measurement | Undefined) -> float:
+    return area.value if isinstance(area, Measurement) else -1.0
 
 
 def _against_rest(

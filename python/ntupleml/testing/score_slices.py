@@ -137,5 +137,7 @@ def _verdict(areas: Areas) -> Verdict:
     loss, spread, name, where, area = max(losses)
     text = f"the score of '{name}' for {where} has an AUC of {measurement_text(area)}"
     if loss > _MATTERS and loss > _SIGNIFICANT * spread:
-        return Verdict("attention", f"{text}, {loss:.3f} less than for all events")
-    return Verdict("good", f"no slice is much worse than all events: {text} (difference {-loss:.3f} ± {spread:.3f})")
+        return Verdict("attention", f"{text}, {loss:.3f} less than for all events", f"It is worse where {where}.")
+    difference = measurement_text(Measurement(-loss, spread))
+    text = f"no slice is much worse than all events: {text} (difference {difference})"
+    return Verdict("good", text, "It is about as good in every slice.")

@@ -243,12 +243,14 @@ def sculpts(rows: Sequence[SculptingRow], spectators: Sequence[str]) -> Verdict:
         largest = worst_rows(rows, 1)
         inputs = f" (of the inputs: {largest[0].verdict.text})" if largest else ""
         return Verdict(
-            "unknown", f"no spectators are named in the testing config whose shape should not be sculpted{inputs}"
+            "unknown",
+            f"no spectators are named in the testing config whose shape should not be sculpted{inputs}",
+            "Nothing is named whose shape should stay: give spectators in the testing config.",
         )
     bad = [row for row in worst if row.verdict.level == "attention"]
     if bad:
         more = f"; so in {len(bad)} of {len(worst)} cases" if len(bad) > 1 else ""
-        return Verdict("attention", bad[0].verdict.text + more)
+        return bad[0].verdict._replace(text=bad[0].verdict.text + more)
     unclear = [row for row in worst if row.verdict.level == "unknown"]
     return (unclear or worst)[0].verdict
 

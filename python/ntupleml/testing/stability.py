@@ -246,4 +246,6 @@ def _verdict(found: Stability) -> Verdict:
         f"the area of '{name}' differs by {of_seeds:.2g} from seed to seed; its statistical uncertainty is "
         f"{of_events:.2g}"
     )
-    return Verdict("attention" if of_seeds > of_events else "good", text)
+    if of_seeds > of_events:
+        return Verdict("attention", text, "The seed of the training matters.")
+    return Verdict("good", text, "The seed of the training hardly matters.")

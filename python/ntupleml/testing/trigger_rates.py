@@ -287,7 +287,9 @@ def _verdict(found: TriggerNumbers) -> Verdict:
         said.append(text + _differing(found.of_models.get(name, {}), one))
     if any("models differ" in text for text in said):
         level_of_all = "attention"
-    return Verdict("attention" if level_of_all == "attention" else "good", "; ".join(said))
+    if level_of_all == "attention":
+        return Verdict("attention", "; ".join(said), "Its rate is not known well.")
+    return Verdict("good", "; ".join(said), "It has the rates that were asked for.")
 
 
 def _differing(models: Mapping[int, OfModel], common: RateThreshold) -> str:

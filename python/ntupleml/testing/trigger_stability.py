@@ -141,4 +141,6 @@ def _verdict(trigger: Trigger, found: TriggerMembers) -> Verdict:
         f"the efficiency of '{name}' ({scheme}) differs by {of_seeds:.2g} from seed to seed; its statistical "
         f"uncertainty is {of_events:.2g}"
     )
-    return Verdict("attention" if of_seeds > of_events else "good", text)
+    if of_seeds > of_events:
+        return Verdict("attention", text, "The seed of the training matters to the trigger.")
+    return Verdict("good", text, "The seed of the training hardly matters to the trigger.")
