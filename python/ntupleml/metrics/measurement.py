@@ -58,11 +58,15 @@ class Undefined(NamedTuple):
         return f"undefined: {self.reason}"
 
 
+#: Whether a result can be used as it is, somebody has to look at it, or nothing can be said.
+Level = Literal["good", "attention", "unknown"]
+
+
 class Verdict(NamedTuple):
     """What a result means for the use of a classifier."""
 
     #: Whether it can be used as it is, somebody has to look at it, or nothing can be said.
-    level: Literal["good", "attention", "unknown"]
+    level: Level
     #: One sentence with the numbers that decide.
     text: str
     #: The same without numbers, for those who want no more; None where the text says it as shortly.

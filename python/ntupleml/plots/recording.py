@@ -238,7 +238,8 @@ class _Recorder(RendererBase):
                 self._magnification,
             )
             if image is not None:
-                self.draw_image(gc, *corners.min(axis=0), image)
+                left, bottom = corners.min(axis=0)
+                self.draw_image(gc, left, bottom, image)
                 return
         self._take_in(gc, Bbox([corners.min(axis=0), corners.max(axis=0)]))
         self.calls.append(

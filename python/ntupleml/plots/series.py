@@ -29,7 +29,7 @@ def mark_series(figure: Figure) -> None:
     for legend in legends:
         for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
             look = _look(handle)
-            if look is None:
+            if handle is None or look is None:
                 continue
             number = numbers.setdefault(look, len(numbers))
             for artist in (handle, text):

@@ -15,7 +15,7 @@ from ntupleml.metrics.input_binning import Binning
 from ntupleml.plots.cells import cell_text
 from ntupleml.plots.epochs import draw_epochs, draw_shares_of_points
 from ntupleml.plots.inputs import draw_several_distributions
-from ntupleml.plots.pictures import Marked, Picture, Table
+from ntupleml.plots.pictures import Link, Marked, Picture, Table
 from ntupleml.reports.comparison import flat_settings
 from ntupleml.reports.page import Section, now, page_of
 from ntupleml.reports.page_files import table_as_csv, write_page
@@ -210,7 +210,7 @@ def _marked(cells: Sequence[Cell], *, largest: bool) -> list[Cell]:
         return list(cells)
     best = max(known) if largest else min(known)
     return [
-        Marked(cell) if values.get(place) == best and not isinstance(cell, str | Undefined | Marked) else cell
+        Marked(cell) if values.get(place) == best and not isinstance(cell, str | Undefined | Marked | Link) else cell
         for place, cell in enumerate(cells)
     ]
 

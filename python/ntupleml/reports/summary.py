@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ntupleml.metrics.class_rocs import RocSummary
+    from ntupleml.metrics.measurement import Level
     from ntupleml.plots.pictures import Cell
     from ntupleml.testing.material import Material
 
@@ -119,7 +120,7 @@ def _at_a_glance(verdicts: Sequence[tuple[str, Verdict]], methods: Sequence[str]
 
     Methods of which the same is said stand together.
     """
-    together: dict[tuple[str, str, str], dict[str, str]] = {}
+    together: dict[tuple[str, Level, str], dict[str, str]] = {}
     for name, verdict in verdicts:
         method = next((one for one in methods if name.endswith(f" {one}")), "")
         question = name.removesuffix(method).rstrip()
