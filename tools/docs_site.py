@@ -26,7 +26,7 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.testing.registry import STEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
@@ -67,6 +67,8 @@ NAVIGATION: dict[str, list[str]] = {
     "Reference": ["command-line", "python", "formulas", "scalers", "networks", "formats"],
     "How it is built": ["design", "speed", "reliability"],
 }
+#: Release in which all keys appeared that do not say another.
+FIRST_VERSION = "0.1.0"
 #: The configs, and what each is for.
 CONFIGS = {
     "dataset": "Which files, cuts and weights make the fold files: `ntupleml dataset`.",
@@ -112,8 +114,23 @@ def key_pages() -> dict[str, str]:
         for name in sorted(places, key=places.__getitem__):
             blocks.append((name, f"({config}-{name.lower()})=\n## `{places[name]}`", schema["$defs"][name]))
         parts = [_block(config, name, title, block, schema, found) for name, title, block in blocks]
-        pages[config] = "\n\n".join([f"# Keys of the {config} config", summary, *parts]) + "\n"
+        history = _history([(places.get(name, ""), block) for name, _, block in blocks])
+        pages[config] = "\n\n".join([f"# Keys of the {config} config", summary, history, *parts]) + "\n"
     return pages
+
+
+def _history(blocks: Sequence[tuple[str, dict[str, Any]]]) -> str:
+    """Versions in which keys appeared: those of `since` in the schema; all others are those of the first release."""
+    later = [
+        (f"{place}.{key}".lstrip("."), value["since"])
+        for place, block in blocks
+        for key, value in _keys(block).items()
+        if "since" in value
+    ]
+    if not later:
+        return f"All keys are there since version {FIRST_VERSION}."
+    rows = [f"| `{key}` | {version} |" for key, version in later]
+    return "\n".join([f"Keys that came after version {FIRST_VERSION}:", "", "| key | since |", "|---|---|", *rows])
 
 
 def _places(schema: dict[str, Any]) -> dict[str, str]:
@@ -156,7 +173,8 @@ def _block(config: str, name: str, title: str, block: dict[str, Any], schema: di
         given = "" if default in ("", [], {}, None) else f", default `{json.dumps(default, ensure_ascii=False)}`"
         needed = " **(needed)**" if key in block.get("required", []) else ""
         target = re.sub(r"\W+", "-", f"{config}-{name or 'top'}-{key}").lower()
-        lines += [f"({target})=", f"### `{key}`", "", f"*{text}*{given}{needed}", "", value["description"], ""]
+        since = f", since {value['since']}" if "since" in value else ""
+        lines += [f"({target})=", f"### `{key}`", "", f"*{text}*{given}{since}{needed}", "", value["description"], ""]
         example = found.get((name, key)) or (Example(_as_yaml(key, default), "default") if given else None)
         if example is not None:
             lines += ["```yaml", example.yaml, "```", ""]

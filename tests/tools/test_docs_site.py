@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import Field
 
 from ntupleml.cli import verbs
+from ntupleml.config.schema import Schema, since
 from ntupleml.config.schemas import schema_file
 
 TOP = Path(__file__).resolve().parents[2]
@@ -44,6 +46,32 @@ def test_keys_have_examples_of_the_example_configs(keys: dict[str, str]) -> None
     assert "### `num_folds`\n\n*whole number at least 2 and at most 1,000*, default `2`\n" in keys["dataset"]
     assert "```yaml\noutput_filename: htautau.root\n```" in keys["dataset"]
     assert keys["training"].count("```yaml") > 190
+
+
+def test_since_when_keys_are_there(tool: dict[str, Any], keys: dict[str, str]) -> None:
+    """A key of a later release stands in the schema with it, and in a table of the reference."""
+
+    class Inner(Schema):
+        #: What came later.
+        later: int = Field(default=1, json_schema_extra=since("0.3.0"))
+        #: What was always there.
+        first: int = 2
+
+    class Outer(Schema):
+        #: A block that came later.
+        block: Inner = Field(default=Inner(), json_schema_extra=since("0.2.0"))
+
+    schema = Outer.model_json_schema()
+    blocks = [("", schema), ("block", schema["$defs"]["Inner"])]
+    table = tool["_history"](blocks)
+    assert table.endswith("| key | since |\n|---|---|\n| `block` | 0.2.0 |\n| `block.later` | 0.3.0 |")
+    for value in schema["$defs"]["Inner"]["properties"].values():
+        value["description"] = "What it is."
+    described = {"description": "A block.", **schema["$defs"]["Inner"]}
+    page = tool["_block"]("training", "Inner", "## Inner", described, schema, {})
+    assert "*whole number*, default `1`, since 0.3.0\n" in page
+    assert "*whole number*, default `2`\n" in page
+    assert all("All keys are there since version 0.1.0." in text for text in keys.values())
 
 
 def test_every_verb_has_its_help(tool: dict[str, Any]) -> None:

@@ -55,6 +55,17 @@ class Schema(BaseModel):
         return {} if value is None else value
 
 
+def since(version: str) -> dict[str, Any]:
+    """What a key of a later release than the first has as `json_schema_extra`, for the schemas and the reference.
+
+    Examples
+    --------
+    >>> Field(default=1, json_schema_extra=since("0.2.0")).json_schema_extra
+    {'since': '0.2.0'}
+    """
+    return {"since": version}
+
+
 def distinct(names: list[str]) -> list[str]:
     """Names of which none comes twice."""
     repeated = sorted({name for name in names if names.count(name) > 1})
