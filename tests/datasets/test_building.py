@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import uproot
 
+from ntupleml.cluster import ClusterOptions
 from ntupleml.datasets import create_training_dataset, read_fold_record
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import new_tree_file, open_ntuple, reading
@@ -347,3 +348,30 @@ def test_the_higgs_sample_of_root(root_data: Path, make_config: MakeConfig) -> N
     for fold, path in enumerate(summary.files):
         np.testing.assert_array_equal(content(path, "signal")["m_bb"], m_bb[passed & (np.arange(10_000) % 2 == fold)])
         assert len(content(path, "background")["m_bb"]) == 5_000
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_variables_without_a_value_are_named_when_the_dataset_is_built(
+    make_config: MakeConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture, workers: int | None
+) -> None:
+    """Of the kept events alone, with what to write; the training would say so an hour later."""
+    counts = np.array([0, 1, 2, 3, 0, 2])
+    met = np.array([1, np.nan, 3, 4, 5, np.inf])
+    jets = ak.unflatten(np.arange(counts.sum(), dtype=float), counts)
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file.mktree("t", {"jet": jets, "met": met, "event": np.arange(6), "n": counts})
+    config = make_config(
+        tree_path="t",
+        branches="all",
+        variables=["met", "n", "jet[1]", "Alt$(jet[1], -10)", "Sum$(jet)", "jet"],
+        processes={"s": {"files": [str(tmp_path / "a.root")], "cut_string": "event != 4"}},
+    )
+    with caplog.at_level(logging.WARNING):
+        create_training_dataset(config, cluster=ClusterOptions(workers))
+    found = [record.getMessage() for record in caplog.records]
+    assert found == [
+        "processes.s: variables: 'met' has no finite value in 2 of 5 kept events; missing: {value: -10} in the "
+        "training config replaces it",
+        "processes.s: variables: 'jet[1]' has no finite value in 2 of 5 kept events; where there is no such element, "
+        "'Alt$(jet[1], -10)' is -10",
+    ]

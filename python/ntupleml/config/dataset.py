@@ -123,7 +123,8 @@ class DatasetConfig(Schema):
     num_folds: int = Field(default=2, ge=2, le=1000)
     #: Which branches are copied.
     branches: Literal["all", "needed"] | Names = "all"
-    #: Branches that `branches: needed` keeps besides those of the event number and the weight.
+    #: Inputs of the models, branches or formulas: `branches: needed` keeps what they need besides the branches of event
+    #: number and weight, and events without a value of one are named.
     variables: Names | None = None
     #: What the jobs of a batch system ask for, with `--htcondor`.
     cluster: ClusterConfig = ClusterConfig()

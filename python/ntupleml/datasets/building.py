@@ -32,6 +32,7 @@ from ntupleml.datasets.records import (
 from ntupleml.datasets.sampling import with_chosen_rows
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.fold_numbers import require_folds_of_table
+from ntupleml.expressions.messages import hint_for_elements
 from ntupleml.folds import record_of_table, rule_of
 from ntupleml.progress import progress_bar
 
@@ -301,6 +302,15 @@ def _warn_of_findings(process: Process, sums: Sequence[WeightSums], rule: FoldRu
             process.formulas.weight.text,
             ", ".join(f"{sums[fold].sum:.6g}" for fold in useless),
             ", ".join(map(str, useless)),
+        )
+    for variable in dict.fromkeys(name for one in sums for name in one.undefined):
+        log.warning(
+            "processes.%s: variables: '%s' has no finite value in %s of %s kept events%s",
+            process.name,
+            variable,
+            f"{sum(one.undefined[variable] for one in sums):,}",
+            f"{sum(one.events_kept for one in sums):,}",
+            hint_for_elements(variable) or "; missing: {value: -10} in the training config replaces it",
         )
     events, numbers = _of_all_folds(sums)
     if rule.branches and events >= _EVENTS_PER_NUMBER * numbers.most_different:

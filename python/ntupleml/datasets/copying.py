@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +16,7 @@ from ntupleml.datasets.sampling import passing_rows
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.fold_numbers import fold_numbers
 from ntupleml.events.reading import require_same_events
+from ntupleml.expressions import parse
 from ntupleml.folds import fold_of_events, rule_of
 from ntupleml.ntuples import TreeFile, UnreadableBranchError
 
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 
     from ntupleml.config import DatasetConfig
     from ntupleml.datasets.inputs import InputFile, Process
-    from ntupleml.ntuples import Chunk, Tree
+    from ntupleml.expressions import Expression
+    from ntupleml.ntuples import Chunk, Ntuple, Tree
 
 log = logging.getLogger(__name__)
 
@@ -149,12 +152,15 @@ def copy_events(
             raise NtuplemlError(
                 f"processes.{process.name}: {file.path}: has changed since the build began; build again"
             )
-        for chunk in ntuple.chunks(names):
+        variables = _Variables(config, ntuple)
+        for chunk in ntuple.chunks([*names, *variables.columns]):
             require_same_events(ntuple, rule, chunk.columns, chunk.entries, file.path)
             selected = _select(config, chunk, process, file)
+            undefined = variables.undefined(chunk)
             for tree, fold_sums, (numbers, rows, weights) in zip(trees, sums, selected, strict=True):
                 bad_weights.look(chunk, rows, weights)
                 fold_sums.add(numbers, weights)
+                fold_sums.undefined += Counter({name: int(bad[rows].sum()) for name, bad in undefined.items()})
                 columns = {name: _rows_of(chunk, branch.source, rows) for name, branch in file.copied.items()}
                 tree.extend({**columns, config.training_weight_branch: weights})
             advance(f"process {process.name}", chunk.stop - chunk.start)
@@ -166,6 +172,37 @@ def copy_events(
         )
     log.debug("read %s", file.path)
     return sums
+
+
+class _Variables:
+    """Variables of the config that may have no value in a row, such as an element of a list that is shorter."""
+
+    def __init__(self, config: DatasetConfig, ntuple: Ntuple) -> None:
+        branches = ntuple.branches
+        self._formulas: dict[str, Expression | None] = {}
+        for index, name in enumerate(config.variables or ()):
+            if name in branches and branches[name].kind == "scalar":
+                if branches[name].dtype in (np.float32, np.float64):
+                    self._formulas[name] = None
+            elif name not in branches:
+                formula = parse(name, f"variables[{index}]")
+                if formula.branches <= branches.keys():
+                    self._formulas[name] = formula
+
+    @property
+    def columns(self) -> list[str]:
+        """What is to be read for them."""
+        needed = ({name} if formula is None else formula.columns for name, formula in self._formulas.items())
+        return sorted(set().union(*needed))
+
+    def undefined(self, chunk: Chunk) -> dict[str, NDArray[np.bool_]]:
+        """Rows of a chunk without a finite value, by the variable; lists are left out."""
+        found = {}
+        for name, formula in self._formulas.items():
+            values = chunk.columns[name] if formula is None else formula.evaluate(chunk.columns, chunk.num_rows)
+            if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind == "f":
+                found[name] = ~np.isfinite(values)
+        return found
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -314,6 +315,8 @@ class WeightSums:
         self._sum = 0.0
         self._sum_of_squares = 0.0
         self.numbers = NumberRange()
+        #: Kept events without a finite value of a variable, by its formula.
+        self.undefined: Counter[str] = Counter()
 
     def add(self, numbers: NDArray[np.int64], weights: Any) -> None:
         """Count a chunk: the numbers of the events of the fold, and the weights of those kept."""
@@ -329,6 +332,7 @@ class WeightSums:
         """Take over what was counted of other events."""
         self.events_read += other.events_read
         self.numbers.add_range(other.numbers)
+        self.undefined += other.undefined
         self.events_kept += other.events_kept
         self.negative_events += other.negative_events
         self._sum += other._sum
