@@ -46,7 +46,26 @@ class _Finished(NamedTuple):
     lock: ExitStack
 
 
+#: Files that were put in their places while `noting_written` is on.
+_written: dict[Path, None] | None = None
 _waiting: ContextVar[list[_Finished] | None] = ContextVar("waiting", default=None)
+
+
+def note_written(*paths: str | Path) -> None:
+    """Note files that were written in another way than with `replace_file`, or by another process."""
+    if _written is not None:
+        _written.update(dict.fromkeys(map(Path, paths)))
+
+
+@contextmanager
+def noting_written() -> Iterator[dict[Path, None]]:
+    """Give what is put in its place within the block, also by workers; files that are gone again are in it, too."""
+    global _written
+    before, _written = _written, {}
+    try:
+        yield _written
+    finally:
+        _written = before
 
 
 @contextmanager
@@ -68,6 +87,7 @@ def all_or_none() -> Iterator[None]:
             _refuse_existing(file.path, file.overwrite)
         for file in finished:
             file.temporary.replace(file.path)
+            note_written(file.path)
     finally:
         _waiting.reset(token)
         for file in finished:
@@ -205,6 +225,7 @@ def replace_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
             _refuse_existing(path, overwrite)
             if waiting is None:
                 temporary.replace(path)
+                note_written(path)
             else:
                 waiting.append(_Finished(temporary, path, overwrite, made, lock.pop_all()))
                 stack.pop_all()

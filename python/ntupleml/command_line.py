@@ -11,12 +11,16 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ntupleml.atomic import noting_written
 from ntupleml.errors import MisplacedConfigError, NtuplemlError, one_line
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
     from types import FrameType
+
+log = logging.getLogger(__name__)
 
 #: Options of every script, which `run` adds.
 DEBUG = "--debug"
@@ -31,6 +35,8 @@ INTERRUPTED = 130
 #: What the system says where nothing is wrong with the program: no space, no quota, file too large, no reader.
 _NOT_OUR_FAULT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE}
 _LONGEST_LINE = 2000
+#: Files that are named at the end of a command; of more, their folder is.
+_MOST_NAMED = 4
 #: The first Python for which pip finds no TensorFlow.
 _WITHOUT_TENSORFLOW = (3, 14)
 #: Extra of the package that brings a module.
@@ -62,6 +68,7 @@ def set_up_logging(level: int = logging.INFO) -> None:
     """Send log lines to the standard error stream, ours from a level on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LevelFormatter("%(message)s"))
+    handler.setLevel(level)  # also while a training writes more into its own log
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("ntupleml").setLevel(level)
 
@@ -112,8 +119,11 @@ def run(
     # Threads of boosted trees that wait sleep: on busy cores, waiting awake takes several times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        with _stopping_cleanly():
-            return main(arguments)
+        with _stopping_cleanly(), noting_written() as written:
+            status = main(arguments)
+            if status == 0:  # else the last lines say what failed
+                log_written(written)
+            return status
     except NtuplemlError as error:
         order = _order_of_configs(parser) if isinstance(error, MisplacedConfigError) else ""
         return _report(f"{parser.prog}: {error}{order}", arguments.debug)
@@ -129,6 +139,34 @@ def run(
     except KeyboardInterrupt:
         sys.stderr.write(f"{parser.prog}: interrupted\n")
         return INTERRUPTED
+
+
+def log_written(paths: Iterable[Path]) -> None:
+    """Say in one line which files there are of those that were written, with their size."""
+    sizes = {path: path.stat().st_size for path in paths if path.is_file()}
+    if not sizes:
+        return
+    what = "file" if len(sizes) == 1 else "files"
+    if len(sizes) <= _MOST_NAMED:
+        where = ": " + ", ".join(map(str, sizes))
+    else:
+        folder = os.path.relpath(os.path.commonpath([path.absolute().parent for path in sizes]))
+        where = f" in {folder if not folder.startswith('..') else os.path.abspath(folder)}"  # noqa: PTH100 - as a text
+    log.info("wrote %d %s%s (%s)", len(sizes), what, where, _size(sum(sizes.values())))
+
+
+def _size(number: int) -> str:
+    """Bytes as people read them.
+
+    Examples
+    --------
+    >>> _size(999), _size(1_234_567)
+    ('999 B', '1.2 MB')
+    """
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= factor:
+            return f"{number / factor:.1f} {unit}"
+    return f"{number} B"
 
 
 def _order_of_configs(parser: argparse.ArgumentParser) -> str:

@@ -1,20 +1,27 @@
-"""A progress bar on terminals, and plain lines or nothing elsewhere: for the events of a file, and for many files."""
+"""A progress bar on terminals, and plain lines or nothing elsewhere: for the events of a file, many files, any step."""
 
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import TextIO
 
 log = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
+
+#: Seconds that need no bar, and seconds between two lines where there is none.
+_SHORT, _BETWEEN_LINES = 2.0, 20.0
+#: Steps that are watched now: the outermost is shown.
+_watching: list[str] = []
 #: Counts the events of the file that is being read, while the bar of many files is shown.
 _of_many: ContextVar[Callable[[str, int], None] | None] = ContextVar("of_many", default=None)
 
@@ -61,6 +68,58 @@ def progress_bar(total: int) -> Iterator[Callable[[str, int], None]]:
             progress.update(task, description=description, advance=number)
 
         yield advance
+
+
+def watched(
+    items: Iterable[Item], what: str, total: float, size: Callable[[Item], float] = lambda _item: 1.0
+) -> Iterator[Item]:
+    """Pass items on, and show how much is done and the time that is left, of a step that takes over two seconds.
+
+    On a terminal a bar, elsewhere a line now and then. Inside another one, and inside the bars of this module, nothing.
+
+    Parameters
+    ----------
+    what : str
+        The step, e.g. ``trials``.
+    total : float
+        Sum of the sizes of all items.
+    size : callable, optional
+        Of an item; by default each counts 1.
+    """
+    if _of_many.get() is not None or _watching:
+        yield from items
+        return
+    start, done, said = time.monotonic(), 0.0, -math.inf
+    with ExitStack() as stack:
+        _watching.append(what)
+        stack.callback(_watching.remove, what)
+        show: Callable[[float], None] | None = None
+        for item in items:
+            yield item
+            done += size(item)
+            passed = time.monotonic() - start
+            if passed < _SHORT or not 0 < done < total:
+                continue
+            if show is not None:
+                show(done)
+            elif sys.stderr.isatty():
+                show = stack.enter_context(_bar(what, total))
+                show(done)
+            elif passed - said > _BETWEEN_LINES:
+                said = passed
+                log.info("%s: %.0f %% done, %s left", what, 100 * done / total, duration(passed * (total / done - 1)))
+
+
+@contextmanager
+def _bar(what: str, total: float) -> Iterator[Callable[[float], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    before = sys.stderr
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar, _logging_above_the_bar(before):
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 class FilesProgress:

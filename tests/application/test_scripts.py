@@ -28,13 +28,14 @@ def test_in_place(
     expected = analysis.expected(path)
     finished = run_script(IN_PLACE, *analysis.configs, path, TREE)
     assert (finished.returncode, finished.stdout) == (0, "")
-    *models, reading, last = finished.stderr.splitlines()
+    *models, reading, last, written = finished.stderr.splitlines()
     assert [line.split(":")[0] for line in models] == ["model 0", "model 1"]
     assert reading == f"reading {path}"
     assert last.startswith(
         f"{path}: tree '{TREE}': scores appended as ml_score_signal … ml_score_max_index (1,000 events, "
     )
     assert last.endswith(" events per second)")
+    assert written.startswith(f"wrote 1 file: {path} (")
     require_scores(path, expected)
 
 
@@ -44,10 +45,12 @@ def test_friend(
     paths = [analysis.ntuple("ggh"), analysis.ntuple("ztt", entries=10)]
     finished = run_script(FRIEND, *analysis.configs, *paths, TREE)
     assert (finished.returncode, finished.stdout) == (0, "")
-    *_, second, last = finished.stderr.splitlines()
+    *_, second, last, written = finished.stderr.splitlines()
     friend = analysis.folder / "friends" / "ztt" / "ztt.root"
     assert second.startswith(f"2 of 2: {friend}: 10 events, ")
     assert last.startswith("2 of 2 files done: 1,010 events, ")
+    assert written.startswith("wrote 2 files: ")
+    assert str(friend) in written
     require_scores(friend, analysis.expected(paths[1]))
 
 

@@ -211,7 +211,7 @@ def test_workers_do_the_same(
     for index in range(2):
         require_scores(jets.paths[index], jets.expected(jets.passing(index), -1, index))
     failed = sum(int((~jets.passing(index)).sum()) for index in range(2))
-    assert f"; {failed} fail the selection, with -1 for a score" in finished.stderr.splitlines()[-1]
+    assert f"; {failed} fail the selection, with -1 for a score" in finished.stderr.splitlines()[-2]
 
 
 @pytest.mark.parametrize("friend", [True, False])

@@ -60,7 +60,7 @@ def test_any_weights_without_configs(tmva_analysis: Any, run_script: Callable[..
     lines = finished.stderr.splitlines()
     assert lines[0].startswith("WARNING: ")
     assert "no record of a training goes with it, so it cannot be checked which events" in lines[0]
-    assert "scores appended as ml_score_A … ml_score_max_index (1,000 events, " in lines[-1]
+    assert "scores appended as ml_score_A … ml_score_max_index (1,000 events, " in lines[-2]
     expected = tmva_analysis.answers(ONE)
     require_close(scores(path), expected)
     largest = scores(path, ["ml_score_max_score", "ml_score_max_index"])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ntupleml import load_model
 from ntupleml.application_arguments import split_configs
 from ntupleml.cli import parser_of
 from ntupleml.commands.command import with_one_file
@@ -135,6 +136,11 @@ def test_messages_name_file_block_and_key(analysis: Path, change: dict[str, Any]
     write(analysis, {**yaml.safe_load(analysis.read_text()), **change})
     with pytest.raises(NtuplemlError, match=rf"^{analysis}: {message}"):
         load_config(analysis, TrainingConfig)
+
+
+def test_commands_in_messages_name_the_file(analysis: Path) -> None:
+    with pytest.raises(NtuplemlError, match=rf"'python training/keras_training\.py {analysis} 0' makes it"):
+        load_model(analysis, "keras")
 
 
 def test_a_block_that_is_needed(folder: Path) -> None:

@@ -49,8 +49,8 @@ def test_the_table_and_the_log(signal: Path, tmp_path: Path, run_script: RunScri
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
     assert lines[0] == "reading process sig"
-    assert lines[1].startswith(f"wrote {tmp_path}/output/fold0_dataset.root")
-    assert lines[-1].startswith(f"wrote {tmp_path}/output/fold1_dataset.root")
+    assert lines[1].startswith("wrote 4 files: ")
+    assert {f"{tmp_path}/output/fold{fold}_dataset.root" for fold in (0, 1)} <= {*lines[-1].replace(",", "").split()}
     assert done.stdout.splitlines()[-1].split()[:5] == ["sig", "sig", "1", "500", "374"]
     assert "\x1b" not in done.stderr
     quiet = run_script(SCRIPT, tmp_path / "dataset.yaml", "--overwrite", "--quiet")

@@ -179,6 +179,6 @@ def test_an_onnx_file_that_is_missing_is_made_without_remarks_of_libraries(toy: 
     script = "application/keras_application_friend.py"
     done = toy.run_script(script, *configs, "example/example_signal.root", "ntuple", "--overwrite", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    beginnings = ("model ", "example/fold", "ONNX and Keras agree", "reading ", "example/friends")
+    beginnings = ("model ", "example/fold", "ONNX and Keras agree", "reading ", "example/friends", "wrote ")
     assert [line for line in done.stderr.splitlines() if not line.startswith(beginnings)] == []
     assert len(list((tmp_path / "example").glob("*.onnx"))) == 2

@@ -281,7 +281,7 @@ def test_script(analysis: Any, run_script: Callable[..., Any]) -> None:  # noqa:
     arguments = ["training.yaml", "testing.yaml", "0", "--output", output, "--methods", "keras"]
     result = run_script("testing/report.py", *arguments, cwd=analysis.folder)
     assert result.returncode == 0, result.stderr
-    assert f"written: {output}" in result.stderr
+    assert f"the page: {output}" in result.stderr
     assert "--methods keras" in output.read_text(encoding="utf-8")
     again = run_script("testing/report.py", *arguments, cwd=analysis.folder)
     assert again.returncode == 2

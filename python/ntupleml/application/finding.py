@@ -20,6 +20,7 @@ from ntupleml.artifacts import (
 from ntupleml.artifacts.files import lwtnn_path
 from ntupleml.artifacts.origins import find_files, find_origin, origin_of_record, require_number_of_files, require_safe
 from ntupleml.config import ApplicationConfig, DatasetConfig, OnnxConfig, TrainingConfig
+from ntupleml.config.loading import file_of
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import InputGroup
 from ntupleml.folds import rule_of, scoring_model
@@ -259,7 +260,7 @@ def _paths_of_files(request: Request, key: str) -> list[Path]:
     if missing and not is_onnx:
         raise NtuplemlError(
             f"{request.where}: no file '{missing[0]}'; 'python application/export_keras_to_lwtnn.py "
-            f"{request.training_path} all' makes it, or list other files in the key classifiers"
+            f"{file_of(request.training_path)} all' makes it, or list other files in the key classifiers"
         )
     return [own[scoring_model(fold, training.num_folds)] for fold in range(training.num_folds)]
 

@@ -25,6 +25,7 @@ from ntupleml.events.reading import read_events
 from ntupleml.events.values import InputValues, joined
 from ntupleml.folds import BY_ENTRY, FoldRule
 from ntupleml.ntuples import open_ntuple, rows_of
+from ntupleml.progress import watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +105,8 @@ def _arrays(config: TrainingConfig, path: str, tree_path: str, num_rows: int | N
     with _open(config, path, tree_path, of_file, division) as ntuple:
         _log_division(division, None if of_file is None else of_file.fold)
         missing = None if config.missing is None else config.missing.value
-        for chunk in read_events(ntuple, groups_of(config.groups, missing), fold_rule=division.fold_rule, choose=first):
+        chunks = read_events(ntuple, groups_of(config.groups, missing), fold_rule=division.fold_rule, choose=first)
+        for chunk in watched(chunks, "reading the inputs", num_rows or ntuple.num_entries, size=len):
             parts.append(chunk.inputs)
             folds.append(chunk.folds(config.num_folds) if of_file is None else np.full(len(chunk), of_file.fold))
             if left is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ntupleml.artifacts.files import KERAS, PREPROCESSING, TMVA_JOB, Method, TrainedModel, model_files, sha256_of_file
 from ntupleml.artifacts.record import TrainingRecord, read_record
 from ntupleml.artifacts.record import record_hash as hash_of_record
+from ntupleml.config.loading import file_of
 from ntupleml.errors import NtuplemlError, did_you_mean
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Listed(NamedTuple):
 
 def training_command(training_config: str, fold: int, method: Method = KERAS) -> str:
     """Command that trains the model of a fold."""
-    return f"'python training/{_SCRIPTS[method.kind]} {training_config} {fold}'"
+    return f"'python training/{_SCRIPTS[method.kind]} {file_of(training_config)} {fold}'"
 
 
 def find_model(listed: Listed, fold: int, training_config: str, method: Method = KERAS) -> TrainedModel | Path:

@@ -7,8 +7,10 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path  # noqa: TC003 - a field of a tuple
 from typing import Any, NamedTuple, TypeAlias
 
+from ntupleml.atomic import note_written, noting_written
 from ntupleml.errors import NtuplemlError
 
 log = logging.getLogger(__name__)
@@ -42,11 +44,14 @@ class Returned(NamedTuple):
     result: Any
     error: str | None
     warnings: list[str]
+    #: Files that were written.
+    written: list[Path]
 
     def finished(self, place: int) -> Finished:
         """The end of the task; its warnings are logged."""
         for line in self.warnings:
             log.warning("%s", line)
+        note_written(*self.written)
         return Finished(place, self.result, self.error)
 
 
@@ -58,12 +63,12 @@ def call(folder: str, function: Callable[..., Any], task: Task) -> Returned:
     folder : str
         Current folder of the process that shares the work out: paths are relative to it.
     """
-    with _collected_warnings() as warnings:
+    with _collected_warnings() as warnings, noting_written() as written:
         try:
             _go_to(folder)
-            return Returned(function(*task), None, warnings)
+            return Returned(function(*task), None, warnings, list(written))
         except NtuplemlError as error:
-            return Returned(None, str(error), warnings)
+            return Returned(None, str(error), warnings, list(written))
 
 
 def _go_to(folder: str) -> None:

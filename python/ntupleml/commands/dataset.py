@@ -103,7 +103,7 @@ def _validate_inputs(arguments: argparse.Namespace) -> int:
     if len(configs) > 1 or len(folds) > 1:
         extra = (configs[1:] + folds[1:])[0]
         raise NtuplemlError(f"'{extra}': CONFIG_TRAINING, CONFIG_TESTING and FOLD are all that is taken")
-    summary, paths = validate_inputs(
+    summary, _ = validate_inputs(
         arguments.config_training,
         configs[0] if configs else testing_of(arguments.config_training),
         folds[0] if folds else "all",
@@ -118,7 +118,6 @@ def _validate_inputs(arguments: argparse.Namespace) -> int:
         log.info("class '%s': %d events, worth %.1f of equal weight", name, one.events, one.effective_events)
     for name, label, separation in summary.ranking()[:3]:
         log.info("%s: separation %.4f ± %.4f ('%s' from the rest)", name, *separation, label)
-    log.info("%d files written to %s", len(paths), paths[0].parent)
     return 0
 
 
@@ -186,7 +185,7 @@ def _compare_files(arguments: argparse.Namespace) -> int:
             verdict = difference_verdict(summary)
             log.info("%s: %s: %s", verdict.level, name, verdict.text)
     write_files_page(compared, testing, page, folder, command=shlex.join(sys.argv), overwrite=arguments.overwrite)
-    log.info("written: %s", page)
+    log.info("the page: %s", page)
     return 0
 
 

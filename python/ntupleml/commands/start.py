@@ -114,7 +114,7 @@ def _init(arguments: argparse.Namespace) -> int:
         ["report", *dict.fromkeys(of_testing)],
         ["apply-bdt", "--friend", *dict.fromkeys(of_application), str(arguments.files[0]), arguments.tree],
     ]
-    log.info("written: %s; look at them, then:", ", ".join(map(str, paths)))
+    log.info("look at %s, then:", ", ".join(map(str, paths)))
     for command in commands:
         log.info("  ntupleml %s", shlex.join(command))
     return 0

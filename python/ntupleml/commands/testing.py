@@ -162,7 +162,6 @@ def _compare_methods(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
     )
     show(paths[0].read_text(encoding="utf-8").rstrip())
-    log.info("written: %s", ", ".join(map(str, paths)))
     return 0
 
 
@@ -205,7 +204,6 @@ def _compare_engines(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
     )
     show(paths[0].read_text(encoding="utf-8").rstrip())
-    log.info("written: %s", ", ".join(map(str, paths)))
     return int(any(not one.largest <= arguments.tolerance for one in comparisons))
 
 
@@ -284,7 +282,7 @@ def _report(arguments: argparse.Namespace) -> int:
     )
     for name, verdict in verdicts:
         log.info("%s: %s: %s", verdict.level, name, verdict.text)
-    log.info("written: %s", paths[0])
+    log.info("the page: %s", paths[0])
     if arguments.open:
         open_page(paths[0])
     return 0
@@ -383,7 +381,7 @@ def _compare_epochs(arguments: argparse.Namespace) -> int:
     log_best(compared)
     testing = load_config(arguments.config_testing, TestingConfig)
     write_epochs_page(compared, testing, page, folder, command=shlex.join(sys.argv), overwrite=arguments.overwrite)
-    log.info("written: %s", page)
+    log.info("the page: %s", page)
     return 0
 
 

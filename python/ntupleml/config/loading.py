@@ -307,6 +307,17 @@ def stages_in(path: str | Path) -> list[str]:
     return [str(name) for name in content] if has_blocks(content) else []
 
 
+def file_of(where: str) -> str:
+    """Path of the file of a config, for commands: what messages call it, without its block.
+
+    Examples
+    --------
+    >>> file_of("analysis.yaml: training")
+    'analysis.yaml'
+    """
+    return re.sub(r": (dataset|training|testing|application)$", "", where)
+
+
 def _stages() -> tuple[type[BaseModel], ...]:
     from ntupleml.config.application import ApplicationConfig
     from ntupleml.config.dataset import DatasetConfig

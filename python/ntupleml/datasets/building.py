@@ -97,8 +97,6 @@ def create_training_dataset(
         records = _records(config, processes, sums, folds)
         for place, record in zip(record_places, records, strict=True):
             place.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    for path in outputs:
-        log.info("wrote %s (%.1f MB)", path, path.stat().st_size / 1e6)
     return DatasetSummary(tuple(outputs), tuple(records))
 
 

@@ -21,6 +21,7 @@ from ntupleml.events.values import ObjectRows, joined
 from ntupleml.folds import trained_on
 from ntupleml.ntuples.given import with_columns
 from ntupleml.ntuples.variables import as_matrix, parsed, required_branches, variable_values
+from ntupleml.progress import watched
 from ntupleml.targets import TARGET_IMAGE
 
 if TYPE_CHECKING:
@@ -258,7 +259,8 @@ def load_events(config: TrainingConfig, trees: Sequence[ClassTree]) -> Events:
     try:
         for tree in trees:
             if tree.num_entries:
-                parts.append(_joined(list(read_rows(tree, config))))
+                rows = watched(read_rows(tree, config), f"reading {tree.where}", tree.num_entries, size=_number_of_rows)
+                parts.append(_joined(list(rows)))
                 check_rows(parts[-1], config, tree)
                 require_same_shapes(parts[0].inputs, parts[-1].inputs, tree.where)
         numbers = [tree.num_entries for tree in trees]
@@ -266,6 +268,10 @@ def load_events(config: TrainingConfig, trees: Sequence[ClassTree]) -> Events:
     except MemoryError:
         total = sum(tree.num_entries for tree in trees)
         raise NtuplemlError(f"{total} events do not fit into memory; set stream: true in the training config") from None
+
+
+def _number_of_rows(rows: TreeRows) -> int:
+    return len(rows.weights)
 
 
 def _joined(parts: list[TreeRows]) -> TreeRows:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ntupleml.atomic import host, locked, remove_left_over, replace_file
+from ntupleml.atomic import host, locked, note_written, remove_left_over, replace_file
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def _copy_of(target: Path, path: str | Path) -> Iterator[Path]:
                 f"{path}: was changed by another program while it was being extended; it is as that left it, try again"
             )
         copy.replace(target)
+        note_written(path)
         _force_to_disk(target.parent)
     except OSError as error:
         if error.errno in _DISK_FULL:

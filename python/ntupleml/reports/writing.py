@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics import Undefined
 from ntupleml.ntuples.opening import files_kept_open
+from ntupleml.progress import watched
 from ntupleml.reports.comparison import LETTERS, compared_trainings
 from ntupleml.reports.landing import SUMMARY, summary_text
 from ntupleml.reports.page import Section, now, page_of
@@ -146,7 +147,8 @@ def make_sections(material: Material, options: ReportOptions, created: str) -> l
     if options.compare:
         title = f"{1 + len(options.compare)} trainings"
         makers = {"comparison": (title, partial(compared_trainings, material, options.compare)), **makers}
-    return [_section(name, title, make) for name, (title, make) in makers.items()]
+    shown = watched(makers.items(), "sections of the report", len(makers))
+    return [_section(name, title, make) for name, (title, make) in shown]
 
 
 def _section(anchor: str, title: str, make: Callable[[], Answer]) -> Section:

@@ -22,6 +22,7 @@ from ntupleml.ntuples.formats import format_of
 from ntupleml.ntuples.input_files import expand_inputs
 from ntupleml.ntuples.inspection import list_trees
 from ntupleml.ntuples.opening import files_kept_open
+from ntupleml.progress import watched
 from ntupleml.testing.events import require_weight
 from ntupleml.testing.input_summary import Part, chosen_binnings
 from ntupleml.testing.search import MOST_POINTS
@@ -387,7 +388,8 @@ def _rows_of_tree(
             ntuple.require(sorted(selection.branches), f"--class {name}")
             branches += sorted(selection.columns)
     branches += [] if tree.weight is None else [tree.weight]
-    for chunk in ntuple.chunks(list(dict.fromkeys(branches)) or [next(iter(ntuple.branches))]):
+    chunks = ntuple.chunks(list(dict.fromkeys(branches)) or [next(iter(ntuple.branches))])
+    for chunk in watched(chunks, f"reading {ntuple.where}", ntuple.num_entries, size=lambda one: one.num_rows):
         columns, number = chunk.columns, chunk.num_rows
         values = np.full((number, len(variables)), np.nan, np.float32)
         values[:, there] = columns_to_matrix(columns, shown, where=ntuple.where)

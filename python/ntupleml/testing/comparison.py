@@ -399,6 +399,4 @@ def compare_trained_methods(config: TrainingConfig, records: Sequence[TrainingRe
                 training_path=where,
                 overwrite=True,
             )
-    if written:
-        log.info("written: %s", ", ".join(map(str, written)))
     return written

@@ -13,6 +13,7 @@ from ntupleml.metrics.input_binning import choose_binning
 from ntupleml.metrics.input_sums import ClassSums
 from ntupleml.metrics.inputs import InputSummary, input_summary
 from ntupleml.ntuples import columns_to_matrix, required_branches
+from ntupleml.progress import watched
 from ntupleml.testing.events import require_weight
 
 if TYPE_CHECKING:
@@ -199,8 +200,8 @@ def read_input_summary(samples: Sequence[HeldOutSample], reading: InputReading) 
     log.info("reading %d events of %d fold files", total, len(samples))
 
     def read() -> Iterator[Part]:
-        for tree in trees:
-            yield from _parts(tree, reading, share)
+        found = (part for tree in trees for part in _parts(tree, reading, share))
+        return watched(found, "reading the inputs", total * share, size=lambda part: len(part.weights))
 
     parts = read
     if total * share * len(reading.variables) <= _MOST_VALUES:

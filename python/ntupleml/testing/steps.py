@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Files that are named one by one in the log; more are counted.
-_FEW_FILES = 3
-
 
 class Group(NamedTuple):
     """Pictures and tables under one heading."""
@@ -261,10 +258,6 @@ def write_step(
             raise ValueError(f"files that were not announced: {unexpected}")
     for line in answer.remarks:
         log.info("%s", line)
-    if len(paths) <= _FEW_FILES:
-        log.info("written: %s", ", ".join(map(str, paths)))
-    else:
-        log.info("%d files written to %s", len(paths), preparation.training.output_path)
     return paths, answer
 
 

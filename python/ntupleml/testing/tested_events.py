@@ -16,6 +16,7 @@ from ntupleml.features.images import FULL_CIRCLE, missing_energy_of
 from ntupleml.metrics import Undefined
 from ntupleml.ntuples import columns_to_matrix, required_branches
 from ntupleml.ntuples.opening import files_kept_open, open_root_file, tree_paths
+from ntupleml.progress import watched
 from ntupleml.testing.events import require_finite, require_scores, require_weight
 
 if TYPE_CHECKING:
@@ -194,8 +195,8 @@ def read_tested_events(
         Methods that are left out already, and why.
     """
     failed: dict[str, str] = dict(left_out or {})
-    shares = _shares(samples, reading)
-    parts = [
+    shares, total = _shares(samples, reading)
+    read = (
         part
         for number, sample in enumerate(samples)
         for name in reading.classes
@@ -208,7 +209,8 @@ def read_tested_events(
             shares[name],
             failed if tolerant else None,
         )
-    ]
+    )
+    parts = list(watched(read, "scoring the events", total, size=lambda part: len(part.weights)))
     methods = list(dict.fromkeys(source.method for some in sources.values() for source in some))
     return _joined(parts, [name for name in methods if name not in failed], reading, shares, failed)
 
@@ -272,8 +274,8 @@ def has_tree(sample: HeldOutSample, name: str) -> bool:
         return name in tree_paths(file)
 
 
-def _shares(samples: Sequence[HeldOutSample], reading: Reading) -> dict[str, float]:
-    """Share of the events of each class that is taken, so that no more than `max_events` are held."""
+def _shares(samples: Sequence[HeldOutSample], reading: Reading) -> tuple[dict[str, float], float]:
+    """Share of the events of each class that is taken, so that no more than `max_events` are held; and their number."""
     numbers = dict.fromkeys(reading.classes, 0)
     for sample in samples:
         for name in reading.classes:
@@ -283,7 +285,7 @@ def _shares(samples: Sequence[HeldOutSample], reading: Reading) -> dict[str, flo
     for name, share in shares.items():
         if share < 1:
             log.info("class '%s': a random sample of %.3g of its %d events is tested", name, share, numbers[name])
-    return shares
+    return shares, sum(share * numbers[name] for name, share in shares.items())
 
 
 def shares_of_classes(numbers: Sequence[int], max_events: int) -> list[float]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.progress import duration
 from ntupleml.training.checkpoint import save_checkpoint
 from ntupleml.training.kept_epochs import keep_best
 from ntupleml.training.schedule import Plateau, schedule_of
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 #: Seconds between checkpoints; in units of the time that one takes, where that is more.
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINT_SHARE = 50.0
+#: Seconds of which no line says that they are left.
+_SHORT = 2.0
 #: Metrics that the line of an epoch shows, and how.
 _SHOWN = {
     **dict.fromkeys(("loss", "val_loss"), ".5f"),
@@ -85,9 +88,11 @@ def train_epochs(
     plateau_patience = None if plateau is None else plateau.patience
     steps = data.batching.steps or -(-data.num_training // data.batching.size)
     next_checkpoint = 0.0
+    begun = progress.epoch
     while progress.epoch < settings.epochs and not progress.stopping.is_over(settings.early_stopping):
         rates = schedule.rates(learning_rate, progress.epoch, settings.epochs, steps)
-        metrics = _one_epoch(runner, mode, data, progress.epoch + 1, rates)
+        last = progress.epoch + 1 if progress.epoch == begun else settings.epochs  # the first one compiles
+        metrics = _one_epoch(runner, mode, data, (progress.epoch + 1, last), rates)
         progress.epoch += 1
         for name, value in metrics.items():
             progress.history.setdefault(name, []).append(value)
@@ -123,9 +128,9 @@ def keeps_best(settings: ModelConfig) -> bool:
 
 
 def _one_epoch(
-    runner: EpochRunner, mode: Mode, data: TrainingData, epoch: int, rates: NDArray[np.float64] | None
+    runner: EpochRunner, mode: Mode, data: TrainingData, place: tuple[int, int], rates: NDArray[np.float64] | None
 ) -> dict[str, float]:
-    start, model = time.perf_counter(), mode.model
+    (epoch, last), start, model = place, time.perf_counter(), mode.model
     mode.begin(epoch - 1)
     blocks = data.training_blocks(epoch)
     if rates is not None:
@@ -145,7 +150,9 @@ def _one_epoch(
     metrics |= mode.more_metrics()
     shown = [f"{name} {metrics[name]:{form}}" for name, form in _SHOWN.items() if name in metrics]
     seconds = time.perf_counter() - start
-    log.info("epoch %d: %s, learning rate %.3g, %.2f s", epoch, ", ".join(shown), learning_rate, seconds)
+    left = seconds * (last - epoch)
+    line = f"epoch {epoch}: {', '.join(shown)}, learning rate {learning_rate:.3g}, {seconds:.2f} s"
+    log.info("%s%s", line, f", {duration(left)} left at most" if left > _SHORT else "")
     return metrics | {"learning_rate": learning_rate, "seconds": seconds}
 
 

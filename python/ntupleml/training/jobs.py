@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from ntupleml.artifacts import model_files
 from ntupleml.artifacts.files import PREPROCESSING
-from ntupleml.atomic import hidden_folder
+from ntupleml.atomic import hidden_folder, note_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -192,6 +192,7 @@ class Staging:
             target = self._output / path.relative_to(self.folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)
+            note_written(target)
 
 
 class Trainer:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ntupleml.artifacts import DatasetRecord, TrainingRecord
+from ntupleml.atomic import note_written
 from ntupleml.config.rows import RowsConfig
 from ntupleml.datasets.records import read_fold_record
 from ntupleml.errors import NtuplemlError
@@ -209,6 +210,7 @@ def log_file(path: Path, *, append: bool = False) -> Iterator[None]:
     """Write the package's log lines to a file as well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="a" if append else "w", encoding="utf-8")
+    note_written(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("ntupleml")
     level = logger.level

@@ -20,6 +20,7 @@ from ntupleml.datasets.splitting import SPLIT_STREAM, uniform_by_entry
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import makers_of
 from ntupleml.models import groups_with_vectors
+from ntupleml.progress import watched
 from ntupleml.training.augmentation import Augmentation
 from ntupleml.training.batches import draw_balanced, group_events
 from ntupleml.training.compiled_epoch import EVALUATION_BATCH, Block
@@ -91,6 +92,10 @@ def _joined(parts: Sequence[_Part]) -> _Part:
     return _Part(inputs, *rest)
 
 
+def _number_of_rows(read: tuple[TreeRows, NDArray[np.int64], NDArray[np.bool_]]) -> int:
+    return len(read[1])
+
+
 class StreamedData:
     """Events read from disk anew for each epoch, in bounded memory; see `TrainingData`."""
 
@@ -145,7 +150,8 @@ class StreamedData:
         first: InputValues | None = None
         for index, tree in enumerate(self._trees):
             wanted = -1
-            for rows, shown, chosen in self._tree_rows(index):
+            read = watched(self._tree_rows(index), f"reading {tree.where}", tree.num_entries, size=_number_of_rows)
+            for rows, shown, chosen in read:
                 first = first or rows.inputs
                 wanted = -(-number_checked(rows.inputs) // len(self._trees)) if wanted < 0 else wanted
                 require_same_shapes(first, rows.inputs, tree.where)

@@ -19,6 +19,7 @@ from ntupleml.config.loading import parse_yaml, stages_in
 from ntupleml.datasets.loading import class_trees, fold_files
 from ntupleml.errors import NtuplemlError
 from ntupleml.plots.pictures import write_picture
+from ntupleml.progress import watched
 from ntupleml.training.checkpoint import require_same
 from ntupleml.training.jobs import TrainingOptions
 from ntupleml.tuning.edited_yaml import with_values
@@ -182,7 +183,7 @@ def _run(search: Search, cluster: ClusterOptions) -> list[str]:
     prepare_workers(cluster, "ntupleml.tuning.trials")
     failures = []
     with started_workers(cluster, config) as finished_tasks:
-        for done in finished_tasks(run_trial, [(search,)] * missing):
+        for done in watched(finished_tasks(run_trial, [(search,)] * missing), "trials", missing):
             if done.error is not None:
                 failures.append(done.error)
             elif done.result is not None:
