@@ -29,6 +29,7 @@ from ntupleml.datasets.records import (
     WeightSums,
     record_path,
 )
+from ntupleml.datasets.repeated_events import RepeatedEvents
 from ntupleml.datasets.sampling import with_chosen_rows
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.fold_numbers import require_folds_of_table
@@ -310,6 +311,7 @@ def _warn_of_findings(process: Process, sums: Sequence[WeightSums], rule: FoldRu
             f"{sum(one.events_kept for one in sums):,}",
             hint_for_elements(variable) or "; missing: {value: -10} in the training config replaces it",
         )
+    _warn_of_repeated(process, sums, rule)
     events, numbers = _of_all_folds(sums)
     if rule.branches and events >= _EVENTS_PER_NUMBER * numbers.most_different:
         log.warning(
@@ -320,6 +322,24 @@ def _warn_of_findings(process: Process, sums: Sequence[WeightSums], rule: FoldRu
             ", ".join(rule.fold_by) or rule.event_branch,
             numbers.most_different,
             f"{events:,}",
+        )
+
+
+def _warn_of_repeated(process: Process, sums: Sequence[WeightSums], rule: FoldRule) -> None:
+    """Log how many events come again: a warning where several numbers tell them, as one may begin anew."""
+    repeated = RepeatedEvents()
+    for fold_sums in sums:
+        repeated.add_others(fold_sums.repeated)
+    if number := repeated.number:
+        log.log(
+            logging.WARNING if len(rule.fold_by) > 1 else logging.INFO,
+            "processes.%s: %s%s of %s selected events have the same %s as an earlier one; they count twice where files "
+            "overlap, unless the files number their events alike",
+            process.name,
+            "about " if repeated.share > 1 else "",
+            f"{number:,}",
+            f"{sum(one.events_kept for one in sums):,}",
+            ", ".join(rule.fold_by) or rule.event_branch,
         )
 
 

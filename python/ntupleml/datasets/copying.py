@@ -17,7 +17,7 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.events.fold_numbers import fold_numbers
 from ntupleml.events.reading import require_same_events
 from ntupleml.expressions import parse
-from ntupleml.folds import fold_of_events, rule_of
+from ntupleml.folds import fold_of_events, hashed_numbers, rule_of
 from ntupleml.ntuples import TreeFile, UnreadableBranchError
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class _Selected(NamedTuple):
     rows: NDArray[np.intp]
     #: Shape (len(rows),).
     weights: NDArray[np.float32]
+    #: Shape (len(rows),). What tells the events; none where nothing does, or several rows are of one.
+    hashes: NDArray[np.int64] | None
 
 
 def _select(config: DatasetConfig, chunk: Chunk, process: Process, file: InputFile) -> list[_Selected]:
@@ -67,13 +69,23 @@ def _select(config: DatasetConfig, chunk: Chunk, process: Process, file: InputFi
     folds = fold_of_events(events, config.num_folds)
     kept = passing_rows(config, chunk, process, file)
     weights = process.formulas.weight.per_event(chunk.columns, number)
+    hashes = _hashes(config, chunk, file)
     selected = []
     for fold in range(config.num_folds):
         in_fold = folds == fold
         rows = np.flatnonzero(in_fold & kept)
         with np.errstate(over="ignore"):  # what exceeds float32 becomes infinite, and that is reported
-            selected.append(_Selected(events[in_fold], rows, (weights.take(rows) * process.scale).astype(np.float32)))
+            scaled = (weights.take(rows) * process.scale).astype(np.float32)
+        selected.append(_Selected(events[in_fold], rows, scaled, hashes if hashes is None else hashes[rows]))
     return selected
+
+
+def _hashes(config: DatasetConfig, chunk: Chunk, file: InputFile) -> NDArray[np.int64] | None:
+    rule = rule_of(config)
+    if config.rows is not None or not rule.branches:
+        return None
+    numbers = rule.numbers(chunk.columns, chunk.entries, file.path)
+    return numbers if rule.fold_by else hashed_numbers([numbers])
 
 
 class WrittenFold(NamedTuple):
@@ -157,10 +169,12 @@ def copy_events(
             require_same_events(ntuple, rule, chunk.columns, chunk.entries, file.path)
             selected = _select(config, chunk, process, file)
             undefined = variables.undefined(chunk)
-            for tree, fold_sums, (numbers, rows, weights) in zip(trees, sums, selected, strict=True):
+            for tree, fold_sums, (numbers, rows, weights, hashes) in zip(trees, sums, selected, strict=True):
                 bad_weights.look(chunk, rows, weights)
                 fold_sums.add(numbers, weights)
                 fold_sums.undefined += Counter({name: int(bad[rows].sum()) for name, bad in undefined.items()})
+                if hashes is not None:
+                    fold_sums.repeated.add(hashes)
                 columns = {name: _rows_of(chunk, branch.source, rows) for name, branch in file.copied.items()}
                 tree.extend({**columns, config.training_weight_branch: weights})
             advance(f"process {process.name}", chunk.stop - chunk.start)
