@@ -55,7 +55,7 @@ def test_five_classes_and_thirty_variables(tmp_path: Path, open_page: Callable[.
     plot = PlotConfig.model_validate({"style": style, "label": "Simulation", "lumi": 59.7, "com": 13,
                                       "class_labels": {"ztt": "$Z\\to\\tau\\tau$"}})  # fmt: skip
     path = write_page(page, tmp_path / "page.html", tmp_path / "page", plot, ())[0]
-    assert page.title == "HH_signal against ztt, ttbar, wjets and diboson: xgboost and keras"
+    assert page.title == "HH_signal against ztt, ttbar, wjets and diboson: keras and xgboost"
     assert path.stat().st_size < 1_500_000
     require_texts_apart(open_page(path, viewport={"width": 1440, "height": 900}).page)
     require_no_overflow(open_page, path, 390)

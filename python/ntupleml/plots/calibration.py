@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ntupleml.metrics.calibration import ReliabilityCurve
 
 #: Size of the panels of one class in inches, and of what is between them.
-_WIDTH, _ABOVE, _BELOW, _BETWEEN, _ASIDE = 4.6, 4.0, 1.3, 0.12, 1.1
+_WIDTH, _ABOVE, _BELOW, _BETWEEN, _ASIDE = 4.6, 4.0, 1.3, 0.2, 1.1
 #: Classes side by side.
 _LONGEST_ROW = 3
 _MARKERS = "os^D"

@@ -103,17 +103,30 @@ def _draw(matrices: Mapping[str, Correlations], label: str, config: PlotConfig, 
             lines = max(lines, _write_title(axes, title))
         if size <= (MOST_WITH_NUMBERS if len(matrices) == 1 else _MOST_WITH_NUMBERS_OF_SEVERAL):
             _draw_numbers(axes, matrix.coefficients, scale, 72 * side / size)
-    # Beside the last matrix, where the row may end before the others.
-    right = blocks[-1][0].get_position()
-    width = figure.get_figwidth()
-    bar = figure.colorbar(image, cax=figure.add_axes((right.x1 + 0.2 / width, right.y0, 0.25 / width, right.height)))
-    bar.set_label(label, loc="center")
-    bar.ax.minorticks_off()
+    _draw_colour_bar(figure, image, blocks, columns, label)
     if len(matrices) == 1:
         add_experiment_label(blocks[0][0], config)
     else:
         add_label_above(figure, config, lines * _TITLE_HEIGHT)
     return figure
+
+
+def _draw_colour_bar(
+    figure: Figure, image: AxesImage, blocks: Sequence[Sequence[Axes]], columns: int, label: str
+) -> None:
+    """Draw the scale of colours: where the last row has room, else at the right of the first one."""
+    width, height = figure.get_size_inches()
+    free = len(blocks) % columns if len(blocks) > columns else 0
+    if free:  # below the names of the matrix above
+        across = blocks[len(blocks) - columns][0].get_position()
+        last = blocks[-1][0].get_position()
+        place = (across.x0, last.y0 + 0.3 * last.height, across.width, 0.25 / height)
+    else:
+        right = blocks[min(columns, len(blocks)) - 1][0].get_position()
+        place = (right.x1 + 0.2 / width, right.y0, 0.25 / width, right.height)
+    bar = figure.colorbar(image, cax=figure.add_axes(place), orientation="horizontal" if free else "vertical")
+    bar.set_label(label, loc="center")
+    bar.ax.minorticks_off()
 
 
 def _write_title(axes: Axes, title: str) -> int:

@@ -124,7 +124,9 @@ def draw_several_distributions(
         axes.tick_params(labelsize=_PANEL_SIZE)
         largest = _largest_separation_text(distributions, config)
         text = f"separation ≤ {largest}" if largest else ""
-        axes.text(0.03, 0.97, text, transform=axes.transAxes, ha="left", va="top", fontsize=_PANEL_SIZE)
+        low, high = axes.get_xlim()
+        start = (float(binning.edges[0]) - low) / (high - low)  # beside the column of the underflow
+        axes.text(start + 0.03, 0.97, text, transform=axes.transAxes, ha="left", va="top", fontsize=_PANEL_SIZE)
     first = blocks[0][0]
     drawn = [one for (one,) in blocks if one.get_legend_handles_labels()[0]]
     if drawn:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from ntupleml.config import PlotConfig
 
-#: Inches between panels.
-_BETWEEN = 0.15
+#: Inches between panels, so that the lowest number of one and the highest of the next have room.
+_BETWEEN = 0.2
 #: Inches between blocks of panels that stand side by side, and one above the other.
 _ASIDE, _UNDER = 1.1, 1.1
 

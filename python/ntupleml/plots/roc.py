@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ntupleml.metrics.class_rocs import RocSummary
 
 #: Size of the panels of one block in inches, and of what is between them.
-_WIDTH, _HEIGHT, _FACTOR_HEIGHT, _RATIO_HEIGHT, _BETWEEN, _ASIDE = 6.0, 4.6, 2.8, 1.6, 0.15, 1.1
+_WIDTH, _HEIGHT, _FACTOR_HEIGHT, _RATIO_HEIGHT, _BETWEEN, _ASIDE = 6.0, 4.6, 2.8, 1.6, 0.2, 1.1
 #: Blocks that stand side by side.
 _LONGEST_ROW = 3
 #: Curves, and characters of a line, whose legend fits below them; a larger one stands beside the panel.

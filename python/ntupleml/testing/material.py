@@ -212,7 +212,7 @@ class Material:
 
     def areas(self, method: str) -> dict[int, dict[str, Measurement | Undefined]]:
         """Areas against the rest by model and class."""
-        models = self.preparation.models
+        models = [0] if self.found is None else self.found.models
         of_models = {model: self.rocs[method][str(model) if len(models) > 1 else POOLED] for model in models}
         return {
             model: {name: one if isinstance(one, Undefined) else one.auc for name, one in found.against_rest.items()}
