@@ -32,6 +32,8 @@ TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
 #: Pages of docs/ by the part of the navigation that they belong to; each stands in one.
 NAVIGATION: dict[str, list[str]] = {
+    "Start": ["installing", "stages", "gallery"],
+    "Tutorials": ["tutorial-ten-minutes", "tutorial-one-hour"],
     "Guides: data": ["dataset", "structure", "inputs", "keys", "joining", "converting", "making-images"],
     "Guides: training": [
         "training",
@@ -63,7 +65,17 @@ NAVIGATION: dict[str, list[str]] = {
         "fitting",
     ],
     "Guides: application": ["application", "many-files", "chains", "onnx", "model-card", "lwtnn", "frugally-deep"],
-    "Coming from": ["from-htt-ml", "from-tmva", "from-nn-trainer", "from-calratio", "from-etmiss", "from-hlt-ad"],
+    "Coming from": [
+        "from-htt-ml",
+        "from-tmva",
+        "from-weaver",
+        "from-salt",
+        "from-notebooks",
+        "from-nn-trainer",
+        "from-calratio",
+        "from-etmiss",
+        "from-hlt-ad",
+    ],
     "Reference": ["command-line", "python", "formulas", "scalers", "networks", "formats"],
     "How it is built": ["design", "speed", "reliability"],
 }
