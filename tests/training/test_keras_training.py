@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,6 @@ from ntupleml.training.keras_training import unexported_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -187,6 +187,31 @@ def test_fold_files_that_were_not_made_together_are_refused(tmp_path: Path) -> N
     )
     with pytest.raises(NtuplemlError, match=r"fold2_b\.root and the fold files before it were not made together"):
         train_keras(config, [0])
+
+
+def test_folds_share_compiled_epochs(
+    make_config: Make,
+    fold_file: Callable[..., None],
+    columns: Callable[..., dict[str, NDArray[Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where they differ in the number of events; the same bits as by programs of their own."""
+    config = make_config(model={"epochs": 2})
+    fold_file(
+        Path(config.datasets[1]),
+        {name: columns(1, index, 310 + 151 * index) for index, name in enumerate(("sig", "bkg"))},
+    )
+    train_keras(config, [0])
+    with monkeypatch.context() as patched:
+        patched.setattr("ntupleml.training.compiled_epoch.quick_draws", None)  # nothing more is traced
+        train_keras(config, [1])
+        wider = config.model_copy(update={"model": config.model.model_copy(update={"hidden": [9]})})
+        with pytest.raises(TypeError):
+            train_keras(wider, [0], TrainingOptions(overwrite=True))
+    shared = weights_of(config, 1)
+    monkeypatch.setattr("ntupleml.training.keras_training._last_runners", {})
+    train_keras(config, [1], TrainingOptions(overwrite=True))
+    assert same(weights_of(config, 1), shared)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -1,4 +1,4 @@
-"""One program per epoch: all batches of an epoch in a compiled loop, forward, backward and update inside.
+"""Programs for epochs: many batches in a compiled loop, forward, backward and update inside.
 
 A plain `fit` returns to Python after every batch, which for the small networks of an analysis takes longer than the
 batch itself. XLA compiles the program where it makes it faster still; which layers these are is known, so the same
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 #: Events that are evaluated at once in the validation, and numbers of all layers together that these may have; the
 #: result does not depend on it.
 EVALUATION_BATCH, _EVALUATED_NUMBERS = 4096, 2**26
+#: Batches that a compiled loop gets at most at a time, and numbers that it should not get more of.
+_BATCHES_AT_ONCE, _NUMBERS_AT_ONCE = 256, 2**22
 
 
 class Block(NamedTuple):
@@ -62,10 +64,10 @@ class EpochRunner:
         self.compiled = "graph" if is_slow_in_xla(model) else "xla"
         self._model = self._served = model
         self._batch_size = batch_size
-        self._train = _program(model, model.train_step, batch_size, self.compiled)
+        self._train = _Program(model, model.train_step, batch_size, self.compiled)
         self._evaluated = evaluation_batch(model)
         # XLA would make the validation no faster, and takes seconds to compile it
-        self._test = _program(model, model.test_step, self._evaluated, "graph")
+        self._test = _Program(model, model.test_step, self._evaluated, "graph", at_once=1)
         _build_optimizer(model)
 
     def serve(self, model: Any) -> None:
@@ -90,7 +92,7 @@ class EpochRunner:
         return self._run(blocks, self._test, self._plain_evaluate)
 
     def _run(
-        self, blocks: Iterable[Block], program: Any, plain: Callable[[Block], dict[str, float]]
+        self, blocks: Iterable[Block], program: _Program, plain: Callable[[Block], dict[str, float]]
     ) -> dict[str, float]:
         self._model.reset_metrics()
         averages = _Averages()
@@ -106,12 +108,12 @@ class EpochRunner:
             return {name: float(value) for name, value in self._model.get_metrics_result().items()}
         return averages.result()
 
-    def _runs(self, program: Any, block: Block) -> bool:
+    def _runs(self, program: _Program, block: Block) -> bool:
         """Run a program on a block; False, and nothing changed, if XLA cannot compile it."""
         import tensorflow as tf
 
         try:
-            program(*block)
+            program(block)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, tf.errors.NotFoundError) as error:
             if "XLA" not in str(error) and "compil" not in str(error):
                 raise
@@ -220,44 +222,89 @@ class _Averages:
         return {name: total / self._events for name, total in self._sums.items()}
 
 
-def _program(model: Any, step: Callable[[tuple[Any, Any, Any]], Any], batch_size: int, how: str) -> Callable[..., None]:
-    """Compiled function of a block that runs a step of Keras on batch after batch.
+class _Program:
+    """A step of Keras on batch after batch, compiled once for any number of events.
 
-    Blocks of a new shape (another number of events) are compiled when they first come.
+    XLA compiles for fixed shapes. So it gets a fixed number of full batches and runs as many of them as there are; what
+    is left, less than a batch, runs without it. Other sizes of an event's inputs are compiled when they first come.
     """
-    import tensorflow as tf
 
-    def run(inputs: Any, targets: Any, order: Any, weights: Any, rates: Any) -> None:
-        full_batches, rest = divmod(int(order.shape[0]), batch_size)
+    def __init__(
+        self,
+        model: Any,
+        step: Callable[[tuple[Any, Any, Any]], Any],
+        batch_size: int,
+        how: str,
+        at_once: int = _BATCHES_AT_ONCE,
+    ) -> None:
+        self._model, self._step, self._batch_size = model, step, batch_size
+        self._how, self._at_once = how, at_once
+        self._traced: dict[Any, Any] = {}
 
-        def batch(number: Any, chosen: Any, batch_weights: Any) -> None:
-            if rates.shape[0]:
-                model.optimizer.learning_rate.assign(rates[number])
-            events = tf.nest.map_structure(lambda values: tf.gather(values, chosen), inputs)
-            step((events, tf.gather(targets, chosen), batch_weights))
+    def __call__(self, block: Block) -> None:
+        import tensorflow as tf
 
-        if full_batches:
-            covered = full_batches * batch_size
-            chosen = tf.reshape(order[:covered], (full_batches, batch_size))
-            chosen_weights = tf.reshape(weights[:covered], (full_batches, batch_size))
+        arrays = tf.nest.map_structure(tf.convert_to_tensor, (block.inputs, block.targets))
+        order, size = np.asarray(block.order), self._batch_size
+        full = len(order) // size
+        numbers = sum(math.prod(values.shape[1:]) for values in tf.nest.flatten(arrays))
+        at_once = min(self._at_once, max(1, _NUMBERS_AT_ONCE // (size * numbers)), 2 ** max(full - 1, 0).bit_length())
+        in_xla = full if self._how == "xla" else 0
+        for first in range(0, in_xla, at_once):
+            self._run(arrays, block, first, min(first + at_once, in_xla), at_once)
+        batches = -(-len(order) // size)
+        for first in range(in_xla, batches, at_once):
+            self._run(arrays, block, first, min(first + at_once, batches), 0)
 
+    def _run(self, arrays: Any, block: Block, first: int, last: int, padded: int) -> None:
+        """Run some batches, with XLA where they are padded to a number of batches."""
+        import tensorflow as tf
+
+        size, batches, rates = self._batch_size, last - first, np.asarray(block.rates[first:last])
+        order, weights = (np.asarray(values)[first * size : last * size] for values in (block.order, block.weights))
+        if padded:
+            more = padded - batches
+            order, weights = (np.pad(values, (0, more * size)) for values in (order, weights))
+            rates = np.pad(rates, (0, more)) if len(rates) else rates
+        given = (*tf.nest.map_structure(lambda values: tf.gather(values, order), arrays), tf.constant(weights))
+        if padded:
+            given = tf.nest.map_structure(lambda values: tf.reshape(values, (padded, size, *values.shape[1:])), given)
+        rows = (padded, size) if padded else (None,)
+
+        def described(values: Any) -> Any:
+            return tf.TensorSpec((*rows, *values.shape[len(rows) :]), values.dtype)
+
+        described_rates = tf.TensorSpec(rows[:1] if len(rates) else (0,), tf.float32)
+        form = [*tf.nest.map_structure(described, given), described_rates, tf.TensorSpec((), tf.int32)]
+        is_loop = padded > 0 or batches > 1
+        key = is_loop, *(tuple(one.shape) for one in tf.nest.flatten(form))
+        if key not in self._traced:
+            with (quick_draws if self._how == "xla" else quick_convolutions)(self._model):
+                function = self._loop(in_rows=padded > 0) if is_loop else self._single
+                compiled = tf.function(function, jit_compile=padded > 0, autograph=False)
+                self._traced[key] = compiled.get_concrete_function(*form)
+        self._traced[key](*given, tf.constant(rates, tf.float32), tf.constant(batches))
+
+    def _single(self, inputs: Any, targets: Any, weights: Any, rates: Any, batches: Any) -> None:  # noqa: ARG002
+        """Run one batch."""
+        if rates.shape[0] != 0:
+            self._model.optimizer.learning_rate.assign(rates[0])
+        self._step((inputs, targets, weights))
+
+    def _loop(self, *, in_rows: bool) -> Callable[..., None]:
+        """Function that runs the first batches of arrays, whose rows are batches or events."""
+        import tensorflow as tf
+
+        size = self._batch_size
+
+        def run(inputs: Any, targets: Any, weights: Any, rates: Any, batches: Any) -> None:
             def body(number: Any) -> tuple[Any]:
-                batch(number, chosen[number], chosen_weights[number])
+                part = number if in_rows else slice(number * size, (number + 1) * size)
+                events, learnt, weigh = tf.nest.map_structure(lambda values: values[part], (inputs, targets, weights))
+                rate = rates[number][tf.newaxis] if rates.shape[0] != 0 else rates
+                self._single(events, learnt, weigh, rate, batches)
                 return (number + 1,)
 
-            tf.while_loop(lambda number: number < full_batches, body, (tf.constant(0),))
-        if rest:
-            batch(full_batches, order[full_batches * batch_size :], weights[full_batches * batch_size :])
+            tf.while_loop(lambda number: number < batches, body, (tf.constant(0),))
 
-    compiled = tf.function(run, jit_compile=how == "xla", autograph=False)
-    by_shape: dict[Any, Any] = {}
-
-    def program(*block: Any) -> None:
-        tensors = tf.nest.map_structure(tf.convert_to_tensor, block)
-        shapes = tuple(tuple(tensor.shape) for tensor in tf.nest.flatten(tensors))
-        if shapes not in by_shape:
-            with quick_draws(model) if how == "xla" else quick_convolutions(model):
-                by_shape[shapes] = compiled.get_concrete_function(*tensors)
-        by_shape[shapes](*tensors)
-
-    return program
+        return run

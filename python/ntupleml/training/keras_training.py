@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -170,7 +171,7 @@ class _Networks(Trainer):
             followers += (lambda history: draw_history(job.files, history, None, config.plot),)
         used = mode.data_of(data)
         compiled = train_epochs(
-            _runner(mode, data, used.batching.size),
+            _runner(mode, job, data, used.batching.size),
             mode,
             used,
             config.model,
@@ -205,16 +206,33 @@ def _mode(job: Job, model: Any, data: TrainingData) -> Mode:
     return Mode(model, job.config.model) if job.config.decorrelation is None else Decorrelating(model, data)
 
 
-def _runner(mode: Mode, data: LoadedData, batch_size: int) -> EpochRunner:
-    """Compiled epochs: those of the training before of these events, which had another seed, where they can serve."""
+def _runner(mode: Mode, job: Job, data: LoadedData, batch_size: int) -> EpochRunner:
+    """Compiled epochs: those of a training before this one where they can serve, as that of another seed or fold."""
     from ntupleml.training.compiled_epoch import EpochRunner
 
     if not mode.shares_programs:
         return EpochRunner(mode.model, batch_size)
+    form = _form(job, data, batch_size) if type(mode) is Mode else None
     if data.runner is None:
-        data.runner = EpochRunner(mode.model, batch_size)
+        data.runner = _last_runners.get(form) or EpochRunner(mode.model, batch_size)
     data.runner.serve(mode.model)
+    _last_runners.clear()
+    if form is not None:
+        _last_runners[form] = data.runner
     return data.runner
+
+
+#: Compiled epochs of the last network of this process, by what it was made from.
+_last_runners: dict[bytes | None, EpochRunner] = {}
+
+
+def _form(job: Job, data: TrainingData, batch_size: int) -> bytes | None:
+    """All that a network is made from but its seed; None where a file says it."""
+    if job.options.network is not None or job.options.initial_model is not None:
+        return None
+    preparation = data.preparation
+    parts = [_network(job), dict(preparation.shapes), preparation.num_outputs, preparation.image, preparation.units]
+    return pickle.dumps([*parts, batch_size])
 
 
 def _checkpoint(job: Job) -> Path:
