@@ -8,7 +8,7 @@ TOP := $(CURDIR)
 SETUP := . $(TOP)/setup.sh
 DEV := export NTUPLEML_DEV=1; $(SETUP)
 
-.PHONY: help setup example example-multiclass example-higgs example-htautau example-tth example-calratio example-anomaly example-etmiss test test-fast test-lower-bounds lint format docs schemas dist bench clean
+.PHONY: help setup example example-multiclass example-higgs example-htautau example-tth example-calratio example-anomaly example-etmiss test test-fast coverage test-lower-bounds lint format docs schemas dist bench clean
 
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -138,12 +138,13 @@ define report
 testing/report.py configs/$(1)/training.yaml configs/$(1)/testing.yaml --overwrite
 endef
 
-# The four stages with the configs of a folder, the scores going into a tree of a file.
+# The four stages with the configs of a folder, the scores going into a tree of a file; the last two at the same time.
 define stages
 dataset/create_training_dataset.py configs/$(1)/dataset.yaml --overwrite
 	training/keras_training.py configs/$(1)/training.yaml all --overwrite
-	testing/keras_confusion_matrix.py configs/$(1)/training.yaml configs/$(1)/testing.yaml all --overwrite
+	testing/keras_confusion_matrix.py configs/$(1)/training.yaml configs/$(1)/testing.yaml all --overwrite & tested=$$!
 	application/keras_application.py configs/$(1)/{dataset,training,application}.yaml $(2) $(3) --overwrite
+	wait $$tested
 endef
 
 test: ## all tests
