@@ -155,6 +155,11 @@ test-fast: ## the tests that take less than ten seconds each
 	@$(DEV)
 	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
+coverage: ## all tests, and which branches of the package they reach in their own processes, without the scripts that they start: build/coverage/index.html
+	@$(DEV)
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov=ntupleml --cov-branch \
+	    --cov-report=html:build/coverage --cov-report=term:skip-covered
+
 test-lower-bounds: ## all tests with the oldest versions that pyproject.toml admits
 	@python3 -m venv .venv-lower-bounds
 	.venv-lower-bounds/bin/pip install --quiet uv
