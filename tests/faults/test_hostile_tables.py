@@ -175,3 +175,26 @@ def test_lists_in_the_head_of_a_dataset_are_not_read(tmp_path: Path) -> None:
         h5py.h5d.create(file["events"].id, b"x", kind, h5py.h5s.create_simple((5,)), dcpl=plan)
 
     assert "its lists lie in the head of the dataset" in _refused(_file(tmp_path, add))
+
+
+def test_lists_that_do_not_end(tmp_path: Path) -> None:
+    """HDF5 does not end where empty space says that it has no size."""
+    path = _list_file(tmp_path / "events.h5", 2, chunks=(16,), compression="gzip")
+    content = bytearray(path.read_bytes())
+    place = content.index(b"GCOL") + 16
+    while content[place : place + 2] != b"\0\0":
+        place += 16 + (int.from_bytes(content[place + 8 : place + 16], "little") + 7) // 8 * 8
+    content[place + 8 : place + 16] = bytes(8)
+    path.write_bytes(content)
+    with (
+        open_ntuple(path, "events") as ntuple,
+        pytest.raises(NtuplemlError, match=r"'x'.* the lists at byte .* do not"),
+    ):
+        next(ntuple.chunks(["x"]))
+
+
+def test_lists_that_are_elsewhere(tmp_path: Path) -> None:
+    path = _list_file(tmp_path / "events.h5", 2, chunks=(16,), compression="gzip")
+    path.write_bytes(path.read_bytes().replace(b"GCOL", b"TREE"))
+    with open_ntuple(path, "events") as ntuple, pytest.raises(NtuplemlError, match=r"'x'.* no lists lie at byte"):
+        next(ntuple.chunks(["x"]))

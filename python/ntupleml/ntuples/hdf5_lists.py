@@ -42,7 +42,8 @@ def require_lists_in_file(dataset: Any, fields: tuple[str, ...], start: int, sto
     Raises
     ------
     OSError
-        Naming the first row whose list is too long, or that with which they are too many.
+        Naming the first row whose list is too long, or that with which they are too many; or if the collections in
+        which they lie are damaged.
     """
     kind = dataset.id.get_type()
     offset = 0
@@ -52,15 +53,36 @@ def require_lists_in_file(dataset: Any, fields: tuple[str, ...], start: int, sto
     item = kind.get_super().get_size()
     row_size = dataset.id.get_type().get_size()
     rows = _raw_rows(dataset, row_size, start, stop).view(np.uint8).reshape(-1, row_size)
-    lists = np.ascontiguousarray(rows[:, offset : offset + _LIST.itemsize]).view(_LIST)["length"].ravel()
-    needed = np.cumsum(lists.astype(np.float64)) * item
+    lists = np.ascontiguousarray(rows[:, offset : offset + _LIST.itemsize]).view(_LIST).ravel()
+    needed = np.cumsum(lists["length"], dtype=np.float64) * item
     too_long = np.flatnonzero(needed > size)
     if too_long.size:
         first = int(too_long[0])
         raise OSError(
-            f"the list of row {start + first} has {lists[first]:,} numbers, with which the lists are longer than the "
-            f"file ({size:,} bytes)"
+            f"the list of row {start + first} has {lists['length'][first]:,} numbers, with which the lists are longer "
+            f"than the file ({size:,} bytes)"
         )
+    _require_heaps(dataset, np.unique(lists["heap"][lists["length"] > 0]), size)
+
+
+def _require_heaps(dataset: Any, places: NDArray[np.uint64], size: int) -> None:
+    """Refuse collections of lists in which HDF5 would not find an end."""
+    from ntupleml.ntuples.heap_loops import HEAD, heap_ends
+
+    left, start = size, dataset.file.userblock_size
+    with Path(dataset.file.filename).open("rb") as file:
+        for place in map(int, places):
+            head = b""
+            if place < size:
+                file.seek(start + place)
+                head = file.read(HEAD)
+            length = int.from_bytes(head[8:], "little")
+            left -= length
+            if len(head) < HEAD or head[:5] != b"GCOL\1" or length < HEAD or left < 0:
+                raise OSError(f"no lists lie at byte {place}, where they should")
+            content = head + file.read(length - HEAD)
+            if len(content) < length or not heap_ends(np.frombuffer(content, np.uint8)):
+                raise OSError(f"the lists at byte {place} do not end")
 
 
 def _raw_rows(dataset: Any, row_size: int, start: int, stop: int) -> NDArray[np.void]:
