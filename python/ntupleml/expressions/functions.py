@@ -126,7 +126,17 @@ def _special(name: str) -> Callable[[Array], Array]:
 
 
 _erf, _erfc, _freq = _special("erf"), _special("erfc"), _special("ndtr")
-_gamma, _ln_gamma = _special("gamma"), _special("gammaln")
+_gamma, _scipy_ln_gamma = _special("gamma"), _special("gammaln")
+
+
+def _ln_gamma(x: Array) -> Array:
+    """Logarithm of the modulus of the gamma function; infinite at -inf, where SciPy has -inf."""
+    return np.where(np.isinf(x), np.inf, _scipy_ln_gamma(x))
+
+
+def _tmath_gamma(x: Array) -> Array:
+    """``TMath::Gamma``: infinite at its poles, where the C library's ``tgamma`` is NaN."""
+    return np.where((x <= 0) & (x == np.floor(x)), np.inf, _gamma(x))
 
 
 def _constant(value: float) -> Function:
@@ -243,7 +253,7 @@ _TMATH = {
     "Floor": Function(np.floor),
     "FloorNint": Function(lambda x: as_long(np.floor(x))),
     "Freq": Function(_freq),
-    "Gamma": Function(_gamma),
+    "Gamma": Function(_tmath_gamma),
     "Gaus": Function(_gaus, (1, 2, 3, 4)),
     "Hypot": Function(np.hypot, _TWO),
     "Infinity": _constant(math.inf),
