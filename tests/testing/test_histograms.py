@@ -17,8 +17,6 @@ from ntupleml.testing.histograms import equal_content_edges, fit_histograms, wri
 from ntupleml.testing.preparation import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 CLASSES = ["signal", "background_1", "background_2"]
@@ -124,14 +122,44 @@ def test_equal_values_are_not_divided() -> None:
     np.testing.assert_allclose(edges, [0.35])
 
 
-def test_recorded_data_are_observed(make_analysis: Callable[..., Any], slopes: Any) -> None:
-    """They have weights of 1 and the name that Combine wants; the workspace observes them."""
-    analysis = make_analysis()
+def add_data(analysis: Any) -> list[dict[str, NDArray[Any]]]:
     random = np.random.default_rng(4)
-    data = [{"x": random.normal(0, 1, 300).astype("f4"), "y": random.normal(0, 1, 300).astype("f4")} for _ in range(2)]
+    data = [{name: random.normal(0, 1, 300).astype("f4") for name in ("x", "y")} for _ in range(2)]
     for fold, columns in enumerate(data):
         with uproot.update(analysis.folder / f"fold{fold}.root") as file:
             file.mktree("data", {"x": "f4", "y": "f4"}).extend(columns)
+    return data
+
+
+def test_blinded_regions_have_no_data(analysis: Any) -> None:
+    """A region with any event that is blinded has none at all, as a part of its data would be less than there is."""
+    data = add_data(analysis)
+    analysis.testing["histograms"] = {"regions": {"low": "x < 0", "high": "x >= 0.5"}, "bins": 3}
+    analysis.testing["blind"] = "ml_score_signal < 0.9 && y > 0 && x < 0.2"
+    analysis.write_configs()
+    found = prepare(analysis.folder / "training.yaml", analysis.folder / "testing.yaml", "all")
+    write_fit_histograms(found)
+    stem = analysis.folder / "out" / "foldall_keras_histograms"
+    with uproot.open(stem.with_suffix(".root")) as file:
+        assert "high/data_obs" in file
+        assert "low/data_obs" not in file
+        asimov = file["low/asimov"].values()
+    observations = {
+        one["name"]: one["data"] for one in json.loads(stem.with_suffix(".json").read_text())["observations"]
+    }
+    np.testing.assert_allclose(observations["low"], asimov)
+    assert sum(observations["high"]) == np.concatenate([one["x"] >= 0.5 for one in data]).sum()
+    card = stem.with_suffix(".txt").read_text()
+    for line in (
+        "low foldall_keras_histograms.root $CHANNEL/asimov",
+        "high foldall_keras_histograms.root $CHANNEL/data_obs",
+    ):
+        assert f"shapes data_obs {line}" in card
+
+
+def test_recorded_data_are_observed(analysis: Any, slopes: Any) -> None:
+    """They have weights of 1 and the name that Combine wants; the workspace observes them."""
+    data = add_data(analysis)
     block = {"regions": {"all": None}, "bins": 3}
     found = write(analysis, block)
     logits = [np.exp(np.stack([data[1 - m]["x"], data[1 - m]["y"]], axis=1) @ slopes[m]) for m in range(2)]
@@ -141,7 +169,7 @@ def test_recorded_data_are_observed(make_analysis: Callable[..., Any], slopes: A
     workspace = json.loads((analysis.folder / "out" / "foldall_keras_histograms.json").read_text())
     assert workspace["observations"] == [{"name": "all", "data": expected.tolist()}]
     card = (analysis.folder / "out" / "foldall_keras_histograms.txt").read_text()
-    assert "shapes data_obs * foldall_keras_histograms.root $CHANNEL/data_obs" in card
+    assert "shapes data_obs all foldall_keras_histograms.root $CHANNEL/data_obs" in card
     assert re.search(r"^observation 600$", card, re.MULTILINE)
     assert re.search(r"^process signal background_1 background_2\nprocess 0 1 2$", card, re.MULTILINE)
 

@@ -11,7 +11,7 @@ from ntupleml.expressions import parse
 from ntupleml.scoring import max_score_and_index
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -56,11 +56,19 @@ def blinded_events(events: TestedEvents, method: str, formula: str, where: str) 
     -------
     array of bool, shape (n_events,)
     """
-    scores = events.scores_of(method)
-    columns = dict(
-        zip(_names(events.outputs or events.classes), [*scores.T, *max_score_and_index(scores)], strict=True)
-    )
+    return blinded_rows(events.scores_of(method), events.outputs or events.classes, events.values_of, formula, where)
+
+
+def blinded_rows(
+    scores: NDArray[np.float32],
+    outputs: Sequence[str],
+    values_of: Callable[[str], NDArray[np.float32]],
+    formula: str,
+    where: str,
+) -> NDArray[np.bool_]:
+    """Which rows pass the formula of the blinded region; `values_of` gives the values of a branch."""
+    columns = dict(zip(_names(outputs), [*scores.T, *max_score_and_index(scores)], strict=True))
     expression = parse(formula, where)
-    needed = {name: columns[name] if name in columns else events.values_of(name) for name in expression.branches}
-    passed: NDArray[np.bool_] = np.asarray(expression.passes(needed, len(events)), np.bool_)
+    needed = {name: columns[name] if name in columns else values_of(name) for name in expression.branches}
+    passed: NDArray[np.bool_] = np.asarray(expression.passes(needed, len(scores)), np.bool_)
     return passed

@@ -50,8 +50,7 @@ def workspace_text(contents: Mapping[str, Mapping[str, Histogram]], signals: Seq
 def datacard_text(contents: Mapping[str, Mapping[str, Histogram]], signals: Sequence[str], root_file: str) -> str:
     """Datacard of Combine for the same histograms, with the uncertainty of the simulation in each bin."""
     regions = list(contents)
-    has_data = all(DATA in histograms for histograms in contents.values())
-    observed = DATA if has_data else ASIMOV
+    observed = {region: DATA if DATA in histograms else ASIMOV for region, histograms in contents.items()}
     processes = [name for name in next(iter(contents.values())) if name not in (DATA, ASIMOV)]
     # signals have numbers up to 0, from the last to the first
     ordered = [name for name in processes if name in signals] + [name for name in processes if name not in signals]
@@ -63,9 +62,9 @@ def datacard_text(contents: Mapping[str, Mapping[str, Histogram]], signals: Sequ
         f"jmax {len(processes) - 1}",
         "kmax *",
         f"shapes * * {root_file} $CHANNEL/$PROCESS $CHANNEL/$PROCESS_$SYSTEMATIC",
-        f"shapes {DATA} * {root_file} $CHANNEL/{observed}",
+        *(f"shapes {DATA} {region} {root_file} $CHANNEL/{name}" for region, name in observed.items()),
         "bin " + " ".join(regions),
-        "observation " + " ".join(f"{np.sum(contents[region][observed].sums):.10g}" for region in regions),
+        "observation " + " ".join(f"{np.sum(contents[region][observed[region]].sums):.10g}" for region in regions),
         "bin " + " ".join(region for region, _ in pairs),
         "process " + " ".join(name for _, name in pairs),
         "process " + " ".join(str(numbers[name]) for _, name in pairs),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +16,7 @@ from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.metrics.histograms import Filling, Histogram, add_histograms
 from ntupleml.ntuples.histogram_files import write_histograms
 from ntupleml.ntuples.opening import files_kept_open
+from ntupleml.testing.blinding import blinded_rows, branches_of_blind
 from ntupleml.testing.fit_files import ASIMOV, DATA, datacard_text, workspace_text
 from ntupleml.testing.signals import signals_of
 from ntupleml.testing.steps import refuse_existing
@@ -80,18 +82,25 @@ def fit_histograms(found: Preparation) -> FitHistograms:
     prepared = _with_edges(found, config, regions, classes)
     names = [*classes, *_data_tree(found)]
     fillings = {(one.name, name): Filling(one.edges) for one in prepared for name in names}
+    blinded: set[str] = set()
     for part in _parts(found, names):
+        hidden = _hidden(found, part)
         name = found.testing.data_class if part.class_index < 0 else classes[part.class_index]
         for one in prepared:
-            scores, weights = _scores_in(found, one.config, one.score, part)
-            fillings[one.name, name].add(_in_range(found, one, scores), weights)
+            inside = _inside(found, one.config, one.score, part)
+            scores = part.scores[found.methods[0]][inside, one.score]
+            fillings[one.name, name].add(_in_range(found, one, scores), part.weights[inside])
+            if (hidden & inside).any():
+                blinded.add(one.name)
     contents: dict[str, dict[str, Histogram]] = {}
     for one in prepared:
         filled = {name: fillings[one.name, name].histogram() for name in names}
         processes = {name: filled[name] for name in classes}
         contents[one.name] = {**processes, ASIMOV: _sum(list(processes.values()))}
-        if len(names) > len(classes):
+        if len(names) > len(classes) and one.name not in blinded:
             contents[one.name][DATA] = filled[names[-1]]
+    for name in sorted(blinded):
+        log.info("region '%s': blind: it has no recorded data", name)
     return FitHistograms(contents, {one.name: classes[one.score] for one in prepared}, signals)
 
 
@@ -186,9 +195,10 @@ def _regions(found: Preparation, config: HistogramsConfig, signals: Sequence[str
 
 
 def _reading_cuts(found: Preparation, cuts: Sequence[str], regions: dict[str, RegionConfig]) -> Preparation:
-    """Read the cuts, and nothing else beside the inputs."""
+    """Read the cuts and what blinds, and nothing else beside the inputs."""
     keys = {one.cut: f"histograms.regions.{name}.cut" for name, one in regions.items() if one.cut is not None}
-    beside = [cut for cut in cuts if cut not in found.reading.variables]
+    keys |= dict.fromkeys(branches_of_blind(found.testing, found.reading.classes), "blind")
+    beside = [name for name in dict.fromkeys([*cuts, *keys]) if name not in found.reading.variables]
     return replace(found, reading=replace(found.reading, spectators=beside, keys=keys))
 
 
@@ -204,19 +214,31 @@ def _parts(found: Preparation, names: Sequence[str], share: float = 1.0) -> Iter
             yield from scored_parts(sample, found.sources[sample.model], found.reading, names, share)
 
 
-def _scores_in(
-    found: Preparation, region: RegionConfig, score: int, part: ScoredPart
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Scores and weights of the events of a part that are in a region."""
+def _value_of(found: Preparation, part: ScoredPart, name: str) -> NDArray[np.float32]:
     reading: Reading = found.reading
+    column: NDArray[np.float32] = part.values[:, [*reading.variables, *reading.spectators].index(name)]
+    return column
+
+
+def _hidden(found: Preparation, part: ScoredPart) -> NDArray[np.bool_]:
+    """Events of a part that lie where recorded data are not looked at."""
+    scores, formula = part.scores[found.methods[0]], found.testing.blind
+    if formula is None:
+        return np.zeros(len(scores), np.bool_)
+    where = f"{found.testing_path}: blind"
+    return blinded_rows(scores, found.reading.classes, partial(_value_of, found, part), formula, where)
+
+
+def _inside(found: Preparation, region: RegionConfig, score: int, part: ScoredPart) -> NDArray[np.bool_]:
+    """Events of a part that are in a region."""
     scores = part.scores[found.methods[0]]
     inside = np.ones(len(scores), np.bool_)
     if region.cut is not None:
-        values = part.values[:, [*reading.variables, *reading.spectators].index(region.cut)]
+        values = _value_of(found, part, region.cut)
         inside &= (values != 0) & ~np.isnan(values)
     if region.highest:
         inside &= scores.argmax(axis=1) == score
-    return scores[inside, score], part.weights[inside]
+    return inside
 
 
 def _with_edges(
@@ -270,9 +292,12 @@ def _equal_content(
             with sample.open(one) as ntuple:
                 number += ntuple.num_entries
     share = shares_of_classes([number], found.reading.max_events)[0]
-    parts = [_scores_in(found, region, score, part) for part in _parts(found, names, share)]
-    values = np.concatenate([np.empty(0, np.float64), *(scores for scores, _ in parts)])
-    weights = np.concatenate([np.empty(0), *(some for _, some in parts)])
+    found_values, found_weights = [np.empty(0)], [np.empty(0)]
+    for part in _parts(found, names, share):
+        inside = _inside(found, region, score, part)
+        found_values.append(part.scores[found.methods[0]][inside, score].astype(np.float64))
+        found_weights.append(part.weights[inside])
+    values, weights = np.concatenate(found_values), np.concatenate(found_weights)
     if weights.sum() <= 0:
         raise NtuplemlError(
             f"{found.testing_path}: histograms: region '{name}' has a sum of weights of {weights.sum():.6g} of "
