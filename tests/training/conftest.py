@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +12,7 @@ from ntupleml.config import TrainingConfig
 from ntupleml.ntuples import new_tree_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -33,6 +33,14 @@ def write_fold_file(path: Path, columns: dict[str, dict[str, NDArray[Any]]]) -> 
     with new_tree_file(path, overwrite=True) as file:
         for name, values in columns.items():
             file.tree(name, {branch: array.dtype for branch, array in values.items()}).extend(values)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _files_without_pictures() -> Iterator[None]:
+    """Rendering takes a tenth of a small training; what pictures show is tested in tests/plots."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("matplotlib.figure.Figure.savefig", lambda _, path, **__: Path(path).write_bytes(b"a picture"))
+        yield
 
 
 @pytest.fixture(scope="session")

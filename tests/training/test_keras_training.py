@@ -362,7 +362,7 @@ def test_killed_and_continued_in_other_processes(
     make_config: Make, tmp_path: Path, project: Path, run_script: Callable[..., Any]
 ) -> None:
     """Killed in the middle, then continued: the same weights as a training of another process without a kill."""
-    epochs_wanted = 400
+    epochs_wanted = 100
     config = make_config(model={"epochs": epochs_wanted, "hidden": [200, 200], "batch_size": 8})
     straight = write_config(config, tmp_path / "straight.yaml", output_path=str(tmp_path / "straight"))
     killed = write_config(config, tmp_path / "killed.yaml", output_path=str(tmp_path / "killed"))
