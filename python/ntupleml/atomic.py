@@ -20,13 +20,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 log = logging.getLogger(__name__)
 
 #: Linux' flag PF_EXITING of a process.
 _IS_EXITING = 0x4
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+#: What disks and servers of files do, and what is said of the file that was being written then.
+_DISK_ERRORS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS), "cannot be written"),
+    **dict.fromkeys(
+        (errno.EIO, errno.EREMOTEIO, errno.ESTALE, errno.ETIMEDOUT),
+        "cannot be written, or what it is made from cannot be read",
+    ),
+}
 #: What a lock is called after, of a long name.
 _LONGEST_NAME = 200
 #: How long a command that holds a lock waits for another one, in seconds: two may wait for each other.
@@ -85,9 +92,7 @@ def all_or_none() -> Iterator[None]:
         yield
         for file in finished:
             _refuse_existing(file.path, file.overwrite)
-        for file in finished:
-            file.temporary.replace(file.path)
-            note_written(file.path)
+        rename_all([Renaming(file.temporary, file.path, _temporary(file.path)) for file in finished])
     finally:
         _waiting.reset(token)
         for file in finished:
@@ -95,6 +100,49 @@ def all_or_none() -> Iterator[None]:
         for file in reversed(finished):
             file.lock.close()
             _remove_empty(file.made)
+
+
+class Renaming(NamedTuple):
+    """A file that is complete, its place, and a name on the same disk for what lies there now."""
+
+    temporary: Path
+    path: Path
+    before: Path
+
+
+def rename_all(files: Sequence[Renaming]) -> None:
+    """Put files in their places; if one cannot be, all places hold again what they held.
+
+    What was there has a second name meanwhile, where the system knows hard links; elsewhere it is not put back.
+
+    Raises
+    ------
+    OSError
+    """
+    done: list[tuple[Path, Path | None]] = []
+    try:
+        for file in files:
+            try:
+                file.before.hardlink_to(file.path)
+            except FileNotFoundError:
+                done.append((file.path, None))
+            except OSError:
+                log.debug("%s: no second name", file.path)
+            else:
+                done.append((file.path, file.before))
+            file.temporary.replace(file.path)
+    except BaseException:
+        for path, before in reversed(done):
+            with suppress(OSError):
+                if before is None:
+                    path.unlink(missing_ok=True)
+                else:
+                    before.replace(path)
+        raise
+    finally:
+        for file in files:
+            file.before.unlink(missing_ok=True)
+    note_written(*(file.path for file in files))
 
 
 @contextmanager
@@ -202,8 +250,7 @@ def replace_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     """
     path = Path(path)
     _refuse_existing(path, overwrite)
-    beginning = f".{path.stem}.{host()}-"
-    temporary = path.with_name(f"{beginning}{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    temporary = _temporary(path)
     made = [folder for folder in path.parents if not folder.exists()]
     waiting = _waiting.get()
     with ExitStack() as stack:
@@ -214,7 +261,7 @@ def replace_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         lock.enter_context(locked(path))
         _refuse_existing(path, overwrite)
         with _unwritable_as_error(path):
-            remove_left_over(path, beginning, path.suffix)
+            remove_left_over(path, _beginning(path), path.suffix)
             temporary.touch(exist_ok=False)
             temporary.unlink()
         stack.callback(temporary.unlink, missing_ok=True)
@@ -230,9 +277,19 @@ def replace_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
                 waiting.append(_Finished(temporary, path, overwrite, made, lock.pop_all()))
                 stack.pop_all()
         except OSError as error:
-            if error.errno in _DISK_FULL:
-                raise NtuplemlError(f"{path}: cannot be written: {error.strerror}") from None
+            if error.errno in _DISK_ERRORS:
+                reason = os.strerror(error.errno).lower()
+                raise NtuplemlError(f"{path}: {_DISK_ERRORS[error.errno]}: {reason}") from None
             raise
+
+
+def _beginning(path: Path) -> str:
+    return f".{path.stem}.{host()}-"
+
+
+def _temporary(path: Path) -> Path:
+    """A new name beside a file, which `remove_left_over` knows."""
+    return path.with_name(f"{_beginning(path)}{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
 
 
 @contextmanager

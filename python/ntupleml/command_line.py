@@ -32,8 +32,12 @@ SOME_FAILED = 1
 USER_ERROR = 2
 #: Exit status of a run that the user interrupted, as shells have it.
 INTERRUPTED = 130
-#: What the system says where nothing is wrong with the program: no space, no quota, file too large, no reader.
-_NOT_OUR_FAULT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE}
+#: What the system says where nothing is wrong with the program: no space, no quota, file too large, no reader, a disk
+#: or a server of files that fails.
+_NOT_OUR_FAULT = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO, errno.EREMOTEIO, errno.EROFS, errno.ESTALE,
+    errno.ETIMEDOUT,
+}  # fmt: skip
 _LONGEST_LINE = 2000
 #: Files that are named at the end of a command; of more, their folder is.
 _MOST_NAMED = 4

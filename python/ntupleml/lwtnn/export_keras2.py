@@ -13,6 +13,7 @@ import numpy as np
 
 from ntupleml.errors import NtuplemlError
 from ntupleml.lwtnn.export_parts import LayerEntry, activation_only, affine, array, dense, title
+from ntupleml.ntuples.hdf5_disk import new_hdf5
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -161,10 +162,8 @@ def architecture_json(layers: Sequence[OldLayer], name: str) -> str:
 
 def write_weights(path: Path, layers: Sequence[OldLayer]) -> None:
     """Write the weights as Keras 2's ``save_weights`` does, in single precision."""
-    import h5py
-
     written = [layer for layer in layers if layer.class_name != "InputLayer"]
-    with h5py.File(path, "w") as file:
+    with new_hdf5(path, libver=None, track_order=None) as (file, _):
         file.attrs["layer_names"] = np.array([layer.config["name"].encode() for layer in written], dtype="S")
         file.attrs["backend"] = b"tensorflow"
         file.attrs["keras_version"] = KERAS_VERSION.encode()

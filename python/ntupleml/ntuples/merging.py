@@ -11,6 +11,7 @@ import numpy as np
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.formats import format_of
+from ntupleml.ntuples.hdf5_disk import new_hdf5
 from ntupleml.ntuples.inspection import list_trees
 from ntupleml.ntuples.reading import open_ntuple
 from ntupleml.ntuples.root_process import run_with_root
@@ -112,7 +113,7 @@ def _merge_with_root(paths: Sequence[str], output: str, *, where: str) -> None:
 def _merge_hdf5(paths: Sequence[str], output: Path) -> None:
     import h5py
 
-    with h5py.File(output, "w", libver=("v108", "latest"), track_order=True) as merged:
+    with new_hdf5(output) as (merged, _):
         records: dict[str, list[str]] = {}
         for path in paths:
             with h5py.File(path, "r", locking="best-effort") as file:

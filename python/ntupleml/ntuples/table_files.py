@@ -12,6 +12,7 @@ import numpy as np
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.branch_types import plain_arrays, vector_item
+from ntupleml.ntuples.hdf5_disk import new_hdf5
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from numpy.typing import DTypeLike, NDArray
+
+    from ntupleml.ntuples.hdf5_disk import Disk
 
     Columns = Mapping[str, Any]
     #: As those of new trees.
@@ -49,7 +52,10 @@ class TableWriter(Protocol):
 class _HDF5Writer:
     """The datasets of a group."""
 
-    def __init__(self, file: Any, tree_path: str, types: Types, most_rows: int, *, compressed: bool) -> None:
+    def __init__(
+        self, file: Any, disk: Disk, tree_path: str, types: Types, most_rows: int, *, compressed: bool
+    ) -> None:
+        self._disk = disk
         path = tree_path.strip("/")
         self._group = file.create_group(path, track_order=True) if path else file  # columns in this order
         self._rows = 0
@@ -78,6 +84,7 @@ class _HDF5Writer:
                 dataset[start:] = columns[name]
             elif self._rows > start:
                 _write_lists(dataset, start, *plain_arrays(columns[name], self._types[name]))
+        self._disk.require_written()
 
     def finish(self, record: str) -> None:
         self._group.attrs[RECORD] = record
@@ -186,11 +193,8 @@ def _arrow_array(column: Any, kind: DTypeLike | str) -> Any:
 
 @contextmanager
 def _hdf5_writer(path: Path, tree_path: str, types: Types, most_rows: int, compressed: bool) -> Iterator[TableWriter]:
-    import h5py
-
-    # version 1.8 of the format and newer: attributes of any length
-    with h5py.File(path, "w", libver=("v108", "latest"), rdcc_nbytes=_CACHE_BYTES, track_order=True) as file:
-        yield _HDF5Writer(file, tree_path, types, most_rows, compressed=compressed)
+    with new_hdf5(path, rdcc_nbytes=_CACHE_BYTES) as (file, disk):
+        yield _HDF5Writer(file, disk, tree_path, types, most_rows, compressed=compressed)
 
 
 @contextmanager

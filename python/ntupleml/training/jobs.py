@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from ntupleml.artifacts import model_files
 from ntupleml.artifacts.files import PREPROCESSING
-from ntupleml.atomic import hidden_folder, note_written
+from ntupleml.atomic import Renaming, hidden_folder, rename_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -184,15 +184,16 @@ class Staging:
         self._stack.close()
 
     def put_in_place(self) -> None:
-        """Move all files to where they belong, records last."""
+        """Move all files to where they belong, records last, or none of them."""
         produced = [path for path in self.folder.rglob("*") if path.is_file()]
+        files = []
         for path in sorted(
             produced, key=lambda path: (path.suffix == ".json", not path.name.endswith(PREPROCESSING), path)
         ):
             target = self._output / path.relative_to(self.folder)
             target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)
-            note_written(target)
+            files.append(Renaming(path, target, path.with_name(f"{path.name}.before")))
+        rename_all(files)
 
 
 class Trainer:

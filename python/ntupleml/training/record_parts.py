@@ -6,6 +6,7 @@ import datetime
 import logging
 import os
 import platform
+import sys
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -205,11 +206,32 @@ def training_record(
     )
 
 
+class _LogFile(logging.FileHandler):
+    """A log that a full disk cuts; the training goes on."""
+
+    failure: OSError | None = None
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging calls it so
+        """Keep the first failure of the disk, which logging itself would show with a traceback."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            self.failure = self.failure or error
+        else:
+            super().handleError(record)
+
+    def close(self) -> None:
+        """Close it, also where what is left cannot be written."""
+        try:
+            super().close()
+        except OSError as error:
+            self.failure = self.failure or error
+
+
 @contextmanager
 def log_file(path: Path, *, append: bool = False) -> Iterator[None]:
-    """Write the package's log lines to a file as well."""
+    """Write the package's log lines to a file as well; a warning says if not all could be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, mode="a" if append else "w", encoding="utf-8")
+    handler = _LogFile(path, mode="a" if append else "w", encoding="utf-8")
     note_written(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("ntupleml")
@@ -226,3 +248,5 @@ def log_file(path: Path, *, append: bool = False) -> Iterator[None]:
         logger.setLevel(level)
         logger.removeHandler(handler)
         handler.close()
+        if handler.failure is not None:
+            log.warning("%s: is not complete: %s", path, (handler.failure.strerror or str(handler.failure)).lower())
