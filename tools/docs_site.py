@@ -61,6 +61,7 @@ NAVIGATION: dict[str, list[str]] = {
         "comparing",
         "search",
         "control-region",
+        "systematics",
         "rates",
         "fitting",
     ],

@@ -34,6 +34,7 @@ SPECIAL = {
     "attention",
     "control-region",
     "data",
+    "systematics",
 }
 #: Those that need a block of the testing config.
 OF_TRIGGERS = {"trigger-rates", "trigger-efficiency", "trigger-stability", "low-rate-roc"}
@@ -113,7 +114,7 @@ def test_each_section_of_a_trained_analysis(analysis: Any, name: str) -> None:
     with pytest.raises(
         NtuplemlError,
         match=r"training\.yaml: inputs: no group of objects|^keras: |no settings were searched|no control sample is|"
-        r"recorded data are not there|"
+        r"recorded data are not there|systematics: no variation is there|"
         r"has no parameters|testing\.yaml: trigger: no anomaly trigger is described|abcd: no other score is|"
         r"_preprocessing\.json: no such file",
     ):

@@ -23,6 +23,7 @@ from ntupleml.config.schema import (
     TextKeys,
 )
 from ntupleml.config.search import SearchConfig  # noqa: TC001
+from ntupleml.config.systematics import SystematicConfig  # noqa: TC001
 from ntupleml.config.trigger import TriggerConfig  # noqa: TC001
 
 
@@ -123,6 +124,8 @@ class TestingConfig(Schema):
         Regions and bins of the histograms that `ntupleml histograms` writes for fits.
     data_class : str
         Tree of recorded data in the fold files, which is drawn as points where it is there.
+    systematics : dict of SystematicConfig
+        Variations by the names of their sources, for the step `systematics`.
     blind : str, optional
         Formula of scores (`ml_score_{class}`, `ml_score_max_score`, `ml_score_max_index`) and branches of the fold
         files: recorded data that pass it are neither shown nor counted.
@@ -165,6 +168,7 @@ class TestingConfig(Schema):
     abcd: AbcdConfig | None = None
     histograms: HistogramsConfig | None = None
     data_class: Name = "data"
+    systematics: Annotated[dict[Name, SystematicConfig], TextKeys] = {}
     blind: Formula | None = None
     exclude_trained_by: OneOrMoreFiles = []
     max_events: int = Field(default=2_000_000, ge=1)

@@ -23,7 +23,7 @@ from ntupleml.testing.methods import load_model, method_in_files, wanted_methods
 from ntupleml.testing.search import signal_of
 from ntupleml.testing.signals import signals_of
 from ntupleml.testing.sources import trained_source
-from ntupleml.testing.tested_events import POINTS, Reading, read_recorded_data, read_tested_events
+from ntupleml.testing.tested_events import POINTS, SYSTEMATICS, Reading, read_recorded_data, read_tested_events
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -246,6 +246,9 @@ def _beside_inputs(training: TrainingConfig, testing: TestingConfig) -> dict[str
     named |= {formula: f"regression: {key}" for key, formula in of_values.items()}
     if testing.abcd is not None:
         named[testing.abcd.other] = "abcd: other"
+    for source, systematic in testing.systematics.items():
+        weights = {direction: shift.weight for direction, shift in systematic.shifts.items()}
+        named |= {one: f"{SYSTEMATICS}: {source}: {key}" for key, one in weights.items() if one is not None}
     named |= dict.fromkeys(branches_of_blind(testing, training.classes), "blind")
     return named | {name: key for key, names in keys.items() for name in names}
 

@@ -118,6 +118,13 @@ STEPS: dict[str, Step] = {
         targets=ALL_TARGETS,
         shown_where="stability:has_ensemble",
     ),
+    "systematics": Step(
+        "Systematic variations",
+        "systematics:systematics",
+        "systematics",
+        "Say what shifted weights and shifted events change: areas, efficiencies at working points, shapes of scores.",
+        shown_where="systematics:has_systematics",
+    ),
     "score-slices": Step(
         "Scores in slices",
         "score_slices:score_slices",

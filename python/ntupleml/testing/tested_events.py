@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 _SAMPLING_STREAM = 7
 #: Key of the testing config for what a signal alone may have, such as its masses.
 POINTS = "search: points"
+#: Key of the testing config for weights of simulation, which recorded data need not have.
+SYSTEMATICS = "systematics"
 #: Class of events whose class nobody knows: recorded data.
 NO_CLASS = -1
 
@@ -364,8 +366,10 @@ def _parts(
 
 
 def _may_lack(reading: Reading, variable: str, name: str, ntuple: Ntuple) -> bool:
-    """Whether a tree that is not the signal's lacks a variable of the points."""
-    if reading.keys.get(variable) != POINTS or name == reading.signal:
+    """Whether a tree that is not the signal's lacks a variable of the points, or data a weight of the simulation."""
+    key = reading.keys.get(variable, "")
+    of_simulation = key.startswith(f"{SYSTEMATICS}: ") and name not in reading.classes
+    if not of_simulation and (key != POINTS or name == reading.signal):
         return False
     try:
         required_branches([variable], ntuple.branches, name)
