@@ -173,6 +173,7 @@ def test_without_a_training_part_the_reason_is_said(analysis: Any) -> None:
         "verdict": {
             "level": "unknown",
             "text": "Whether it is overtrained cannot be told: there is no training part.",
+            "short": "There is nothing to compare with the events of the training.",
         }
     }
     assert "there is no training part" in pictures[0].caption
