@@ -12,7 +12,7 @@ from matplotlib.image import imread
 
 from ntupleml.config import PlotConfig
 from ntupleml.plots import new_figure, plot_style
-from ntupleml.plots.recording import record
+from ntupleml.plots.recording import _image_of_mesh, record
 from ntupleml.plots.style import visible_box
 from ntupleml.plots.svg import inline_svg, svg_document
 
@@ -117,3 +117,20 @@ def test_all_formats_have_all_texts() -> None:
         text = inline_svg(svg_document(figure, figure.bbox_inches.frozen()), "a", "title")
     assert {"turned", "Score", "line", "points"} <= set(re.findall(r">([^<>\n]+)</text>", text))
     assert written.getvalue().count(b"Tj") + written.getvalue().count(b"TJ") >= len(re.findall(r"</text>", text))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_large_meshes_are_images_without_seams(turned: bool) -> None:
+    """Cells of unequal width, from the bottom; the first row is the lowest."""
+    x, y = np.array([0.0, 1.0, 4.0]), np.arange(51.0)
+    corners = np.stack(np.meshgrid(x, y), axis=2)
+    colours = np.zeros((50, 2, 4))
+    colours[..., 0], colours[..., 1], colours[..., 3] = np.arange(50)[:, None] / 255, np.arange(2) / 255, 1
+    if turned:
+        corners, colours = np.swapaxes(corners, 0, 1), np.swapaxes(colours, 0, 1)
+    image = _image_of_mesh(corners, colours, 2.0)
+    assert image.shape == (100, 8, 4)
+    assert image[:, 0, 0].tolist() == np.repeat(np.arange(50), 2).tolist()
+    assert image[0, :, 1].tolist() == [0, 0, 1, 1, 1, 1, 1, 1]
+    corners[0, 0] += 0.5  # a line that is not along an axis
+    assert _image_of_mesh(corners, colours, 2.0) is None

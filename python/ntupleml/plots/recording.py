@@ -295,6 +295,8 @@ def _image_of_mesh(corners: Any, colours: Any, magnification: float) -> Any:
     -------
     array of uint8, shape (height, width, 4), or None
     """
+    if np.ptp(corners[0, :, 0]) < np.ptp(corners[:, 0, 0]):  # its rows go upwards, as in horizontal scales of colours
+        corners, colours = np.swapaxes(corners, 0, 1), np.swapaxes(colours, 0, 1)
     x, y = corners[0, :, 0], corners[:, 0, 1]
     if not (np.allclose(corners[:, :, 0], x) and np.allclose(corners[:, :, 1], y[:, np.newaxis])):
         return None
