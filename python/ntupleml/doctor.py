@@ -1,4 +1,4 @@
-"""What is installed and what is missing for what: what `ntupleml doctor` prints, as text for a bug report."""
+"""The text of `ntupleml doctor`: installed packages, missing ones and what needs them, the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The four stages from Python. A config is a path, a dictionary of what would stand in the file, or a config object.
+"""The four stages from Python. A config is a path, a dictionary with the file's content, or a config object.
 
 What is written, and what is refused, is what the commands write and refuse.
 """

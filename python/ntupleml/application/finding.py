@@ -60,7 +60,7 @@ AnyEngine = Literal["onnx", "forest", "tmva", "liblwtnn"]
 
 
 class Request(NamedTuple):
-    """Configs that are read, of which some may be left out, and what the command line says beside them."""
+    """Configs of a request (some may be missing) and the options of the command line."""
 
     dataset: DatasetConfig | None
     training: TrainingConfig | None

@@ -1,4 +1,4 @@
-"""Scoring any number of files, here or by workers: what is done is skipped, what fails is told at the end."""
+"""Scoring of many files, here or by workers. Finished files are skipped; failures are listed at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the configs together say: which models score, by which event numbers, into which branches."""
+"""The plan of an application, from all configs: models, event numbers, new branches."""
 
 from __future__ import annotations
 

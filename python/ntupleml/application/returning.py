@@ -96,7 +96,7 @@ def _friend_file(table: Path, group: str, friend: str | Path) -> FriendFile:
 
 
 def _branches(ntuple: Ntuple, friend: str) -> tuple[list[str], list[str]]:
-    """Branches of the friend that are scores, and those that the table has too, by which events are compared."""
+    """Score branches of the friend, and the branches shared with the table, by which events are compared."""
     names = [own for _, own in ntuple.friend_branches.values()]
     copies = [name for name in names if name in ntuple.main_branches]
     scores = [name for name in names if name not in (*copies, ENTRY_BRANCH)]

@@ -1,4 +1,4 @@
-"""Events of an ntuple that are not scored: which, what they get in place of scores, and how many they are."""
+"""Events that are not scored: their selection, their values in place of scores, their number."""
 
 from __future__ import annotations
 

@@ -366,7 +366,7 @@ class _Reader:
 
 
 class _Node(NamedTuple):
-    """A call in a functional network: of which layer, its how manieth, and which calls give its inputs."""
+    """A call in a functional network: layer, number of the call, and the calls that give its inputs."""
 
     layer: dict[str, Any]
     number: int

@@ -1,4 +1,4 @@
-"""The layers of Keras that are read from files: what each may be told, what comes out of it, which weights it has.
+"""Keras layers read from files: settings, output shapes and weights of each.
 
 A layer is one function for its shapes and one line in `LAYERS`; its ONNX form is another function with its line, in
 `onnx_models.keras_layers`.

@@ -19,7 +19,7 @@ class Part(NamedTuple):
 
 
 class Shapes(NamedTuple):
-    """Shape of what a layer gives, those of its weights in their order in the file, and the part that has them."""
+    """Output shape of a layer, shapes of its weights in the file's order, and the part that holds them."""
 
     output: Shape
     weights: tuple[Shape, ...] = ()

@@ -131,7 +131,7 @@ def find_by_checksum(path: Path) -> TrainedModel | None:
 
 
 def find_by_record_hash(record_hash: str, folders: Sequence[Path]) -> TrainedModel | None:
-    """The trained model whose record has a hash, which exports carry; None if its record lies in none of the folders.
+    """Trained model with this record hash (exports carry it), or None if no folder has it.
 
     Raises
     ------

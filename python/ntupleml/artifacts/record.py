@@ -314,7 +314,7 @@ class TrainingRecord(_Part):
 
     @property
     def split_seeds(self) -> list[int]:
-        """Seeds by which events were divided in those that train and those that validate; several of some ensembles."""
+        """Seeds of the split into training and validation events; ensembles may have several."""
         members = [] if self.ensemble is None else [member.data_seed for member in self.ensemble.members]
         return list(dict.fromkeys(members)) or [self.seed_of_data]
 

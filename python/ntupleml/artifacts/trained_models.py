@@ -149,7 +149,7 @@ def _places(folder: Path, text: str, order: Order) -> list[Path]:
 def _with_preprocessing(
     found: list[TrainedModel], folder: Path, listed: Sequence[str], num_folds: int, order: Order, where: str
 ) -> list[TrainedModel]:
-    """Models with the listed scalers, each of which must be the one of its model; both in the order of the list."""
+    """Models with the listed scalers, in the order of the list; each scaler must belong to its model."""
     check_length("preprocessing", listed, num_folds, where)
     for model in found:
         if model.files.preprocessing is None:

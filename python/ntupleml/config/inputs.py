@@ -56,7 +56,7 @@ class NumbersConfig(Schema):
 
 
 class MatrixConfig(NumbersConfig):
-    """Numbers, then those that are made of objects, as the columns of one matrix; what a training gives to trees."""
+    """Columns of the matrix for trees: numbers first, then combinations of objects."""
 
     #: Groups of objects, and of what is made of them.
     made: dict[str, CollectionsConfig | CombinationsConfig]

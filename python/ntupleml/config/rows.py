@@ -1,4 +1,4 @@
-"""Rows that are objects of a collection: which objects, what belongs to each, and what they are matched to."""
+"""Config of rows that are objects: their selection, their members, their match to another collection."""
 
 from __future__ import annotations
 

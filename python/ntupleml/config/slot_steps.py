@@ -170,7 +170,7 @@ SLOT_STEPS: dict[str, type[SlotStep]] = {
 
 
 def _named(value: Any) -> Any:
-    """A name, or a block of which the one key is the name, as a block that has it as `step`."""
+    """The block of a step with its name as `step`, from a name or a block with one key."""
     name: Any = value
     settings: Any = {}
     if isinstance(value, dict) and "step" in value:

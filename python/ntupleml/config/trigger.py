@@ -1,4 +1,4 @@
-"""An anomaly trigger of two levels: which events other triggers accept, its rates, and what is shown against what."""
+"""Config of an anomaly trigger of two levels: other triggers, rates, variables of the pictures."""
 
 from __future__ import annotations
 

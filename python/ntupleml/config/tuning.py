@@ -1,4 +1,4 @@
-"""The block `tune:` of a training config: which keys are searched, by what trials are judged, how many there are."""
+"""The block `tune:` of a training config: keys to search, number of trials, their criterion."""
 
 from __future__ import annotations
 

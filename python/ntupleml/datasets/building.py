@@ -145,7 +145,7 @@ def _refuse_input_as_output(processes: Sequence[Process], outputs: Sequence[Path
 def _fill(
     config: DatasetConfig, processes: Sequence[Process], places: Sequence[Path], outputs: Sequence[Path]
 ) -> tuple[list[WrittenFold], dict[str, list[WeightSums]]]:
-    """Copy the selected events of all processes; what was written, and per process and fold what was read and kept."""
+    """Copy the selected events of all processes; return the files and the counts per process and fold."""
     with started_workers(ClusterOptions(), config.cluster) as finished_tasks:
         processes = with_chosen_rows(config, processes, finished_tasks)
     sums: dict[str, list[WeightSums]] = {}

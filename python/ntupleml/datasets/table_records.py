@@ -1,4 +1,4 @@
-"""How a converted table was made: a text inside of the file, by which a later run knows what is done."""
+"""Record of a conversion, stored in the table; a later run reads it and skips finished files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers whose remainder is the fold of an event, whatever decides it: its number, a hash, its entry or a table."""
+"""Numbers whose remainder is the fold of an event: event number, hash, entry number or table."""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ def compare(symbol: str, a: Array, b: Array) -> Array:
 
 
 def _compare_with_literal(symbol: str, x: Array, literal: Array) -> Array:
-    """A comparison of many values with one, in the type of the many, which is what it costs least in.
+    """Compare many values with one in the type of the many, the cheapest way.
 
     A float32 x is above a double c exactly if it is above the largest float32 not above c.
     """

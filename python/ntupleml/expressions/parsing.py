@@ -226,7 +226,7 @@ def _split(operands: Sequence[Node], operators: Sequence[Operator]) -> Node:
 
 
 def _loosest(symbols: Sequence[str]) -> int:
-    """Place of the comparison at which TFormula splits first; a search such as its own, so that it ends as its own."""
+    """Place of the comparison at which TFormula splits first, found by the same search."""
     found: dict[str, int] = {}
     for place, symbol in enumerate(symbols):
         if symbol[0] in "<>":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Event:
-    """Objects of each event, rows × length, and which of them count; what several combinations need is made once.
+    """Objects of each event (rows × length) with their mask; shared quantities are computed once.
 
     Parameters
     ----------

@@ -201,7 +201,7 @@ def _add_block(columns: Numbers, prepared: Any, trees: Any, oblique: Any, stack:
 
 @compiled
 def _fill_missing(columns: Numbers, num_inputs: Any, first_missing: Any) -> None:
-    """Put the inputs of a block into columns of their own, with infinity, which is right of all cuts, for NaN."""
+    """Copy the inputs of a block column by column, with infinity for NaN (right of all cuts)."""
     for place in range(num_inputs * STRIDE):
         value = columns[np.uintp(place)]
         columns[np.uintp(first_missing + place)] = np.float32(np.inf) if np.isnan(value) else value

@@ -33,7 +33,7 @@ def float32_cuts(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def mirrored(tree: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
-    """A tree whose infinite thresholds, to the left of which all numbers lie, are cuts at −∞ with sides exchanged.
+    """Tree in which cuts at +∞ are replaced by cuts at −∞ with exchanged sides.
 
     With them, histogram boosting tells missing values from all others.
     """

@@ -1,4 +1,4 @@
-"""The two forms in which a network of lwtnn can be written: what stands in the file, and which networks have which."""
+"""The two forms of lwtnn's files: their content, and which networks each can hold."""
 
 from __future__ import annotations
 

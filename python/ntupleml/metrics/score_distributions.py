@@ -100,7 +100,7 @@ def score_edges(samples: Sequence[NDArray[Any]], num_bins: int = NUM_BINS) -> ND
 
 
 def visible_factor(one: Histogram, total: Histogram) -> int:
-    """How much a small class has to be scaled up to be seen beside the sum of all: by 1, 2, 5, 10 and so on.
+    """Factor 1, 2, 5, 10, … that makes a small class visible beside the sum of all.
 
     It is the largest of these with which no bin of the class is higher than half of the highest bin of the sum.
 

@@ -1,4 +1,4 @@
-"""Predictions of a value corrected by a fit of the truth, which is made with other events than it is applied to."""
+"""Predicted values calibrated by a fit to the truth; fit and application use different events."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class QuantisedParts(Parts):
-    """Makes the layers of a quantised network, each of which rounds what it gets, its weights and its biases."""
+    """Makes the layers of a quantised network; each rounds its inputs, weights and biases."""
 
     def __init__(self, network: Network, seed: int) -> None:
         super().__init__(network, seed)

@@ -166,7 +166,7 @@ class _HDF5Source:
 
 
 def _elsewhere(group: Any, path: str, links: int = _MOST_LINKS) -> str | None:
-    """Other file that a path leads to, which HDF5 would open: any file of the user's, or a pipe that never ends."""
+    """Other file that HDF5 would open for this path (a link out of the file), or None."""
     import h5py
 
     here = group.file if path.startswith("/") else group
@@ -269,7 +269,7 @@ def _branch(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Branch:
 
 
 def _with_cache(group: Any, name: str) -> Any:
-    """A dataset that keeps the chunks of the file which a read ends in, so that the next one need not unpack them."""
+    """Dataset that caches the last chunks of a read, so that the next read need not unpack them again."""
     import h5py
 
     dataset = group[name]

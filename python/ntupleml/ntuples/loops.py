@@ -1,4 +1,4 @@
-"""The loops over objects of an event, compiled by numba: their order, which belong together, which are nearest."""
+"""Loops over objects, compiled by numba: sorting, matching of members, nearest neighbours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process for ROOT, which is forked for every file: its work on one knows nothing of those before, and may crash.
+"""A separate process for ROOT, forked for each file: a crash harms nothing else.
 
 ROOT takes a second to start, and keeps for the life of its process how each class looked in the first file that
 described it. So one process starts ROOT, waits, and forks for each piece of work.

@@ -255,7 +255,7 @@ def _remove_branches(
 
 
 def _is_alike(branch: Any, branch_type: DTypeLike | str) -> bool:
-    """Whether an old branch holds per event what a new one will: a number, as many numbers, or a vector of numbers."""
+    """Whether an old and a new branch have the same layout: a number, a fixed array, or a vector."""
     leaves = branch.GetListOfLeaves()
     if len(leaves) != 1 or len(branch.GetListOfBranches()) > 0:
         return False

@@ -1,4 +1,4 @@
-"""What the header of a tree says of its branches, as uproot reads it, to tell whether it was written anew as it was."""
+"""Header of a tree as uproot reads it, to check that a rewritten one says the same."""
 
 from __future__ import annotations
 

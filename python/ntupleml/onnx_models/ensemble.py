@@ -110,7 +110,7 @@ def _over_members(
 
 
 def _spread(graph: GraphBuilder, names: Sequence[str], mean: str, value: onnx.ValueInfoProto) -> None:
-    """Square root of the sum of squared distances from the mean over n − 1, which is small where all are alike."""
+    """Spread of the members: root of the sum of squared distances from their mean over n − 1."""
     distances = [graph.add("Sub", name, mean) for name in names]
     squares = [graph.add("Mul", one, one) for one in distances]
     graph.add("Sqrt", _over_members(graph, squares, value, len(names) - 1), output=SPREAD)

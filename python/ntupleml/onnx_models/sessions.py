@@ -1,4 +1,4 @@
-"""Running ONNX graphs, the one way in which it is done here, and comparing them to the Keras networks behind them."""
+"""Sessions of ONNX Runtime, and the comparison of ONNX graphs with their Keras networks."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def draw_points(
 def points_with_errors(
     values: Sequence[Measurement | Interval | Undefined],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Values, shape (n,), and how far they reach below and above, shape (2, n); NaN for what is undefined."""
+    """Values, shape (n,), and errors below and above, shape (2, n); NaN where undefined."""
     ends = np.array([_ends(value) for value in values], dtype=np.float64).reshape(-1, 3)
     return ends[:, 0], ends[:, 1:].T
 

@@ -37,7 +37,7 @@ class Feed(NamedTuple):
 
 
 class InputPlan(NamedTuple):
-    """The groups of variables that are read, what each input gets of them, and the fixed number of events, if any."""
+    """Groups of variables to read, the part that each input gets, and the fixed batch size, if any."""
 
     groups: list[InputGroup]
     feeds: list[Feed]

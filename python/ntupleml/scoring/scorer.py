@@ -33,7 +33,7 @@ NonFinite = Literal["refused", "replaced", "as Reader"]
 
 
 class Scorer:
-    """Scores events, each by the model for its fold; with the models of all folds, or of those that were loaded.
+    """Scores events, each by the model that never saw it; some folds may be without a model.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""All methods of a config side by side: on the events that they never saw, and on those that they were fitted on."""
+"""All methods of a config side by side, on held-out events and on the events of their training."""
 
 from __future__ import annotations
 

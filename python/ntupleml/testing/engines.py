@@ -324,7 +324,7 @@ def _lwtnn_evaluator(model: TrainedModel, output_path: Path, engine: str) -> Eva
 
 
 def _taken_by_lwtnn(model: TrainedModel, network: Network) -> Callable[[Batch], Batch]:
-    """From a batch to what an export takes: groups as they are, variables by the name and in the order of the file."""
+    """Inputs of an export from a batch: groups unchanged, variables by the names and in the order of the file."""
     if model.record.inputs:
         return lambda batch: batch
     (group,) = network.groups

@@ -200,7 +200,7 @@ def _classes(
 def _checked_place(
     origin: Origin | None, path: Path, sample: HeldOutSample, num_files: int, num_folds: int, where: str
 ) -> str:
-    """Refuse a file in a wrong place of the list; say what cannot be checked, or is not as it should be."""
+    """Refuse a file at a wrong place of the list; warn about what cannot be checked."""
     doubt = doubt_about(origin, sample.fold, num_files)
     if origin is None:
         return (

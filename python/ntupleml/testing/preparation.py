@@ -1,4 +1,4 @@
-"""From configs and FOLD to what a step of the testing stage needs: models, held-out folds, methods, what is read."""
+"""Configs and FOLD to the material of a step: models, held-out folds, methods, columns to read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All steps of the testing stage: what the report shows, what the command line offers, what the battery of tests tries.
+"""All steps of the testing stage. The report, the command line and the tests go through this list.
 
 Nothing is imported here but descriptions, so that `--help` is fast.
 """

@@ -83,7 +83,7 @@ def rejection(search: Search, events: TestedEvents, method: str) -> Rejection | 
 
 
 def _curve(scores: NDArray[Any], is_signal: NDArray[np.bool_], weights: NDArray[np.float64]) -> RocSummary | Undefined:
-    """Curve up to the signal efficiency that a veto leaves; its area counts what is vetoed as what has no score."""
+    """ROC curve up to the signal efficiency after a veto; vetoed events count as unscored in the area."""
     curve, vetoed = roc_summary(scores, is_signal, weights), np.isneginf(scores)
     if isinstance(curve, Undefined) or not vetoed.any():
         return curve

@@ -1,4 +1,4 @@
-"""A signal that is searched for: which class it is, what is vetoed, and the subsets that curves are of."""
+"""A search for a signal: its class, the veto, and the subsets with curves of their own."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def trained_source(name: str, sample: HeldOutSample, model: TrainedModel, scorer
 
 
 def vectors_of(scorer: Scorer) -> tuple[tuple[str, ...], ...]:
-    """Formulas of each group of objects, slots or images, or of what is made of objects, which belong together."""
+    """Formulas of each group of inputs that belong together: of objects, slots, images, combinations."""
     return tuple(
         tuple(group.needed) for group in scorer.groups if group.objects or group.slots or group.image or group.made
     )

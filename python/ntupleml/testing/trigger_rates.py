@@ -293,7 +293,7 @@ def _verdict(found: TriggerNumbers) -> Verdict:
 
 
 def _differing(models: Mapping[int, OfModel], common: RateThreshold) -> str:
-    """What is said where the rates of single models are not that of all, by more than what few events may do."""
+    """Message where the rates of single models differ from the common one by more than fluctuations."""
     rates = {model: one.pooled.pure_rate for model, one in models.items() if not isinstance(one.pooled, Undefined)}
     # a model whose few events all are below the threshold has a rate of 0, with an uncertainty of nearly 0
     expected = common.pure_rate.uncertainty * math.sqrt(max(len(rates), 1))

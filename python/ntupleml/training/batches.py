@@ -117,7 +117,7 @@ def _redraw_cancelling(
 
 
 def balanced_weights(groups: Sequence[Group], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights with which all groups weigh the same: w′ = w · N / (G Σw), for N events in G groups that are not empty.
+    """Weights that give all groups the same sum: w′ = w · N / (G Σw), for N events in G non-empty groups.
 
     Each of these has a positive sum of weights, see `ntupleml.training.weight_checks`.
 

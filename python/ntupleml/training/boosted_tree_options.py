@@ -102,7 +102,7 @@ def check_options(method: BoostedTreesConfig, num_inputs: int, num_classes: int,
 def require_accepted(
     options: Mapping[str, Any], refusal: Callable[[Mapping[str, Any]], str | None], where: str
 ) -> None:
-    """Raise what a library says of options, and of which, since it does not always say which parameter it means."""
+    """Raise the library's message about options, with their names, which the library often leaves out."""
     reason = refusal(options)
     if reason is None:
         return

@@ -175,7 +175,7 @@ def evaluation_batch(model: Any) -> int:
 
 
 def _numbers_given(layer: Any) -> int:
-    """Numbers that a layer gives per event; of a network all of its layers together, as what holds it has no output."""
+    """Outputs of a layer per event; for a network the sum over its layers."""
     if hasattr(layer, "layers"):
         return sum(map(_numbers_given, layer.layers))
     if isinstance(layer.output, dict | list | tuple):

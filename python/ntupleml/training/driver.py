@@ -1,4 +1,4 @@
-"""The one way in which every engine trains: what could fail is checked first, all files of a method appear at once."""
+"""The one way in which every engine trains: checks first, then the training, then all files at once."""
 
 from __future__ import annotations
 
@@ -285,7 +285,7 @@ def _write(job: Job, fitted: Fitted, files: ModelFiles, rows: _Rows) -> Training
 
 
 def _discard(files: ModelFiles) -> None:
-    """Take a method's files out of what is put in place: also those that only its trainer knows, as TMVA's C++ code."""
+    """Drop a method's files from those to be put in place, its trainer's own files (TMVA's C++ code) included."""
     for path in files.model.parent.glob("*"):
         if path.name.startswith(files.model.name.removesuffix("weights.xml")):
             path.unlink()

@@ -1,4 +1,4 @@
-"""What a training is made of: a job for each method and fold, the trainer that does it, and what that gives back."""
+"""Parts of a training: jobs (method and fold), trainers, and their results."""
 
 from __future__ import annotations
 

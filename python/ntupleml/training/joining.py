@@ -1,4 +1,4 @@
-"""One model made of the members of an ensemble: ONNX file, record and figures, from what the members have on disk."""
+"""Joins the members of an ensemble into one model: ONNX file, record and figures, from the members' files."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def best_epochs(history: Mapping[str, Sequence[float]], number: int = KEPT) -> d
 def keep_best(
     kept: dict[int, list[NDArray[Any]]], weights: list[NDArray[Any]], history: Mapping[str, Sequence[float]]
 ) -> None:
-    """Keep the weights after the last epoch where it is among the best, and let go of those that no longer are."""
+    """Keep the weights of the last epoch if it is among the best; delete those that no longer are."""
     wanted = {epoch for epochs in best_epochs(history).values() for epoch in epochs}
     kept[len(history["val_loss"])] = weights
     for epoch in kept.keys() - wanted:

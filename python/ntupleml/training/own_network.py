@@ -30,7 +30,7 @@ _BUILD = "build"
 
 
 def check_own_network(path: str | None, *, keep_weights: bool) -> None:
-    """Refuse, before events are read, a file that is not there or cannot be read, and an option that has no meaning."""
+    """Refuse, before events are read, a missing or unreadable file and meaningless options."""
     is_python = path is not None and Path(path).suffix == ".py"
     if keep_weights and (path is None or is_python):
         raise NtuplemlError(

@@ -1,4 +1,4 @@
-"""From the raw events of a training to what its network takes and is to give back, in memory or streamed."""
+"""Inputs and targets of a network from the raw events of a training, in memory or streamed."""
 
 from __future__ import annotations
 
@@ -348,7 +348,7 @@ def with_extreme_lengths(batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray
 
 
 def check_target(config: TrainingConfig, balanced: bool) -> None:
-    """Refuse, before anything is read, what goes with classes only, and objects of any number that are given back."""
+    """Refuse, before reading, settings for classes with other targets, and objects without a length as targets."""
     if balanced and config.target is not None:
         raise NtuplemlError(
             f"--balance-batches, --conditional: balanced batches are of classes, but the target is "

@@ -121,7 +121,7 @@ def check_output_folder(output_path: str) -> None:
 
 
 def log_training(fold: int, num_folds: int, name: str = "model", member: int | None = None) -> None:
-    """Say which model is trained, with which seed where it is a member of an ensemble, and on which folds."""
+    """Log which model is trained on which folds; for a member of an ensemble also its seed."""
     log.info(
         "training %s %d%s on fold%s %s",
         name,

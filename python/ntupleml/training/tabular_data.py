@@ -87,7 +87,7 @@ class TabularData:
 
 
 def left_out(config: TrainingConfig, *, takes_made: bool) -> list[str]:
-    """Groups of inputs that no column of a matrix is of: objects, images, and what is made of objects if not taken."""
+    """Groups of inputs without a column in the matrix: objects, images, unused combinations."""
     taken = (NumbersConfig, CombinationsConfig) if takes_made else NumbersConfig
     return [name for name, group in config.groups.items() if not isinstance(group, taken)]
 

@@ -153,7 +153,7 @@ def _boosted(
     signal: NDArray[np.bool_],
     boost: float,
 ) -> NDArray[np.float64]:
-    """New weights of all events, of which those of the sample are changed, once for each copy as in TMVA."""
+    """New weights of all events; those of the sample change once per copy, as in TMVA."""
     events, copies = sample.events, sample.copies
     old = weights[events]
     exponents = np.where(wrong, boost, 0.0)

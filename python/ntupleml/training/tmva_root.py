@@ -219,7 +219,7 @@ class _FittedMethod(Fitted):
 
 
 def _run(job: FactoryJob, folder: Path, output: Path, where: str) -> FactoryResult:
-    """Run a job in a folder; what TMVA prints goes to a file of the folder, and stays in the output if it fails."""
+    """Run a job in a folder. TMVA's output goes to a file there, which is kept if the job fails."""
     (folder / job.folder).mkdir()
     printed = folder / job.folder / f"{job.job_name}.log"
     (folder / "job.json").write_text(job.model_dump_json(), encoding="utf-8")

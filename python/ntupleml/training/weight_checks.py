@@ -70,7 +70,7 @@ class WeightSums:
 
 
 class SplitSums(NamedTuple):
-    """Sums of the event weights of one class tree: of all events, of those that train, and of those that validate."""
+    """Sums of event weights of one class: all, training and validation events."""
 
     all: WeightSums
     training: WeightSums

@@ -102,7 +102,7 @@ def _seen(queries: Any, keys: Any, values: Any, mask: Any, bias: Any, heads: int
 
 
 def attended(fit: Any, values: Any, mask: Any) -> Any:
-    """Mean of values, rows × length × n, by fits, rows × heads × number × length, where a mask says that they are."""
+    """Mean of values (rows × length × n) by attention (rows × heads × number × length), over unmasked slots."""
     heads, width = fit.shape[1], values.shape[2]
     if mask is not None:
         fit = ops.where(mask > 0.5, fit, _NOTHING)

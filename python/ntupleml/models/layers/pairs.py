@@ -1,4 +1,4 @@
-"""Layers on pairs of objects: their features, which of them are linked, and what objects get from those linked to them.
+"""Layers on pairs of objects: features of pairs, links, messages between linked objects.
 
 A value of pairs is rows × length × length × n: element (i, j) is what object i has of object j.
 """
