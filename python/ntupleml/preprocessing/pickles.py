@@ -8,8 +8,9 @@ numbers.
 from __future__ import annotations
 
 import pickle
+import pickletools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 #: Bytes that no pickle of a scaler exceeds (1000 quantiles of 1000 variables are 8 MB).
 LARGEST_FILE = 100_000_000
+#: Steps of a pickle; a scaler has some dozens, for each group of inputs.
+_MOST_STEPS = 1_000_000
+#: Steps that note an object at a place.
+_NOTES = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
 def read_pickle(path: str | Path) -> object:
@@ -57,6 +62,8 @@ def _unpickled(path: str | Path) -> object:
         if Path(path).stat().st_size > LARGEST_FILE:
             raise NtuplemlError(f"{path}: too large for the pickle of a scaler")
         with Path(path).open("rb") as file:
+            _require_near_places(file)
+            file.seek(0)
             return _Unpickler(file, str(path)).load()
     except FileNotFoundError:
         raise NtuplemlError(f"{path}: no such file; it is written by the training, beside the model") from None
@@ -64,6 +71,19 @@ def _unpickled(path: str | Path) -> object:
         raise
     except Exception as error:  # what damaged pickles raise has no bounds: any builtin error, by Python's docs
         raise NtuplemlError(f"{path}: not the pickle of a scaler, or damaged: {one_line(error)}") from error
+
+
+def _require_near_places(file: IO[bytes]) -> None:
+    """Refuse a pickle that notes an object at a place far away: Python takes memory for all places before it.
+
+    Raises
+    ------
+    ValueError
+        Also for a damaged pickle, and one of more steps than any scaler has.
+    """
+    for number, (step, argument, _) in enumerate(pickletools.genops(file)):
+        if number > _MOST_STEPS or (step.name in _NOTES and argument > number):
+            raise ValueError(f"step {number} is {step.name} {one_line(argument, 30)}, which no scaler needs")
 
 
 class _StandIn:
