@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import traceback
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,13 @@ def storage_errors(folder: Path) -> Iterator[None]:
 
     try:
         yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        if not _is_of_storage(error):
+            raise
+        reason = one_line(error, 100)
+        raise NtuplemlError(
+            f"{storage_path(folder)}: damaged: {reason}; put it aside, or search anew with --overwrite"
+        ) from error
     except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
         cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
         reason = one_line(getattr(cause, "orig", None) or cause or error)
@@ -75,6 +83,12 @@ def storage_errors(folder: Path) -> Iterator[None]:
             else "not a study, or damaged; put it aside, or search anew with --overwrite"
         )
         raise NtuplemlError(f"{storage_path(folder)}: {reason}: {what}") from error
+
+
+def _is_of_storage(error: Exception) -> bool:
+    """Whether Optuna raised it while it read what the file holds, JSON among it."""
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(name.startswith("optuna.storages") for name in modules)
 
 
 @contextmanager
