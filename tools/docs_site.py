@@ -78,7 +78,15 @@ NAVIGATION: dict[str, list[str]] = {
         "from-hlt-ad",
     ],
     "Reference": ["command-line", "python", "formulas", "scalers", "networks", "formats"],
-    "How it is built": ["design", "speed", "reliability"],
+    "How it is built": [
+        "design",
+        "adding-a-metric",
+        "adding-a-trainer",
+        "adding-an-encoder",
+        "adding-a-source",
+        "speed",
+        "reliability",
+    ],
 }
 #: Release in which all keys appeared that do not say another.
 FIRST_VERSION = "0.1.0"
