@@ -35,7 +35,7 @@ def test_the_example(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     write_example_dataset(tmp_path / "example", 10_000, 1234)
-    (config,) = blocks(page, "yaml")
+    config, *_ = blocks(page, "yaml")
     (tmp_path / "documented.yaml").write_text(config)
     done = run_script("dataset/create_training_dataset.py", "documented.yaml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

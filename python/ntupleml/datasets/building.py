@@ -302,7 +302,7 @@ def _warn_of_findings(process: Process, sums: Sequence[WeightSums], rule: FoldRu
             ", ".join(f"{sums[fold].sum:.6g}" for fold in useless),
             ", ".join(map(str, useless)),
         )
-    for variable in dict.fromkeys(name for one in sums for name in one.undefined):
+    for variable in sorted({name for one in sums for name in one.undefined}):
         log.warning(
             "processes.%s: variables: '%s' has no finite value in %s of %s kept events%s",
             process.name,
