@@ -76,6 +76,22 @@ def masses_of(matrix: NDArray[np.float32]) -> list[tuple[float, float]]:
     return [(float(row[0]), float(row[1])) for row in np.round(np.column_stack([matrix[:, 1], np.exp(matrix[:, 2])]))]
 
 
+@pytest.mark.parametrize("drawn", ["points", {"bkg": "points"}, {"data": "points"}])
+def test_how_often_a_point_is_drawn_is_decided_by_class(make: Callable[..., TrainingConfig], drawn: Any) -> None:
+    """All points alike: but for the one with a negative sum, which is none; classes that are not named by weight."""
+    config = make(classes=["sig", "bkg", "data"], parameters={"names": ["mH", "mS"], "of": ["sig"], "drawn": drawn})
+    events = load_events(config, class_trees(config, fold_files(config, 0, False)))
+    matrix = events.inputs.batch()["variables"]
+    by_class = {name: masses_of(matrix[events.trees == index]) for index, name in enumerate(["sig", "bkg", "data"])}
+    positive = {point: weight for point, weight in POINTS.items() if weight > 0}
+    for name in ("bkg", "data"):
+        alike = drawn == "points" or drawn == {name: "points"}
+        assert set(by_class[name]) == set(positive)
+        for point, weight in positive.items():
+            expected = EVENTS[name] * (1 / 3 if alike else weight / sum(positive.values()))
+            assert abs(by_class[name].count(point) - expected) <= 5 * np.sqrt(expected)
+
+
 def test_masses_are_drawn_together_by_the_weights_of_the_signal(make: Callable[..., TrainingConfig]) -> None:
     config = make()
     events = load_events(config, class_trees(config, fold_files(config, 0, False)))
@@ -203,6 +219,14 @@ def test_application_takes_numbers_or_branches(
     ("keys", "message"),
     [
         ({"parameters": {"names": ["mH"], "of": ["sgi"]}}, "parameters.of: no class 'sgi'; nearest: 'sig'"),
+        (
+            {"parameters": {"names": ["mH"], "of": ["sig"], "drawn": {"bgk": "points"}}},
+            "parameters.drawn: no class 'bgk'; nearest: 'bkg'",
+        ),
+        (
+            {"parameters": {"names": ["mH"], "of": ["sig"], "drawn": {"sig": "points"}}},
+            "parameters.drawn: 'sig' has values of its own",
+        ),
         ({"parameters": {"names": ["mX"], "of": ["sig"]}}, "parameters.names: 'mX' is not among the inputs"),
     ],
 )

@@ -13,12 +13,13 @@ from ntupleml.config.inputs import ImageConfig, NumbersConfig, ObjectsConfig, Ta
 from ntupleml.config.loading import ConfigSource, load_config
 from ntupleml.config.methods import BoostedTreesConfig, TmvaConfig, TmvaMethodConfig
 from ntupleml.config.model import ModelConfig
+from ntupleml.config.parameters import ParametersConfig
 from ntupleml.config.regression import RegressionConfig
 from ntupleml.config.rows import MatchConfig, MembersConfig, RelativeConfig, RowsConfig
 from ntupleml.config.search import SearchConfig
 from ntupleml.config.slots import SlotsGroupConfig, SlotTypeConfig
 from ntupleml.config.testing import ExternalModelConfig, SignificanceConfig, TestingConfig
-from ntupleml.config.training import ConditionConfig, MissingConfig, ParametersConfig, TrainingConfig
+from ntupleml.config.training import ConditionConfig, MissingConfig, TrainingConfig
 from ntupleml.config.trigger import TriggerConfig, VariableConfig
 from ntupleml.config.tuning import SearchedConfig, TuneConfig
 

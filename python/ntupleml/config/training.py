@@ -24,6 +24,7 @@ from ntupleml.config.ensemble import EnsembleConfig  # noqa: TC001  # pydantic e
 from ntupleml.config.inputs import GroupConfig, InputsConfig, NumbersConfig, TargetConfig, matrix_of
 from ntupleml.config.methods import BoostedTreesConfig, ScikitLearnConfig, TmvaConfig  # pydantic evaluates it
 from ntupleml.config.model import ModelConfig
+from ntupleml.config.parameters import ParametersConfig  # noqa: TC001  # pydantic evaluates it
 from ntupleml.config.reweight import ReweightConfig  # noqa: TC001  # pydantic evaluates it
 from ntupleml.config.schema import (
     LARGEST_FLOAT32,
@@ -73,15 +74,6 @@ class ConditionConfig(Schema):
     datasets: FilePaths
     #: Class weights of the condition; by default those of the whole config.
     class_weights: _ClassWeights | None = None
-
-
-class ParametersConfig(Schema):
-    """Hypotheses, such as masses, that are inputs: true for the signal, drawn from the signal's for all others."""
-
-    #: Branches of the fold files of the signal, which are among the inputs.
-    names: Names
-    #: Classes that have them.
-    of: ClassNames
 
 
 class MissingConfig(Schema):
@@ -285,6 +277,13 @@ class TrainingConfig(Schema):
         for name in self.parameters.of:
             if name not in self.classes:
                 raise ValueError(f"parameters.of: no class '{name}'{did_you_mean(name, self.classes)}")
+        for name in self.parameters.drawn if isinstance(self.parameters.drawn, dict) else ():
+            if name not in self.classes:
+                raise ValueError(f"parameters.drawn: no class '{name}'{did_you_mean(name, self.classes)}")
+            if name in self.parameters.of:
+                raise ValueError(
+                    f"parameters.drawn: '{name}' has values of its own, as parameters.of says; leave it out"
+                )
         for name in self.parameters.names:
             if not any(re.search(rf"\b{re.escape(name)}\b", formula) for formula in self.numbers):
                 hint = did_you_mean(name, self.numbers)

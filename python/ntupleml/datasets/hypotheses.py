@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntupleml.config import TrainingConfig
-    from ntupleml.config.training import ParametersConfig
+    from ntupleml.config.parameters import ParametersConfig
     from ntupleml.datasets.choosing import Choice
     from ntupleml.datasets.loading import FoldFile
     from ntupleml.ntuples import Ntuple
@@ -56,7 +56,8 @@ class Hypotheses:
         if name in self.config.of:
             return ntuple
         stream = stream_of_tree(self.seed, self.fold, self.condition, name, HYPOTHESIS_STREAM)
-        edges = np.cumsum(self.weights)
+        alike = self.config.drawn_for(name) == "points"
+        edges = np.cumsum((self.weights > 0).astype(np.float64) if alike else self.weights)
 
         def drawn(entries: NDArray[np.int64], column: int) -> NDArray[np.float64]:
             chosen = np.searchsorted(edges, uniform_by_entry(entries, *stream) * edges[-1], side="right")

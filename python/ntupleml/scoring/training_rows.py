@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ntupleml.config.parameters import ParametersConfig
 from ntupleml.config.reweight import ReweightConfig
-from ntupleml.config.training import ParametersConfig
 from ntupleml.datasets.loading import class_trees, fold_files
 from ntupleml.datasets.reweighting import reweighted
 from ntupleml.datasets.splitting import SPLIT_STREAM, split_events, uniform_by_entry
