@@ -26,18 +26,15 @@ def mark_series(figure: Figure) -> None:
     """
     numbers: dict[tuple[str, str], int] = {}
     legends = [legend for axes in figure.axes if (legend := axes.get_legend()) is not None]
+    entries: list[tuple[Any, int]] = []
     for legend in legends:
         for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
             look = _look(handle)
-            if handle is None or look is None:
-                continue
-            number = numbers.setdefault(look, len(numbers))
-            for artist in (handle, text):
-                artist.set_gid(f"series-{number}-{_ENTRY}")
-    if len(numbers) < 2:  # nothing to tell apart
-        for legend in legends:
-            for text in legend.get_texts():
-                text.set_gid(None)
+            if look is not None:
+                number = numbers.setdefault(look, len(numbers))
+                entries += [(handle, number), (text, number)]
+    for artist, number in entries if len(numbers) > 1 else []:  # else there is nothing to tell apart
+        artist.set_gid(f"series-{number}-{_ENTRY}")
     by_colour: dict[str, list[int]] = {}
     for (colour, _), number in numbers.items():
         by_colour.setdefault(colour, []).append(number)
