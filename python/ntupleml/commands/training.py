@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ntupleml.cluster import add_cluster_options, cluster_options
-from ntupleml.command_line import SOME_FAILED
-from ntupleml.commands.command import Command, add_overwrite, positive_number, true_or_false
+from ntupleml.command_line import SOME_FAILED, show
+from ntupleml.commands.command import Command, add_overwrite, finite_number, positive_number, true_or_false
 
 if TYPE_CHECKING:
     from ntupleml.config import TrainingConfig
@@ -245,6 +245,28 @@ def _submit(arguments: argparse.Namespace) -> int:
     return SOME_FAILED if failures else 0
 
 
+def _replay_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "record", type=Path, metavar="RECORD", help="record of a training, e.g. fold0_keras_training.json"
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=partial(finite_number, at_least=0),
+        default=1e-6,
+        metavar="X",
+        help="by how much scores may differ (default: 1e-6)",
+    )
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from ntupleml.training.replaying import replay
+
+    found = replay(arguments.record)
+    for line in found.lines():
+        show(line)
+    return SOME_FAILED if found.largest_difference > arguments.tolerance else 0
+
+
 COMMANDS = {
     "networks": Command(
         "List the networks that a training config can name, and the encoders of groups of inputs.",
@@ -266,6 +288,13 @@ COMMANDS = {
         "Train estimators of scikit-learn of a fold, or of all folds: those of the config's block scikit_learn.",
         partial(_listed, kind="scikit_learn"),
         partial(_listed_arguments, kind="scikit_learn"),
+    ),
+    "replay": Command(
+        "Train again what a record describes, and say whether models and scores are the same.",
+        _replay,
+        _replay_arguments,
+        epilog="Exit status: 0 if the scores are the same within the tolerance, else 1. Fold files are found by the "
+        "paths of the record, from the current folder; nothing is written.",
     ),
     "tune": Command(
         "Search for the best settings of a training: those of the block tune, by trials on its validation events.",
