@@ -33,6 +33,7 @@ from ntupleml.datasets.repeated_events import RepeatedEvents
 from ntupleml.datasets.sampling import with_chosen_rows
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.fold_numbers import require_folds_of_table
+from ntupleml.expressions import ROOT_VERSION
 from ntupleml.expressions.messages import hint_for_elements
 from ntupleml.folds import record_of_table, rule_of
 from ntupleml.progress import progress_bar
@@ -236,6 +237,7 @@ def _versions() -> dict[str, str]:
         "numpy": np.__version__,
         "uproot": str(uproot.__version__),
         "awkward": str(awkward.__version__),
+        "TTreeFormula": ROOT_VERSION,
     }
 
 

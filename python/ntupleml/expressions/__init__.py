@@ -21,6 +21,8 @@ What differs from TTreeFormula, on purpose:
 * Branches on the side that ``?:`` skips are read nevertheless; TTreeFormula (6.40) can take what an earlier event left
   in them where they occur again.
 * Accepted in addition: ``true``, ``false``, ``+x``, ``!-x``, a ternary in the middle of a ternary, ``std::`` functions.
+* ``sqrt`` of a negative number is that of its modulus, as in TTreeFormula of ROOT 6.40 (`ROOT_VERSION`), whichever ROOT
+  is installed; 6.42 gives it another meaning. ``TMath::Sqrt`` and ``std::sqrt`` are NaN there.
 * Refused: text, ``rndm``, casts, methods, ``Entries$``, several indices, rows of comparisons that TFormula takes for
   something else, and ``fx[k]`` of an array of fixed length and a vector, where TTreeFormula takes ``k[0]`` alone.
 """
@@ -30,4 +32,7 @@ from __future__ import annotations
 from ntupleml.expressions.expression import Expression, parse
 from ntupleml.expressions.queries import parse_filter
 
-__all__ = ["Expression", "parse", "parse_filter"]
+#: Release of ROOT whose numbers formulas have, where releases differ.
+ROOT_VERSION = "6.40"
+
+__all__ = ["ROOT_VERSION", "Expression", "parse", "parse_filter"]

@@ -17,6 +17,7 @@ from ntupleml.atomic import note_written
 from ntupleml.config.rows import RowsConfig
 from ntupleml.datasets.records import read_fold_record
 from ntupleml.errors import NtuplemlError
+from ntupleml.expressions import ROOT_VERSION
 from ntupleml.folds import FoldRule, held_out_fold, record_of_table, trained_on
 from ntupleml.training.data import condition_names
 
@@ -50,7 +51,7 @@ _LIBRARIES = (
 
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that a training depends on, of those that are installed."""
-    versions = {"python": platform.python_version()}
+    versions = {"python": platform.python_version(), "TTreeFormula": ROOT_VERSION}
     for name in _LIBRARIES:
         try:
             versions[name] = version(name)
