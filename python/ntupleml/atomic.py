@@ -249,9 +249,10 @@ def replace_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         If the file exists and must not be overwritten, the folder cannot be written to, or the disk is full.
     """
     path = Path(path)
-    _refuse_existing(path, overwrite)
     temporary = _temporary(path)
-    made = [folder for folder in path.parents if not folder.exists()]
+    with _unwritable_as_error(path):  # names may be too long to be looked for
+        _refuse_existing(path, overwrite)
+        made = [folder for folder in path.parents if not folder.exists()]
     waiting = _waiting.get()
     with ExitStack() as stack:
         stack.callback(_remove_empty, made)
@@ -259,8 +260,8 @@ def replace_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
             path.parent.mkdir(parents=True, exist_ok=True)
         lock = stack.enter_context(ExitStack())
         lock.enter_context(locked(path))
-        _refuse_existing(path, overwrite)
         with _unwritable_as_error(path):
+            _refuse_existing(path, overwrite)
             remove_left_over(path, _beginning(path), path.suffix)
             temporary.touch(exist_ok=False)
             temporary.unlink()
