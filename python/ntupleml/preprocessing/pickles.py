@@ -82,7 +82,7 @@ def _require_near_places(file: IO[bytes]) -> None:
         Also for a damaged pickle, and one of more steps than any scaler has.
     """
     for number, (step, argument, _) in enumerate(pickletools.genops(file)):
-        if number > _MOST_STEPS or (step.name in _NOTES and argument > number):
+        if number > _MOST_STEPS or (step.name in _NOTES and int(argument or 0) > number):
             raise ValueError(f"step {number} is {step.name} {one_line(argument, 30)}, which no scaler needs")
 
 
