@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 #: Outcomes that must not be.
 BAD = {"traceback", "crash", "time", "memory"}
 
 
-def tool(project: Path, name: str) -> Any:
+@pytest.fixture
+def tool(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """A tool as a module, which finds those beside it."""
+    monkeypatch.syspath_prepend(project / "tools")
+    return lambda name: _module(project, name)
+
+
+def _module(project: Path, name: str) -> Any:
     specification = importlib.util.spec_from_file_location(name, project / "tools" / f"{name}.py")
     assert specification is not None
     assert specification.loader is not None
@@ -23,14 +31,30 @@ def tool(project: Path, name: str) -> Any:
     return module
 
 
-@pytest.mark.parametrize("kind", ["ttree.root", "forest.npz", "tmva.xml", "checkpoint.npz", "config.yaml"])
-def test_damaged_files(kind: str, project: Path) -> None:
-    counts = tool(project, "damage_campaign").campaign(kind, 4, seed=2)
+@pytest.mark.parametrize(
+    "kind", ["ttree.root", "forest.npz", "tmva.xml", "checkpoint.npz", "config.yaml", "folds.json"]
+)
+def test_damaged_files(kind: str, tool: Callable[[str], Any]) -> None:
+    counts = tool("damage_campaign").campaign(kind, 4, seed=2)
     assert sum(counts.values()) == 4
     assert not BAD & counts.keys()
 
 
-def test_kills(project: Path) -> None:
-    line = tool(project, "kill_campaign").campaign("onnx", 2, seed=2, entries=100)
+def test_formulas(tool: Callable[[str], Any]) -> None:
+    """Formulas drawn at random are read or refused, and do nothing that Python's auditing sees."""
+    counts = tool("fuzz_formulas").campaign(300, 0, seed=5)
+    assert set(counts) == {"read", "refused"}
+    assert min(counts.values()) > 50
+
+
+@pytest.mark.parametrize("reader", ["xml", "lwtnn", "yaml", "formula", "scaler"])
+def test_readers(reader: str, tool: Callable[[str], Any], tmp_path: Path) -> None:
+    number, accepted = tool("fuzz_readers").by_damage(reader, 0.3, 3, tmp_path / "found")
+    assert 0 <= accepted < number
+    assert not list(tmp_path.iterdir())
+
+
+def test_kills(tool: Callable[[str], Any]) -> None:
+    line = tool("kill_campaign").campaign("onnx", 2, seed=2, entries=100)
     name, _killed, faults, _most_hidden, left, *_ = line.split()
     assert (name, faults, left) == ("onnx", "0", "0")
