@@ -232,15 +232,16 @@ def _without_ellipses(content: Any) -> Any:
 
 
 def toy_commands() -> list[Line]:
-    """Scripts on the toy, those of the README first, each once."""
-    pages = [TOP / "README.md", *(page for page in PAGES if page.name != "README.md")]
+    """Scripts on the toy, stage by stage, each once."""
     found: dict[tuple[str, ...], Line] = {}
-    for line in (one for page in pages for one in commands(page)):
+    for line in (one for page in PAGES for one in commands(page)):
         files = [f"{word}/" for word in line.words[1:] if "/" in word or word == "example"]
         of_toy = files and all(file.startswith(("configs/toy/", "example/")) for file in files)
+        of_toy = of_toy and not any(re.search(r"^example/.*\.ya?ml", file) for file in files)  # configs of the page
         if of_toy and line.words[0] != "ntupleml" and "forest" not in line.words:  # the toy has no forest
             found.setdefault(tuple(word for word in line.words if word != "--overwrite"), line)
-    return list(found.values())
+    stages = ("dataset", "training", "testing", "application")
+    return sorted(found.values(), key=lambda line: stages.index(line.words[0].partition("/")[0]))
 
 
 @pytest.mark.slow
