@@ -82,7 +82,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(signal: Path, tmp_path: Path
         text=True,
     )
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].endswith("_dataset.root: cannot be written: File too large")
+    assert done.stderr.splitlines()[-1].endswith("_dataset.root: cannot be written: file too large")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "output").exists()
 

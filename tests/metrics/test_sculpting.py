@@ -179,7 +179,7 @@ def test_few_events_are_not_enough_to_tell() -> None:
     assert verdict.level == "unknown"
     assert "too few background events" in verdict.text
     undefined = sculpting_verdict(Undefined("no background events"), "a", "x")
-    assert undefined == ("unknown", "the score of 'a' and the background in 'x': undefined: no background events")
+    assert undefined[:2] == ("unknown", "the score of 'a' and the background in 'x': undefined: no background events")
 
 
 def test_one_event_and_constant_variables_are_no_problem() -> None:

@@ -105,7 +105,7 @@ def _put_on_paper(legend: Legend) -> None:
         legend.get_frame().set_edgecolor("none")
         legend.get_frame().set_linewidth(0)
         legend.get_frame().set_alpha(_OPACITY_OF_LEGENDS)
-        legend.get_frame().set_boxstyle("square", pad=0)
+        legend.get_frame().set_boxstyle("square", pad=0)  # type: ignore[attr-defined]  # a FancyBboxPatch
     legend.get_frame().set_facecolor(_PAPER)
 
 

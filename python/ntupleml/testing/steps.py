@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from ntupleml.atomic import all_or_none, replace_file
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.notebook_html import image, properties, shown, table
-from ntupleml.plots.cells import cell_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -96,6 +95,8 @@ class Answer:
     def _repr_html_(self) -> str:
         """What notebooks show: verdicts, the first picture with its tables, and the names of the others."""
         from io import BytesIO
+
+        from ntupleml.plots.cells import cell_text
 
         parts = [table(["question", "verdict"], [(name, one.text) for name, one in self.verdicts])] * bool(
             self.verdicts
