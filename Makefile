@@ -19,8 +19,7 @@ setup: ## install everything that the commands need
 example: ## the main job on the toy data: files, folds, training, confusion matrices, scores, report
 	@$(SETUP)
 	dataset/write_example_dataset.py example --overwrite
-	$(call stages,toy,example/example_data.root,ntuple)
-	$(call report,toy)
+	$(call stages,toy,example/example_data.root,ntuple,report)
 	@echo
 	echo "report:      $(TOP)/example/foldall_report.html, its figures in foldall_report"
 	echo "scored file: $(TOP)/example/example_data.root (tree ntuple, branches ml_score_*)"
@@ -28,8 +27,7 @@ example: ## the main job on the toy data: files, folds, training, confusion matr
 example-multiclass: ## the same on the four classes of ROOT's tmva_multiclass_example.root
 	@$(SETUP)
 	python3 tools/copy_root_data.py example/data tmva_multiclass_example.root
-	$(call stages,multiclass,example/data/tmva_multiclass_example.root,TreeS)
-	$(call report,multiclass)
+	$(call stages,multiclass,example/data/tmva_multiclass_example.root,TreeS,report)
 	@echo
 	echo "report:      $(TOP)/example/multiclass/foldall_report.html, its figures in foldall_report"
 	echo "scored file: $(TOP)/example/data/tmva_multiclass_example.root (tree TreeS, branches ml_score_*)"
@@ -138,13 +136,17 @@ define report
 testing/report.py configs/$(1)/training.yaml configs/$(1)/testing.yaml --overwrite
 endef
 
-# The four stages with the configs of a folder, the scores going into a tree of a file; the last two at the same time.
+# The four stages with the configs of a folder, the scores going into a tree of a file; with a fourth argument the report,
+# too, while they are tested and applied.
 define stages
 dataset/create_training_dataset.py configs/$(1)/dataset.yaml --overwrite
 	training/keras_training.py configs/$(1)/training.yaml all --overwrite
-	testing/keras_confusion_matrix.py configs/$(1)/training.yaml configs/$(1)/testing.yaml all --overwrite & tested=$$!
-	application/keras_application.py configs/$(1)/{dataset,training,application}.yaml $(2) $(3) --overwrite
-	wait $$tested
+	{
+	    testing/keras_confusion_matrix.py configs/$(1)/training.yaml configs/$(1)/testing.yaml all --overwrite
+	    application/keras_application.py configs/$(1)/{dataset,training,application}.yaml $(2) $(3) --overwrite
+	} & others=$$!
+	$(if $(4),$(call report,$(1)))
+	wait $$others
 endef
 
 test: ## all tests

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ntupleml import __version__
 from ntupleml.command_line import USER_ERROR, add_common_options, run
 from ntupleml.commands import application, dataset, exporting, inspection, start, tables, testing, training
 from ntupleml.commands.command import Command, with_one_file
@@ -99,6 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         (sys.stdout if texts else sys.stderr).write(_overview())
         return 0 if texts else USER_ERROR
     if texts[0] == "--version":
+        from ntupleml.version import __version__  # asks git
+
         sys.stdout.write(f"ntupleml {__version__}\n")
         return 0
     verb, *arguments = texts

@@ -175,7 +175,8 @@ def test_export(make_trained: Any, run_script: Any, form: str) -> None:
     trained = make_trained()
     finished = run_script(LWTNN, trained.training, "--form", form)
     assert (finished.returncode, finished.stdout) == (0, ""), finished.stderr
-    *models, first, second = finished.stderr.splitlines()
+    *models, first, second, written = finished.stderr.splitlines()
+    assert written.startswith("wrote 2 files: ")
     assert [line.split(":")[0] for line in models] == ["model 0", "model 1"]
     assert f"fold0_lwtnn.json: lwtnn's {form} form of " in first
     assert second.endswith(" on 800 real events")

@@ -299,7 +299,9 @@ def test_files_that_describe_a_class_in_two_ways(
     options = [] if workers is None else ["--workers", workers]
     finished = run_script(IN_PLACE, *analysis.configs, wildcards(analysis), "t", *options)
     assert finished.returncode == 0, finished.stderr
-    assert "3 of 3 files done: 300 events" in finished.stderr.splitlines()[-1]
+    *_, done, written = finished.stderr.splitlines()
+    assert "3 of 3 files done: 300 events" in done
+    assert written.startswith("wrote 3 files: ")
     for path in paths:
         with uproot.open(path) as file:
             assert file["t"]["mass"].array().tolist() == [1000 + entry for entry in range(100)]

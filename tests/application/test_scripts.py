@@ -101,7 +101,10 @@ def test_neither_tensorflow_nor_root_is_imported_and_a_process_of_root_started_o
     code = (
         "import atexit, runpy, sys\n"
         "started = []\n"
-        "sys.addaudithook(lambda event, _: started.append('process') if event == 'subprocess.Popen' else None)\n"
+        "def note(event, arguments):\n"  # git says the version
+        "    if event == 'subprocess.Popen' and arguments[0] != 'git':\n"
+        "        started.append('process')\n"
+        "sys.addaudithook(note)\n"
         "atexit.register(lambda: print(*(name for name in ('tensorflow', 'keras', 'matplotlib', 'ROOT') "
         "if name in sys.modules), *started))\n"
         "sys.argv = sys.argv[1:]\n"
