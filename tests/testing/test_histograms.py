@@ -175,6 +175,59 @@ def test_recorded_data_are_observed(analysis: Any, slopes: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:jsonschema.RefResolver is deprecated:DeprecationWarning")  # in pyhf
+def test_variations_have_histograms_and_parameters(analysis: Any, slopes: Any) -> None:
+    """Shifted weights of the same events, mirrored where there is no downward one, and shifted events."""
+    for fold, by_class in enumerate(analysis.events):
+        with uproot.update(analysis.folder / f"fold{fold}.root") as file:
+            for name, columns in by_class.items():
+                shifted = {**columns, "x": columns["x"] + np.float32(0.3)}
+                file.mktree(f"{name}_up", {key: values.dtype for key, values in shifted.items()}).extend(shifted)
+    analysis.testing["weight_branch"] = "weights_f4"
+    analysis.testing["systematics"] = {
+        "pileup": {"up": "1 + 0.2 * (y > 0)"},
+        "scale": {"up": {"tree": "{class}_up"}, "down": "0.5"},
+    }
+    analysis.testing["histograms"] = {"regions": {"all": None}, "bins": 3}
+    analysis.write_configs()
+    found = prepare(analysis.folder / "training.yaml", analysis.folder / "testing.yaml", "all")
+    write_fit_histograms(found)
+    stem = analysis.folder / "out" / "foldall_keras_histograms"
+    with uproot.open(stem.with_suffix(".root")) as file:
+        contents = {key.removeprefix("all/"): file[key].values() for key in file.keys(cycle=False) if "/" in key}
+    sources = [f"{name}{way}" for name in ("pileup", "scale") for way in ("Up", "Down")]
+    assert set(contents) == {*CLASSES, "asimov", *(f"{name}_{source}" for name in CLASSES for source in sources)}
+    for name in CLASSES:
+        scores, columns = scored(analysis, name, slopes)
+        weights = columns["weights_f4"].astype("f8")
+        nominal = np.histogram(scores[:, 0], 3, (0, 1), weights=weights)[0]
+        up = np.histogram(scores[:, 0], 3, (0, 1), weights=weights * np.where(columns["y"] > 0, 1.2, 1.0))[0]
+        np.testing.assert_allclose(contents[f"{name}_pileupUp"], up, rtol=1e-6)
+        np.testing.assert_allclose(contents[f"{name}_pileupDown"], 2 * nominal - up, rtol=1e-5)
+        np.testing.assert_allclose(contents[f"{name}_scaleDown"], nominal / 2, rtol=1e-6)
+    for by_class in analysis.events:
+        for columns in by_class.values():
+            columns["x"] = columns["x"] + np.float32(0.3)
+    scores, columns = scored(analysis, "signal", slopes)
+    expected = np.histogram(scores[:, 0], 3, (0, 1), weights=columns["weights_f4"].astype("f8"))[0]
+    np.testing.assert_allclose(contents["signal_scaleUp"], expected, rtol=1e-6)
+    card = stem.with_suffix(".txt").read_text()
+    assert "\npileup shape 1 1 1\nscale shape 1 1 1\n" in card
+    pyhf = pytest.importorskip("pyhf")
+    model = pyhf.Workspace(json.loads(stem.with_suffix(".json").read_text())).model()
+    values = np.array(model.config.suggested_init())
+    values[model.config.par_slice("pileup")] = 1.0
+    total = sum(contents[f"{name}_pileupUp"] for name in CLASSES)
+    np.testing.assert_allclose(model.expected_actualdata(values), total, rtol=1e-6)
+
+
+def test_sources_need_names_of_histograms(analysis: Any) -> None:
+    analysis.testing["systematics"] = {"pile/up": {"up": "1.1"}}
+    analysis.write_configs()
+    with pytest.raises(NtuplemlError, match="systematics: 'pile/up' cannot be a part of the name of a histogram"):
+        fit_histograms(prepare(analysis.folder / "training.yaml", analysis.folder / "testing.yaml", "all"))
+
+
+@pytest.mark.filterwarnings("ignore:jsonschema.RefResolver is deprecated:DeprecationWarning")  # in pyhf
 def test_the_example_of_the_page_fits(
     analysis: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,16 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ntupleml.metrics.histograms import Histogram
+    from ntupleml.testing.histogram_variations import Variations
 
 #: Names of recorded data and of the sum of all processes; Combine's and ours.
 DATA, ASIMOV = "data_obs", "asimov"
 
 
-def workspace_text(contents: Mapping[str, Mapping[str, Histogram]], signals: Sequence[str]) -> str:
+def workspace_text(
+    contents: Mapping[str, Mapping[str, Histogram]],
+    signals: Sequence[str],
+    variations: Mapping[str, Mapping[str, Variations]] | None = None,
+) -> str:
     """Workspace of pyhf: a channel for each region, whose bins have the uncertainty of the simulation.
 
     Observed are recorded data where the region has them, else the sum of all processes (Asimov data). The parameter
-    of interest `mu` is the strength of the signals.
+    of interest `mu` is the strength of the signals. Each source of `variations`, by region and process, is one
+    parameter, which moves shape and yield together (`histosys`).
     """
     channels, observations = [], []
     for region, histograms in contents.items():
@@ -31,6 +37,9 @@ def workspace_text(contents: Mapping[str, Mapping[str, Histogram]], signals: Seq
             modifiers: list[dict[str, Any]] = [
                 {"name": f"staterror_{region}", "type": "staterror", "data": one.uncertainties.tolist()}
             ]
+            for source, (up, down) in (variations or {}).get(region, {}).get(process, {}).items():
+                shifts = {"hi_data": up.sums.tolist(), "lo_data": down.sums.tolist()}
+                modifiers.append({"name": source, "type": "histosys", "data": shifts})
             if process in signals:
                 modifiers.append({"name": "mu", "type": "normfactor", "data": None})
             samples.append({"name": process, "data": one.sums.tolist(), "modifiers": modifiers})
@@ -47,8 +56,16 @@ def workspace_text(contents: Mapping[str, Mapping[str, Histogram]], signals: Seq
     return json.dumps(workspace, indent=1) + "\n"
 
 
-def datacard_text(contents: Mapping[str, Mapping[str, Histogram]], signals: Sequence[str], root_file: str) -> str:
-    """Datacard of Combine for the same histograms, with the uncertainty of the simulation in each bin."""
+def datacard_text(
+    contents: Mapping[str, Mapping[str, Histogram]],
+    signals: Sequence[str],
+    root_file: str,
+    sources: Sequence[str] = (),
+) -> str:
+    """Datacard of Combine for the same histograms, with the uncertainty of the simulation in each bin.
+
+    Each of `sources` has histograms that end in `_{source}Up` and `_{source}Down`, of all processes.
+    """
     regions = list(contents)
     observed = {region: DATA if DATA in histograms else ASIMOV for region, histograms in contents.items()}
     processes = [name for name in next(iter(contents.values())) if name not in (DATA, ASIMOV)]
@@ -69,6 +86,7 @@ def datacard_text(contents: Mapping[str, Mapping[str, Histogram]], signals: Sequ
         "process " + " ".join(name for _, name in pairs),
         "process " + " ".join(str(numbers[name]) for _, name in pairs),
         "rate " + " ".join(f"{rate:.10g}" for rate in rates),
+        *(f"{source} shape " + " ".join("1" for _ in pairs) for source in sources),
         "* autoMCStats 0",
     ]
     return "\n".join(lines) + "\n"

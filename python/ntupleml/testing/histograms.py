@@ -18,12 +18,19 @@ from ntupleml.ntuples.histogram_files import write_histograms
 from ntupleml.ntuples.opening import files_kept_open
 from ntupleml.testing.blinding import blinded_rows, branches_of_blind
 from ntupleml.testing.fit_files import ASIMOV, DATA, datacard_text, workspace_text
+from ntupleml.testing.histogram_variations import (
+    Variations,
+    pairs_of,
+    require_finite,
+    shifted_preparations,
+    shifted_weights,
+)
 from ntupleml.testing.signals import signals_of
 from ntupleml.testing.steps import refuse_existing
 from ntupleml.testing.tested_events import has_tree, scored_parts, shares_of_classes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -57,6 +64,8 @@ class FitHistograms(NamedTuple):
     #: Score that each region is of.
     scores: dict[str, str]
     signals: list[str]
+    #: By region and process the variations of the testing config's `systematics`.
+    variations: dict[str, dict[str, Variations]]
 
 
 def fit_histograms(found: Preparation) -> FitHistograms:
@@ -78,7 +87,8 @@ def fit_histograms(found: Preparation) -> FitHistograms:
     signals = _signals(found)
     regions = _regions(found, config, signals)
     cuts = list(dict.fromkeys(one.cut for one in regions.values() if one.cut is not None))
-    found = _reading_cuts(found, cuts, regions)
+    factors = shifted_weights(found.testing)
+    found = _reading_cuts(found, cuts, regions, list(dict.fromkeys(factors.values())))
     prepared = _with_edges(found, config, regions, classes)
     names = [*classes, *_data_tree(found)]
     fillings = {(one.name, name): Filling(one.edges) for one in prepared for name in names}
@@ -86,12 +96,19 @@ def fit_histograms(found: Preparation) -> FitHistograms:
     for part in _parts(found, names):
         hidden = _hidden(found, part)
         name = found.testing.data_class if part.class_index < 0 else classes[part.class_index]
+        weights = {name: part.weights}
+        if part.class_index >= 0:
+            for label, formula in factors.items():
+                factor = require_finite(_value_of(found, part, formula), formula, str(found.testing_path))
+                weights[f"{name}_{label}"] = part.weights * factor
         for one in prepared:
-            inside = _inside(found, one.config, one.score, part)
-            scores = part.scores[found.methods[0]][inside, one.score]
-            fillings[one.name, name].add(_in_range(found, one, scores), part.weights[inside])
+            inside = _fill(found, one, part, weights, fillings)
             if (hidden & inside).any():
                 blinded.add(one.name)
+    for label, shifted in shifted_preparations(found):
+        for part in _parts(shifted, shifted.reading.classes):
+            for one in prepared:
+                _fill(shifted, one, part, {f"{classes[part.class_index]}_{label}": part.weights}, fillings)
     contents: dict[str, dict[str, Histogram]] = {}
     for one in prepared:
         filled = {name: fillings[one.name, name].histogram() for name in names}
@@ -101,7 +118,37 @@ def fit_histograms(found: Preparation) -> FitHistograms:
             contents[one.name][DATA] = filled[names[-1]]
     for name in sorted(blinded):
         log.info("region '%s': blind: it has no recorded data", name)
-    return FitHistograms(contents, {one.name: classes[one.score] for one in prepared}, signals)
+    variations = {
+        one.name: {
+            name: pairs_of(
+                contents[one.name][name],
+                {
+                    key.removeprefix(f"{name}_"): filling.histogram()
+                    for (region, key), filling in fillings.items()
+                    if region == one.name and key.startswith(f"{name}_")
+                },
+                found.testing,
+            )
+            for name in classes
+        }
+        for one in prepared
+    }
+    return FitHistograms(contents, {one.name: classes[one.score] for one in prepared}, signals, variations)
+
+
+def _fill(
+    found: Preparation,
+    region: Region,
+    part: ScoredPart,
+    weights: Mapping[str, NDArray[np.float64]],
+    fillings: dict[tuple[str, str], Filling],
+) -> NDArray[np.bool_]:
+    """Add a part to the histograms of a region by their names; which of its events are in the region."""
+    inside = _inside(found, region.config, region.score, part)
+    scores = _in_range(found, region, part.scores[found.methods[0]][inside, region.score])
+    for name, values in weights.items():
+        fillings.setdefault((region.name, name), Filling(region.edges)).add(scores, values[inside])
+    return inside
 
 
 def write_fit_histograms(
@@ -133,12 +180,19 @@ def write_fit_histograms(
     made = fit_histograms(found)
     _warn(made)
     flat = {f"{region}/{name}": one for region, named in made.contents.items() for name, one in named.items()}
+    flat |= {
+        f"{region}/{name}_{source}{ending}": one
+        for region, by_process in made.variations.items()
+        for name, by_source in by_process.items()
+        for source, pair in by_source.items()
+        for ending, one in zip(("Up", "Down"), pair, strict=True)
+    }
     titles = {name: f"score of {made.scores[name.partition('/')[0]]}" for name in flat}
     with all_or_none():
         write_histograms(root, flat, titles, overwrite=overwrite)
         for path, text in (
-            (paths[1], workspace_text(made.contents, made.signals)),
-            (paths[2], datacard_text(made.contents, made.signals, root.name)),
+            (paths[1], workspace_text(made.contents, made.signals, made.variations)),
+            (paths[2], datacard_text(made.contents, made.signals, root.name, list(found.testing.systematics))),
         ):
             with replace_file(path, overwrite=overwrite) as temporary:
                 temporary.write_text(text, encoding="utf-8")
@@ -194,10 +248,13 @@ def _regions(found: Preparation, config: HistogramsConfig, signals: Sequence[str
     return regions
 
 
-def _reading_cuts(found: Preparation, cuts: Sequence[str], regions: dict[str, RegionConfig]) -> Preparation:
-    """Read the cuts and what blinds, and nothing else beside the inputs."""
+def _reading_cuts(
+    found: Preparation, cuts: Sequence[str], regions: dict[str, RegionConfig], factors: Sequence[str]
+) -> Preparation:
+    """Read the cuts, what blinds and the factors of weights, and nothing else beside the inputs."""
     keys = {one.cut: f"histograms.regions.{name}.cut" for name, one in regions.items() if one.cut is not None}
     keys |= dict.fromkeys(branches_of_blind(found.testing, found.reading.classes), "blind")
+    keys |= dict.fromkeys((name for name in factors if name not in keys), "systematics")
     beside = [name for name in dict.fromkeys([*cuts, *keys]) if name not in found.reading.variables]
     return replace(found, reading=replace(found.reading, spectators=beside, keys=keys))
 

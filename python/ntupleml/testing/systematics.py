@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ntupleml.plots.pictures import Cell
     from ntupleml.testing.events import HeldOutSample
     from ntupleml.testing.material import Material
-    from ntupleml.testing.tested_events import TestedEvents
+    from ntupleml.testing.tested_events import Reading, TestedEvents
 
 _BINS = 20
 #: Shares of all other classes whose cuts are looked at.
@@ -114,26 +114,24 @@ def _shifted(material: Material, nominal: TestedEvents, shift: ShiftConfig, key:
                 "they count, e.g. w > 0 ? w_up / w : 1"
             )
         return replace(nominal, weights=nominal.weights * factors)
-    reading = preparation.reading
-    classes = [name if shift.tree is None else shift.tree.replace("{class}", name) for name in reading.classes]
-    factors_of = dict(zip(classes, [reading.factors.get(name, 1.0) for name in reading.classes], strict=True))
     events = read_tested_events(
-        [_sample(sample, shift, where) for sample in preparation.samples],
+        [shifted_sample(sample, shift, where) for sample in preparation.samples],
         preparation.sources,
-        replace(
-            reading,
-            classes=classes,
-            outputs=list(reading.classes),
-            spectators=[],
-            keys={},
-            factors=factors_of if reading.factors else {},
-        ),
+        replace(shifted_reading(preparation.reading, shift), spectators=[], keys={}),
         tolerant=preparation.tolerant,
     )
     return replace(events, classes=list(nominal.classes), outputs=[])
 
 
-def _sample(sample: HeldOutSample, shift: ShiftConfig, where: str) -> HeldOutSample:
+def shifted_reading(reading: Reading, shift: ShiftConfig) -> Reading:
+    """What is read of shifted events: their trees, with the scores of the classes."""
+    classes = [name if shift.tree is None else shift.tree.replace("{class}", name) for name in reading.classes]
+    factors = dict(zip(classes, [reading.factors.get(name, 1.0) for name in reading.classes], strict=True))
+    return replace(reading, classes=classes, outputs=list(reading.classes), factors=factors if reading.factors else {})
+
+
+def shifted_sample(sample: HeldOutSample, shift: ShiftConfig, where: str) -> HeldOutSample:
+    """The fold file with the shifted events."""
     if shift.datasets is None:
         return sample._replace(where=f"{where}: tree")
     if sample.fold >= len(shift.datasets):
