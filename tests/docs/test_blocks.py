@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +24,6 @@ from ntupleml.config.loading import parse_yaml
 from ntupleml.config.schemas import schema_file
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
 
 TOP = Path(__file__).resolve().parents[2]
@@ -260,3 +264,56 @@ def test_commands_on_the_toy_run(run_script: Callable[..., subprocess.CompletedP
         ended = run_script(*line.words, *more, cwd=tmp_path)
         assert ended.returncode == 0, f"{line.place}: {' '.join(line.words)}\n{ended.stderr}"
     assert len(done) > 30
+    for config in (tmp_path / "configs" / "toy").glob("*.yaml"):
+        shutil.copy(config, tmp_path)
+    shutil.copy(tmp_path / "example" / "example_signal.root", tmp_path / "data.root")
+    for page, number in (("README.md", 0), ("docs/boosted-trees.md", 0), ("docs/onnx.md", 0), ("docs/python.md", 0)):
+        code = python_blocks(TOP / page)[number].text
+        ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, f"{page}:\n{ran.stderr}"
+
+
+def python_blocks(page: Path) -> list[Block]:
+    return [block for block in blocks(page) if block.language == "python"]
+
+
+@each_page
+def test_python_takes_what_the_package_has(page: Path) -> None:
+    """Names that blocks import from the package exist, and take the arguments that they are given."""
+    if page.name.startswith("adding-"):
+        return  # these pages add files to the package; test_adding.py takes them
+    for block in python_blocks(page):
+        tree = ast.parse(block.text.replace("…", "..."))
+        known: dict[str, Any] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                known |= {
+                    one.asname or one.name: import_module(one.name) for one in node.names if one.name == "ntupleml"
+                }
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ntupleml."):
+                module = import_module(node.module or "")
+                known |= {one.asname or one.name: getattr(module, one.name) for one in node.names}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and (called := _called(node, known)) is not None:
+                keywords = {one.arg: None for one in node.keywords if one.arg is not None}
+                try:
+                    inspect.signature(called).bind_partial(*node.args, **keywords)
+                except TypeError as error:
+                    pytest.fail(f"{block.page}:{block.line}: {ast.unparse(node)}: {error}")
+
+
+def _called(node: ast.Call, known: dict[str, Any]) -> Any:
+    """Function or class of the package that is called; None for others."""
+    match node.func:
+        case ast.Name(name) if name in known and callable(known[name]):
+            return known[name]
+        case ast.Attribute(ast.Name(name), attribute) if inspect.ismodule(known.get(name)):
+            return getattr(known[name], attribute)
+    return None
+
+
+def test_the_example_of_a_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    """Three of five events pass nothing yet, so one of them at a threshold between 3 and 2 is a pure rate of 20."""
+    (block,) = python_blocks(TOP / "docs" / "rates.md")
+    exec(block.text, {})
+    assert capsys.readouterr().out.split()[:2] == ["3.0", "20.0"]
