@@ -218,19 +218,7 @@ class FoldRule(NamedTuple):
     def numbers(self, columns: Mapping[str, Any], entries: NDArray[np.int64], where: str) -> NDArray[np.int64]:
         """Event numbers, hashes or entry numbers, whose remainder is the fold where no table decides.
 
-        Parameters
-        ----------
-        columns : mapping of str to array
-            With `branches`.
-        entries : array of int, shape (n_events,)
-            Entry numbers.
-        where : str
-            File and tree, for messages.
-
-        Returns
-        -------
-        array of int64, shape (n_events,)
-            See `ntupleml.events.fold_numbers`, which looks tables up as well.
+        Parameters as for `ntupleml.events.fold_numbers.fold_numbers`, which looks tables up as well.
 
         Raises
         ------

@@ -31,12 +31,13 @@ from ntupleml.testing.method_inputs import inputs_of_method
 from ntupleml.testing.permutation import importance_of_inputs, importance_picture
 from ntupleml.testing.registry import STEPS
 from ntupleml.testing.score_distributions import overtraining, score_distribution_pictures
+from ntupleml.testing.scored_parts import NO_CLASS
 from ntupleml.testing.sculpting import sculpting_pictures, sculpting_summary, sculpts
 from ntupleml.testing.significance import significance_pictures, significance_results
 from ntupleml.testing.significance_numbers import ams_scores
 from ntupleml.testing.sources import ScoreSource
 from ntupleml.testing.taylor import TaylorSums, ranking_pictures, taylor_matrix_picture
-from ntupleml.testing.tested_events import NO_CLASS, TestedEvents
+from ntupleml.testing.tested_events import TestedEvents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -23,8 +23,8 @@ from ntupleml.metrics import (
 )
 from ntupleml.plots.confusion import FILE_PARAMETERS, draw_confusion_matrix
 from ntupleml.plots.pictures import PARAMETERS, Picture, Table
+from ntupleml.testing.scored_parts import scored_parts
 from ntupleml.testing.steps import Answer, Group
-from ntupleml.testing.tested_events import scored_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -25,9 +25,10 @@ from ntupleml.testing.histogram_variations import (
     shifted_preparations,
     shifted_weights,
 )
+from ntupleml.testing.scored_parts import has_tree, scored_parts
 from ntupleml.testing.signals import signals_of
 from ntupleml.testing.steps import refuse_existing
-from ntupleml.testing.tested_events import has_tree, scored_parts, shares_of_classes
+from ntupleml.testing.tested_events import shares_of_classes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntupleml.testing.preparation import Preparation
-    from ntupleml.testing.tested_events import Reading, ScoredPart
+    from ntupleml.testing.scored_parts import Reading, ScoredPart
 
 log = logging.getLogger(__name__)
 

@@ -20,10 +20,11 @@ from ntupleml.testing.blinding import branches_of_blind
 from ntupleml.testing.events import held_out_sample, weights_of
 from ntupleml.testing.external_models import external_sources
 from ntupleml.testing.methods import load_model, method_in_files, wanted_methods
+from ntupleml.testing.scored_parts import POINTS, SYSTEMATICS, Reading
 from ntupleml.testing.search import signal_of
 from ntupleml.testing.signals import signals_of
 from ntupleml.testing.sources import trained_source
-from ntupleml.testing.tested_events import POINTS, SYSTEMATICS, Reading, read_recorded_data, read_tested_events
+from ntupleml.testing.tested_events import read_recorded_data, read_tested_events
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

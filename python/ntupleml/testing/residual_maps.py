@@ -14,9 +14,9 @@ from ntupleml.metrics.residual_maps import BY_CHANCE, residual_map, verdict_of
 from ntupleml.plots.images import draw_residual_map
 from ntupleml.plots.pictures import Picture, Table
 from ntupleml.scoring import load_scorer
+from ntupleml.testing.scored_parts import scored_parts
 from ntupleml.testing.sources import trained_source
 from ntupleml.testing.steps import Answer
-from ntupleml.testing.tested_events import scored_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

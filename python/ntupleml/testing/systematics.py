@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from ntupleml.plots.pictures import Cell
     from ntupleml.testing.events import HeldOutSample
     from ntupleml.testing.material import Material
-    from ntupleml.testing.tested_events import Reading, TestedEvents
+    from ntupleml.testing.scored_parts import Reading
+    from ntupleml.testing.tested_events import TestedEvents
 
 _BINS = 20
 #: Shares of all other classes whose cuts are looked at.
