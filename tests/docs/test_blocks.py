@@ -36,7 +36,7 @@ _OPTIONAL = re.compile(r"(?<!\S)\[([^\[\]]*)\](?!\S)")
 _BRACES = re.compile(r"([^\s{}]*)\{([^{}\s]+,[^{}\s]+)\}([^\s{}]*)")
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(TOP).as_posix())
 #: What synopses call their arguments, and something of that kind.
-PLACEHOLDERS = {"N": "2", "NUMBER": "2", "CUT": "0.5", "B": "1", "T": "0.1"}
+PLACEHOLDERS = {"N": "2", "NUMBER": "2", "CUT": "0.5", "B": "1", "T": "0.1", "X": "0.1"}
 CONFIGS = ("dataset", "training", "testing", "application", "conversion", "images")
 #: YAML that is no config: what commands write.
 WRITTEN = {
