@@ -165,7 +165,7 @@ def most_important(result: PermutationImportance, number: int = 3) -> str:
     >>> worth = {"x": Measurement(0.1, 0.01), "y": Measurement(0.2, 0.01)}
     >>> found = {name: Quality({}, value, Undefined("no events")) for name, value in worth.items()}
     >>> most_important(PermutationImportance([], 100, 5, found["x"], found))
-    'y 0.2000 ± 0.0100, x 0.1000 ± 0.0100'
+    'y 0.200 ± 0.010, x 0.100 ± 0.010'
     """
     first = {name: result.importances[name].average_auc for name in result.ranking()[:number]}
     return ", ".join(
