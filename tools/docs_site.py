@@ -8,6 +8,7 @@ JSON schemas, of every command from its parser, of the Python interface from doc
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import re
@@ -437,7 +438,9 @@ def main() -> int:
     """Build the site."""
     from sphinx.cmd.build import main as sphinx
 
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the pages and the site go")
+    folder = parser.parse_args().folder
     assemble(folder / "source")
     status = sphinx(
         ["-q", "-W", "--keep-going", "-b", "html", "-d", f"{folder}/doctrees", f"{folder}/source", f"{folder}/html"]
