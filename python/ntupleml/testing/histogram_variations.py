@@ -6,16 +6,12 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics.histograms import Histogram
 from ntupleml.testing.systematics import shifted_reading, shifted_sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from numpy.typing import NDArray
 
     from ntupleml.config import TestingConfig
     from ntupleml.config.systematics import SystematicConfig
@@ -56,17 +52,6 @@ def _named(testing: TestingConfig) -> Iterator[tuple[str, SystematicConfig]]:
                 "digits and _"
             )
         yield source, config
-
-
-def require_finite(factors: NDArray[np.floating], formula: str, where: str) -> NDArray[np.float64]:
-    """Factors of weights, all of them numbers."""
-    bad = int((~np.isfinite(factors)).sum())
-    if bad:
-        raise NtuplemlError(
-            f"{where}: systematics: '{formula}' is NaN or infinite for {bad:,} of {len(factors):,} events; say what "
-            "they count, e.g. w > 0 ? w_up / w : 1"
-        )
-    return factors.astype(np.float64)
 
 
 def pairs_of(nominal: Histogram, shifted: Mapping[str, Histogram], testing: TestingConfig) -> Variations:

@@ -21,13 +21,13 @@ from ntupleml.testing.fit_files import ASIMOV, DATA, datacard_text, workspace_te
 from ntupleml.testing.histogram_variations import (
     Variations,
     pairs_of,
-    require_finite,
     shifted_preparations,
     shifted_weights,
 )
 from ntupleml.testing.scored_parts import has_tree, scored_parts
 from ntupleml.testing.signals import signals_of
 from ntupleml.testing.steps import refuse_existing
+from ntupleml.testing.systematics import finite_factors
 from ntupleml.testing.tested_events import shares_of_classes
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ def fit_histograms(found: Preparation) -> FitHistograms:
         weights = {name: part.weights}
         if part.class_index >= 0:
             for label, formula in factors.items():
-                factor = require_finite(_value_of(found, part, formula), formula, str(found.testing_path))
+                where = f"{found.testing_path}: systematics"
+                factor = finite_factors(_value_of(found, part, formula), formula, where)
                 weights[f"{name}_{label}"] = part.weights * factor
         for one in prepared:
             inside = _fill(found, one, part, weights, fillings)

@@ -107,13 +107,7 @@ def _shifted(material: Material, nominal: TestedEvents, shift: ShiftConfig, key:
     preparation = material.preparation
     where = f"{preparation.testing_path}: {key}"
     if shift.weight is not None:
-        factors = nominal.values_of(shift.weight).astype(np.float64)
-        bad = np.flatnonzero(~np.isfinite(factors))
-        if len(bad):
-            raise NtuplemlError(
-                f"{where}: '{shift.weight}' is NaN or infinite for {len(bad):,} of {len(factors):,} events; say what "
-                "they count, e.g. w > 0 ? w_up / w : 1"
-            )
+        factors = finite_factors(nominal.values_of(shift.weight), shift.weight, where)
         return replace(nominal, weights=nominal.weights * factors)
     events = read_tested_events(
         [shifted_sample(sample, shift, where) for sample in preparation.samples],
@@ -122,6 +116,17 @@ def _shifted(material: Material, nominal: TestedEvents, shift: ShiftConfig, key:
         tolerant=preparation.tolerant,
     )
     return replace(events, classes=list(nominal.classes), outputs=[])
+
+
+def finite_factors(factors: NDArray[np.float32], formula: str, where: str) -> NDArray[np.float64]:
+    """Factors of weights, all of them numbers."""
+    bad = int((~np.isfinite(factors)).sum())
+    if bad:
+        raise NtuplemlError(
+            f"{where}: '{formula}' is NaN or infinite for {bad:,} of {len(factors):,} events; say what they count, "
+            "e.g. w > 0 ? w_up / w : 1"
+        )
+    return factors.astype(np.float64)
 
 
 def shifted_reading(reading: Reading, shift: ShiftConfig) -> Reading:

@@ -74,13 +74,13 @@ def replay(record_path: str | Path) -> Replay:
     """Train again what a record describes, in a temporary folder, and compare models and scores.
 
     The fold files are found by the paths of the record's config, from the current folder. Ensembles are trained with
-    all of their members.
+    all of their members. Options that records do not have (a given network, randomised conditions, balanced batches)
+    are not repeated.
 
     Raises
     ------
     NtuplemlError
-        If the record or its model is not there or cannot be read, for fold files that are not there, and for trainings
-        whose options are not in the record: those of a given network.
+        If the record or its model is not there or cannot be read, and for fold files that are not there.
     """
     path = Path(record_path)
     record = read_record(path)
