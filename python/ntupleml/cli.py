@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import re
 import sys
 from pathlib import Path
@@ -128,6 +130,8 @@ def parser_of(verb: str, prog: str) -> argparse.ArgumentParser:
 
 
 def _run(verb: str, arguments: list[str], prog: str) -> int:
+    # Python looks for garbage once more when it ends: after an import of TensorFlow that takes over a second.
+    atexit.register(gc.freeze)
     command = verbs()[verb]
     if command.spell is not None:
         arguments = command.spell(arguments)

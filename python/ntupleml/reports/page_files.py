@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import csv
 import gc
 import io
@@ -113,7 +112,6 @@ def _rare_garbage_collection() -> Iterator[Callable[[], object]]:
     was_enabled = gc.isenabled()
     gc.disable()
     gc.freeze()  # what is there already is not looked at
-    atexit.register(gc.freeze)  # nor what is left when the process ends, which takes as long as 20 figures
     try:
         yield gc.collect
     finally:
