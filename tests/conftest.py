@@ -26,6 +26,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # The processes of pytest-xdist share the cores: one thread each, and for the scripts that they start.
 for _name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(_name, "1")
+# As every command does, before a library that knows OpenMP is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Most trainings are small: XLA takes longer to make its programs quick than they would ever run. (At level 0 a graph
 # convolution learns NaN.)
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")

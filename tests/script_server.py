@@ -1,20 +1,29 @@
-"""Runs scripts, each in a process of its own, from a Python that has imported TensorFlow already.
+"""Runs scripts, each in a process of its own, from a Python that has imported already what takes long.
 
-The import takes longer than what most tests ask of a script. A line of JSON on standard input names the script, its
-arguments, folder, environment and the files for its output; a line on standard output gives the exit status.
+TensorFlow alone takes longer than what most tests ask of a script. A line of JSON on standard input names the script,
+its arguments, folder, environment and the files for its output; a line on standard output gives the exit status.
 """
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import runpy
 import sys
+import threading
+import traceback
 from pathlib import Path
 
 import keras  # noqa: F401  with TensorFlow
+import numba  # noqa: F401
 import uproot  # noqa: F401
 
+import ntupleml.ntuples  # noqa: F401  with the configs
+
+gc.collect()
+gc.freeze()  # a look at it in a child would copy its memory
 for line in sys.stdin:
     call = json.loads(line)
     child = os.fork()
@@ -25,7 +34,7 @@ for line in sys.stdin:
 else:
     sys.exit()
 
-# The child goes on here, and ends as every Python does.
+# The child goes on here.
 os.chdir(call["folder"])
 os.environ.clear()
 os.environ.update(call["environment"])
@@ -36,4 +45,17 @@ for descriptor, name in enumerate([os.devnull, call["stdout"], call["stderr"]]):
 sys.argv = call["command"]
 more = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder and folder not in sys.path]
 sys.path[:1] = [str(Path(sys.argv[0]).parent), *more]
-runpy.run_path(sys.argv[0], run_name="__main__")
+status = 0
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit as end:
+    status = end.code if isinstance(end.code, int) else int(end.code is not None)
+except BaseException:
+    traceback.print_exc()
+    status = 1
+# It ends as every Python does, but does not take TensorFlow apart, which takes over a second.
+threading._shutdown()
+atexit._run_exitfuncs()
+sys.stdout.flush()
+sys.stderr.flush()
+os._exit(status)
