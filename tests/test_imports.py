@@ -1,9 +1,14 @@
-"""XGBoost without scikit-learn, in a process of its own."""
+"""XGBoost without scikit-learn, ONNX Runtime without its reports; each in a process of its own."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROGRAM = """
 import sys
@@ -33,3 +38,12 @@ def test_without_xgboost_nothing_happens() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_onnx_runtime_reports_nothing(tmp_path: Path) -> None:
+    """Its telemetry would leave a database and an identifier in the user's cache, and a temporary file."""
+    program = "from ntupleml.onnx_models.sessions import new_session\ntry: new_session(b'')\nexcept Exception: pass"
+    places = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME"), str(tmp_path))
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"} | places
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    assert not list(tmp_path.rglob("*"))

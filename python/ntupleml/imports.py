@@ -1,4 +1,4 @@
-"""Importing ROOT, TensorFlow and XGBoost without their side effects; and files by names that ROOT does not take."""
+"""Importing libraries without their side effects; and files by names that ROOT does not take."""
 
 from __future__ import annotations
 
@@ -118,6 +118,17 @@ def _without_remarks() -> Iterator[None]:
             lines = [line for line in held if not any(remark in line for remark in _REMARKS)]
             os.write(original, b"".join(lines))
             os.close(original)
+
+
+def import_onnxruntime() -> Any:
+    """ONNX Runtime, which from 1.32 on would tell Microsoft of each session, and write to the user's cache.
+
+    Who sets `ORT_DISABLE_TELEMETRY=0` lets it.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
 
 
 def import_hgq() -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from ntupleml.artifacts.record import TargetRecord
 from ntupleml.errors import NtuplemlError
 from ntupleml.features.images import missing_energy_of
+from ntupleml.imports import import_onnxruntime
 from ntupleml.preprocessing.groups import as_argument, network_inputs
 from ntupleml.targets import MEASURED
 
@@ -32,8 +33,7 @@ _BATCH_SIZE = 10_000
 
 def new_session(content: bytes | str, threads: int = 1) -> Any:
     """Session of ONNX Runtime for a file or its path; what it raises for a damaged one has no common class."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
