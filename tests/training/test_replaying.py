@@ -31,7 +31,10 @@ FOREST = [{"name": "forest", "type": "RandomForestClassifier", "options": {"n_es
 
 def trained(make_config: Callable[..., TrainingConfig], name: str, **keys: Any) -> Path:
     """Record of model 0, trained on one thread."""
-    methods = {"Grad": {"name": "Grad", "type": "kBDT", "options": "NTrees=4:BoostType=Grad:MaxDepth=2"}}
+    methods = {
+        boost: {"name": boost, "type": "kBDT", "options": f"NTrees=4:BoostType={boost}:MaxDepth=2"}
+        for boost in ("Grad", "AdaBoost")
+    }
     config = make_config(
         boosted_trees=TREES,
         scikit_learn=FOREST,
@@ -51,7 +54,7 @@ def trained(make_config: Callable[..., TrainingConfig], name: str, **keys: Any) 
     return model_files(Path(config.output_path), 0, method).record
 
 
-@pytest.mark.parametrize("name", ["hist", "xgb", "lgbm", "forest", "Grad", "keras"])
+@pytest.mark.parametrize("name", ["hist", "xgb", "lgbm", "forest", "Grad", "AdaBoost", "keras"])
 def test_every_engine_gives_the_same_again(name: str, make_config: Callable[..., TrainingConfig]) -> None:
     """Again on all threads, after a training on one."""
     found = replay(trained(make_config, name))
@@ -67,6 +70,59 @@ def test_every_engine_gives_the_same_again(name: str, make_config: Callable[...,
 def test_an_ensemble(make_config: Callable[..., TrainingConfig]) -> None:
     found = replay(trained(make_config, "hist", ensemble={"seeds": 2}))
     assert (found.largest_difference, found.other_files) == (0, [])
+
+
+def of_command_line(config: TrainingConfig, **options: Any) -> Path:
+    """Record of a network that was trained with options."""
+    train_keras(config, [0], TrainingOptions(figures=False, **options))
+    return model_files(config.output_path, 0).record
+
+
+def test_options_are_repeated(make_config: Callable[..., TrainingConfig], tmp_path: Path) -> None:
+    """Batches would be others without them, and so all numbers."""
+    config = make_config(model={"epochs": 1, "events_per_class_and_batch": 20}, classes=["ggh", "w"], num_folds=3)
+    found = replay(of_command_line(config, balance_batches=True))
+    assert (found.largest_difference, found.history_difference) == (0, 0)
+    files = [str(tmp_path / f"fold{fold}.root") for fold in range(3)]
+    eras = {"2016": {"datasets": files[:2]}, "2017": {"datasets": files[1:]}}
+    of_eras = config.model_copy(update={"output_path": str(tmp_path / "eras")})
+    of_eras = of_eras.model_validate(of_eras.model_dump(by_alias=True) | {"datasets": None, "conditions": eras})
+    record = of_command_line(of_eras, conditional=True, randomization=True)
+    assert json.loads(record.read_text())["randomization"]
+    assert replay(record).history_difference == 0
+
+
+NETWORK = """
+import keras
+
+def build(shapes, num_outputs, seed):
+    return keras.Sequential([keras.Input(shapes["variables"].shape), keras.layers.Dense(num_outputs, "softmax")])
+"""
+
+
+def test_networks_of_files_are_trained_again(make_config: Callable[..., TrainingConfig], tmp_path: Path) -> None:
+    """A Python file is run, so the record alone does not say that it may be."""
+    config, file = make_config(model={"epochs": 1}), tmp_path / "own.py"
+    file.write_text(NETWORK)
+    record = of_command_line(config, network=str(file))
+    with pytest.raises(NtuplemlError, match=rf"own\.py was trained, which is run: give it with --network {file}$"):
+        replay(record)
+    assert replay(record, str(file)).largest_difference == 0
+    file.write_text(f"{NETWORK}\n")
+    with pytest.raises(NtuplemlError, match=r"own\.py: not the file of the network that was trained"):
+        replay(record, str(file))
+    with pytest.raises(NtuplemlError, match=r"other\.py: no such file; give the file of the network"):
+        replay(record, "other.py")
+
+
+def test_weights_of_a_keras_file_are_kept_again(make_config: Callable[..., TrainingConfig], tmp_path: Path) -> None:
+    own = make_config(model={"epochs": 1}, output_path=str(tmp_path / "first"))
+    first = of_command_line(own)
+    with pytest.raises(NtuplemlError, match="the network of the config was trained, not one of a file"):
+        replay(first, "own.keras")
+    network = str(model_files(own.output_path, 0).model)
+    record = of_command_line(make_config(model={"epochs": 1}), network=network, keep_weights=True)
+    assert replay(record).largest_difference == 0
 
 
 def test_what_differs_is_said(make_config: Callable[..., TrainingConfig], capsys: pytest.CaptureFixture[str]) -> None:

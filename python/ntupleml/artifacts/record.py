@@ -217,6 +217,10 @@ class TrainingRecord(_Part):
     seed: int
     #: The training config.
     config: dict[str, Any]
+    #: Options of the command line, of networks: whether all classes weighed the same in each batch, and whether
+    #: conditions were drawn at random. (With `conditions` batches are always balanced.)
+    balance_batches: bool = False
+    randomization: bool = False
     #: Layers, loss, optimiser and the rest of the network's description; for boosted trees what their library was
     #: given.
     network: dict[str, Any] = {}

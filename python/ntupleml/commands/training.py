@@ -256,12 +256,18 @@ def _replay_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="by how much scores may differ (default: 1e-6)",
     )
+    parser.add_argument(
+        "--network",
+        metavar="FILE",
+        help="file of the network that was given to the training, where it is elsewhere by now; needed for a .py file, "
+        "which is run",
+    )
 
 
 def _replay(arguments: argparse.Namespace) -> int:
     from ntupleml.training.replaying import replay
 
-    found = replay(arguments.record)
+    found = replay(arguments.record, arguments.network)
     for line in found.lines():
         show(line)
     return SOME_FAILED if found.largest_difference > arguments.tolerance else 0

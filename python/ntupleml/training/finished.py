@@ -39,6 +39,8 @@ def finished_record(job: Job) -> TrainingRecord | None:
         for content in (job.config.model_dump(mode="json", by_alias=True), record.config)
     )
     _leave_balanced_out(wanted, found)
+    for content, holder in ((wanted, job.options), (found, record)):
+        content |= {"--balance-batches": holder.balance_batches, "--randomization": holder.randomization}
     require_same(f"{path}: is of another config", found, wanted, "output_path and plot may change", "train anew")
     return record
 

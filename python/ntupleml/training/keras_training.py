@@ -183,6 +183,8 @@ class _Networks(Trainer):
         )
         best = progress.stopping.best_epoch if keeps_best(config.model) else None
         fields = {
+            "balance_batches": options.balance_batches,
+            "randomization": options.randomization,
             "preprocessing": config.preprocessing,
             "preprocessing_events": data.preprocessing_events,
             "target": data.preparation.target,

@@ -70,17 +70,23 @@ class Replay:
         ]
 
 
-def replay(record_path: str | Path) -> Replay:
+def replay(record_path: str | Path, network: str | None = None) -> Replay:
     """Train again what a record describes, in a temporary folder, and compare models and scores.
 
     The fold files are found by the paths of the record's config, from the current folder. Ensembles are trained with
-    all of their members. Options that records do not have (a given network, randomised conditions, balanced batches)
-    are not repeated.
+    all of their members.
+
+    Parameters
+    ----------
+    network : str, optional
+        File of the network that was trained in place of the config's; by default a Keras file is where the record says.
+        A Python file is run, so records alone do not name one.
 
     Raises
     ------
     NtuplemlError
-        If the record or its model is not there or cannot be read, and for fold files that are not there.
+        If the record or its model is not there or cannot be read, for fold files that are not there, and for the file
+        of a network that is not there, is another one by now, or has to be given.
     """
     path = Path(record_path)
     record = read_record(path)
@@ -89,6 +95,14 @@ def replay(record_path: str | Path) -> Replay:
     method = find_method(config, record.method, record.fold, where)
     conditional = bool(record.conditions)
     folder = _folder(path, record, method)
+    options = TrainingOptions(
+        conditional=conditional,
+        randomization=record.randomization,
+        balance_batches=record.balance_batches,
+        network=_network_file(record, network, where),
+        keep_weights=record.network.get("weights") == "kept",
+        figures=False,
+    )
     trees = class_trees(config, fold_files(config, record.fold, conditional))
     changes = list(_changes(record, trees))
     for line in changes:
@@ -96,7 +110,7 @@ def replay(record_path: str | Path) -> Replay:
     with tempfile.TemporaryDirectory(prefix="replay-") as place:
         again = config.model_copy(update={"output_path": place})
         vars(again)["where"] = where
-        _train(again, record, method, TrainingOptions(conditional=conditional, figures=False), where)
+        _train(again, record, method, options, where)
         files = model_files(Path(place), record.fold, method)
         new = read_record(files.record)
         before = model_files(folder, record.fold, method)
@@ -113,6 +127,25 @@ def _folder(path: Path, record: TrainingRecord, method: Method) -> Path:
             return folder
     expected = model_files(Path(), record.fold, method).record
     raise NtuplemlError(f"{path}: the record of '{record.method}' is called {expected}; give it where its model lies")
+
+
+def _network_file(record: TrainingRecord, given: str | None, where: str) -> str | None:
+    """File of the network that was trained in place of the config's; None where there was none."""
+    path = record.network.get("file")
+    if path is None:
+        if given is not None:
+            raise NtuplemlError(
+                f"{where}: the network of the config was trained, not one of a file; leave out --network"
+            )
+        return None
+    if given is None and Path(path).suffix != ".keras":
+        raise NtuplemlError(f"{where}: the network of {path} was trained, which is run: give it with --network {path}")
+    file = Path(given or path)
+    if not file.is_file():
+        raise NtuplemlError(f"{where}: {file}: no such file; give the file of the network with --network")
+    if sha256_of_file(file) != record.network["sha256"]:
+        raise NtuplemlError(f"{where}: {file}: not the file of the network that was trained; give that with --network")
+    return str(file)
 
 
 def _changes(record: TrainingRecord, trees: Sequence[ClassTree]) -> Iterator[str]:
@@ -139,7 +172,7 @@ def _train(
     elif method.kind == "tmva":
         from ntupleml.training.tmva_training import train_tmva
 
-        engine = "xgboost" if record.engine == "xgboost" else "tmva"
+        engine = "tmva" if record.engine == "tmva" else "xgboost"
         trained = train_tmva(config, [record.fold], engine=engine, method=record.method, where=where)  # type: ignore[arg-type]
         if trained.failures:
             raise NtuplemlError(trained.failures[0])
