@@ -19,7 +19,7 @@ from ntupleml.cluster.workers import started_workers
 from ntupleml.datasets.copying import WrittenFold, branch_types, copy_events, finish, new_fold_files
 from ntupleml.datasets.fold_files import has_to_write_folds, write_fold_file
 from ntupleml.datasets.inputs import survey
-from ntupleml.datasets.parts import fill_with_workers
+from ntupleml.datasets.parts import Counts, fill_with_workers
 from ntupleml.datasets.records import (
     DatasetSummary,
     FoldRecord,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from ntupleml.config import DatasetConfig
     from ntupleml.datasets.inputs import Process
+    from ntupleml.datasets.repeated_events import Repeated
     from ntupleml.folds import FoldRule
     from ntupleml.ntuples import Tree
 
@@ -90,13 +91,14 @@ def create_training_dataset(
             _refuse_input_as_output(processes, outputs)
             require_folds_of_table(rule_of(config), config.num_folds, "dataset config")
             if cluster is None or cluster.is_this_process:
-                folds, sums = _fill(config, processes, places, outputs)
+                folds, counts = _fill(config, processes, places, outputs)
             else:
-                folds, sums = fill_with_workers(config, processes, places, outputs, cluster)
+                folds, counts = fill_with_workers(config, processes, places, outputs, cluster)
             for process in processes:
-                _check_not_empty(process, sums[process.name], rule_of(config))
-                _warn_of_findings(process, sums[process.name], rule_of(config))
-        records = _records(config, processes, sums, folds)
+                sums, repeated = counts.sums[process.name], counts.repeated[process.name]
+                _check_not_empty(process, sums, rule_of(config))
+                _warn_of_findings(process, sums, repeated, rule_of(config))
+        records = _records(config, processes, counts.sums, folds)
         for place, record in zip(record_places, records, strict=True):
             place.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return DatasetSummary(tuple(outputs), tuple(records))
@@ -145,11 +147,12 @@ def _refuse_input_as_output(processes: Sequence[Process], outputs: Sequence[Path
 
 def _fill(
     config: DatasetConfig, processes: Sequence[Process], places: Sequence[Path], outputs: Sequence[Path]
-) -> tuple[list[WrittenFold], dict[str, list[WeightSums]]]:
+) -> tuple[list[WrittenFold], Counts]:
     """Copy the selected events of all processes; return the files and the counts per process and fold."""
     with started_workers(ClusterOptions(), config.cluster) as finished_tasks:
         processes = with_chosen_rows(config, processes, finished_tasks)
     sums: dict[str, list[WeightSums]] = {}
+    repeated: dict[str, Repeated] = {}
     trees: dict[str, list[Tree]] = {}
     total = sum(file.num_entries for process in processes for file in process.files)
     with new_fold_files(config, places, outputs) as files, progress_bar(total) as advance:
@@ -158,14 +161,16 @@ def _fill(
                 types = branch_types(config, process)
                 trees[process.class_name] = [file.tree(process.class_name, types) for file in files]
             sums[process.name] = [WeightSums() for _ in files]
+            events = RepeatedEvents()
             for input_file in process.files:
-                of_file = copy_events(config, process, input_file, trees[process.class_name], advance)
+                of_file = copy_events(config, process, input_file, trees[process.class_name], events, advance)
                 for total_sums, file_sums in zip(sums[process.name], of_file, strict=True):
                     total_sums.add_sums(file_sums)
             for tree in trees[process.class_name]:
                 tree.flush()
             _check_not_empty(process, sums[process.name], rule_of(config))
-        return [finish(file) for file in files], sums
+            repeated[process.name] = events.count()
+        return [finish(file) for file in files], Counts(sums, repeated)
 
 
 def _records(
@@ -290,7 +295,7 @@ def _why_none_was_read(process: Process, sums: Sequence[WeightSums], rule: FoldR
     )
 
 
-def _warn_of_findings(process: Process, sums: Sequence[WeightSums], rule: FoldRule) -> None:
+def _warn_of_findings(process: Process, sums: Sequence[WeightSums], repeated: Repeated, rule: FoldRule) -> None:
     """Log what a training would refuse or be misled by: no positive sum of weights, one number for many events.
 
     Parameters as for `_check_not_empty`.
@@ -313,7 +318,7 @@ def _warn_of_findings(process: Process, sums: Sequence[WeightSums], rule: FoldRu
             f"{sum(one.events_kept for one in sums):,}",
             hint_for_elements(variable) or "; missing: {value: -10} in the training config replaces it",
         )
-    _warn_of_repeated(process, sums, rule)
+    _warn_of_repeated(process, sums, repeated, rule)
     events, numbers = _of_all_folds(sums)
     if rule.branches and events >= _EVENTS_PER_NUMBER * numbers.most_different:
         log.warning(
@@ -327,19 +332,16 @@ def _warn_of_findings(process: Process, sums: Sequence[WeightSums], rule: FoldRu
         )
 
 
-def _warn_of_repeated(process: Process, sums: Sequence[WeightSums], rule: FoldRule) -> None:
+def _warn_of_repeated(process: Process, sums: Sequence[WeightSums], repeated: Repeated, rule: FoldRule) -> None:
     """Log how many events come again: a warning where several numbers tell them, as one may begin anew."""
-    repeated = RepeatedEvents()
-    for fold_sums in sums:
-        repeated.add_others(fold_sums.repeated)
-    if number := repeated.number:
+    if repeated.number:
         log.log(
             logging.WARNING if len(rule.fold_by) > 1 else logging.INFO,
             "processes.%s: %s%s of %s selected events have the same %s as an earlier one; they count twice where files "
             "overlap, unless the files number their events alike",
             process.name,
             "about " if repeated.share > 1 else "",
-            f"{number:,}",
+            f"{repeated.number:,}",
             f"{sum(one.events_kept for one in sums):,}",
             ", ".join(rule.fold_by) or rule.event_branch,
         )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ntupleml.config import DatasetConfig
     from ntupleml.datasets.inputs import InputFile, Process
+    from ntupleml.datasets.repeated_events import RepeatedEvents
     from ntupleml.expressions import Expression
     from ntupleml.ntuples import Chunk, Ntuple, Tree
 
@@ -132,6 +133,7 @@ def copy_events(
     process: Process,
     file: InputFile,
     trees: Sequence[Tree],
+    repeated: RepeatedEvents,
     advance: Callable[[str, int], None],
 ) -> list[WeightSums]:
     """Copy the selected events of one file of a process.
@@ -140,6 +142,8 @@ def copy_events(
     ----------
     trees : sequence of Tree
         One for each fold.
+    repeated : RepeatedEvents
+        Gets the selected events.
     advance : callable
         Takes a description and the number of events read since the last call.
 
@@ -174,7 +178,7 @@ def copy_events(
                 fold_sums.add(numbers, weights)
                 fold_sums.undefined += Counter({name: int(bad[rows].sum()) for name, bad in undefined.items()})
                 if hashes is not None:
-                    fold_sums.repeated.add(hashes)
+                    repeated.add(hashes)
                 columns = {name: _rows_of(chunk, branch.source, rows) for name, branch in file.copied.items()}
                 tree.extend({**columns, config.training_weight_branch: weights})
             advance(f"process {process.name}", chunk.stop - chunk.start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,6 +10,7 @@ from ntupleml.atomic import hidden_folder
 from ntupleml.cluster.workers import prepare_workers, started_workers
 from ntupleml.datasets.copying import WrittenFold, branch_types, copy_events, finish, new_fold_files
 from ntupleml.datasets.records import WeightSums
+from ntupleml.datasets.repeated_events import Repeated, RepeatedEvents
 from ntupleml.datasets.sampling import with_chosen_rows
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples import open_ntuple
@@ -22,6 +24,15 @@ if TYPE_CHECKING:
     from ntupleml.cluster.tasks import FinishedTasks
     from ntupleml.config import DatasetConfig
     from ntupleml.datasets.inputs import Process
+
+
+class Counts(NamedTuple):
+    """What was counted of the events of each process."""
+
+    #: What was read and kept, for each fold.
+    sums: dict[str, list[WeightSums]]
+    #: Selected events that come again.
+    repeated: dict[str, Repeated]
 
 
 class _Part(NamedTuple):
@@ -44,7 +55,7 @@ def fill_with_workers(
     places: Sequence[Path],
     outputs: Sequence[Path],
     cluster: ClusterOptions,
-) -> tuple[list[WrittenFold], dict[str, list[WeightSums]]]:
+) -> tuple[list[WrittenFold], Counts]:
     """Write the fold files with workers: the same events in the same order as without.
 
     The parts lie in a folder beside the fold files, which goes away at the end.
@@ -57,11 +68,6 @@ def fill_with_workers(
         Where the folds are written.
     outputs : sequence of Path
         Where they will be.
-
-    Returns
-    -------
-    dict of list of WeightSums
-        Per process and fold, what was read and kept.
     """
     prepare_workers(cluster, __name__, "uproot")
     with (
@@ -74,7 +80,7 @@ def fill_with_workers(
             for file in process.files:
                 paths = [folder / f"fold{fold}_part{len(parts)}.root" for fold in range(len(places))]
                 parts.append(_Part(replace(process, files=(file,)), paths))
-        sums = _write_parts(finished_tasks, config, parts)
+        counts = _write_parts(finished_tasks, config, parts)
         tasks = [
             (config, place, path, _parts_of_fold(config, parts, fold))
             for fold, (place, path) in enumerate(zip(places, outputs, strict=True))
@@ -82,26 +88,31 @@ def fill_with_workers(
         folds: list[WrittenFold | None] = [None] * len(tasks)
         for number, written, error in finished_tasks(join_parts, tasks):
             folds[number] = _checked(written, error)
-        return [fold for fold in folds if fold is not None], sums
+        return [fold for fold in folds if fold is not None], counts
 
 
-def _write_parts(
-    finished_tasks: FinishedTasks, config: DatasetConfig, parts: Sequence[_Part]
-) -> dict[str, list[WeightSums]]:
-    """Let workers write the parts; the sums of each process, added in the order of the files."""
+def _write_parts(finished_tasks: FinishedTasks, config: DatasetConfig, parts: Sequence[_Part]) -> Counts:
+    """Let workers write the parts; the sums of each process are added in the order of the files."""
     tasks = [(config, part.process, part.places) for part in parts]
     found: list[list[WeightSums]] = [[] for _ in parts]
+    missing = Counter(part.process.name for part in parts)
+    events: dict[str, RepeatedEvents] = {}
+    repeated: dict[str, Repeated] = {}
     with files_progress(len(parts)) as progress:
-        for number, sums, error in finished_tasks(write_part, tasks):
-            found[number] = _checked(sums, error)
-            file = parts[number].process.files[0]
+        for number, written, error in finished_tasks(write_part, tasks):
+            found[number], of_file = _checked(written, error)
+            name, file = parts[number].process.name, parts[number].process.files[0]
+            events.setdefault(name, RepeatedEvents()).add_others(of_file)
+            missing[name] -= 1
+            if not missing[name]:
+                repeated[name] = events.pop(name).count()
             progress.add_events(file.num_entries)
             progress.file_done(f"{file.path}: {file.num_entries:,} events read")
     totals = {part.process.name: [WeightSums() for _ in part.places] for part in parts}
     for part, sums in zip(parts, found, strict=True):
-        for total, of_file in zip(totals[part.process.name], sums, strict=True):
-            total.add_sums(of_file)
-    return totals
+        for total, of_fold in zip(totals[part.process.name], sums, strict=True):
+            total.add_sums(of_fold)
+    return Counts(totals, repeated)
 
 
 def _checked(result: Any, error: str | None) -> Any:
@@ -118,7 +129,9 @@ def _parts_of_fold(config: DatasetConfig, parts: Sequence[_Part], fold: int) -> 
     return classes
 
 
-def write_part(config: DatasetConfig, process: Process, places: Sequence[Path]) -> list[WeightSums]:
+def write_part(
+    config: DatasetConfig, process: Process, places: Sequence[Path]
+) -> tuple[list[WeightSums], RepeatedEvents]:
     """Write the part of each fold from one input file, on a worker.
 
     Parameters
@@ -128,12 +141,13 @@ def write_part(config: DatasetConfig, process: Process, places: Sequence[Path]) 
     places : sequence of Path
         Files to write, one for each fold. What a worker that was lost left there is written anew.
     """
+    events = RepeatedEvents()
     with new_fold_files(config, places, places) as files:
         trees = [file.tree(process.class_name, branch_types(config, process)) for file in files]
-        sums = copy_events(config, process, process.files[0], trees, lambda _process, _number: None)
+        sums = copy_events(config, process, process.files[0], trees, events, lambda _process, _number: None)
         for file in files:
             file.finish()
-        return sums
+        return sums, events
 
 
 def join_parts(config: DatasetConfig, place: Path, final_path: Path, classes: dict[str, _ClassParts]) -> WrittenFold:

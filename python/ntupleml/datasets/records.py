@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pydantic
 
-from ntupleml.datasets.repeated_events import RepeatedEvents
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import FoldFileRecord, FoldRule, rule_of
 from ntupleml.notebook_html import shown, table
@@ -318,7 +317,6 @@ class WeightSums:
         self.numbers = NumberRange()
         #: Kept events without a finite value of a variable, by its formula.
         self.undefined: Counter[str] = Counter()
-        self.repeated = RepeatedEvents()
 
     def add(self, numbers: NDArray[np.int64], weights: Any) -> None:
         """Count a chunk: the numbers of the events of the fold, and the weights of those kept."""
@@ -335,7 +333,6 @@ class WeightSums:
         self.events_read += other.events_read
         self.numbers.add_range(other.numbers)
         self.undefined += other.undefined
-        self.repeated.add_others(other.repeated)
         self.events_kept += other.events_kept
         self.negative_events += other.negative_events
         self._sum += other._sum

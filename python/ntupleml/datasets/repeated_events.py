@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Hashes that are held; of more events a share is looked at.
-MOST_HELD = 8_000_000
+#: Hashes that are held, 8 bytes each; of more events a share is looked at.
+MOST_HELD = 4_000_000
 #: Bits of a hash by which that share is chosen: others than those that decide folds.
 _SHIFT = 40
+
+
+class Repeated(NamedTuple):
+    """How many events come again."""
+
+    #: Events that an earlier one repeats; an estimate where `share` is above 1.
+    number: int
+    #: One event in so many was looked at.
+    share: int
 
 
 class RepeatedEvents:
@@ -58,8 +67,7 @@ class RepeatedEvents:
             self._held = [self._chosen(np.concatenate(self._held))]
             self._number = len(self._held[0])
 
-    @property
-    def number(self) -> int:
-        """Events that an earlier one repeats; an estimate where `share` is above 1."""
-        held = np.concatenate(self._held)
-        return self.share * (len(held) - len(np.unique(held)))
+    def count(self) -> Repeated:
+        """How many of the events so far come again."""
+        held = np.sort(np.concatenate(self._held))
+        return Repeated(self.share * int(np.count_nonzero(held[1:] == held[:-1])), self.share)
