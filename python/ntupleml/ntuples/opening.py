@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ntupleml.config.loading import elsewhere
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.ntuples.remote import is_remote, remote_call
+from ntupleml.ntuples.root_integrity import unpack_safely
 from ntupleml.ntuples.root_opinion import Place, verdict
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def _opened(path: str | Path, where: str, trees: dict[str, Any] | None) -> Itera
     _check_header(Path(path), start)
     import uproot
 
+    unpack_safely()
     with damage_as_error(f"{start}{path}", Place(str(path))):
         # Without a cache of arrays: what was read is not kept, so memory does not grow with the file. A Path, because
         # uproot takes what follows a colon in a string for the name of an object; absolute, because it has ideas of
@@ -113,6 +115,7 @@ def _open_remote(address: str, trees: dict[str, Any] | None) -> Any:
     """Open a file behind an address; the dictionary keeps uproot from taking a colon for the end of it."""
     import uproot
 
+    unpack_safely()
     return uproot.open({address: None}, object_cache=trees, array_cache=None)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.branches import TreeBranch, ntuple_fields, tree_branches
 from ntupleml.ntuples.opening import damage_as_error, find_tree, is_rntuple, one_line, open_root_file, tree_paths
+from ntupleml.ntuples.root_integrity import check_baskets, check_pages, require_branches
 from ntupleml.ntuples.root_opinion import Place
 from ntupleml.ntuples.sources import TreeContent, UnreadableBranchError, plain_column, recut
 
@@ -63,6 +64,7 @@ class _TreeSource:
         self.label, self.where = label, where
         self.num_entries = int(tree.num_entries)
         self.duplicates: set[str] = set()
+        require_branches(tree)
         self._tree = tree
         self._handles: dict[str, TreeBranch] = {}
         for handle in tree_branches(tree):
@@ -71,6 +73,7 @@ class _TreeSource:
                 self.duplicates.add(name)
             else:
                 self._handles[name] = handle
+                check_baskets(handle.interpretation)
         self.branches = {name: handle.branch for name, handle in self._handles.items()}
 
     def chunks(self, names: Sequence[str], step: int) -> Iterator[dict[str, Column]]:
@@ -124,6 +127,7 @@ class _RNTupleSource:
         self.label, self.where = label, where
         self.num_entries = int(ntuple.num_entries)
         self.duplicates: set[str] = set()  # the format does not allow them
+        check_pages(ntuple)
         fields = list(ntuple_fields(ntuple))
         self.branches = {branch.name: branch for branch, _ in fields}
         self._fields = {branch.name: field for branch, field in fields}
