@@ -120,6 +120,33 @@ def test_a_table_of_endless_rows_is_refused(tmp_path: Path) -> None:
         next(ntuple.chunks(["x"]))
 
 
+def test_a_chunk_that_unpacks_to_more_than_it_has(tmp_path: Path) -> None:
+    """HDF5 takes the room for all of it before it compares; a chunk of the right size, as large, is read."""
+    content = zlib.compress(bytes(60_000_000), 1)
+    numbers = np.random.default_rng(1).random(1_000_000)
+    with h5py.File(tmp_path / "events.h5", "w") as file:
+        options = {"chunks": (1_000_000,), "compression": "gzip", "shuffle": True, "fletcher32": True}
+        file.create_dataset("events/y", data=numbers, **options)
+        hostile = file["events"].create_dataset("x", (1_000_000,), "f8", **options)
+        hostile.id.write_direct_chunk((0,), content)
+    with open_ntuple(tmp_path / "events.h5", "events") as ntuple:
+        assert (next(ntuple.chunks(["y"], 1_000_000)).columns["y"] == numbers).all()
+        with pytest.raises(NtuplemlError, match=r"'x'.* the chunk of row 0 has more than its 8,000,000 bytes"):
+            next(ntuple.chunks(["x"]))
+
+
+def test_what_is_packed_twice_is_not_read(tmp_path: Path) -> None:
+    def add(file: Any) -> None:
+        plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plan.set_chunk((5,))
+        plan.set_deflate(9)
+        plan.set_deflate(9)
+        space, name = h5py.h5s.create_simple((5,)), b"x"
+        h5py.h5d.create(file["events"].id, name, h5py.h5t.IEEE_F64LE, space, dcpl=plan)
+
+    assert "its chunks are packed twice" in _refused(_file(tmp_path, add))
+
+
 def _list_file(path: Path, length: int, **options: Any) -> Path:
     """A file of 40 lists of two numbers, of which one claims another length."""
     kind = h5py.vlen_dtype(np.dtype("f4"))

@@ -10,6 +10,7 @@ import numpy as np
 from ntupleml.errors import NtuplemlError, did_you_mean
 from ntupleml.errors import one_line as shown
 from ntupleml.ntuples.branches import Branch, number_branch, type_with_shape, unreadable_branch
+from ntupleml.ntuples.hdf5_chunks import PackedChunks, is_packed_twice
 from ntupleml.ntuples.hdf5_lists import lists_are_compact, require_lists_in_file
 from ntupleml.ntuples.opening import one_line
 from ntupleml.ntuples.sources import DAMAGED, TreeContent, UnreadableBranchError, file_identity, lists_of, plain_column
@@ -140,6 +141,7 @@ class _HDF5Source:
         others = {length for name, length in lengths.items() if name != _NUMBER}
         if lengths.get(_NUMBER) != 1 or not others or others == {1}:
             return
+        PackedChunks(self._group[_NUMBER]).require(0, 1)
         del lengths[_NUMBER]
         self._places.pop(_NUMBER, None)
         given = int(np.ravel(self._group[_NUMBER][()])[0])
@@ -153,11 +155,16 @@ class _HDF5Source:
         for name in names:
             by_dataset.setdefault(self._places[name].dataset, []).append(self._places[name])
         datasets = {name: _with_cache(self._group, name) for name in by_dataset}
+        packed: dict[str, PackedChunks] = {}
         for start in range(0, self.num_entries, step):
             columns: dict[str, Column] = {}
             for dataset, places in by_dataset.items():
+                stop = min(start + step, self.num_entries)
                 try:
-                    columns |= _read(datasets[dataset], places, start, min(start + step, self.num_entries), self._size)
+                    if dataset not in packed:
+                        packed[dataset] = PackedChunks(datasets[dataset])
+                    packed[dataset].require(start, stop)
+                    columns |= _read(datasets[dataset], places, start, stop, self._size)
                 except (OSError, RuntimeError, ValueError) as error:
                     name = places[0].branch.name
                     reason = f"{one_line(error)}; {_advice(error)}"
@@ -229,6 +236,8 @@ def _problem_of(dataset: Any, size: int) -> str | None:
     part = 0 if dataset.chunks is None else int(np.prod(dataset.chunks, dtype=float)) * dataset.dtype.itemsize
     if part > _MOST_PART_BYTES:
         return f"its chunks have {part:,} bytes; write it anew with smaller ones (h5repack -l)"
+    if is_packed_twice(dataset):
+        return "its chunks are packed twice, one filter behind the other; write it anew with one (h5repack -f)"
     return None
 
 
