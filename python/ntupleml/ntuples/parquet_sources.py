@@ -11,6 +11,7 @@ import numpy as np
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.branches import Branch, Shape, number_branch, type_with_shape
 from ntupleml.ntuples.opening import one_line
+from ntupleml.ntuples.parquet_pages import PageError, largest_page
 from ntupleml.ntuples.sources import (
     DAMAGED,
     TreeContent,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Read from disk at a time, for each column.
 _BUFFER_BYTES = 1_048_576
+#: What pages may unpack to at once, and how many times their file where that is more.
+_ALWAYS_BYTES, _MOST_PACKED = 500_000_000, 2_000
 
 
 class _Leaf(NamedTuple):
@@ -53,10 +56,11 @@ def open_parquet_tables(path: Path, where: str = "") -> Iterator[TableFile]:
         ) from error
     try:
         file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
+        table = _ParquetFile(file, path)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise NtuplemlError(f"{start}{path}: cannot be read: {one_line(error)}; {DAMAGED}") from error
     with file:
-        yield _ParquetFile(file, path)
+        yield table
 
 
 class _ParquetFile:
@@ -70,14 +74,16 @@ class _ParquetFile:
         return [TreeContent(self._path.stem, "Parquet", source.num_entries, len(source.branches))]
 
     def source(self, tree_path: str, where: str = "") -> Source:  # noqa: ARG002 - there is one table, whatever it is called
-        return _ParquetSource(self._file, str(self._path), f"{where}: {self._path}" if where else str(self._path))
+        full = f"{where}: {self._path}" if where else str(self._path)
+        return _ParquetSource(self._file, self._path, self.size, full)
 
 
 class _ParquetSource:
     kind: TableKind = "Parquet"
 
-    def __init__(self, file: Any, label: str, where: str) -> None:
-        self.label, self.where = label, where
+    def __init__(self, file: Any, path: Path, size: int, where: str) -> None:
+        self.label, self.where = str(path), where
+        self._path, self._size = path, size
         self.num_entries = int(file.metadata.num_rows)
         self.duplicates: set[str] = set()
         self._file = file
@@ -97,7 +103,28 @@ class _ParquetSource:
         self.branches = {name: leaf.branch for name, leaf in self._leaves.items()}
 
     def chunks(self, names: Sequence[str], step: int) -> Iterator[dict[str, Column]]:
+        self._require_small_pages(names)
         return recut(self._blocks(names, step), names, step, self.num_entries)
+
+    def _require_small_pages(self, names: Sequence[str]) -> None:
+        """Refuse columns whose pages fill the memory: one of each is unpacked at a time."""
+        metadata, total = self._file.metadata, 0
+        columns = {metadata.schema.column(index).path: index for index in range(metadata.num_columns)}
+        with self._path.open("rb") as file:
+            for name in names:
+                parts = [
+                    metadata.row_group(group).column(columns[self._paths[name]])
+                    for group in range(metadata.num_row_groups)
+                ]
+                try:
+                    total += max((largest_page(file, part) for part in parts), default=0)
+                except PageError as error:
+                    raise UnreadableBranchError.found(self.where, name, f"{error}; {DAMAGED}", 0) from error
+                if total > max(_ALWAYS_BYTES, _MOST_PACKED * self._size):
+                    reason = (
+                        f"a page of it, with those before it, unpacks to {total:,} bytes in a file of {self._size:,}"
+                    )
+                    raise UnreadableBranchError.found(self.where, name, f"{reason}; {DAMAGED}", 0)
 
     def _blocks(self, names: Sequence[str], step: int) -> Iterator[dict[str, Column]]:
         import pyarrow as pa
@@ -129,7 +156,8 @@ class _ParquetSource:
                     pass
             except (pa.ArrowException, OSError) as own_error:
                 return UnreadableBranchError.found(self.where, name, f"{one_line(own_error)}; {DAMAGED}", start)
-        return NtuplemlError(f"{self.where}: cannot be read at entries {start} and following: {one_line(error)}")
+        reason = "it ends there" if isinstance(error, StopIteration) else one_line(error)
+        return NtuplemlError(f"{self.where}: cannot be read at entries {start} and following: {reason}; {DAMAGED}")
 
 
 class _MissingError(Exception):
