@@ -17,7 +17,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import uproot
-from damage_files import TREE, make_root, make_tmva
+from damage_files import TREE, make_root, make_table, make_tmva
 
 from ntupleml.application import append_planned_scores, make_plan, write_planned_friends
 from ntupleml.application.score_table import write_score_table
@@ -80,10 +80,10 @@ def inspect(path: Path) -> bytes:
 
 
 def make_with_weights(path: Path) -> Path:
-    """A TTree; beside it weights and more processes."""
+    """An ntuple; beside it weights and another."""
     make_tmva(path.parent / "weights.xml")
     make_root(path.parent / "background.root")
-    return make_root(path)
+    return make_root(path) if path.suffix == ".root" else make_table(path)
 
 
 def dataset(path: Path, **more: Any) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def score_tables(path: Path) -> bytes:
     """Scores of a damaged ntuple in tables of both formats."""
     found = []
     for ending in (".parquet", ".h5"):
-        output = path.with_name(f"scores{ending}")
+        output = path.with_name(f"table{ending}")
         write_score_table(_plan(path), [str(path)], only_tree(path), output, {"twice": "2 * x"})
         found.append(read_table(output))
     return digest(*found)

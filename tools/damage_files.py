@@ -27,6 +27,23 @@ layer = keras.layers.BatchNormalization()(layer)
 keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(layer)).save(sys.argv[1])
 """
 
+#: Networks of this package with layers of its own and of HGQ2.
+OWN_KERAS = """
+import sys
+from dataclasses import replace
+from ntupleml.models import Network, build_model, matrix
+from ntupleml.models.networks import Latent
+from ntupleml.models.quantisation import quantised_network
+network = Network((8, 6), "relu")
+if sys.argv[2] == "quantised":
+    network = replace(network, quantised=quantised_network("fixed", network, "model.quantised"))
+    build_model(network, matrix(2), 3, 1).save(sys.argv[1])
+else:
+    network = replace(network, latent=Latent(2, variational=True), output="linear",
+        loss="masked_mean_squared_error", loss_settings={"beta": 0.1})
+    build_model(network, matrix(2), 6, 1).save(sys.argv[1])
+"""
+
 
 def columns() -> dict[str, Any]:
     """Numbers of few digits, which every compression makes smaller, lists and event numbers."""
@@ -87,6 +104,18 @@ def make_table(path: Path) -> Path:
     return path
 
 
+def make_images(path: Path) -> Path:
+    """Images of 16 by 16 and a number each."""
+    from ntupleml.ntuples.table_files import new_table_file
+
+    random = np.random.default_rng(6)
+    images = random.poisson(0.1, (200, 16, 16)).astype("f4")
+    with new_table_file(path, TREE, {"image": np.dtype(("f4", (16, 16))), "y": "f4"}, len(images)) as table:
+        table.extend({"image": images, "y": images.sum(axis=(1, 2))})
+        table.finish("{}")
+    return path
+
+
 def make_tmva(path: Path) -> Path:
     """A forest of TMVA for x and y."""
     path.write_bytes(gzip.decompress((DATA / "tmva" / "mc_bdtg_50" / "weights.xml.gz").read_bytes()))
@@ -134,6 +163,12 @@ def make_lstm(path: Path) -> Path:
 def make_keras(path: Path) -> Path:
     """A Keras file."""
     subprocess.run([sys.executable, "-c", KERAS, path], check=True, capture_output=True)
+    return path
+
+
+def make_own_keras(path: Path) -> Path:
+    """A quantised network, or a variational autoencoder, as the name says."""
+    subprocess.run([sys.executable, "-c", OWN_KERAS, path, path.stem], check=True, capture_output=True)
     return path
 
 
