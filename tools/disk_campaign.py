@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 from kill_campaign import COMMANDS as KILLED
-from kill_campaign import DATASET, TOP, TREES, Command, hidden, prepare, run
+from kill_campaign import DATASET, INPUTS, TOP, TREES, Command, _of, hidden, prepare, run
 
 LIBRARY = "FAILING_WRITES"
 PATIENCE = 120
@@ -56,11 +56,34 @@ def _whole(*patterns: str) -> object:
     return outputs
 
 
-ROC = ["testing/roc_curves.py", "trees.yaml", "testing.yaml", "0", "--overwrite"]
+TESTED = ["trees.yaml", "testing.yaml", "0", "--overwrite"]
+NETWORK = (DATASET, KILLED["training"].arguments)
 COMMANDS = {
     **{name: one for name, one in KILLED.items() if name not in ("workers", "dask")},
     "trees": Command(TREES, KILLED["ensemble"].outputs, (DATASET,)),
-    "roc": Command(ROC, _whole("models/*roc*"), (DATASET, TREES)),
+    "roc": Command(["testing/roc_curves.py", *TESTED], _whole("models/*roc*"), (DATASET, TREES)),
+    "histograms": Command(["testing/histograms.py", *TESTED], _whole("models/*histograms*"), (DATASET, TREES)),
+    "validate": Command(
+        ["dataset/validate_inputs.py", "trees.yaml", "--overwrite"], _whole("models/*inputs*/*"), (DATASET,)
+    ),
+    "card": Command(
+        ["application/model_card.py", "trees.yaml", "--method", "hist", "--output", "card", "--overwrite"],
+        _whole("card/*"),
+        (DATASET, TREES, ["training/bdt_training.py", "trees.yaml", "1", "--overwrite"]),
+    ),
+    "lwtnn": Command(
+        ["application/export_keras_to_lwtnn.py", "training.yaml", "0", "--overwrite"], _whole("models/*lwtnn*"), NETWORK
+    ),
+    "arrays": Command(
+        ["application/model_inputs.py", "training.yaml", INPUTS[0], "events", "arrays.npz", "--overwrite"],
+        _whole("arrays.npz"),
+        NETWORK,
+    ),
+    "merge": Command(["dataset/merge.py", "-b", ".", "-o", "merged", "--overwrite", *"ab"], _whole("merged/*")),
+    "join": Command(
+        ["dataset/join.py", "-k", "event", "-c", "other=x", "-o", "joined.root", "--overwrite", *INPUTS[:2]],
+        _of("joined.root"),
+    ),
     "example": Command(["dataset/write_example_dataset.py", "--overwrite"], _whole("**/*.root")),
 }
 

@@ -82,8 +82,14 @@ def _copy_of(target: Path, path: str | Path) -> Iterator[Path]:
 def _require_writable(target: Path, path: str | Path) -> None:
     try:
         protected = not os.access(target, os.W_OK) or target.stat().st_mode & 0o222 == 0
+        only_read = os.statvfs(target).f_flag & os.ST_RDONLY
     except OSError as error:
         raise NtuplemlError(f"{path}: {_reason(error)}") from error
+    if only_read:
+        raise NtuplemlError(
+            f"{path}: lies on a read-only file system; write the scores into a friend tree elsewhere (--friend "
+            "--output-directory)"
+        )
     if protected:  # to the superuser every file is writable, but its owner may have meant it otherwise
         raise NtuplemlError(
             f"{path}: no permission to write; change it (chmod u+w), or write the scores into a friend tree"
