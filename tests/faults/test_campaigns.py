@@ -58,3 +58,9 @@ def test_kills(tool: Callable[[str], Any]) -> None:
     line = tool("kill_campaign").campaign("onnx", 2, seed=2, entries=100)
     name, _killed, faults, _most_hidden, left, *_ = line.split()
     assert (name, faults, left) == ("onnx", "0", "0")
+
+
+def test_many_files(tool: Callable[[str], Any]) -> None:
+    """Files that are shared out among workers, when the command is killed in the middle and called again."""
+    outcome = tool("load_campaign").campaign("stopped", 20, seed=1)
+    assert (outcome.kills, outcome.faults) == (1, [])

@@ -269,6 +269,18 @@ def _local_file(job: Job) -> Iterator[str]:
         yield str(local)
 
 
+@contextmanager
+def _said_already() -> Iterator[None]:
+    """Leave out the warnings of a plan: the process that shares the work out has made the same one."""
+    logger = logging.getLogger("ntupleml")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 #: The plan that this worker made last, by its key.
 _plans: dict[str, Plan] = {}
 
@@ -284,7 +296,8 @@ def score_on_worker(make: Callable[[], Plan], key: str, job: Job, task: Task) ->
         Its `plan_key`, as the process that shares the work out has it.
     """
     if key not in _plans:
-        plan = make()
+        with _said_already():
+            plan = make()
         if plan_key(plan) != key:
             raise NtuplemlError(f"{plan.where}: models or configs have changed since the call began; call again")
         _plans.clear()

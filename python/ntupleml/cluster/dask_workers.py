@@ -98,7 +98,8 @@ def _configure() -> None:
         dask.config.set({"distributed.scheduler.worker-saturation": 1.0})
     if "logging" not in {*dask.config.config, *given}:
         level = "debug" if log.isEnabledFor(logging.DEBUG) else "warning"
-        quiet = dict.fromkeys(("distributed.http.proxy", "distributed.worker.state_machine"), "error")
+        noisy = ("distributed.client", "distributed.http.proxy", "distributed.worker.state_machine")
+        quiet = dict.fromkeys(noisy, "error")
         dask.config.set({"logging": {"distributed": level, **quiet}})
 
 
