@@ -117,7 +117,9 @@ class _Cluster:
         self._log = (folder.parent / "cluster.txt").open("ab")
         file = folder.parent / "scheduler.json"
         file.unlink(missing_ok=True)
-        self.scheduler = self._start("scheduler", "--port", "0", "--scheduler-file", str(file))
+        self.scheduler = self._start(
+            "scheduler", "--port", "0", "--dashboard-address", ":0", "--scheduler-file", str(file)
+        )
         while not file.exists():
             time.sleep(0.1)
         self.address = json.loads(file.read_text())["address"]
