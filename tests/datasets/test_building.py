@@ -175,6 +175,7 @@ def test_what_a_training_would_refuse_is_logged(
         "zero": ("a", "0*w"),
         "less": ("a", "-w*w"),
         "few": ("b", "w"),
+        "divided": ("a", "1 / (event % 8)"),
     }
     processes = {name: {"files": [f"{file}.root"], "weight_string": w} for name, (file, w) in names.items()}
     with caplog.at_level(logging.WARNING, "ntupleml.datasets"):
@@ -186,6 +187,8 @@ def test_what_a_training_would_refuse_is_logged(
         f"processes.less: the weights '-w*w' sum to -2000, -500 in fold 0, 1; {cannot}",
         "processes.few: event_branch 'event' has not more than 8 different numbers in 1,000 events; those of one "
         "number all go to one fold, so check that it numbers the events",
+        "processes.divided: the weight '1 / (event % 8)' is 0 in 125 of 1,000 kept events; divisions by zero give 0, "
+        "as in ROOT; cut these events away if they are wrong",
     ]
 
 

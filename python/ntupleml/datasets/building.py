@@ -309,6 +309,16 @@ def _warn_of_findings(process: Process, sums: Sequence[WeightSums], repeated: Re
             ", ".join(f"{sums[fold].sum:.6g}" for fold in useless),
             ", ".join(map(str, useless)),
         )
+    without_weight = sum(one.events_of_weight_zero for one in sums)
+    if without_weight and "/" in process.formulas.weight.text:
+        log.warning(
+            "processes.%s: the weight '%s' is 0 in %s of %s kept events; divisions by zero give 0, as in ROOT; cut "
+            "these events away if they are wrong",
+            process.name,
+            process.formulas.weight.text,
+            f"{without_weight:,}",
+            f"{sum(one.events_kept for one in sums):,}",
+        )
     for variable in sorted({name for one in sums for name in one.undefined}):
         log.warning(
             "processes.%s: variables: '%s' has no finite value in %s of %s kept events%s",

@@ -312,6 +312,7 @@ class WeightSums:
         self.events_read = 0
         self.events_kept = 0
         self.negative_events = 0
+        self.events_of_weight_zero = 0
         self._sum = 0.0
         self._sum_of_squares = 0.0
         self.numbers = NumberRange()
@@ -325,6 +326,7 @@ class WeightSums:
         self.numbers.add(numbers)
         self.events_kept += len(weights)
         self.negative_events += int((weights < 0).sum())
+        self.events_of_weight_zero += int((weights == 0).sum())
         self._sum += float(weights.sum())
         self._sum_of_squares += float((weights**2).sum())
 
@@ -335,6 +337,7 @@ class WeightSums:
         self.undefined += other.undefined
         self.events_kept += other.events_kept
         self.negative_events += other.negative_events
+        self.events_of_weight_zero += other.events_of_weight_zero
         self._sum += other._sum
         self._sum_of_squares += other._sum_of_squares
 
