@@ -29,6 +29,7 @@ from ntupleml.errors import NtuplemlError
 from ntupleml.first_configs.writing import write_first_configs
 from ntupleml.ntuples import open_ntuple
 from ntupleml.ntuples.inspection import inspect_tree, list_trees, only_tree
+from ntupleml.ntuples.merging import merge_files
 from ntupleml.testing.histograms import write_fit_histograms
 from ntupleml.testing.preparation import prepare
 from ntupleml.training.boosted_trees import train_boosted_trees
@@ -190,6 +191,20 @@ def join(path: Path) -> bytes:
         join_files(left, right, output, ["event"], {"z": "y"}, keep=["x"], tree=TREE, right_tree=TREE)
         found.append(read_table(output))
     return digest(*found)
+
+
+def make_to_merge(path: Path) -> Path:
+    """One of two files of a kind."""
+    make = make_root if path.suffix == ".root" else make_table
+    make(path.with_stem("other"))
+    return make(path)
+
+
+def merge(path: Path) -> bytes:
+    """A damaged file merged with a whole one."""
+    output = path.with_stem("merged")
+    merge_files([path, path.parent.parent / f"other{path.suffix}"], output)
+    return read_tree(output)
 
 
 def make_friend(path: Path) -> Path:

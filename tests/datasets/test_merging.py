@@ -17,7 +17,7 @@ from ntupleml.config import ConversionConfig, load_config
 from ntupleml.datasets.converting import convert
 from ntupleml.datasets.merging import merge_folders
 from ntupleml.errors import NtuplemlError
-from ntupleml.ntuples.table_files import table_record
+from ntupleml.ntuples.table_files import new_table_file, table_record
 
 if TYPE_CHECKING:
     import subprocess
@@ -153,3 +153,33 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     (failure,) = merge_folders(tmp_path, tmp_path / "out")
     assert "b/a.root: is truncated" in failure
     assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize("ending", ["h5", "parquet"])
+def test_damaged_numbers_are_one_line(tmp_path: Path, ending: str) -> None:
+    """A flipped bit of a table that this package wrote does not fit to the checksum of its chunk or page."""
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        with new_table_file(tmp_path / folder / f"t.{ending}", "events", {"x": "f8"}, 1000) as table:
+            table.extend({"x": np.random.default_rng(1).random(1000)})
+            table.finish("{}")
+    path = tmp_path / f"b/t.{ending}"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    (failure,) = merge_folders(tmp_path, tmp_path / "out", ["a", "b"], pattern=f"*.{ending}")
+    assert f"b/t.{ending}: " in failure
+    assert "cannot be read" in failure
+    assert "\n" not in failure
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_numbers_in_other_files_are_not_merged(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(bytes(range(40)))
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        with h5py.File(tmp_path / folder / "t.h5", "w") as file:
+            file.create_dataset("events/x", (5,), "f8", external=[(str(tmp_path / "secret"), 0, 40)])
+            file["events/y"] = np.arange(5)
+    (failure,) = merge_folders(tmp_path, tmp_path / "out", ["a", "b"], pattern="*.h5")
+    assert "dataset 'events/x' cannot be read: its numbers are in other files" in failure

@@ -214,7 +214,7 @@ def _columns_of(group: Any, name: str, lengths: dict[str, int], size: int) -> It
     if not isinstance(item, h5py.Dataset) or item.shape is None or item.ndim == 0:
         return
     lengths[name] = len(item)
-    unread = _problem_of(item, size)
+    unread = problem_of(item, size)
     if unread is not None:
         yield _Place(unreadable_branch(name, str(item.dtype), unread), name)
         return
@@ -226,8 +226,14 @@ def _columns_of(group: Any, name: str, lengths: dict[str, int], size: int) -> It
         yield _Place(_branch(".".join((name, *fields)), dtype, shape), name, fields)
 
 
-def _problem_of(dataset: Any, size: int) -> str | None:
-    """Why a dataset is not read: its numbers are in other files, or they are more than can be in this one."""
+def problem_of(dataset: Any, size: int) -> str | None:
+    """Why a dataset is not read: its numbers are in other files, or they are more than can be in this one.
+
+    Parameters
+    ----------
+    size : int
+        Of the file, in bytes.
+    """
     if dataset.external or dataset.is_virtual:
         return "its numbers are in other files; copy them into one (h5repack, or h5py)"
     declared = dataset.size * dataset.dtype.itemsize

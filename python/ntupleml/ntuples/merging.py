@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,15 +13,19 @@ import numpy as np
 from ntupleml.atomic import replace_file
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.formats import format_of
+from ntupleml.ntuples.hdf5_chunks import PackedChunks
 from ntupleml.ntuples.hdf5_disk import new_hdf5
+from ntupleml.ntuples.hdf5_lists import require_lists_in_file
+from ntupleml.ntuples.hdf5_sources import problem_of
 from ntupleml.ntuples.inspection import list_trees
+from ntupleml.ntuples.opening import one_line
 from ntupleml.ntuples.reading import open_ntuple
 from ntupleml.ntuples.root_process import run_with_root
+from ntupleml.ntuples.sources import DAMAGED
 from ntupleml.ntuples.table_files import FILE_INDEX, RECORD
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
 
 #: Entries that are copied at a time.
@@ -85,6 +91,9 @@ def _require_same_branches(paths: Sequence[str]) -> None:
             name = "" if tree.kind == "Parquet" else tree.tree_path
             with open_ntuple(path, tree.tree_path) as ntuple:
                 types = {one: ntuple.branches[one].type_name for one in ntuple.main_branches}
+                if ntuple.kind == "Parquet":  # whose pages are looked at before they are read
+                    numbers = [one for one in types if ntuple.branches[one].kind != "other"]
+                    next(ntuple.chunks([one for one in numbers if one not in ntuple.duplicates]), None)
             other, expected = first.setdefault(name, (path, types))
             for branch in {**expected, **types}:
                 if types.get(branch) != expected.get(branch):
@@ -116,13 +125,22 @@ def _merge_hdf5(paths: Sequence[str], output: Path) -> None:
     with new_hdf5(output) as (merged, _):
         records: dict[str, list[str]] = {}
         for path in paths:
-            with h5py.File(path, "r", locking="best-effort") as file:
+            with _one_line_for(path), h5py.File(path, "r", locking="best-effort") as file:
                 names: list[str] = []
                 file.visit(names.append)
                 for name in names:
                     _append_item(merged, file[name], name, records)
         for group, texts in records.items():
             merged[group].attrs[RECORD] = _joined_record(texts)
+
+
+@contextmanager
+def _one_line_for(path: str) -> Iterator[None]:
+    """What libraries raise at a damaged file as one line; a full disk is told elsewhere."""
+    try:
+        yield
+    except (KeyError, OSError, RuntimeError, ValueError) as error:
+        raise NtuplemlError(f"{path}: cannot be read: {one_line(error)}; {DAMAGED}") from error
 
 
 def _append_item(merged: Any, item: Any, name: str, records: dict[str, list[str]]) -> None:
@@ -139,13 +157,17 @@ def _append_item(merged: Any, item: Any, name: str, records: dict[str, list[str]
         return
     if not isinstance(item, h5py.Dataset) or (item.ndim == 0 and name in merged):
         return
+    size = Path(item.file.filename).stat().st_size
+    problem = problem_of(item, size)
+    if problem is not None:
+        raise NtuplemlError(f"{item.file.filename}: dataset '{name}' cannot be read: {problem}")
     if item.ndim == 0:
         item.file.copy(item, merged, name)
         return
     if name not in merged:
         chunks = item.chunks or (max(1, min(len(item), 16_384)), *item.shape[1:])
         shape = {"shape": (0, *item.shape[1:]), "maxshape": (None, *item.shape[1:]), "chunks": chunks}
-        packed = {"compression": item.compression, "compression_opts": item.compression_opts, "shuffle": item.shuffle}
+        packed = {key: getattr(item, key) for key in ("compression", "compression_opts", "shuffle", "fletcher32")}
         dataset = merged.create_dataset(name, dtype=item.dtype, **shape, **packed)
         for key, value in item.attrs.items():
             dataset.attrs[key] = value
@@ -153,7 +175,11 @@ def _append_item(merged: Any, item: Any, name: str, records: dict[str, list[str]
     group = name.rpartition("/")[0]
     shift = _number_of_files(records[group][:-1]) if name == f"{group}/{FILE_INDEX}" and group in records else 0
     dataset.resize(start + len(item), axis=0)
+    packed = PackedChunks(item)
     for first in range(0, len(item), _ENTRIES):
+        packed.require(first, first + _ENTRIES)
+        if h5py.check_vlen_dtype(item.dtype) is not None:
+            require_lists_in_file(item, (), first, min(first + _ENTRIES, len(item)), size)
         values = item[first : first + _ENTRIES]
         # unlike an assignment, it does not take lists that happen to be of one length for an array
         place = np.s_[start + first : start + first + len(values)]
@@ -164,17 +190,21 @@ def _merge_parquet(paths: Sequence[str], output: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    files = [pq.ParquetFile(path, pre_buffer=False) for path in paths]
+    files = [pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) for path in paths]
     schema = files[0].schema_arrow
     metadata = dict(schema.metadata or {})
     records = [(one.metadata.metadata or {}).get(RECORD.encode()) for one in files]
     texts = [one.decode() for one in records if one is not None]
     metadata.pop(RECORD.encode(), None)
     with pq.ParquetWriter(
-        output, schema.with_metadata(metadata or None), compression="zstd", compression_level=1
+        output,
+        schema.with_metadata(metadata or None),
+        compression="zstd",
+        compression_level=1,
+        write_page_checksum=True,
     ) as to:
         for place, file in enumerate(files):
-            for batch in file.iter_batches(_ENTRIES):
+            for batch in _batches(file, paths[place]):
                 table = pa.Table.from_batches([batch])
                 if len(texts) == len(files) and FILE_INDEX in table.column_names:
                     table = _shifted(table, _number_of_files(texts[:place]))
@@ -182,6 +212,16 @@ def _merge_parquet(paths: Sequence[str], output: Path) -> None:
             file.close()
         if len(texts) == len(files):
             to.add_key_value_metadata({RECORD: _joined_record(texts)})
+
+
+def _batches(file: Any, path: str) -> Iterator[Any]:
+    batches = file.iter_batches(_ENTRIES)
+    while True:
+        with _one_line_for(path):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
 
 
 def _shifted(table: Any, shift: int) -> Any:

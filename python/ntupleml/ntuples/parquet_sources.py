@@ -55,7 +55,7 @@ def open_parquet_tables(path: Path, where: str = "") -> Iterator[TableFile]:
             f"{start}{path}: Parquet files need pyarrow, which is not installed; run pip install 'ntupleml[parquet]'"
         ) from error
     try:
-        file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+        file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
         table = _ParquetFile(file, path)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise NtuplemlError(f"{start}{path}: cannot be read: {one_line(error)}; {DAMAGED}") from error

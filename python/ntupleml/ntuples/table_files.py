@@ -60,7 +60,8 @@ class _HDF5Writer:
         self._group = file.create_group(path, track_order=True) if path else file  # columns in this order
         self._rows = 0
         self._types = dict(types)
-        self._options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if compressed else {}
+        packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if compressed else {}
+        self._options = {**packing, "fletcher32": True}  # a checksum of each chunk, which lists cannot have
         self._datasets = {name: self._new(name, kind, max(most_rows, 1)) for name, kind in types.items()}
 
     def _new(self, name: str, kind: DTypeLike | str, most_rows: int) -> Any:
@@ -100,7 +101,12 @@ class _ParquetWriter:
         self._types = dict(types)
         self.schema = pa.schema([(name, _arrow_type(kind)) for name, kind in types.items()])
         self._writer = pq.ParquetWriter(
-            path, self.schema, compression="zstd", compression_level=1, use_dictionary=False
+            path,
+            self.schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=False,
+            write_page_checksum=True,
         )
         row = sum((vector_item(kind) or np.dtype(kind)).itemsize for kind in types.values())
         self._group_rows = max(min(_GROUP_ROWS, _GROUP_BYTES // row), 1)
