@@ -34,11 +34,17 @@ _BATCH_SIZE = 10_000
 def new_session(content: bytes | str, threads: int = 1) -> Any:
     """Session of ONNX Runtime for a file or its path; what it raises for a damaged one has no common class."""
     onnxruntime = import_onnxruntime()
+    return onnxruntime.InferenceSession(content, session_options(threads), providers=["CPUExecutionProvider"])
+
+
+def session_options(threads: int) -> Any:
+    """Options of a session of ONNX Runtime."""
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # warnings about the hardware say nothing to a user
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    options.log_severity_level = 4  # its errors are raised, too; warnings about the hardware say nothing to a user
+    return options
 
 
 def graph_scores(graph: onnx.ModelProto, rows: NDArray[np.floating[Any]]) -> NDArray[Any]:

@@ -21,8 +21,9 @@ from ntupleml.artifacts import (
 )
 from ntupleml.errors import NtuplemlError
 from ntupleml.events.groups import groups_of, makers_of
-from ntupleml.scoring.evaluators import Evaluator, open_session, session_evaluator
+from ntupleml.scoring.evaluators import Evaluator, session_evaluator
 from ntupleml.scoring.forest_engine import forest_of_file
+from ntupleml.scoring.onnx_sessions import FileSession
 from ntupleml.targets import IMAGE_OUTPUT
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def open_graph(model: TrainedModel, threads: int, *, with_image: bool = False) -
     NtuplemlError
         If the file is not the one that its record describes, or there is neither an ONNX file nor a model.
     """
-    session = open_session(graph_content(model), model.files.onnx, threads)
+    session = FileSession(graph_content(model), str(model.files.onnx), threads, of_training=True)
     _check_metadata(session, model)
     return session_evaluator(session, IMAGE_OUTPUT if with_image else None)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pydantic
 
 from ntupleml.errors import NtuplemlError, did_you_mean, one_line
-from ntupleml.scoring.evaluators import open_session
+from ntupleml.scoring.onnx_sessions import FileSession
 from ntupleml.scoring.outputs import Binary  # noqa: TC001  # pydantic evaluates it
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class OnnxGraph(NamedTuple):
     """An ONNX file that is open."""
 
     path: Path
-    session: Any
+    session: FileSession
     inputs: dict[str, Port]
     outputs: dict[str, Port]
     #: Names of the columns of an output, where the file has them as keys of maps.
@@ -127,11 +127,11 @@ def open_onnx(path: str | Path, threads: int = 1, content: bytes | None = None) 
     if content is None and not path.is_file():
         raise NtuplemlError(f"{path}: no such file")
     # By its path, so that ONNX Runtime finds weights in files beside it.
-    session = open_session(str(path) if content is None else content, path, threads)
+    session = FileSession(path if content is None else content, str(path), threads)
     labels: dict[str, list[str]] = {}
     if any(value.type.startswith("seq(map(") for value in session.get_outputs()):
         graph, labels = _without_maps(path, content)
-        session = open_session(graph.SerializeToString(), path, threads)
+        session = FileSession(graph.SerializeToString(), str(path), threads)
     description = _description(session, path)
     return OnnxGraph(
         path,
@@ -148,7 +148,7 @@ def _port(value: Any) -> Port:
     return Port(value.name, value.type, sizes)
 
 
-def _description(session: Any, path: Path) -> dict[str, Any]:
+def _description(session: FileSession, path: Path) -> dict[str, Any]:
     """What ntupleml wrote into the metadata; empty where that is nothing.
 
     Raises

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ntupleml.errors import NtuplemlError, one_line
+from ntupleml.errors import NtuplemlError
 from ntupleml.scoring.evaluators import BATCH_SIZE, Evaluator, StepScores
 from ntupleml.scoring.onnx_inputs import input_array
 from ntupleml.scoring.outputs import Binary, class_scores
@@ -60,11 +60,7 @@ def graph_evaluator(
 
     def outputs(names: Sequence[str], arrays: Mapping[str, NDArray[Any]]) -> list[Any]:
         feeds = {feed.port.name: input_array(feed, arrays) for feed in inputs.feeds}
-        try:
-            values: list[Any] = graph.session.run(names, feeds)
-        except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
-            raise NtuplemlError(f"{graph.path}: ONNX Runtime cannot evaluate it: {one_line(error)}") from error
-        return values
+        return graph.session.run(names, feeds)
 
     def run(arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         (values,) = outputs([output.name], arrays)
