@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ntupleml.errors import NtuplemlError, one_line
+from ntupleml.imports import import_onnxruntime
 from ntupleml.onnx_models.checking import check_onnx, has_functions, read_onnx
 from ntupleml.onnx_models.sessions import session_options
 
@@ -48,7 +49,7 @@ class FileSession:
     """
 
     def __init__(self, content: bytes | Path, where: str, threads: int, *, of_training: bool = False) -> None:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
 
         data, folder = (content, None) if isinstance(content, bytes) else (read_onnx(content), content.parent)
         if not of_training or has_functions(data):
@@ -76,7 +77,7 @@ class FileSession:
         NtuplemlError
             If ONNX Runtime fails: most often for lack of memory, or because it took too long.
         """
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
 
         options = onnxruntime.RunOptions()
         timer = threading.Timer(MOST_SECONDS, setattr, (options, "terminate", True))
@@ -112,7 +113,7 @@ class FileSession:
 @functools.cache
 def _bound_memory() -> None:
     """Give ONNX Runtime an allocator that ends, once in a process."""
-    import onnxruntime
+    onnxruntime = import_onnxruntime()
 
     most = int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * _MOST_MEMORY)
     place = onnxruntime.OrtMemoryInfo(
