@@ -41,6 +41,8 @@ _LEFT_OUT = {"build_config", "compile_config", "shared_object_id"}
 #: Bounds of what a description may ask for beside the weights, which are all in the file: layers with their calls,
 #: networks in networks, and numbers that are computed per event.
 _MOST_LAYERS, _DEEPEST, _MOST_VALUES = 3_000, 20, 5_000_000
+#: Numbers that one layer may compute per event on the way to its output: 200 MB.
+_MOST_BETWEEN = 50_000_000
 
 
 def read_network_config(
@@ -362,6 +364,8 @@ class _Reader:
             self.refuse(names, f"its setting {error} is missing ({kind})")
         except ValueError as error:
             self.refuse(names, f"{error} ({kind})")
+        if shapes.between > _MOST_BETWEEN:
+            self.refuse(names, f"it computes more than {_MOST_BETWEEN:,} numbers per event on the way to its output")
         return KerasLayer(kind, names, group, settings, shapes.parts), shapes.output
 
 

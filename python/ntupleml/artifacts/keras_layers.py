@@ -254,8 +254,11 @@ def _convolution(axes: int) -> Callable[[Settings, list[Shape]], Shapes]:
             raise ValueError("it has strides and a dilation; one of them is read")
         spans = [(size - 1) * step + 1 for size, step in zip(kernel, dilation, strict=True)]
         output = _windows(shape[:-1], spans, strides, settings.get("padding", "valid"))
+        padded = [(size or 1) + span - 1 for size, span in zip(shape, spans, strict=False)]
         return Shapes(
-            _activated(settings, (*output, filters)), _biased(settings, (*kernel, wide(shape), filters), filters)
+            _activated(settings, (*output, filters)),
+            _biased(settings, (*kernel, wide(shape), filters), filters),
+            between=math.prod(padded) * wide(shape) - size_of(shape),
         )
 
     return shapes
@@ -308,7 +311,12 @@ def _recurrent(gates: int) -> Callable[[Settings, list[Shape]], Shapes]:
         if settings.get("use_bias", True):
             twice = gates == _GRU_GATES and settings.get("reset_after", True)
             weights = (*weights, (2, gates * units) if twice else (gates * units,))
-        return Shapes((shape[0], units) if sequences else (units,), weights, part="cell")
+        return Shapes(
+            (shape[0], units) if sequences else (units,),
+            weights,
+            part="cell",
+            between=size_of((shape[0], gates * units)),
+        )
 
     return shapes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ntupleml.artifacts.keras_shapes import Shape, Shapes, one_input, shown, wide
+from ntupleml.artifacts.keras_shapes import Shape, Shapes, one_input, shown, size_of, wide
 from ntupleml.features.vectors import COLUMNS, FEATURES
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def self_attention(settings: Settings, inputs: list[Shape]) -> Shapes:
     length, width = of_objects(inputs)
     if width % (3 * settings["heads"]):
         raise ValueError(f"its {settings['heads']} heads do not divide {width} queries, keys and values")
-    return Shapes((length, width // 3))
+    return Shapes((length, width // 3), between=settings["heads"] * size_of((length, length)))
 
 
 def cross_attention(settings: Settings, inputs: list[Shape]) -> Shapes:
@@ -63,7 +63,7 @@ def cross_attention(settings: Settings, inputs: list[Shape]) -> Shapes:
         raise ValueError("vectors that see themselves as well are a fixed number, and without a bias of pairs")
     if inputs[2:3] not in ([], [(length,)]) or inputs[3:] not in ([], [(number, length, heads)]):
         raise ValueError(f"its inputs have {', '.join(shown(shape) for shape in inputs)} values")
-    return Shapes((number, width))
+    return Shapes((number, width), between=heads * size_of((number, length)))
 
 
 def learnt_vectors(settings: Settings, inputs: list[Shape]) -> Shapes:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ntupleml.artifacts.keras_options import is_whole
 from ntupleml.artifacts.keras_own_layers import masked_pooling, of_objects
-from ntupleml.artifacts.keras_shapes import Shape, Shapes, shown, wide
+from ntupleml.artifacts.keras_shapes import Shape, Shapes, shown, size_of, wide
 from ntupleml.features.pairs import known_pair_feature
 
 if TYPE_CHECKING:
@@ -74,10 +74,10 @@ def pair_attention(_settings: Settings, inputs: list[Shape]) -> Shapes:
 
 def neighbours(settings: Settings, inputs: list[Shape]) -> Shapes:
     """Of objects and a mask; of four-vectors where angles count."""
-    length, _ = of_objects(inputs)
+    length, width = of_objects(inputs)
     if settings.get("angular"):
         _of_vectors(inputs)
-    return Shapes((length, settings["neighbours"]))
+    return Shapes((length, settings["neighbours"]), between=size_of((length, length, width)))
 
 
 def neighbour_sums(_settings: Settings, inputs: list[Shape]) -> Shapes:

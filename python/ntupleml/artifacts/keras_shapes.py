@@ -26,6 +26,8 @@ class Shapes(NamedTuple):
     part: str = ""
     #: Parts that have weights, too; these follow.
     further: tuple[Part, ...] = ()
+    #: How many numbers it computes per event on the way, beside its output.
+    between: int = 0
 
     @property
     def parts(self) -> tuple[Part, ...]:
