@@ -13,8 +13,9 @@ import pytest
 import uproot
 
 from ntupleml import __version__
-from ntupleml.cli import main, verbs
+from ntupleml.cli import main
 from ntupleml.commands.command import open_page
+from ntupleml.verbs import verbs
 
 PROJECT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted(

@@ -101,10 +101,21 @@ PROGRAM = """
 """
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=str
+STOPS = pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "stopped (SIGTERM)"),
+        (signal.SIGHUP, 129, "stopped (SIGHUP)"),
+    ],
+    ids=["SIGINT", "SIGTERM", "SIGHUP"],
 )
-def test_a_script_that_is_told_to_stop_leaves_nothing(tmp_path: Path, number: signal.Signals, status: int) -> None:
+
+
+@STOPS
+def test_a_script_that_is_told_to_stop_leaves_nothing(
+    tmp_path: Path, number: signal.Signals, status: int, said: str
+) -> None:
     command = [sys.executable, "-c", textwrap.dedent(PROGRAM)]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -112,8 +123,36 @@ def test_a_script_that_is_told_to_stop_leaves_nothing(tmp_path: Path, number: si
         process.send_signal(number)
         _, errors = process.communicate(timeout=20)
     assert process.returncode == status
-    assert "Traceback" not in errors
+    assert errors == f"-c: {said}\n"
     assert list(tmp_path.iterdir()) == []
+
+
+EARLY = """
+    class Import:
+        def find_spec(self, name, *_):
+            if name == "ntupleml.commands.training":
+                signal.raise_signal({number})
+    sys.meta_path.insert(0, Import())
+"""
+#: What would end with an exception, or be lost, in Python's own end.
+LATE = "atexit.register(signal.raise_signal, {number})"
+
+
+@STOPS
+@pytest.mark.parametrize("moment", [EARLY, LATE], ids=["imports", "end"])
+def test_a_signal_is_one_line_also_before_and_after_the_work(
+    moment: str, number: signal.Signals, status: int, said: str
+) -> None:
+    program = f"""
+import atexit, signal, sys
+{textwrap.dedent(moment).format(number=int(number))}
+from ntupleml.cli import main
+sys.argv = ["ntupleml", "completion", "bash"]
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (status, f"ntupleml: {said}\n")
+    assert ("complete -o" in done.stdout) == (moment == LATE)
 
 
 def test_closed_streams_are_no_place_for_files(tmp_path: Path, project: Path) -> None:

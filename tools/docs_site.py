@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from ntupleml.cli import STAGES, parser_of
 from ntupleml.command_line import add_common_options
 from ntupleml.config.loading import parse_yaml
 from ntupleml.config.schemas import schema_file
 from ntupleml.errors import NtuplemlError
 from ntupleml.testing.registry import STEPS
+from ntupleml.verbs import STAGES, parser_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

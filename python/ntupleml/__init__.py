@@ -6,11 +6,12 @@ and its scripts.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from ntupleml.errors import NtuplemlError
 
+TYPE_CHECKING = False  # `typing` takes time, in which a command would not wait for signals
 if TYPE_CHECKING:
+    from typing import Any
+
     from ntupleml.datasets.joining import join
     from ntupleml.interface import Model, load_model
     from ntupleml.stages import apply, create_datasets, read_events, test, train

@@ -5,20 +5,17 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import signal
 import sys
-import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ntupleml.atomic import noting_written
 from ntupleml.errors import MisplacedConfigError, NtuplemlError, one_line
+from ntupleml.stopping import stoppable
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
-    from types import FrameType
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +27,6 @@ VERBOSE = ("-v", "--verbose")
 SOME_FAILED = 1
 #: Exit status of a mistake in arguments, configs or inputs.
 USER_ERROR = 2
-#: Exit status of a run that the user interrupted, as shells have it.
-INTERRUPTED = 130
 #: What the system says where nothing is wrong with the program: no space, no quota, file too large, no reader, a disk
 #: or a server of files that fails.
 _NOT_OUR_FAULT = {
@@ -109,7 +104,8 @@ def run(
     Returns
     -------
     int
-        Exit status: that of `main`, 2 for a mistake of the user (one line on standard error), 130 if interrupted.
+        Exit status: that of `main`, 2 for a mistake of the user (one line on standard error), 128 and
+        its number after a signal that stops it, such as 130 if interrupted.
     """
     add_common_options(parser)
     _open_closed_streams()
@@ -122,12 +118,16 @@ def run(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Threads of boosted trees that wait sleep: on busy cores, waiting awake takes several times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        with _stopping_cleanly(), noting_written() as written:
+
+    def work() -> int:
+        with noting_written() as written:
             status = main(arguments)
             if status == 0:  # else the last lines say what failed
                 log_written(written)
             return status
+
+    try:
+        return stoppable(parser.prog, work)
     except NtuplemlError as error:
         order = _order_of_configs(parser) if isinstance(error, MisplacedConfigError) else ""
         return _report(f"{parser.prog}: {error}{order}", arguments.debug)
@@ -140,9 +140,6 @@ def run(
             raise
         place = f"{error.filename}: " if error.filename is not None else ""
         return _report(f"{parser.prog}: {place}{(error.strerror or str(error)).lower()}", arguments.debug)
-    except KeyboardInterrupt:
-        sys.stderr.write(f"{parser.prog}: interrupted\n")
-        return INTERRUPTED
 
 
 def log_written(paths: Iterable[Path]) -> None:
@@ -204,43 +201,6 @@ def _open_closed_streams() -> None:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: PTH123, SIM115
-
-
-@contextmanager
-def _stopping_cleanly() -> Iterator[None]:
-    """Let whatever stops a script be an exception, so that its unfinished files are removed.
-
-    SIGTERM comes from batch systems, SIGHUP from a terminal that is closed. An interruption (SIGINT) may be made
-    an error of their own by libraries in C that are just being imported, so it is remembered.
-    """
-    interrupted = threading.Event()
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        interrupted.set()
-        raise KeyboardInterrupt
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    changes: list[tuple[signal.Signals, Any, Callable[[int, FrameType | None], None]]] = [
-        (signal.SIGINT, signal.default_int_handler, interrupt),
-        (signal.SIGTERM, signal.SIG_DFL, stop),
-        (signal.SIGHUP, signal.SIG_DFL, stop),
-    ]
-    if threading.current_thread() is not threading.main_thread():
-        changes = []  # handlers belong to the main thread
-    changes = [change for change in changes if signal.getsignal(change[0]) is change[1]]
-    for number, _, handler in changes:
-        signal.signal(number, handler)
-    try:
-        yield
-    except Exception:
-        if interrupted.is_set():
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        for number, default, _ in changes:
-            signal.signal(number, default)
 
 
 def _report(line: str, debug: bool) -> int:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # `typing` takes time, in which a command would not wait for signals
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -33,6 +31,8 @@ def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
     >>> nearest("pt_l", ["eta_1", "pt_1", "ptt", "pt_2"])
     ['pt_1', 'pt_2', 'ptt']
     """
+    import difflib
+
     matcher = difflib.SequenceMatcher(b=name.lower())
     likeness = {}
     for candidate in dict.fromkeys(candidates):

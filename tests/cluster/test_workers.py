@@ -260,7 +260,9 @@ def test_what_stops_the_first_process_leaves_neither_workers_nor_parts_of_files(
         assert len(list(tmp_path.iterdir())) == 5  # two files that are begun, and their locks
         (os.killpg if to_all else os.kill)(process.pid, number)
         lines = process.stderr.readlines()
-    assert lines == ["workers of this machine: 2\n", *(["stopped: interrupted\n"] if number == signal.SIGINT else [])]
+    said = {signal.SIGINT: "interrupted", signal.SIGTERM: "stopped (SIGTERM)", signal.SIGHUP: "stopped (SIGHUP)"}
+    last = [f"stopped: {said[number]}\n"] if number in said else []
+    assert lines == ["workers of this machine: 2\n", *last]
     expected = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGKILL: -9}
     assert process.returncode == expected[number]
     for _ in range(100):

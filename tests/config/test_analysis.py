@@ -12,11 +12,11 @@ import yaml
 
 from ntupleml import load_model
 from ntupleml.application_arguments import split_configs
-from ntupleml.cli import parser_of
 from ntupleml.commands.command import with_one_file
 from ntupleml.config import ApplicationConfig, DatasetConfig, TestingConfig, TrainingConfig, load_config
 from ntupleml.config.schemas import schema_file
 from ntupleml.errors import MisplacedConfigError, NtuplemlError
+from ntupleml.verbs import parser_of
 
 DATASET: dict[str, Any] = {
     "output_path": "out",

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jsonschema
 import pytest
 
-from ntupleml.cli import parser_of, verbs
 from ntupleml.command_line import add_common_options
 from ntupleml.commands.command import with_one_file
 from ntupleml.config.loading import parse_yaml
 from ntupleml.config.schemas import schema_file
+from ntupleml.verbs import parser_of, verbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

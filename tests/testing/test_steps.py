@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import yaml
 
-from ntupleml.cli import verbs
 from ntupleml.config import PlotConfig
 from ntupleml.errors import NtuplemlError
 from ntupleml.metrics.measurement import as_plain
@@ -20,6 +19,7 @@ from ntupleml.testing.preparation import prepare
 from ntupleml.testing.registry import STEPS
 from ntupleml.testing.steps import write_step
 from ntupleml.testing.tested_events import TestedEvents
+from ntupleml.verbs import verbs
 
 #: What a step cannot do without.
 NEEDED: dict[str, dict[str, Any]] = {"performance": {"target_class": "signal", "cut": 0.4}}

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from pydantic import Field
 
-from ntupleml.cli import verbs
 from ntupleml.config.schema import Schema, since
 from ntupleml.config.schemas import schema_file
+from ntupleml.verbs import verbs
 
 TOP = Path(__file__).resolve().parents[2]
 
