@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import select
+import runpy
 import signal
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PROJECT = Path(__file__).resolve().parents[1]
-#: Runs when it is imported, and has no examples.
-collect_ignore = ["script_server.py"]
+#: What takes long to import, and most scripts need.
+SERVED = ("keras", "numba", "uproot", "ntupleml.ntuples")
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # The processes of pytest-xdist share the cores: one thread each, and for the scripts that they start.
@@ -92,32 +90,25 @@ def project() -> Path:
 def run_script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """Run one of the scripts as a user does, in a process of its own: `run_script("dataset/x.py", "a", cwd=...)`."""
     outputs = [tmp_path_factory.mktemp("script") / name for name in ("stdout", "stderr")]
-    server: subprocess.Popen[str] | None = None
+    server: Any = None
 
     def run(script: str, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         nonlocal server
         if server is None:
-            command = [sys.executable, PROJECT / "tests/script_server.py"]
-            server = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, start_new_session=True
-            )
-        assert server.stdin is not None
-        assert server.stdout is not None
+            server = runpy.run_path(str(PROJECT / "tools/script_server.py"))["ScriptServer"](*SERVED)
         command = [str(PROJECT / script), *map(str, arguments)]
         for output in outputs:
             output.write_bytes(b"")
-        call = {"command": command, "folder": str(cwd or Path.cwd()), "environment": dict(os.environ)}
-        server.stdin.write(json.dumps(call | {"stdout": str(outputs[0]), "stderr": str(outputs[1])}) + "\n")
-        if not select.select([server.stdout], [], [], 300)[0]:
-            os.killpg(server.pid, signal.SIGKILL)
-            server = None
+        server.start(command, cwd or Path.cwd(), *outputs)
+        status = server.wait(300)
+        if status is None:
+            server.kill()
             raise subprocess.TimeoutExpired(command, 300)
-        status = int(server.stdout.readline())
         return subprocess.CompletedProcess(command, status, *(output.read_text() for output in outputs))
 
     yield run
     if server is not None:
-        server.communicate()  # the end of its input ends it
+        server.close()
 
 
 @pytest.fixture(scope="session")

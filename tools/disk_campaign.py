@@ -14,117 +14,74 @@ fails.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import errno
-import importlib
 import os
-import runpy
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from kill_campaign import COMMANDS as KILLED
-from kill_campaign import DATASET, INPUTS, TOP, TREES, Command, _of, hidden, prepare, run
+from campaign_commands import COMMANDS as KILLED
+from campaign_commands import DATASET, INPUTS, KERAS, Command, files, prepare, root_files
+from kill_campaign import PARTS, TOP, completed, hidden, imported
+from script_server import ScriptServer
 
 LIBRARY = "FAILING_WRITES"
 PATIENCE = 120
 #: errno, and whether all writes after the first one fail as well.
 FAULTS = ((errno.ENOSPC, True), (errno.EIO, False), (errno.EDQUOT, True))
-#: What a conversion has finished, with which it goes on.
-PARTS = ".table.h5.parts"
-#: What the commands need, imported once: each run is a fork.
-IMPORTED = ("awkward", "h5py", "matplotlib.pyplot", "ntupleml.cli", "onnx", "pyarrow.parquet", "uproot")
 
 
-def _whole(*patterns: str) -> object:
-    """Names of files that are there, none of them empty."""
-
-    def outputs(folder: Path) -> dict[str, str]:
-        found = {}
-        for path in sorted(path for pattern in patterns for path in folder.glob(pattern) if path.name[0] != "."):
-            if path.is_file():
-                if path.stat().st_size == 0:
-                    raise ValueError(f"{path.name} is empty")
-                found[str(path.relative_to(folder))] = "whole"
-        return found
-
-    return outputs
-
-
-TESTED = ["trees.yaml", "testing.yaml", "0", "--overwrite"]
-NETWORK = (DATASET, KILLED["training"].arguments)
 COMMANDS = {
     **{name: one for name, one in KILLED.items() if name not in ("workers", "dask")},
-    "trees": Command(TREES, KILLED["ensemble"].outputs, (DATASET,)),
-    "roc": Command(["testing/roc_curves.py", *TESTED], _whole("models/*roc*"), (DATASET, TREES)),
-    "histograms": Command(["testing/histograms.py", *TESTED], _whole("models/*histograms*"), (DATASET, TREES)),
     "validate": Command(
-        ["dataset/validate_inputs.py", "trees.yaml", "--overwrite"], _whole("models/*inputs*/*"), (DATASET,)
-    ),
-    "card": Command(
-        ["application/model_card.py", "trees.yaml", "--method", "hist", "--output", "card", "--overwrite"],
-        _whole("card/*"),
-        (DATASET, TREES, ["training/bdt_training.py", "trees.yaml", "1", "--overwrite"]),
+        ["dataset/validate_inputs.py", "trees.yaml", "--overwrite"], files("models/*inputs*/*"), (DATASET,)
     ),
     "lwtnn": Command(
-        ["application/export_keras_to_lwtnn.py", "training.yaml", "0", "--overwrite"], _whole("models/*lwtnn*"), NETWORK
+        ["application/export_keras_to_lwtnn.py", "training.yaml", "0", "--overwrite"],
+        files("models/*lwtnn*"),
+        (DATASET, KERAS),
     ),
     "arrays": Command(
         ["application/model_inputs.py", "training.yaml", INPUTS[0], "events", "arrays.npz", "--overwrite"],
-        _whole("arrays.npz"),
-        NETWORK,
+        files("arrays.npz"),
+        (DATASET, KERAS),
     ),
-    "merge": Command(["dataset/merge.py", "-b", ".", "-o", "merged", "--overwrite", *"ab"], _whole("merged/*")),
+    "merge": Command(["dataset/merge.py", "-b", ".", "-o", "merged", "--overwrite", *"ab"], files("merged/*")),
     "join": Command(
         ["dataset/join.py", "-k", "event", "-c", "other=x", "-o", "joined.root", "--overwrite", *INPUTS[:2]],
-        _of("joined.root"),
+        root_files("joined.root"),
     ),
-    "example": Command(["dataset/write_example_dataset.py", "--overwrite"], _whole("**/*.root")),
+    "example": Command(["dataset/write_example_dataset.py", "--overwrite"], files("**/*.root")),
 }
+#: What arms the library in the process of a command, and what writes down its calls in the end.
+_ARMED = """
+import atexit, ctypes, pathlib
+library = ctypes.CDLL(None)
+library.calls.restype = ctypes.c_long
+library.arm({folder!r}, ctypes.c_long({failing}), {number}, {lasting})
+atexit.register(lambda: pathlib.Path({counts!r}).write_text(str(library.calls())))
+"""
 
 
-def attempt(arguments: list[str], folder: Path, log: Path, fault: tuple[int, int, bool]) -> tuple[int | None, int]:
-    """Run a script in a fork of this process; its exit status, None if it took too long, and the number of writes."""
-    library = ctypes.CDLL(None)
-    library.calls.restype = ctypes.c_long
+def attempt(
+    arguments: list[str], folder: Path, log: Path, fault: tuple[int, int, bool], server: ScriptServer
+) -> tuple[int | None, int]:
+    """Run a script; its exit status, None if it took too long, and the number of writes of one that came to its end."""
     failing, number, lasting = fault
-    library.arm(os.fsencode(f"{folder}/"), ctypes.c_long(failing), number, lasting)
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        os.chdir(folder)
-        opened = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        for descriptor in (1, 2):
-            os.dup2(opened, descriptor)
-        sys.argv = [str(TOP / arguments[0]), *arguments[1:]]
-        status = 1
-        try:
-            runpy.run_path(sys.argv[0], run_name="__main__")
-            status = 0
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else int(end.code is not None)
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    end = time.monotonic() + PATIENCE
-    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
-        if time.monotonic() > end:
-            os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return None, library.calls()
-        time.sleep(0.01)
-    writes = library.calls()
-    library.arm(b"", ctypes.c_long(0), 0, 0)
-    return os.waitstatus_to_exitcode(ended[1]), writes
+    counts = log.with_name("calls.txt")
+    counts.write_text("0")
+    log.write_bytes(b"")
+    armed = _ARMED.format(
+        folder=os.fsencode(f"{folder}/"), failing=failing, number=number, lasting=int(lasting), counts=str(counts)
+    )
+    server.start([TOP / arguments[0], *arguments[1:]], folder, log, log, armed)
+    status = server.wait(PATIENCE)
+    server.kill()
+    return status, int(counts.read_text())
 
 
 def judge(command: Command, folder: Path, status: int | None, said: str, expected: dict[str, str]) -> str | None:
@@ -146,7 +103,7 @@ def judge(command: Command, folder: Path, status: int | None, said: str, expecte
     return None
 
 
-def campaign(name: str, number: int, seed: int) -> str:
+def campaign(name: str, number: int, seed: int, server: ScriptServer) -> str:
     """Let many writes of a command fail; a line of the table."""
     command, random = COMMANDS[name], np.random.default_rng([seed, *name.encode()])
     counts, faults, left = {0: 0, 1: 0, 2: 0}, [], set()
@@ -155,12 +112,12 @@ def campaign(name: str, number: int, seed: int) -> str:
         made.mkdir()
         prepare(made, 2000)
         for before in command.before:
-            run(before, made)
-        run(command.arguments, made)
+            completed(before, made, server)
+        completed(command.arguments, made, server)
         expected, usual = command.outputs(made), {*hidden(made), PARTS}
         folder = Path(place) / "analysis"
         shutil.copytree(made, folder)
-        status, writes = attempt(command.arguments, folder, log, (0, 0, False))
+        status, writes = attempt(command.arguments, folder, log, (0, 0, False), server)
         if status != 0 or writes == 0:
             raise RuntimeError(f"{name}: status {status}, {writes} writes: {log.read_text()[-500:]}")
         chosen = random.permutation(np.arange(1, writes + 1))[:number]
@@ -168,7 +125,7 @@ def campaign(name: str, number: int, seed: int) -> str:
             fault = FAULTS[index % len(FAULTS)]
             shutil.rmtree(folder)
             shutil.copytree(made, folder)
-            status, _ = attempt(command.arguments, folder, log, (failing, *fault))
+            status, _ = attempt(command.arguments, folder, log, (failing, *fault), server)
             said = log.read_text(errors="replace")
             if status is not None and status in counts:
                 counts[status] += 1
@@ -197,14 +154,14 @@ def main() -> int:
             subprocess.run(["gcc", "-O1", "-shared", "-fPIC", source, "-o", library, "-ldl"], check=True)
             changed = {LIBRARY: str(library), "LD_PRELOAD": str(library), "PYTHONWARNINGS": "ignore"}
             return subprocess.run([sys.executable, *sys.argv], env=os.environ | changed, check=False).returncode
-    for module in IMPORTED:
-        importlib.import_module(module)
     print(f"{'command':12} {'writes':>7} {'runs':>7} {'succeeded':>9} {'refused':>9} {'faults':>7}", flush=True)
     failed = False
-    for name in arguments.commands or COMMANDS:
-        line = campaign(name, arguments.number, arguments.seed)
-        failed |= line.split()[-1] != "0"
-        print(line, flush=True)
+    names = arguments.commands or COMMANDS
+    with closing(ScriptServer(*imported(COMMANDS[name] for name in names))) as server:
+        for name in names:
+            line = campaign(name, arguments.number, arguments.seed, server)
+            failed |= line.split()[-1] != "0"
+            print(line, flush=True)
     return 1 if failed else 0
 
 

@@ -1,348 +1,303 @@
-"""Kill commands at random moments, and look at what they leave.
+"""Stop commands at random moments, and look at what they leave.
 
     python tools/kill_campaign.py --number 200 --seed 1 [COMMAND ...]
+    python tools/kill_campaign.py --number 40 --signal SIGINT [COMMAND ...]
 
-Each command works on a small analysis in a temporary folder, again and again on what the one before left, and is killed
-(SIGKILL; every other time with all processes that it started) at a random moment of the time that it takes. After each
-kill every file under a final name must be whole, and hold what it held before or what the command makes: uproot reads
-every basket, ROOT opens it without recovering it. Of a command that can go on, what it goes on to is the same as
-without the kill. In the end the command runs once without a kill: it must succeed, and nothing hidden may remain. The
-exit status is 1 where any of this fails.
+Each command works on a small analysis in a temporary folder, again and again on what the one before left, every third
+time without. It is stopped at a random moment of the time that it takes; every other time with all processes of its
+group, as control-C in a terminal does. Most runs are forks of a process that has imported what they need, so that the
+time is that of the work; every tenth is a process of its own, stopped also while it starts and imports.
+
+After each stop every file under a final name must be whole, and hold what it held before or what the command makes:
+uproot reads every basket, ROOT opens it without recovering it. After every fifth the command runs once more, with
+`--continue` where it has that: it must succeed, make the same as a run that was not stopped, and nothing hidden may
+remain. With SIGINT and SIGTERM it must also end within two seconds with status 130 or 143 and a line that says so,
+without a traceback, and leave nothing hidden; one that takes longer is stopped once more at this moment, since the
+machine may have other work. The exit status is 1 where any of this fails.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
-import hashlib
-import importlib.util
-import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager, nullcontext
-from functools import cache
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import uproot
-import yaml
+from campaign_commands import COMMANDS, prepare
+from script_server import ScriptServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from campaign_commands import Command
 
 TOP = Path(__file__).resolve().parents[1]
-WEIGHTS = TOP / "tests" / "data" / "tmva" / "mc_bdtg_50" / "weights.xml.gz"
-CLASSES = ["signal", "background"]
-#: Of how many kills a command that can goes on after one.
-GOES_ON_EVERY = 5
+SIGNALS = {one.name: one for one in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)}
+#: What commands need, but ONNX Runtime: forks of a process that has imported it never end.
+_IMPORTED = (
+    "awkward", "h5py", "ntupleml.application.many_files", "ntupleml.datasets", "ntupleml.forests", "ntupleml.stages",
+    "ntupleml.verbs", "numba", "onnx", "pyarrow.parquet", "uproot",
+)  # fmt: skip
+_IMPORTED_BY_STAGES = (
+    "keras", "matplotlib.pyplot", "ntupleml.reports", "ntupleml.testing", "ntupleml.training", "ntupleml.tuning",
+    "optuna", "sklearn.ensemble", "xgboost",
+)  # fmt: skip
+#: One of so many runs is a process that imports all by itself.
+WHOLE_EVERY = 10
+#: After how many stops the command runs to its end, and before how many it has nothing to replace.
+AGAIN_EVERY, ANEW_EVERY = 5, 3
+#: How long a command may take to end, in seconds, and how long one is waited for.
+LONGEST, PATIENCE = 2.0, 120.0
+#: What a conversion has finished, with which it goes on.
+PARTS = ".table.h5.parts"
 
 
-class Command(NamedTuple):
-    """A command, and what its outputs may hold."""
+class Stop(NamedTuple):
+    """How a run is stopped."""
 
-    arguments: list[str]
-    #: Gives the contents of all outputs in the folder by their paths; raises for one that is not whole.
-    outputs: Callable[[Path], dict[str, str]]
-    #: Commands that make its inputs from those of all.
-    before: tuple[list[str], ...] = ()
-    #: Option with which it goes on after a kill, in place of `--overwrite`.
-    goes_on: str | None = None
+    after: float
+    number: signal.Signals = signal.SIGKILL
+    whole_group: bool = False
 
 
-def prepare(folder: Path, entries: int) -> None:
-    """Ntuples, weights and configs."""
-    (folder / "weights.xml").write_bytes(gzip.decompress(WEIGHTS.read_bytes()))
-    random = np.random.default_rng(1)
-    for name in ("a", "b", "c", "d"):
-        (folder / name).mkdir()
-        with uproot.recreate(folder / name / f"{name}.root") as file:
-            tree = file.mktree("events", {"x": "f4", "y": "f4", "event": "i8"})
-            for start in range(0, entries, 50_000):
-                numbers = np.arange(start, min(start + 50_000, entries))
-                x, y = random.normal(size=(2, len(numbers))).astype("f4")
-                tree.extend({"x": x, "y": y, "event": numbers})
-    dataset = {
-        "output_path": "folds",
-        "output_filename": "d.root",
-        "tree_path": "events",
-        "event_branch": "event",
-        "processes": {name: {"files": [f"{file}/{file}.root"]} for name, file in zip(CLASSES, "ab", strict=True)},
-    }
-    training = {
-        "output_path": "models",
-        "datasets": ["folds/fold0_d.root", "folds/fold1_d.root"],
-        "classes": CLASSES,
-        "variables": ["x", "y"],
-        "model": {"hidden": [8], "epochs": 3},
-    }
-    trees = {
-        **training,
-        "boosted_trees": [{"name": "hist", "type": "hist_gradient_boosting", "rounds": 5}],
-        "tune": {"boosted_trees.hist.options.max_depth": [1, 4], "trials": 4},
-    }
-    configs = {
-        "dataset": dataset,
-        "training": training,
-        "trees": trees,
-        "ensemble": {**trees, "output_path": "ensemble", "ensemble": {"seeds": 2}},
-        "testing": {"method": "hist", "max_events": 2000},
-        "application": {"classifiers": ["model.onnx"]},
-        "columns": {"tree_path": "events", "variables": ["event", "x", {"sum": "x + y"}]},
-    }
-    for name, content in configs.items():
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
+class Ended(NamedTuple):
+    """How a run ended."""
+
+    #: Negative after a signal; None where it did not.
+    status: int | None
+    #: Until it was stopped, or ended by itself.
+    seconds: float
+    #: From the signal to the end; None where it ended before.
+    stopping: float | None
+    said: str
 
 
-@cache
-def _root() -> Any:
-    """ROOT, where it is installed."""
-    if importlib.util.find_spec("ROOT") is None:
-        return None
-    from ntupleml.imports import import_root
-
-    root = import_root()
-    root.gErrorIgnoreLevel = root.kFatal
-    return root
-
-
-def _values(path: Path) -> dict[str, str]:
-    """Checksum of each branch of each tree, every basket of which is read; ROOT must open the file as it is."""
-    if (root := _root()) is not None:
-        opened = root.TFile.Open(str(path))
-        if not opened or opened.IsZombie() or opened.TestBit(root.TFile.kRecovered):
-            raise ValueError(f"{path.name}: ROOT has to recover it")
-        opened.Close()
-    with uproot.open(path) as file:
-        return {
-            f"{tree}: {branch.name}": hashlib.sha256(branch.array(library="np").tobytes()).hexdigest()
-            for tree in file.keys(cycle=False)
-            for branch in file[tree].branches
-        }
-
-
-def _of(pattern: str) -> Callable[[Path], dict[str, str]]:
-    """Contents of ROOT files."""
-    return lambda folder: {
-        str(path.relative_to(folder)): json.dumps(_values(path))
-        for path in sorted(folder.glob(pattern))
-        if path.name[0] != "."
-    }
-
-
-def _folds(folder: Path) -> dict[str, str]:
-    """Fold files, whose records belong to them."""
-    from ntupleml.datasets import read_fold_record
-    from ntupleml.datasets.records import require_one_build
-
-    files = sorted(folder.glob("folds/[!.]*.root"))
-    require_one_build(files)
-    for path in files:
-        with uproot.open(path) as file:
-            read_fold_record(path, str(file.file.uuid))
-    return _of("folds/[!.]*.root")(folder)
-
-
-def _models(pattern: str) -> Callable[[Path], dict[str, str]]:
-    """Models that their records know; what they hold depends on threads and is not compared."""
-
-    def models(folder: Path) -> dict[str, str]:
-        from ntupleml.artifacts import read_record, sha256_of_file
-
-        found = {}
-        for path in sorted(folder.glob(pattern)):
-            if any(part.startswith(".") for part in path.relative_to(folder).parts):
-                continue  # one that is not finished
-            for name, checksum in read_record(path).sha256.items():
-                if sha256_of_file(path.with_name(name)) != checksum:
-                    raise ValueError(f"{name} is not that of its record")
-                found[str(path.with_name(name).relative_to(folder))] = "whole"
-        return found
-
-    return models
-
-
-def _table(folder: Path) -> dict[str, str]:
-    import h5py
-
-    path = folder / "table.h5"
-    if not path.exists():
-        return {}
-    with h5py.File(path) as file:
-        return {name: hashlib.sha256(data[:].tobytes()).hexdigest() for name, data in file["events"].items()}
-
-
-def _score_table(folder: Path) -> dict[str, str]:
-    import pyarrow.parquet
-
-    path = folder / "scores.parquet"
-    if not path.exists():
-        return {}
-    table = pyarrow.parquet.read_table(path)
-    return {name: hashlib.sha256(table[name].to_numpy().tobytes()).hexdigest() for name in table.column_names}
-
-
-def _onnx(folder: Path) -> dict[str, str]:
-    import onnx
-
-    path = folder / "model.onnx"
-    if path.exists():
-        onnx.checker.check_model(onnx.load(path))
-    return {}
-
-
-def _report(folder: Path) -> dict[str, str]:
-    """A page that ends, and its files: tables and numbers."""
-    for path in folder.glob("report*/[!.]*.yaml"):
-        yaml.safe_load(path.read_text())
-    page = folder / "report.html"
-    if page.exists() and not page.read_text().rstrip().endswith("</html>"):
-        raise ValueError("the page is cut")
-    return {str(path.relative_to(folder)): "whole" for path in folder.glob("report*/[!.]*")}
-
-
-def _study(folder: Path) -> dict[str, str]:
-    """A study that SQLite finds whole, and the objective of each trial where all are done."""
-    import sqlite3
-
-    study = folder / "models" / "tuning_hist"
-    if (study / "study.sqlite").exists():
-        with sqlite3.connect(study / "study.sqlite") as connection:
-            if (answer := connection.execute("pragma integrity_check").fetchall()) != [("ok",)]:
-                raise ValueError(f"study.sqlite: {answer}")
-    if not (study / "trials.csv").exists():
-        return {}
-    with (study / "trials.csv").open(newline="") as file:
-        trials = [row for row in csv.DictReader(file) if row["state"] == "complete"]
-    kept = [sorted((key, value) for key, value in row.items() if "depth" in key or key == "value") for row in trials]
-    return {"trials": json.dumps(kept)}
-
-
-INPUTS = [f"{name}/{name}.root" for name in "abcd"]
-SCORE = ["application/TMVA_application.py", "--variables-from-xml", "--weights", "weights.xml"]
-FRIEND = [*SCORE, "--friend", "--output-directory", "out", "--overwrite"]
-DATASET = ["dataset/create_training_dataset.py", "dataset.yaml", "--overwrite"]
-ONNX = ["application/convert_to_onnx.py", "weights.xml", "model.onnx", "--overwrite"]
-TREES = ["training/bdt_training.py", "trees.yaml", "0", "--overwrite"]
-SCORE_TABLE = ["application/score_table.py", "application.yaml"]
-REPORT = ["testing/report.py", "trees.yaml", "testing.yaml", "0"]
-COMMANDS = {
-    "in-place": Command([*SCORE, "--overwrite", "a/a.root", "events"], _of("a/*.root")),
-    "friend": Command([*FRIEND, "a/a.root", "events"], _of("out/*/*.root")),
-    "workers": Command([*FRIEND, "--workers", "2", "[abcd]/*.root", "events"], _of("out/*/*.root")),
-    "dask": Command([*FRIEND, "--scheduler", "SCHEDULER", "[abcd]/*.root", "events"], _of("out/*/*.root")),
-    "dataset": Command(DATASET, _folds),
-    "table": Command(["dataset/convert.py", "-v", "columns.yaml", "-s", "table.h5", "-O", *INPUTS], _table),
-    "score-table": Command(
-        [*SCORE_TABLE, "[abcd]/*.root", "events", "-o", "scores.parquet", "--overwrite"], _score_table, (ONNX,)
-    ),
-    "onnx": Command(ONNX, _onnx),
-    "training": Command(
-        ["training/keras_training.py", "training.yaml", "0", "--overwrite"],
-        _models("models/*_training.json"),
-        (DATASET,),
-    ),
-    "ensemble": Command(
-        ["training/bdt_training.py", "ensemble.yaml", "0", "--overwrite"],
-        _models("ensemble/**/*_training.json"),
-        (DATASET,),
-        goes_on="--continue",
-    ),
-    "tune": Command(
-        ["training/tune.py", "trees.yaml", "--folds", "0", "--overwrite"], _study, (DATASET,), goes_on="--continue"
-    ),
-    "report": Command(
-        [*REPORT, "--page-only", "--output", "report.html", "--methods", "hist", "--overwrite"],
-        _report,
-        (DATASET, TREES),
-    ),
-}
-
-
-def run(arguments: list[str], folder: Path, limit: float | None = None, *, all_processes: bool = False) -> float | None:
-    """Run a script; the seconds that it took, or None where it was killed after a limit."""
+def run(arguments: list[str], folder: Path, stop: Stop | None = None, server: ScriptServer | None = None) -> Ended:
+    """Run a script, in a fork of a server if there is one; the log of the run before is gone."""
+    log = folder / "log.txt"
+    log.write_bytes(b"")
+    command = [str(TOP / arguments[0]), *arguments[1:]]
     start = time.monotonic()
-    command = [sys.executable, str(TOP / arguments[0]), *arguments[1:]]
-    with (folder / "log.txt").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+    number, wait = (
+        _started(command, folder, log) if server is None else (server.start(command, folder, log, log), server.wait)
+    )
+    status, stopping = wait(None if stop is None else stop.after), None
+    seconds = time.monotonic() - start
+    if status is None and stop is not None:
+        (os.killpg if stop.whole_group else os.kill)(number, stop.number)
+        status = wait(PATIENCE)
+        stopping = time.monotonic() - start - seconds
+        if status is None:
+            os.killpg(number, signal.SIGKILL)
+            wait(None)
+    return Ended(status, seconds, stopping, log.read_text(errors="replace"))
+
+
+def _started(command: list[str], folder: Path, log: Path) -> tuple[int, Callable[[float | None], int | None]]:
+    """A process of its own."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command], cwd=folder, stdout=output, stderr=output, process_group=0
+        )
+
+    def wait(seconds: float | None) -> int | None:
         try:
-            status = process.wait(limit)
+            return process.wait(seconds)
         except subprocess.TimeoutExpired:
-            (os.killpg if all_processes else os.kill)(process.pid, signal.SIGKILL)
-            process.wait()
             return None
-    if status != 0:
-        raise RuntimeError(f"{' '.join(arguments)}: status {status}: {(folder / 'log.txt').read_text()[-1000:]}")
-    return time.monotonic() - start
+
+    return process.pid, wait
 
 
-def hidden(folder: Path) -> list[str]:
+def completed(arguments: list[str], folder: Path, server: ScriptServer | None = None) -> float:
+    """Run a script that must succeed; the seconds that it took."""
+    ended = run(arguments, folder, server=server)
+    if ended.status != 0:
+        raise RuntimeError(f"{' '.join(arguments)}: status {ended.status}: {ended.said[-1000:]}")
+    return ended.seconds
+
+
+def imported(commands: Iterable[Command]) -> tuple[str, ...]:
+    """Modules that a server imports for some commands and those before them."""
+    scripts = [one[0] for command in commands for one in (command.arguments, *command.before)]
+    return _IMPORTED + (_IMPORTED_BY_STAGES if any(one.startswith(("training", "testing")) for one in scripts) else ())
+
+
+def hidden(folder: Path) -> set[str]:
     """What unfinished commands have left."""
-    return [str(path.relative_to(folder)) for path in folder.rglob(".*")]
+    return {str(path.relative_to(folder)) for path in folder.rglob(".*")}
 
 
 @contextmanager
 def _scheduler() -> Iterator[str]:
-    """Address of a Dask cluster of two processes, which no kill reaches."""
+    """Address of a Dask cluster of two processes, which no signal reaches."""
     from distributed import LocalCluster
 
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         yield str(cluster.scheduler_address)
 
 
-def campaign(name: str, number: int, seed: int, entries: int) -> str:
-    """Kill a command many times; a line of the table."""
-    command, random = COMMANDS[name], np.random.default_rng([seed, *name.encode()])
+class Campaign:
+    """A command that is stopped many times.
+
+    Parameters
+    ----------
+    folder : Path
+        A small analysis.
+    before : Path
+        Where what the command changes is kept as it was.
+    """
+
+    def __init__(self, name: str, folder: Path, before: Path, address: str | None, server: ScriptServer) -> None:
+        self._command = COMMANDS[name]
+        self._folder = folder
+        self._before = before
+        self._server = server
+        self._arguments = [address or one if one == "SCHEDULER" else one for one in self._command.arguments]
+        self._again = [self._command.goes_on or one if one == "--overwrite" else one for one in self._arguments]
+        shutil.copytree(folder, before)
+        old = self._command.outputs(folder)
+        completed(self._arguments, folder, server)
+        self._new = self._command.outputs(folder)
+        self._usual = {*hidden(folder), PARTS}  # a study keeps its lock
+        self._seconds = {False: completed(self._arguments, folder, server), True: completed(self._arguments, folder)}
+        again = self._command.outputs(folder)
+        #: What two runs make alike; of the rest it is enough that it is there, and whole.
+        self._alike = {key for key in self._new if again.get(key) == self._new[key]}
+        self._allowed = (old, self._new)
+
+    def anew(self) -> None:
+        """Take away what the command has made."""
+        for path in self._folder.glob(self._command.place):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in self._before.glob(self._command.place):
+            copy = self._folder / path.relative_to(self._before)
+            shutil.copytree(path, copy) if path.is_dir() else shutil.copy2(path, copy)
+
+    def stop(self, part: float, number: signal.Signals, *, whole_group: bool, alone: bool) -> Ended:
+        """Run the command, and stop it after a part of its time."""
+        after = self._seconds[alone] * part
+        ended = run(self._arguments, self._folder, Stop(after, number, whole_group), None if alone else self._server)
+        if ended.stopping is None:
+            self._seconds[alone] = (self._seconds[alone] + ended.seconds) / 2  # the machine may have other work
+        return ended
+
+    def wrong_files(self, before: dict[str, str]) -> str | None:
+        """What is wrong with the outputs, if anything."""
+        try:
+            found = self._command.outputs(self._folder)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        for key in found:
+            states = [state for state in self._allowed if key in state]
+            if not states or (key in self._alike and found[key] not in [state[key] for state in states]):
+                return f"another {key}"
+        return next((f"no {key} any more" for key in before if key not in found), None)
+
+    def left(self) -> list[str]:
+        """What is hidden in the analysis, and was not there after a run that was not stopped."""
+        return sorted(hidden(self._folder) - self._usual)
+
+    def wrong_again(self) -> str | None:
+        """What is wrong with the next run, if anything."""
+        ended = run(self._again, self._folder, server=self._server)
+        if ended.status != 0:
+            return f"again: status {ended.status}: {ended.said[-500:]}"
+        if wrong := self.wrong_files(self._new):
+            return f"again: {wrong}"
+        for _ in range(20):  # what was started by a process that was killed may still be ending
+            if not self.left():
+                return None
+            time.sleep(0.1)
+            run(self._again, self._folder, server=self._server)
+        return f"again: left {self.left()[0]}"
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """What its outputs hold."""
+        return self._command.outputs(self._folder)
+
+
+def wrong_end(ended: Ended, number: signal.Signals) -> str | None:
+    """What is wrong with the end of a run that was told to stop, if anything."""
+    if ended.stopping is None:
+        return None if ended.status == 0 else f"status {ended.status}: {ended.said[-500:]}"
+    if number == signal.SIGKILL or (ended.status == 0 and not ended.said.count("Traceback")):
+        return None  # it was done
+    if ended.status == -number and "Traceback" not in ended.said:
+        return None  # Python itself was starting, or ending
+    if ended.status != 128 + number:
+        return f"status {ended.status}: {ended.said[-500:]}"
+    lines = ended.said.splitlines()
+    if not lines or not lines[-1].endswith((": interrupted", ": stopped (SIGTERM)")) or "Traceback" in ended.said:
+        return f"no message of one line: {ended.said[-500:]}"
+    return None
+
+
+class Counts(NamedTuple):
+    """A line of the table."""
+
+    command: str
+    stopped: int
+    faults: int
+    #: Longest time from a signal to the end in seconds, and how often it was more than allowed but not the second time.
+    longest: float
+    slow_once: int
+    #: Hidden files after a stop, at most.
+    hidden: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.command:12} {self.stopped:7} {self.faults:7} {self.longest:9.2f} {self.slow_once:9} {self.hidden:7}"
+        )
+
+
+def campaign(name: str, number: int, seed: int, entries: int, how: signal.Signals, server: ScriptServer) -> Counts:
+    """Stop a command many times."""
+    random = np.random.default_rng([seed, *name.encode()])
+    faults, stopped, longest, slow_once, most_left = [], 0, 0.0, 0, 0
     with (
         tempfile.TemporaryDirectory() as place,
-        _scheduler() if "SCHEDULER" in command.arguments else nullcontext() as address,
+        _scheduler() if "SCHEDULER" in COMMANDS[name].arguments else nullcontext() as address,
     ):
-        folder = Path(place)
+        folder = Path(place) / "analysis"
+        folder.mkdir()
         prepare(folder, entries)
-        for before in command.before:
-            run(before, folder)
-        arguments = [address if one == "SCHEDULER" and address else one for one in command.arguments]
-        again = arguments
-        if command.goes_on is not None:
-            again = [command.goes_on if one == "--overwrite" else one for one in arguments]
-        allowed = [command.outputs(folder)]
-        seconds = run(arguments, folder)
-        assert seconds is not None
-        allowed.append(command.outputs(folder))
-        usual = hidden(folder)  # a study keeps its lock
-        keys = {key for state in allowed for key in state}
-        faults, killed, most_left = [], 0, 0
+        for arguments in COMMANDS[name].before:
+            completed(arguments, folder, server)
+        commands = Campaign(name, folder, Path(place) / "before", address, server)
         for index in range(number):
-            ended = run(arguments, folder, seconds * random.uniform(0.1, 1.05), all_processes=index % 2 == 0)
-            killed += ended is None
-            try:
-                found = command.outputs(folder)
-                wrong = [
-                    key for key in found if key not in keys or found[key] not in [state.get(key) for state in allowed]
-                ]
-                faults += [f"{index}: {wrong[0]}"] if wrong else []
-                if ended is None and again != arguments and index % GOES_ON_EVERY == 0:
-                    run(again, folder)
-                    if command.outputs(folder) != allowed[-1]:
-                        faults.append(f"{index}: goes on to something else")
-            except Exception as error:
-                faults.append(f"{index}: {error}")
-            most_left = max(most_left, len(hidden(folder)))
-            if ended is not None:
-                seconds = (seconds + ended) / 2  # the machine may have other work
-        time.sleep(2)  # what was started by a process that was killed may still be ending
-        run(again, folder)
-        run(arguments, folder)
-        left = [one for one in hidden(folder) if one not in usual]
-        command.outputs(folder)
+            if index % ANEW_EVERY == 0:
+                commands.anew()
+            before = commands.outputs
+            part, group = random.uniform(0, 1.05), index % 2 == 0
+            alone = index % WHOLE_EVERY == 1
+            ended = commands.stop(part, how, whole_group=group, alone=alone)
+            if how != signal.SIGKILL and (ended.stopping or 0) > LONGEST:
+                slow_once += 1
+                ended = commands.stop(part, how, whole_group=group, alone=alone)
+                if (ended.stopping or 0) > LONGEST:
+                    faults.append(f"{index}: ended {ended.stopping:.1f} s after the signal at {ended.seconds:.2f} s")
+            stopped += ended.stopping is not None and ended.status != 0
+            longest = max(longest, ended.stopping or 0)
+            wrong = [wrong_end(ended, how), commands.wrong_files(before)]
+            most_left = max(most_left, len(commands.left()))
+            if how != signal.SIGKILL and (left := commands.left()):
+                wrong.append(f"left {left[0]}")
+            if index % AGAIN_EVERY == 0 or index == number - 1:
+                wrong.append(commands.wrong_again())
+            faults += [f"{index}, at {ended.seconds:.2f} s, {group=}, {alone=}: {one}" for one in wrong if one]
     for line in faults:
         print(f"    {name} {line}")
-    return f"{name:12} {killed:7} {len(faults):7} {most_left:7} {len(left):7} {' '.join(left)}"
+    return Counts(name, stopped, len(faults), longest, slow_once, most_left)
 
 
 def main() -> int:
@@ -352,13 +307,18 @@ def main() -> int:
     parser.add_argument("--number", type=int, default=200, help="of runs of each command")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--entries", type=int, default=200_000, help="of each of four ntuples")
+    parser.add_argument("--signal", choices=SIGNALS, default="SIGKILL")
     arguments = parser.parse_args()
-    print(f"{'command':12} {'killed':>7} {'faults':>7} {'hidden':>7} {'left':>7}")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs without
+    print(f"{'command':12} {'stopped':>7} {'faults':>7} {'longest/s':>9} {'slow once':>9} {'hidden':>7}", flush=True)
     failed = False
-    for name in arguments.commands or COMMANDS:
-        line = campaign(name, arguments.number, arguments.seed, arguments.entries)
-        failed |= line.split()[2:5:2] != ["0", "0"]
-        print(line, flush=True)
+    how = SIGNALS[arguments.signal]
+    names = arguments.commands or COMMANDS
+    with closing(ScriptServer(*imported(COMMANDS[name] for name in names))) as server:
+        for name in names:
+            counts = campaign(name, arguments.number, arguments.seed, arguments.entries, how, server)
+            failed |= counts.faults > 0
+            print(counts, flush=True)
     return 1 if failed else 0
 
 

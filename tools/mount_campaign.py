@@ -19,8 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from campaign_commands import prepare
 from disk_campaign import COMMANDS, PARTS, judge
-from kill_campaign import TOP, hidden, prepare, run
+from kill_campaign import TOP, completed, hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +57,7 @@ def campaign(name: str) -> str:
         folder.mkdir()
         prepare(made, 2000)
         for before in (*command.before, command.arguments):
-            run(before, made)
+            completed(before, made)
         (made / "log.txt").unlink()
         expected, usual = command.outputs(made), {*hidden(made), PARTS}
         for room in ROOM:

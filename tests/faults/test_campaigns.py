@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,13 +56,15 @@ def test_readers(reader: str, tool: Callable[[str], Any], tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-def test_kills(tool: Callable[[str], Any]) -> None:
-    line = tool("kill_campaign").campaign("onnx", 2, seed=2, entries=100)
-    name, _killed, faults, _most_hidden, left, *_ = line.split()
-    assert (name, faults, left) == ("onnx", "0", "0")
-
-
 def test_many_files(tool: Callable[[str], Any]) -> None:
     """Files that are shared out among workers, when the command is killed in the middle and called again."""
     outcome = tool("load_campaign").campaign("stopped", 20, seed=1)
     assert (outcome.kills, outcome.faults) == (1, [])
+
+
+def test_stops(tool: Callable[[str], Any]) -> None:
+    kills = tool("kill_campaign")
+    with closing(kills.ScriptServer("numba", "onnx", "uproot")) as server:
+        for how in (signal.SIGKILL, signal.SIGINT):
+            counts = kills.campaign("onnx", 1, seed=2, entries=100, how=how, server=server)
+            assert (counts.command, counts.faults) == ("onnx", 0)
