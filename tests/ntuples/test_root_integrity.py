@@ -100,6 +100,17 @@ def test_a_block_unpacks_to_what_it_says(packing: Any, bomb: Callable[[], bytes]
     assert message in refusal(tmp_path / "a.root")
 
 
+def test_what_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zeros gain a factor of ten thousand: harmless in a hundred kilobytes, not in gigabytes."""
+    path = tmp_path / "a.root"
+    with uproot.recreate(path, compression=uproot.ZSTD(1)) as file:
+        file.mktree("events", {"x": "i4"}).extend({"x": np.zeros(30_000, "i4")})
+    with open_ntuple(path, "events") as ntuple:
+        assert not next(ntuple.chunks(["x"])).columns["x"].any()
+    monkeypatch.setattr("ntupleml.ntuples.root_integrity._MOST_UNPACKED", 100_000)
+    assert "bytes unpack to 120,000; it is made to fill the memory" in refusal(path)
+
+
 def test_a_tree_that_has_lost_its_branches(tmp_path: Path) -> None:
     path = tmp_path / "a.root"
     write(path, uproot.ZLIB(1))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Head of a packed block: algorithm, method, size packed, size unpacked.
 _BLOCK = struct.Struct("<2sB3s3s")
+#: Bytes that a basket may unpack to, and how many times what it has on disk where that is more.
+_MOST_UNPACKED, _MOST_PACKED = 500_000_000, 2_000
 _CHECKSUM = struct.Struct("<Q")
 #: Before the numbers of a std::vector: length in bytes (with a flag), version, number.
 _VECTOR_HEADER, _BYTE_COUNT = 10, 0x4000_0000
@@ -59,6 +61,8 @@ def _require_blocks(*, chunk: Any, cursor: Any, compressed_bytes: int, uncompres
             f"its packed blocks have {place} and {unpacked} bytes, its head says {compressed_bytes} and "
             f"{uncompressed_bytes}"
         )
+    if unpacked > max(_MOST_UNPACKED, _MOST_PACKED * compressed_bytes):
+        raise DamagedError(f"{compressed_bytes:,} bytes unpack to {unpacked:,}; it is made to fill the memory")
 
 
 def _unpacked_zlib(data: Any, uncompressed_bytes: int) -> bytes:
