@@ -60,7 +60,7 @@ class Outcome(NamedTuple):
     memory: int
 
 
-def outcome(read: Read, path: Path) -> Outcome:
+def outcome(read: Read, path: Path, *, with_root: bool = False) -> Outcome:
     """Read in a fork, within a limit of processor time."""
     receiver, sender = os.pipe()
     child = os.fork()
@@ -69,6 +69,8 @@ def outcome(read: Read, path: Path) -> Outcome:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        if not with_root:
+            root_opinion._root_reads = lambda _place: None
         try:
             answer = ["answer", read(path).hex()]
         except NtuplemlError as error:
@@ -101,8 +103,6 @@ def outcome(read: Read, path: Path) -> Outcome:
 
 def campaign(name: str, number: int, seed: int, only: int | None = None, *, with_root: bool = False) -> Counter[str]:
     """Damage a file of a kind many times; how often each outcome came."""
-    if not with_root:
-        root_opinion._root_reads = lambda _place: None
     for module in IMPORTED:  # once, not in every fork
         importlib.import_module(module)
     counts: Counter[str] = Counter()
@@ -116,7 +116,7 @@ def campaign(name: str, number: int, seed: int, only: int | None = None, *, with
             place.parent.mkdir()
             random = np.random.default_rng([seed, *name.encode(), max(index, 0)])
             place.write_bytes(content if index < 0 else damaged(content, random))
-            found = outcome(kind.read, place)
+            found = outcome(kind.read, place, with_root=with_root)
             if index < 0:
                 if found.kind != "answer":
                     raise RuntimeError(f"{name}: the whole file: {found}")

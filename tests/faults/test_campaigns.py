@@ -42,6 +42,13 @@ def test_damaged_files(kind: str, tool: Callable[[str], Any]) -> None:
     assert not BAD & counts.keys()
 
 
+@pytest.mark.parametrize("kind", ["zlib.root", "table.parquet"])
+def test_no_other_numbers_where_there_are_checksums(kind: str, tool: Callable[[str], Any]) -> None:
+    counts = tool("damage_campaign").campaign(kind, 12, seed=3)
+    assert set(counts) <= {"same", "refused"}
+    assert counts["refused"] > 3
+
+
 def test_formulas(tool: Callable[[str], Any]) -> None:
     """Formulas drawn at random are read or refused, and do nothing that Python's auditing sees."""
     counts = tool("fuzz_formulas").campaign(300, 0, seed=5)
