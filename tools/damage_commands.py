@@ -219,7 +219,8 @@ def with_friend(path: Path) -> bytes:
     folder.mkdir()
     path.rename(folder / path.name)
     shutil.copy(path.parent.parent / "background.root", path)
-    return _built(dataset(path, friend_paths=[str(folder)]))
+    processes = {"signal": {"files": [path.name], "cut_string": "x > -1"}}
+    return _built(dataset(path, friend_paths=[str(folder)], base_path=str(path.parent), processes=processes))
 
 
 def make_fold_file(path: Path) -> Path:

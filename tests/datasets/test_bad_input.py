@@ -232,6 +232,12 @@ def test_a_misaligned_friend(signal: Path, write_ntuple: WriteNtuple, make_confi
     assert message.startswith(f"{signal}: entry 617 is event 1000000000618, but 5 in the friend 'scores'")
 
 
+def test_an_absolute_path_is_no_friend_of_itself(signal: Path, make_config: MakeConfig) -> None:
+    message = failure(make_config(friend_paths=["scores"], processes=sig(files=[str(signal)])))
+    reason = "has no place in the folders of friend_paths; give the beginning of it as base_path"
+    assert message == f"processes.sig.files: {signal} {reason}"
+
+
 def test_existing_files_stay_unless_asked(signal: Path, make_config: MakeConfig) -> None:
     config = make_config(processes=sig())
     first = create_training_dataset(config)

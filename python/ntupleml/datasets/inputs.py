@@ -193,10 +193,9 @@ def _survey_file(
 ) -> InputFile | None:
     where = f"processes.{name}"
     path = joined(config.base_path, file)
-    if is_remote(file) and config.friend_paths:
+    if config.friend_paths and (is_remote(file) or Path(file).is_absolute()):
         raise NtuplemlError(
-            f"{where}.files: {file} has no place in the folders of friend_paths; give the beginning of the address as "
-            "base_path"
+            f"{where}.files: {file} has no place in the folders of friend_paths; give the beginning of it as base_path"
         )
     tree_path = config.tree_of(name)
     friends = friend_files(config.friend_paths, file, tree_path, where, config.base_path)
