@@ -131,28 +131,63 @@ EARLY = """
     class Import:
         def find_spec(self, name, *_):
             if name == "ntupleml.commands.training":
-                signal.raise_signal({number})
+                {what}
     sys.meta_path.insert(0, Import())
 """
+RAISED = "signal.raise_signal({number})"
+#: What a function raises that a library in C calls goes nowhere.
+LOST = "ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal({number}))(); time.sleep(10)"
 #: What would end with an exception, or be lost, in Python's own end.
 LATE = "atexit.register(signal.raise_signal, {number})"
 
 
-@STOPS
-@pytest.mark.parametrize("moment", [EARLY, LATE], ids=["imports", "end"])
-def test_a_signal_is_one_line_also_before_and_after_the_work(
-    moment: str, number: signal.Signals, status: int, said: str
-) -> None:
+def stopped(beginning: str, folder: Path) -> tuple[int, str, str]:
+    """Status and output of a command in a process that begins with some lines."""
     program = f"""
-import atexit, signal, sys
-{textwrap.dedent(moment).format(number=int(number))}
+import atexit, ctypes, pathlib, signal, sys, threading, time
+from ntupleml import atomic, stopping
 from ntupleml.cli import main
+{textwrap.dedent(beginning)}
 sys.argv = ["ntupleml", "completion", "bash"]
 sys.exit(main())
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (status, f"ntupleml: {said}\n")
-    assert ("complete -o" in done.stdout) == (moment == LATE)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+@STOPS
+@pytest.mark.parametrize("moment", [EARLY.replace("{what}", RAISED), EARLY.replace("{what}", LOST), LATE])
+def test_a_signal_is_one_line_at_any_moment(
+    moment: str, tmp_path: Path, number: signal.Signals, status: int, said: str
+) -> None:
+    returned, output, errors = stopped(moment.format(number=int(number)), tmp_path)
+    assert (returned, errors) == (status, f"ntupleml: {said}\n")
+    assert ("complete -o" in output) == (moment == LATE)
+
+
+#: A function in C that Python cannot interrupt: it waits for a lock that nobody opens.
+DEAF = """
+    pathlib.Path("half").touch()
+    atomic.note_unfinished(pathlib.Path("half"))
+    stopping.PATIENCE = 0.2
+    threading.Timer(0.5, signal.raise_signal, [{number}]).start()
+    lock = ctypes.create_string_buffer(64)
+    class Import:
+        def find_spec(self, name, *_):
+            if name == "ntupleml.commands.training":
+                for _ in range(2):
+                    ctypes.CDLL(None).pthread_mutex_lock(lock)
+    sys.meta_path.insert(0, Import())
+"""
+
+
+@STOPS
+def test_a_signal_ends_a_process_that_cannot_be_interrupted(
+    tmp_path: Path, number: signal.Signals, status: int, said: str
+) -> None:
+    assert stopped(DEAF.format(number=int(number)), tmp_path) == (status, "", f"ntupleml: {said}\n")
+    assert not list(tmp_path.iterdir())
 
 
 def test_closed_streams_are_no_place_for_files(tmp_path: Path, project: Path) -> None:

@@ -57,7 +57,7 @@ class ScriptServer:
 
     def wait(self, seconds: float | None = None) -> int | None:
         """Exit status of the process that was started last, negative after a signal; None if it still runs."""
-        if not select.select([self._process.stdout], [], [], seconds)[0]:
+        if not select.select([cast("IO[bytes]", self._process.stdout)], [], [], seconds)[0]:
             return None
         self._running = None
         return self._number()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.stopping import unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -96,7 +97,7 @@ def all_or_none() -> Iterator[None]:
     finally:
         _waiting.reset(token)
         for file in finished:
-            file.temporary.unlink(missing_ok=True)
+            remove_unfinished(file.temporary)
         for file in reversed(finished):
             file.lock.close()
             _remove_empty(file.made)
@@ -177,11 +178,12 @@ def locked(path: str | Path, *, wait: bool = True) -> Iterator[None]:
     try:
         if descriptor is not None:
             _held.add(key)
+            note_unfinished(place)
         yield
     finally:
         if descriptor is not None:
             _held.discard(key)
-            place.unlink(missing_ok=True)  # before it is let go of: who gets it then sees that it is no more
+            remove_unfinished(place)  # before it is let go of: who gets it then sees that it is no more
             os.close(descriptor)
         _remove_empty(made)
 
@@ -265,7 +267,8 @@ def replace_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
             remove_left_over(path, _beginning(path), path.suffix)
             temporary.touch(exist_ok=False)
             temporary.unlink()
-        stack.callback(temporary.unlink, missing_ok=True)
+        note_unfinished(temporary)
+        stack.callback(remove_unfinished, temporary)
         try:
             yield temporary
             with temporary.open("rb") as file:
@@ -314,11 +317,26 @@ def hidden_folder(folder: Path, beginning: str) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     remove_left_over(folder / start, start, "")
     hidden = folder / f"{start}{os.getpid()}-{secrets.token_hex(4)}"
+    note_unfinished(hidden)
     hidden.mkdir()
     try:
         yield hidden
     finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+        remove_unfinished(hidden)
+
+
+def note_unfinished(path: Path) -> None:
+    """Note a file or folder that is to go away even if a signal ends the process at once."""
+    unfinished.add((os.getpid(), str(path)))
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove a file or folder that was noted; it may be gone already."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+    unfinished.discard((os.getpid(), str(path)))
 
 
 def host() -> str:

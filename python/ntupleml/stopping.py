@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
+import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,27 +20,37 @@ _DEFAULTS: dict[int, Any] = {
     signal.SIGTERM: signal.SIG_DFL,
     signal.SIGHUP: signal.SIG_DFL,
 }
-_SAID: dict[int, str] = {
+_TEXTS: dict[int, str] = {
     signal.SIGINT: "interrupted",
     signal.SIGTERM: "stopped (SIGTERM)",
     signal.SIGHUP: "stopped (SIGHUP)",
 }
+#: How long a process may take to end after a signal, in seconds: it may be in a library in C, which Python cannot stop.
+PATIENCE = 1.5
+#: Between an exception that was lost and the next one, in seconds.
+_PAUSE = 0.05
 #: Those that came since the outermost `stoppable` began.
 _came: list[int] = []
+#: Those that a line was written about.
+_said: list[int] = []
+#: Files that are not finished, and go away also where a process is ended without an exception.
+unfinished: set[tuple[int, str]] = set()
 
 
 def stoppable(name: str, work: Callable[[], int], *, last: bool = False) -> int:
     """Call a function; if a signal stops it, say so in one line.
 
     The signal raises an exception where the program is at that moment, so that unfinished files are removed. Libraries
-    in C that are just being imported may make an error of their own of it, so it is remembered.
+    in C that are just being imported may make an error of their own of it, so it is remembered. Where it is lost, as in
+    functions that such libraries call, it is raised once more.
 
     Parameters
     ----------
     name : str
         Of the command, in the line.
     last : bool, default: False
-        Nothing comes after it but the end of Python, which a signal ends at once.
+        Nothing comes after it but the end of Python, which a signal ends at once. The process ends also where the
+        exception does not come through in time.
 
     Returns
     -------
@@ -47,6 +60,9 @@ def stoppable(name: str, work: Callable[[], int], *, last: bool = False) -> int:
     changed = _waited_for()
     if changed:
         _came.clear()
+        _said.clear()
+        if last:
+            _watch(name)
     try:
         return work()
     except BaseException:
@@ -57,6 +73,49 @@ def stoppable(name: str, work: Callable[[], int], *, last: bool = False) -> int:
             signal.signal(number, _end(name) if last else _DEFAULTS[number])
     _say(name, _came[0])
     return 128 + _came[0]
+
+
+def _watch(name: str) -> None:
+    """Let another thread end this process some time after a signal, if it is still there."""
+    sys.unraisablehook = _raise_again
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def wait() -> None:
+        while (number := os.read(reader, 1)[0]) not in _TEXTS:
+            pass
+        time.sleep(PATIENCE)
+        for process, path in tuple(unfinished):
+            if process == os.getpid():
+                _remove(path)
+        if not _said:
+            _say(name, number)
+        os._exit(128 + number)
+
+    _thread.start_new_thread(wait, ())
+
+
+def _raise_again(lost: Any) -> None:
+    """Interrupt the main thread at another moment, where an exception could not be raised."""
+    if not _came or not issubclass(lost.exc_type, (KeyboardInterrupt, SystemExit)):
+        sys.__unraisablehook__(lost)
+        return
+
+    def later() -> None:
+        time.sleep(_PAUSE)
+        _thread.interrupt_main(signal.Signals(_came[0]))
+
+    _thread.start_new_thread(later, ())
+
+
+def _remove(path: str) -> None:
+    from shutil import rmtree
+
+    try:
+        rmtree(path) if os.path.isdir(path) else os.unlink(path)  # noqa: PTH108, PTH112 - pathlib takes time
+    except OSError:
+        return  # it is not there yet, or any more
 
 
 def _waited_for() -> list[int]:
@@ -90,7 +149,8 @@ def _end(name: str) -> Callable[[int, FrameType | None], NoReturn]:
 
 
 def _say(name: str, number: int) -> None:
+    _said.append(number)
     try:
-        os.write(2, f"{name}: {_SAID[number]}\n".encode())
+        os.write(2, f"{name}: {_TEXTS[number]}\n".encode())
     except OSError:
         return  # of a terminal that is closed

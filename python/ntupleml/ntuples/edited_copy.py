@@ -10,7 +10,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ntupleml.atomic import host, locked, note_written, remove_left_over, replace_file
+from ntupleml.atomic import (
+    host,
+    locked,
+    note_unfinished,
+    note_written,
+    remove_left_over,
+    remove_unfinished,
+    replace_file,
+)
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
@@ -57,6 +65,7 @@ def _copy_of(target: Path, path: str | Path) -> Iterator[Path]:
     remove_left_over(target, _beginning(target), ".partial")
     copy = target.with_name(f"{_beginning(target)}{os.getpid()}-{secrets.token_hex(4)}.partial")
     before = _identity(target)
+    note_unfinished(copy)
     try:
         _copy(target, copy, path)
         yield copy
@@ -76,7 +85,7 @@ def _copy_of(target: Path, path: str | Path) -> Iterator[Path]:
             ) from error
         raise
     finally:
-        copy.unlink(missing_ok=True)
+        remove_unfinished(copy)
 
 
 def _require_writable(target: Path, path: str | Path) -> None:
