@@ -12,8 +12,9 @@ After each stop every file under a final name must be whole, and hold what it he
 uproot reads every basket, ROOT opens it without recovering it. After every fifth the command runs once more, with
 `--continue` where it has that: it must succeed, make the same as a run that was not stopped, and nothing hidden may
 remain. With SIGINT and SIGTERM it must also end within two seconds with status 130 or 143 and a line that says so,
-without a traceback, and leave nothing hidden; one that takes longer is stopped once more at this moment, since the
-machine may have other work. The exit status is 1 where any of this fails.
+without a traceback, and leave nothing hidden. Time in which it waits for a processor does not count, and one that takes
+longer is stopped once more at this moment, since the machine may have other work. The exit status is 1 where any of
+this fails.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Ended(NamedTuple):
     status: int | None
     #: Until it was stopped, or ended by itself.
     seconds: float
-    #: From the signal to the end; None where it ended before.
+    #: From the signal to the end, without waiting for a processor; None where it ended before.
     stopping: float | None
     said: str
 
@@ -93,8 +94,10 @@ def run(arguments: list[str], folder: Path, stop: Stop | None = None, server: Sc
     seconds = time.monotonic() - start
     if status is None and stop is not None:
         (os.killpg if stop.whole_group else os.kill)(number, stop.number)
-        status = wait(PATIENCE)
-        stopping = time.monotonic() - start - seconds
+        waited = before = _waited(number)
+        while (status := wait(0.02)) is None and time.monotonic() - start - seconds < PATIENCE:
+            waited = max(waited, _waited(number))
+        stopping = time.monotonic() - start - seconds - (waited - before)
         if status is None:
             os.killpg(number, signal.SIGKILL)
             wait(None)
@@ -115,6 +118,14 @@ def _started(command: list[str], folder: Path, log: Path) -> tuple[int, Callable
             return None
 
     return process.pid, wait
+
+
+def _waited(process: int) -> float:
+    """How long a process has waited for a processor, in seconds; 0 where it has ended."""
+    try:
+        return int(Path(f"/proc/{process}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
 
 
 def completed(arguments: list[str], folder: Path, server: ScriptServer | None = None) -> float:

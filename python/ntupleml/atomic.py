@@ -178,7 +178,6 @@ def locked(path: str | Path, *, wait: bool = True) -> Iterator[None]:
     try:
         if descriptor is not None:
             _held.add(key)
-            note_unfinished(place)
         yield
     finally:
         if descriptor is not None:
@@ -204,6 +203,7 @@ def _lock(place: Path, path: str | Path, patience: float) -> int | None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_same(descriptor, place):
+                note_unfinished(place)
                 return descriptor
         except BlockingIOError:
             if time.monotonic() >= end:

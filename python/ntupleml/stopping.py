@@ -71,6 +71,8 @@ def stoppable(name: str, work: Callable[[], int], *, last: bool = False) -> int:
     finally:
         for number in changed:
             signal.signal(number, _end(name) if last else _DEFAULTS[number])
+    if last:
+        _remove_unfinished()  # what a signal between two lines kept from being removed
     _say(name, _came[0])
     return 128 + _came[0]
 
@@ -86,9 +88,7 @@ def _watch(name: str) -> None:
         while (number := os.read(reader, 1)[0]) not in _TEXTS:
             pass
         time.sleep(PATIENCE)
-        for process, path in tuple(unfinished):
-            if process == os.getpid():
-                _remove(path)
+        _remove_unfinished()
         if not _said:
             _say(name, number)
         os._exit(128 + number)
@@ -109,13 +109,15 @@ def _raise_again(lost: Any) -> None:
     _thread.start_new_thread(later, ())
 
 
-def _remove(path: str) -> None:
+def _remove_unfinished() -> None:
     from shutil import rmtree
 
-    try:
-        rmtree(path) if os.path.isdir(path) else os.unlink(path)  # noqa: PTH108, PTH112 - pathlib takes time
-    except OSError:
-        return  # it is not there yet, or any more
+    for process, path in tuple(unfinished):
+        if process == os.getpid():
+            try:
+                rmtree(path) if os.path.isdir(path) else os.unlink(path)  # noqa: PTH108, PTH112 - pathlib takes time
+            except OSError:  # it is not there yet, or any more
+                continue
 
 
 def _waited_for() -> list[int]:
