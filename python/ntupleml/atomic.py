@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import socket
+import tempfile
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
@@ -39,6 +40,8 @@ _DISK_ERRORS = {
 _LONGEST_NAME = 200
 #: How long a command that holds a lock waits for another one, in seconds: two may wait for each other.
 _PATIENCE = 60.0
+#: Bytes that have to be there for temporary files.
+_ROOM = 1_000_000
 #: Locks that are held: process, thread and file.
 _held: set[tuple[int, int, Path]] = set()
 
@@ -301,7 +304,7 @@ def _unwritable_as_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = _lower(error)
         if isinstance(error, FileExistsError):
             reason = f"'{path.parent}' is not a folder"
         raise NtuplemlError(f"{path}: cannot write there: {reason}; choose another path") from None
@@ -337,6 +340,38 @@ def remove_unfinished(path: Path) -> None:
     else:
         path.unlink(missing_ok=True)
     unfinished.discard((os.getpid(), str(path)))
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Give a new folder among the temporary files, which goes away at the end.
+
+    Raises
+    ------
+    NtuplemlError
+        If there is no place for it; or no room in it for a megabyte, after whatever else was raised in the block:
+        libraries have many words for that.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise NtuplemlError(f"no folder for temporary files: {_lower(error)}; set TMPDIR to one") from None
+    with folder:
+        try:
+            yield Path(folder.name)
+        except Exception as error:
+            try:
+                (Path(folder.name) / "room").write_bytes(bytes(_ROOM))
+            except OSError as full:
+                place = tempfile.gettempdir()
+                raise NtuplemlError(
+                    f"{place}: no room for temporary files: {_lower(full)}; set TMPDIR to another folder"
+                ) from error
+            raise
+
+
+def _lower(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def host() -> str:

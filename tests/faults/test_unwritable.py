@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import uproot
 
-from ntupleml.atomic import replace_file
+from ntupleml.atomic import replace_file, scratch_folder
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.edited_copy import edited_copy
 from ntupleml.ntuples.table_files import new_table_file
@@ -80,6 +81,25 @@ def test_no_room_for_the_copy_that_is_edited(disk: Path) -> None:
     with pytest.raises(NtuplemlError, match="no space for a copy beside it"), edited_copy(disk / "old"):
         pass
     assert {path.name for path in disk.iterdir()} == {"old", "rest"}
+
+
+def test_no_room_for_temporary_files(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library says it in its own words, or something else."""
+
+    def work(error: Exception) -> None:
+        with scratch_folder():
+            raise error
+
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
+    with pytest.raises(NtuplemlError, match=rf"{disk}: no room for temporary files: no space left on device; .*TMPDIR"):
+        work(ValueError("the file that was just written cannot be read"))
+    assert [path.name for path in disk.iterdir()] == ["old"]
+    monkeypatch.setattr(tempfile, "tempdir", str(disk.parent))
+    with pytest.raises(ValueError, match=r"^of something else$"):
+        work(ValueError("of something else"))
+    monkeypatch.setattr(tempfile, "tempdir", str(disk / "missing"))
+    with pytest.raises(NtuplemlError, match=r"no folder for temporary files: no such file or directory; .*TMPDIR"):
+        work(ValueError("not reached"))
 
 
 def test_a_disk_that_cannot_be_written(disk: Path) -> None:

@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import tarfile
-import tempfile
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from ntupleml import __version__
 from ntupleml.application.onnx_export import NUM_CHECKED
 from ntupleml.artifacts import load_keras_model, models_by_fold, read_keras_file, record_hash, require_single
-from ntupleml.atomic import all_or_none, replace_file
+from ntupleml.atomic import all_or_none, replace_file, scratch_folder
 from ntupleml.config import TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.events.groups import makers_of, numbers_of_columns
@@ -120,8 +119,8 @@ def _archive(model: TrainedModel, config: TrainingConfig, form: str, compiled: b
     """The project, the network that it was made from, and held-out events for a test bench."""
     file = read_keras_file(model.files.model)
     hardware = _hardware(file, model, config, where)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / f"fold{model.record.fold}_hls_{form}"
+    with scratch_folder() as scratch:
+        folder = scratch / f"fold{model.record.fold}_hls_{form}"
         folder.mkdir()
         with redirect_stdout(io.StringIO()):  # both packages print
             check = _FORMS[form](hardware, folder / "project", compiled)

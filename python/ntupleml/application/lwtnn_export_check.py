@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntupleml.atomic import scratch_folder
 from ntupleml.errors import NtuplemlError
 
 if TYPE_CHECKING:
@@ -124,8 +123,8 @@ def _in_double(model: Any) -> Any:
 
     content = json.loads(model.to_json().replace('"float32"', '"float64"'))
     copy = keras.models.model_from_json(json.dumps({**content, "compile_config": None}))
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "model.weights.h5"
+    with scratch_folder() as folder:
+        path = folder / "model.weights.h5"
         model.save_weights(path)
         copy.load_weights(path)
     return copy
@@ -138,8 +137,8 @@ def lwtnn_scores(
     from ntupleml.onnx_models.lwtnn import lwtnn_to_onnx
     from ntupleml.onnx_models.sessions import batch_scores
 
-    with TemporaryDirectory() as folder, _quiet():
-        path = Path(folder) / "network.json"
+    with scratch_folder() as folder, _quiet():
+        path = folder / "network.json"
         path.write_text(as_text(content), encoding="utf-8")
         graph = lwtnn_to_onnx(path, np.float64, replaced=replaced)
     exact = {name: values.astype(np.float64) if values.dtype.kind == "f" else values for name, values in batch.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +13,7 @@ import onnx
 from ntupleml.application.card_inputs import card_inputs, input_ranges
 from ntupleml.application.onnx_export import export_to_onnx
 from ntupleml.artifacts import default_method_name, methods_by_fold, models_by_fold
-from ntupleml.atomic import all_or_none, replace_file
+from ntupleml.atomic import all_or_none, replace_file, scratch_folder
 from ntupleml.config import TestingConfig, TrainingConfig, load_config
 from ntupleml.errors import NtuplemlError
 from ntupleml.folds import rule_of
@@ -76,7 +75,7 @@ def write_model_card(
     methods = methods_by_fold(config, name, "--method" if method else where)
     models = models_by_fold(config, where=where, training_path=where, method=methods)
     contents: dict[str, bytes] = {}
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder() as scratch:
         paths = export_to_onnx(training_path, method=method, output=scratch)
         contents |= {path.name: path.read_bytes() for path in paths}
     files = list(contents)

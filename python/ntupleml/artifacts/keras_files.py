@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ntupleml.artifacts.keras_config import read_network_config, without
 from ntupleml.artifacts.keras_layers import HGQ, OWN
 from ntupleml.artifacts.keras_weights import read_weights
+from ntupleml.atomic import scratch_folder
 from ntupleml.errors import NtuplemlError, one_line
 from ntupleml.imports import import_hgq, import_tensorflow
 
@@ -160,8 +160,8 @@ def file_of_model(model: Any, where: str = "the network") -> KerasFile:
     NtuplemlError
         If such a file would be refused.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.keras"
+    with scratch_folder() as folder:
+        path = folder / "network.keras"
         try:
             model.save(path)
         except Exception as error:  # a layer of the user's own raises what it likes

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ntupleml.atomic import scratch_folder
 from ntupleml.errors import NtuplemlError
 from ntupleml.imports import import_root, name_for_root
 from ntupleml.ntuples.branch_types import number_type, vector_item
@@ -18,6 +17,7 @@ from ntupleml.ntuples.root_code import compiled, root_errors
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -71,8 +71,8 @@ class Extension(NamedTuple):
 def warm_up() -> None:
     """Start ROOT and let it load what a tree needs, so that forks of this process have it."""
     root = import_root()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "warm_up.root"
+    with scratch_folder() as folder:
+        path = folder / "warm_up.root"
         file = root.TFile(str(path), "RECREATE")
         tree = root.TTree("tree", "")
         tree.SetEntries(1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import re
-import tempfile
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from ntupleml import __version__
 from ntupleml.artifacts import TrainedModel, find_method, model_files, read_record, sha256_of_file
+from ntupleml.atomic import scratch_folder
 from ntupleml.config import TrainingConfig
 from ntupleml.datasets.loading import class_trees, fold_files
 from ntupleml.errors import NtuplemlError
@@ -107,11 +107,11 @@ def replay(record_path: str | Path, network: str | None = None) -> Replay:
     changes = list(_changes(record, trees))
     for line in changes:
         log.warning("%s: %s", path, line)
-    with tempfile.TemporaryDirectory(prefix="replay-") as place:
-        again = config.model_copy(update={"output_path": place})
+    with scratch_folder() as place:
+        again = config.model_copy(update={"output_path": str(place)})
         vars(again)["where"] = where
         _train(again, record, method, options, where)
-        files = model_files(Path(place), record.fold, method)
+        files = model_files(place, record.fold, method)
         new = read_record(files.record)
         before = model_files(folder, record.fold, method)
         same, others = _compared_files(before, files, record.sha256)
