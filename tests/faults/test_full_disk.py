@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from ntupleml.atomic import all_or_none, replace_file
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.table_files import new_table_file
+from ntupleml.plots.style import save_figure
 from ntupleml.training.record_parts import log_file
 
 if TYPE_CHECKING:
@@ -60,6 +62,18 @@ def test_hdf5_survives_a_full_disk(size: int, tmp_path: Path) -> None:
         write()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("file_format", ["pdf", "png", "svg"])
+def test_figures_on_a_full_disk(file_format: str, tmp_path: Path) -> None:
+    figure = Figure()
+    figure.subplots().plot([0, 1])
+    with (
+        pytest.raises(NtuplemlError, match=rf"a\.{file_format}: cannot be written: file too large"),
+        _no_file_above(3000),
+    ):
+        save_figure(figure, tmp_path / "a", [file_format])
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.ESTALE])

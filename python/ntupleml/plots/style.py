@@ -6,6 +6,7 @@ block of `plot_style`.
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 from contextlib import contextmanager
@@ -295,5 +296,7 @@ def save_figure(
     box = visible_box(figure) if box is None else box  # "tight" would draw the figure once more for each format
     for path, file_format in zip(paths, formats, strict=True):
         with replace_file(path, overwrite=overwrite) as temporary:
-            figure.savefig(temporary, format=file_format, bbox_inches=box, **_OPTIONS.get(file_format, {}))
+            written = io.BytesIO()  # where the disk is full matplotlib's PDF raises what says nothing of it
+            figure.savefig(written, format=file_format, bbox_inches=box, **_OPTIONS.get(file_format, {}))
+            temporary.write_bytes(written.getbuffer())
     return paths
