@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 TYPE_CHECKING = False  # `typing` takes time, in which a command would not wait for signals
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,6 +15,10 @@ class NtuplemlError(Exception):
     The message says where (file, key, branch), what was found and what to do, on one line. Scripts print it and
     exit with status 2; everything that is not of this kind is a fault of the program and keeps its traceback.
     """
+
+
+#: Names that are compared with one that is not there, and how long they may be: files can have millions, and long ones.
+_MOST_NAMES, _LONGEST_NAME = 100_000, 200
 
 
 class MissingInputError(NtuplemlError):
@@ -35,7 +41,9 @@ def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
 
     matcher = difflib.SequenceMatcher(b=name.lower())
     likeness = {}
-    for candidate in dict.fromkeys(candidates):
+    for candidate in itertools.islice(dict.fromkeys(candidates), _MOST_NAMES):
+        if len(candidate) > _LONGEST_NAME:
+            continue
         matcher.set_seq1(candidate.lower())
         likeness[candidate] = matcher.ratio()
     best = sorted(likeness, key=lambda candidate: -likeness[candidate])[:count]
@@ -55,10 +63,10 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     names = list(candidates)
     near = nearest(name, names)
     if near:
-        return "; nearest: " + ", ".join(f"'{match}'" for match in near)
+        return "; nearest: " + ", ".join(f"'{one_line(match, _LONGEST_NAME)}'" for match in near)
     if not names:
         return "; there are none"
-    shown = ", ".join(f"'{candidate}'" for candidate in names[:6])
+    shown = ", ".join(f"'{one_line(candidate, _LONGEST_NAME)}'" for candidate in names[:6])
     return f"; there are: {shown}" + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import uproot
 from ntupleml.atomic import replace_file
 from ntupleml.config import DatasetConfig, TrainingConfig
 from ntupleml.datasets import create_training_dataset
-from ntupleml.errors import NtuplemlError
+from ntupleml.errors import NtuplemlError, did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,3 +108,16 @@ def test_nothing_is_given_to_a_shell(project: Path) -> None:
                 assert name.rpartition(".")[2] not in {"system", "popen", "getoutput", "getstatusoutput"}, (
                     f"{path}: {name}"
                 )
+
+
+def test_many_or_long_names_of_a_file_are_told_shortly() -> None:
+    """A file can have ten million keys, or one of ten million letters; comparing all of them took minutes."""
+    names = itertools.chain(("x" * 10_000_000, "\x1b[31m\n"), map(str, range(1_000_000)))
+    message = did_you_mean("weight", names)
+    assert message.startswith("; there are: 'xxx")
+    assert message.endswith(" and 999996 more")
+    assert len(message) < 500
+    assert message.isprintable()
+    assert did_you_mean("weight", itertools.chain(["weights"], ("y" * size for size in range(1_000)))) == (
+        "; nearest: 'weights'"
+    )
