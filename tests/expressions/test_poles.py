@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from ntupleml.expressions import ROOT_VERSION, parse
 from ntupleml.training.record_parts import library_versions
 
-X = [-1.0, -170.0, 0.0, -np.inf, np.inf, -0.5, 4.0]
+X = [-1.0, -170.0, 0.0, -np.inf, np.inf, -0.5, 4.0, 709.5, 710.0, -800.5]
 ROOT_PI = 1.7724538509055159
+#: ln |Γ| of the last three, of the C library.
+LARGE = [math.lgamma(709.5), math.lgamma(710), math.lgamma(-800.5)]
 
 
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
-        ("TMath::Gamma", [np.inf, np.inf, np.inf, np.inf, np.inf, -2 * ROOT_PI, 6.0]),
-        ("tgamma", [np.nan, np.nan, np.inf, np.nan, np.inf, -2 * ROOT_PI, 6.0]),
-        ("TMath::LnGamma", [np.inf, np.inf, np.inf, np.inf, np.inf, np.log(2 * ROOT_PI), np.log(6.0)]),
-        ("lgamma", [np.inf, np.inf, np.inf, np.inf, np.inf, np.log(2 * ROOT_PI), np.log(6.0)]),
+        ("TMath::Gamma", [np.inf, np.inf, np.inf, np.inf, np.inf, -2 * ROOT_PI, 6.0, np.inf, np.nan, np.nan]),
+        ("tgamma", [np.nan, np.nan, np.inf, np.nan, np.inf, -2 * ROOT_PI, 6.0, np.inf, np.inf, 0.0]),
+        ("TMath::LnGamma", [np.inf, np.inf, np.inf, np.inf, np.inf, np.log(2 * ROOT_PI), np.log(6.0), *LARGE]),
+        ("lgamma", [np.inf, np.inf, np.inf, np.inf, np.inf, np.log(2 * ROOT_PI), np.log(6.0), *LARGE]),
     ],
 )
 def test_gamma(function: str, expected: list[float]) -> None:

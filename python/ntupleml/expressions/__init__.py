@@ -16,11 +16,13 @@ What differs from TTreeFormula, on purpose:
   to be there.
 * ``w[j]`` of a ``std::vector`` beside arrays or vectors used whole is the element, as of an array ``v[n]``; there,
   TTreeFormula leaves the event without instances.
-* ``-n`` of a whole number 0 is 0, not -0.
+* ``-n`` of a whole number 0 is 0, not -0, which ``copysign`` tells.
+* An array of ``Char_t`` (``c[4]/B``) is numbers; TTreeFormula takes it for a text.
 * ``%`` by zero has no value (NaN, does not pass), where TTreeFormula ends the process.
 * Branches on the side that ``?:`` skips are read nevertheless; TTreeFormula (6.40) can take what an earlier event left
   in them where they occur again.
-* Accepted in addition: ``true``, ``false``, ``+x``, ``!-x``, a ternary in the middle of a ternary, ``std::`` functions.
+* Accepted in addition: ``true``, ``false``, ``+x``, ``!-x``, a ternary in the middle of a ternary, ``std::`` functions,
+  ``Alt$(x, Iteration$)``. TTreeFormula does not notice these in an aggregate, which is then any number.
 * ``sqrt`` of a negative number is that of its modulus, as in TTreeFormula of ROOT 6.40 (`ROOT_VERSION`), whichever ROOT
   is installed; 6.42 gives it another meaning. ``TMath::Sqrt`` and ``std::sqrt`` are NaN there.
 * Refused: text, ``rndm``, casts, methods, ``Entries$``, several indices, rows of comparisons that TFormula takes for

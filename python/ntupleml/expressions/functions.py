@@ -135,8 +135,9 @@ def _ln_gamma(x: Array) -> Array:
 
 
 def _tmath_gamma(x: Array) -> Array:
-    """``TMath::Gamma``: infinite at its poles, where the C library's ``tgamma`` is NaN."""
-    return np.where((x <= 0) & (x == np.floor(x)), np.inf, _gamma(x))
+    """``TMath::Gamma``: infinite at its poles, where ``tgamma`` is NaN; NaN where e^|x| is too large a number."""
+    is_beyond = np.isinf(np.exp(np.abs(x))) & np.isfinite(x)
+    return np.where((x <= 0) & (x == np.floor(x)), np.inf, np.where(is_beyond, np.nan, _gamma(x)))
 
 
 def _constant(value: float) -> Function:
