@@ -270,6 +270,29 @@ def test_a_member_that_is_there_twice_is_refused(craft: Callable[..., Path]) -> 
         read_keras_file(path)
 
 
+#: What the directory at the end of the zip says of its last member: place of the number, and what is put there.
+LIES: dict[str, tuple[int, bytes, str]] = {
+    "sizes": (20, b"\xf0\xff\xff\xff" * 2, "cut off$"),
+    "place of another member": (42, b"\0" * 4, "File name in directory .* differ"),
+    "place behind the end": (42, b"\0\xff\xff\xff", "Truncated file header"),
+    "encrypted": (8, b"\1\0", "is encrypted"),
+    "packed by a method that nobody has": (10, b"\x63\0", "refused: its member 'model.weights.h5' is compressed"),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_directory_that_lies_is_one_line(name: str, craft: Callable[..., Path]) -> None:
+    place, number, message = LIES[name]
+    path = craft()
+    content = bytearray(path.read_bytes())
+    start = content.rfind(b"PK\x01\x02") + place
+    content[start : start + len(number)] = number
+    path.write_bytes(content)
+    with pytest.raises(NtuplemlError, match=rf"crafted\.keras: .*{message}") as error:
+        read_keras_file(path)
+    assert "\n" not in str(error.value)
+
+
 def replace(file: h5py.File, data: Any, **options: Any) -> None:
     """Put another dataset in the place of a weight."""
     del file["layers/dense/vars/0"]

@@ -79,7 +79,7 @@ def read_keras_file(path: str | Path, where: str | None = None) -> KerasFile:
         network = read_network_config(config, where)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         # RuntimeError also covers encrypted members, and JSON nested without end.
-        raise NtuplemlError(f"{where}: not a Keras 3 model, or damaged: {one_line(error)}") from error
+        raise NtuplemlError(f"{where}: not a Keras 3 model, or damaged: {one_line(error) or 'cut off'}") from error
     compiled = config.get("compile_config")
     return KerasFile(
         network,
