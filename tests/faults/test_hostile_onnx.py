@@ -141,7 +141,7 @@ FILES: dict[str, tuple[Callable[[], ModelProto | bytes], str]] = {
     ),
     "sparse": (sparse, "it has sparse weights, which can be of any size"),
     "NaN": (
-        lambda: model([node("Where", ["c", "x", "w"], ["y"])], {"c": np.array(True), "w": np.float32("nan")}),
+        lambda: model([node("Where", ["c", "x", "w"], ["y"])], {"c": np.array(True), "w": np.full(3, np.nan, "f4")}),
         "its weights 'w' are NaN or infinite",
     ),
     "NaN in a constant": (
@@ -236,13 +236,14 @@ def test_a_loop_without_end_ends(
 
 
 def test_what_is_meant_well_is_read(opened: Callable[..., OnnxGraph]) -> None:
-    """Weights beside the file, functions, loops that end, infinity in a mask."""
+    """Weights beside the file, functions, loops that end, infinity in a mask, one NaN that marks what is missing."""
     rows = np.ones((5, 3), np.float32)
     for content, expected in (
         (outside("beside"), [2, 3, 4]),
         (functions(5), [1, 1, 1]),
         (loop("few"), [4, 4, 4]),
         (model([node("Max", ["x", "w"], ["y"])], {"w": np.full(3, -np.inf, np.float32)}), [1, 1, 1]),
+        (model([node("Where", ["c", "x", "w"], ["y"])], {"c": np.array(True), "w": np.float32("nan")}), [1, 1, 1]),
     ):
         (found,) = opened(content).session.run(None, {"x": rows})
         np.testing.assert_array_equal(found, [expected] * 5)

@@ -164,7 +164,8 @@ def _check_tensor(tensor: onnx.TensorProto, folder: Path | None, is_factor: bool
         values = onnx.numpy_helper.to_array(tensor, str(folder or "")).astype(np.float32, copy=False)
     except Exception as error:  # what numpy and onnx raise
         raise NtuplemlError(f"{where}: its {title} are damaged: {one_line(error, 200)}") from error
-    if np.isnan(values).any() or (is_factor and np.isinf(values).any()):
+    is_marker = values.size == 1 and not is_factor  # of missing values
+    if (np.isnan(values).any() and not is_marker) or (is_factor and np.isinf(values).any()):
         raise NtuplemlError(f"{where}: its {title} are NaN or infinite; train again, or fix the file")
 
 
