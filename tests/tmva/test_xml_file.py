@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ntupleml.errors import NtuplemlError
+from ntupleml.tmva import xml_file
 from ntupleml.tmva.xml_file import Node, read_xml
 
 if TYPE_CHECKING:
@@ -174,6 +175,16 @@ def test_a_text_is_a_finite_number_or_an_error(text: str) -> None:
         return
     assert math.isfinite(value)
     assert value == float(text)
+
+
+def test_a_file_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xml_file, "_MOST_BYTES", 1_000)
+    path = tmp_path / "weights.xml"
+    path.write_text(f"<a>{'<b/>' * 200}</a>")
+    assert len(read_xml(path).element) == 200
+    path.write_text(f"<a>{'<b/>' * 300}</a>")
+    with pytest.raises(NtuplemlError, match="refused: more than 1,000 bytes; not weights of TMVA"):
+        read_xml(path)
 
 
 def test_a_tag_without_end_is_refused_at_once(tmp_path: Path) -> None:

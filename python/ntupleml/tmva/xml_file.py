@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 #: Bytes of one tag with its attributes; those of TMVA hold some thousand characters.
 _LONGEST_PART = 16 * _CHUNK
+#: Bytes of a file; a million trees of 30 nodes have as many.
+_MOST_BYTES = 2_000_000_000
 _INVALID_TOKEN = expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN]
 _GZIP = b"\x1f\x8b"
 _FLOAT = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
@@ -74,6 +76,8 @@ def _parse(path: str | Path, encoding: str | None = None) -> Element:
             parser.Parse(start)
             while chunk := file.read(_CHUNK):
                 read += len(chunk)
+                if read > _MOST_BYTES:
+                    raise NtuplemlError(f"{path}: refused: more than {_MOST_BYTES:,} bytes; not weights of TMVA")
                 parser.Parse(chunk)
                 # the parser reads what is not complete again with each chunk
                 if read - parser.CurrentByteIndex > _LONGEST_PART:
