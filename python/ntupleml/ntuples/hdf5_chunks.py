@@ -42,7 +42,7 @@ class PackedChunks:
         filters = [] if dataset.chunks is None else filters_of(dataset)
         if not filters:
             return
-        self._size = math.prod(dataset.chunks) * dataset.id.get_type().get_size()
+        self._size: int = math.prod(dataset.chunks) * dataset.id.get_type().get_size()
         #: Bit of the mask of a chunk that says that it is not packed by zlib.
         self._unpacked = 1 << filters.index(_ZLIB) if _ZLIB in filters else 0
         most = 2 * self._size + _OVERHEAD

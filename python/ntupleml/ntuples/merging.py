@@ -175,9 +175,9 @@ def _append_item(merged: Any, item: Any, name: str, records: dict[str, list[str]
     group = name.rpartition("/")[0]
     shift = _number_of_files(records[group][:-1]) if name == f"{group}/{FILE_INDEX}" and group in records else 0
     dataset.resize(start + len(item), axis=0)
-    packed = PackedChunks(item)
+    stored = PackedChunks(item)
     for first in range(0, len(item), _ENTRIES):
-        packed.require(first, first + _ENTRIES)
+        stored.require(first, first + _ENTRIES)
         if h5py.check_vlen_dtype(item.dtype) is not None:
             require_lists_in_file(item, (), first, min(first + _ENTRIES, len(item)), size)
         values = item[first : first + _ENTRIES]
