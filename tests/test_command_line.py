@@ -144,7 +144,7 @@ LATE = "atexit.register(signal.raise_signal, {number})"
 def stopped(beginning: str, folder: Path) -> tuple[int, str, str]:
     """Status and output of a command in a process that begins with some lines."""
     program = f"""
-import atexit, ctypes, pathlib, signal, sys, threading, time
+import atexit, ctypes, os, pathlib, signal, sys, threading, time
 from ntupleml import atomic, stopping
 from ntupleml.cli import main
 {textwrap.dedent(beginning)}
@@ -188,6 +188,26 @@ def test_a_signal_ends_a_process_that_cannot_be_interrupted(
 ) -> None:
     assert stopped(DEAF.format(number=int(number)), tmp_path) == (status, "", f"ntupleml: {said}\n")
     assert not list(tmp_path.iterdir())
+
+
+FORK = """
+    stopping.PATIENCE = 0.1
+    class Import:
+        def find_spec(self, name, *_):
+            if name == "ntupleml.commands.training":
+                child = os.fork()
+                if child == 0:
+                    signal.raise_signal(signal.SIGTERM)
+                os.waitpid(child, 0)
+                time.sleep(0.5)
+    sys.meta_path.insert(0, Import())
+"""
+
+
+def test_a_signal_to_a_fork_is_none_to_the_command(tmp_path: Path) -> None:
+    returned, output, errors = stopped(FORK, tmp_path)
+    assert (returned, errors) == (0, "ntupleml: stopped (SIGTERM)\n")  # of the fork
+    assert "complete -o" in output
 
 
 def test_closed_streams_are_no_place_for_files(tmp_path: Path, project: Path) -> None:

@@ -83,6 +83,7 @@ def _watch(name: str) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    os.register_at_fork(after_in_child=_watch_no_more)
 
     def wait() -> None:
         while (number := os.read(reader, 1)[0]) not in _TEXTS:
@@ -94,6 +95,11 @@ def _watch(name: str) -> None:
         os._exit(128 + number)
 
     _thread.start_new_thread(wait, ())
+
+
+def _watch_no_more() -> None:
+    """Let a signal that a fork gets be none of the process that it is a fork of."""
+    signal.set_wakeup_fd(-1)
 
 
 def _raise_again(lost: Any) -> None:
