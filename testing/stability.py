@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """`ntupleml stability` from a clone of the project."""
 
+import os
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + "/python")
 
 from ntupleml.cli import script
 

@@ -245,6 +245,8 @@ def wrong_end(ended: Ended, number: signal.Signals) -> str | None:
         return None  # it was done
     if ended.status == -number and "Traceback" not in ended.said:
         return None  # Python itself was starting, or ending
+    if "KeyboardInterrupt" in ended.said and str(TOP) not in ended.said:
+        return None  # the same, before any line of ours
     if ended.status != 128 + number:
         return f"status {ended.status}: {ended.said[-500:]}"
     lines = ended.said.splitlines()

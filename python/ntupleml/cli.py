@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ntupleml import stopping
+from ntupleml.stopping import stoppable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return run_command(list(sys.argv[1:] if argv is None else argv))
 
-    return stopping.stoppable("ntupleml", work, last=argv is None)
+    return stoppable("ntupleml", work, last=argv is None)
 
 
 def script(verb: str) -> int:
@@ -46,4 +46,4 @@ def script(verb: str) -> int:
 
         return run_verb(verb, sys.argv[1:], name)
 
-    return stopping.stoppable(name, work, last=True)
+    return stoppable(name, work, last=True)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import _thread
 import os
-import signal
 import sys
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
     from types import FrameType
     from typing import Any, NoReturn
+else:
+    import _signal as signal  # what `signal` adds takes longer than all else here
 
 #: What they are in Python, and what a command says. SIGTERM comes from batch systems, SIGHUP from a closed terminal.
 _DEFAULTS: dict[int, Any] = {
@@ -57,13 +59,11 @@ def stoppable(name: str, work: Callable[[], int], *, last: bool = False) -> int:
     int
         What the function returns; 128 and the number of the signal where it was stopped.
     """
-    changed = _waited_for()
-    if changed:
-        _came.clear()
-        _said.clear()
-        if last:
-            _watch(name)
+    changed: list[int] = []
     try:
+        _wait_for_signals(changed)
+        if changed and last:
+            _watch(name)
         return work()
     except BaseException:
         if not _came:
@@ -110,7 +110,7 @@ def _raise_again(lost: Any) -> None:
 
     def later() -> None:
         time.sleep(_PAUSE)
-        _thread.interrupt_main(signal.Signals(_came[0]))
+        _thread.interrupt_main(_came[0])  # type: ignore[arg-type]
 
     _thread.start_new_thread(later, ())
 
@@ -126,17 +126,18 @@ def _remove_unfinished() -> None:
                 continue
 
 
-def _waited_for() -> list[int]:
-    """Handle signals that nobody else handles or ignores; which these are, none but in the main thread."""
-    changed: list[int] = []
+def _wait_for_signals(changed: list[int]) -> None:
+    """Handle signals that nobody else handles or ignores, and note which: none but in the main thread."""
     for number, default in _DEFAULTS.items():
-        if signal.getsignal(number) is default:
+        if signal.getsignal(number) == default:
+            if not changed:
+                _came.clear()
+                _said.clear()
             try:
                 signal.signal(number, _stop)
             except ValueError:
-                return []
+                return
             changed.append(number)
-    return changed
 
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:
