@@ -273,8 +273,16 @@ class Counts(NamedTuple):
         )
 
 
-def campaign(name: str, number: int, seed: int, entries: int, how: signal.Signals, server: ScriptServer) -> Counts:
-    """Stop a command many times."""
+def campaign(
+    name: str,
+    number: int,
+    seed: int,
+    entries: int,
+    how: signal.Signals,
+    server: ScriptServer,
+    seconds: float = float("inf"),
+) -> Counts:
+    """Stop a command many times, for some seconds at most."""
     random = np.random.default_rng([seed, *name.encode()])
     faults, stopped, longest, slow_once, most_left = [], 0, 0.0, 0, 0
     with (
@@ -287,7 +295,10 @@ def campaign(name: str, number: int, seed: int, entries: int, how: signal.Signal
         for arguments in COMMANDS[name].before:
             completed(arguments, folder, server)
         commands = Campaign(name, folder, Path(place) / "before", address, server)
+        end = time.monotonic() + seconds
         for index in range(number):
+            if time.monotonic() > end:
+                break
             if index % ANEW_EVERY == 0:
                 commands.anew()
             before = commands.outputs
@@ -318,6 +329,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commands", nargs="*", metavar="COMMAND", help=", ".join(COMMANDS))
     parser.add_argument("--number", type=int, default=200, help="of runs of each command")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="for the runs of each command, at most")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--entries", type=int, default=200_000, help="of each of four ntuples")
     parser.add_argument("--signal", choices=SIGNALS, default="SIGKILL")
@@ -329,7 +341,7 @@ def main() -> int:
     names = arguments.commands or COMMANDS
     with closing(ScriptServer(*imported(COMMANDS[name] for name in names))) as server:
         for name in names:
-            counts = campaign(name, arguments.number, arguments.seed, arguments.entries, how, server)
+            counts = campaign(name, arguments.number, arguments.seed, arguments.entries, how, server, arguments.seconds)
             failed |= counts.faults > 0
             print(counts, flush=True)
     return 1 if failed else 0
