@@ -137,6 +137,9 @@ EARLY = """
 RAISED = "signal.raise_signal({number})"
 #: What a function raises that a library in C calls goes nowhere.
 LOST = "ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal({number}))(); time.sleep(10)"
+#: An object that is half made cannot be taken apart.
+HALF = """type("Half", (), dict(
+                    __init__=lambda self: signal.raise_signal({number}), __del__=lambda self: self.nothing))()"""
 #: What would end with an exception, or be lost, in Python's own end.
 LATE = "atexit.register(signal.raise_signal, {number})"
 
@@ -157,7 +160,7 @@ sys.exit(main())
 
 
 @STOPS
-@pytest.mark.parametrize("moment", [EARLY.replace("{what}", RAISED), EARLY.replace("{what}", LOST), LATE])
+@pytest.mark.parametrize("moment", [*(EARLY.replace("{what}", what) for what in (RAISED, LOST, HALF)), LATE])
 def test_a_signal_is_one_line_at_any_moment(
     moment: str, tmp_path: Path, number: signal.Signals, status: int, said: str
 ) -> None:

@@ -103,9 +103,13 @@ def _watch_no_more() -> None:
 
 
 def _raise_again(lost: Any) -> None:
-    """Interrupt the main thread at another moment, where an exception could not be raised."""
-    if not _came or not issubclass(lost.exc_type, (KeyboardInterrupt, SystemExit)):
+    """Interrupt the main thread at another moment, where an exception could not be raised.
+
+    What fails after a signal, as in objects that were being made, is no fault.
+    """
+    if not _came:
         sys.__unraisablehook__(lost)
+    if not _came or not issubclass(lost.exc_type, (KeyboardInterrupt, SystemExit)):
         return
 
     def later() -> None:
