@@ -188,10 +188,11 @@ class Campaign:
     def anew(self) -> None:
         """Take away what the command has made."""
         for path in self._folder.glob(self._command.place):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            # Workers of a cluster may still be at work.
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
         for path in self._before.glob(self._command.place):
             copy = self._folder / path.relative_to(self._before)
-            shutil.copytree(path, copy) if path.is_dir() else shutil.copy2(path, copy)
+            shutil.copytree(path, copy, dirs_exist_ok=True) if path.is_dir() else shutil.copy2(path, copy)
 
     def stop(self, part: float, number: signal.Signals, *, whole_group: bool, alone: bool) -> Ended:
         """Run the command, and stop it after a part of its time."""

@@ -53,6 +53,12 @@ def refuse_after_a_chunk(where: str, chunks: Iterable[int]) -> None:
         raise NtuplemlError(f"{where}: not {chunk}")
 
 
+def make_late(begun: Path, made: Path, where: str, chunks: Iterable[int]) -> None:
+    begun.touch()
+    time.sleep(1)
+    made.touch()
+
+
 def fail(where: str) -> None:
     raise KeyError("a mistake of ours")
 
@@ -131,6 +137,22 @@ def test_an_exception_while_chunks_are_computed_comes_through(error: type[BaseEx
 
     with pytest.raises(error, match=r"^NaN in a variable$"):
         run_with_root(total, where="a.root", chunks=failing())
+    assert run_with_root(add, 1, 2, where="") == (3, "")
+
+
+def test_an_interruption_does_not_wait_for_root_and_nothing_is_made_after_it(tmp_path: Path) -> None:
+    begun, made = tmp_path / "begun", tmp_path / "made"
+
+    def interrupting() -> Iterator[int]:
+        while not begun.exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        run_with_root(make_late, begun, made, where="a.root", chunks=interrupting())
+    time.sleep(1.2)
+    assert not made.exists()
     assert run_with_root(add, 1, 2, where="") == (3, "")
 
 

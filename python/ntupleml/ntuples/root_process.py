@@ -105,6 +105,7 @@ class _Server:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                process_group=0,  # with its fork, so that both can be killed
             )
 
     @property
@@ -120,8 +121,13 @@ class _Server:
         if self.is_mine:
             self._control.close()
             if self._has_ended:
-                self._process.kill()
+                self._kill()
             self._process.wait()
+
+    def _kill(self) -> None:
+        """Kill it and its fork, which may be anywhere in ROOT, or not begun yet and about to make files."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def connect(self) -> Connection:
         """Let it fork; what connects this process with the fork."""
@@ -139,6 +145,9 @@ class _Server:
         try:
             with connection, suppress(_GoneError):
                 answer = _conversation(connection, request, chunks)
+        except (KeyboardInterrupt, SystemExit):
+            self._kill()
+            raise
         finally:
             status = self._end_of_fork()
             self._has_ended = not status
