@@ -145,6 +145,21 @@ def test_every_kind_gives_the_same_columns(kind: str, rows: int, step: int | Non
             np.testing.assert_array_equal(column, expected[name])
 
 
+def test_small_clusters_are_read_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever uproot reads of an RNTuple, it looks at all clusters: thousands of one entry each took minutes."""
+    read_at_once: list[tuple[int, int]] = []
+    array = uproot.models.RNTuple.RField.array
+
+    def counted(self: Any, *, entry_start: int, entry_stop: int) -> Any:
+        read_at_once.append((entry_start, entry_stop))
+        return array(self, entry_start=entry_start, entry_stop=entry_stop)
+
+    monkeypatch.setattr(uproot.models.RNTuple.RField, "array", counted)
+    with open_ntuple(written("RNTuple", tmp_path, 390), "folder/t") as ntuple:  # clusters of 40
+        assert [len(chunk.columns["i8"]) for chunk in ntuple.chunks(["i8"], 130)] == [130, 130, 130]
+    assert read_at_once == [(0, 120), (120, 240), (240, 360), (360, 390)]
+
+
 @pytest.mark.parametrize("kind", WRITERS)
 def test_an_empty_table_has_columns_and_no_chunks(kind: str, tmp_path: Path) -> None:
     with open_ntuple(written(kind, tmp_path, 0), "folder/t") as ntuple:

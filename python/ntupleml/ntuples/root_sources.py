@@ -119,7 +119,7 @@ class _TreeSource:
 
 
 class _RNTupleSource:
-    """An RNTuple, read cluster by cluster: its pages are not addressable by entry."""
+    """An RNTuple, read in whole clusters: its pages are not addressable by entry."""
 
     kind: TableKind = "RNTuple"
 
@@ -136,7 +136,7 @@ class _RNTupleSource:
     def chunks(self, names: Sequence[str], step: int) -> Iterator[dict[str, Column]]:
         bounds = [(int(c.num_first_entry), int(c.num_entries)) for c in self._ntuple.cluster_summaries]
         clusters = sorted((first, first + number) for first, number in bounds if number)
-        return recut((self._read(names, *cluster) for cluster in clusters), names, step, self.num_entries)
+        return recut((self._read(names, *span) for span in _spans(clusters, step)), names, step, self.num_entries)
 
     def _read(self, names: Sequence[str], start: int, stop: int) -> dict[str, Column]:
         columns = {}
@@ -150,6 +150,20 @@ class _RNTupleSource:
                 raise UnreadableBranchError.found(self.where, name, error, start, place) from error
             columns[name] = plain_column(array, self.branches[name])
         return columns
+
+
+def _spans(clusters: Sequence[tuple[int, int]], step: int) -> list[tuple[int, int]]:
+    """Clusters, and neighbours together as far as they have no more than `step` entries.
+
+    Whatever uproot reads, it looks at all clusters of the file; one by one that grows with the square of their number.
+    """
+    spans: list[tuple[int, int]] = []
+    for start, stop in clusters:
+        if spans and spans[-1][1] == start and stop - spans[-1][0] <= step:
+            spans[-1] = (spans[-1][0], stop)
+        else:
+            spans.append((start, stop))
+    return spans
 
 
 def _place(tree: Any, path: str, start: int, stop: int) -> Place:
