@@ -75,3 +75,19 @@ def test_stops(tool: Callable[[str], Any]) -> None:
         for how in (signal.SIGKILL, signal.SIGINT):
             counts = kills.campaign("onnx", 1, seed=2, entries=100, how=how, server=server)
             assert (counts.command, counts.faults) == ("onnx", 0)
+
+
+def test_shapes(tool: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files without entries, in all formats, and chains that begin and end with one."""
+    shapes = tool("shape_campaign")
+    monkeypatch.chdir(tmp_path)
+    shapes.prepare(tmp_path)
+    faults = [fault for form in shapes.FORMATS for fault in shapes.campaign("none", form)]
+    for shape, form in (
+        ("one", "rntuple"),
+        ("empty-ends", "hdf5"),
+        ("empty-ends", "parquet"),
+        ("empty-lists", "ttree"),
+    ):
+        faults += shapes.campaign(shape, form)
+    assert faults == []
