@@ -31,6 +31,8 @@ _TERNARY = "mapping values are not allowed here"
 _VALUE = re.compile(r"\s*(?:- +)*(?:[\w\"'.{}-]+:\s+|(?<=- ))(?P<value>\S.*)$")
 #: Bytes of YAML that no sensible config exceeds.
 LARGEST_FILE = 10_000_000
+#: Values in a file, each of which takes a tenth of a millisecond.
+_MOST_NODES = 100_000
 #: Folders of the configs that this process has read, for messages about files that are not where their paths say.
 _folders: dict[Path, None] = {}
 #: Number of values that aliases may expand a file to.
@@ -41,6 +43,14 @@ _TAG = "tag:yaml.org,2002:"
 
 class _Loader(yaml.SafeLoader):
     """YAML's safe loader that also refuses repeated keys and expansions without end, and reads 1e-5 as a number."""
+
+    num_nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.num_nodes += 1
+        if self.num_nodes > _MOST_NODES:
+            raise ValueError(f"more than {_MOST_NODES:,} values are too many for a config")
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Hashable, Any]:
         if not isinstance(node, yaml.MappingNode):  # `!!map [1]` says that it is one
