@@ -309,7 +309,7 @@ STRUCTURED: dict[str, tuple[str, list[int | None], Config, str]] = {
         f"{key} of an LSTM": ("LSTM", [5, 4], {"units": 3, key: True}, f"{key}=True is not read")
         for key in ("go_backwards", "stateful", "return_state", "unroll", "time_major", "zero_output_for_mask")
     },
-    "units of an LSTM": ("LSTM", [5, 4], {"units": MANY}, "computes more than 5,000,000 numbers per event"),
+    "units of an LSTM": ("LSTM", [5, 4], {"units": MANY}, "computes more than 50,000,000 numbers per event"),
     "activation of an LSTM": ("LSTM", [5, 4], {"units": 3, "activation": "softmax"}, "activation=softmax is not read"),
     "gates of a GRU": (
         "GRU",
