@@ -2,9 +2,10 @@
 
     python tools/fuzz_readers.py xml --seconds 600 [--seeds FOLDER]
 
-Readers: xml (TMVA's weights), lwtnn, yaml (a training config), formula, ubjson (XGBoost), scaler. Each input is read;
-all but an answer or an error of one line ends the run with the input, which is kept as a file. Without atheris, inputs
-are files of the tests, damaged at random. What was found once is among the tests in tests/faults.
+Readers: xml (TMVA's weights), lwtnn, yaml (a training config), formula, ubjson (XGBoost), lightgbm, keras (the
+description of a network), scaler. Each input is read; all but an answer or an error of one line ends the run with the
+input, which is kept as a file. Without atheris, inputs are files of the tests, damaged at random. What was found once
+is among the tests in tests/faults.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import argparse
 import gzip
 import importlib
 import importlib.util
+import json
 import logging
 import os
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from damage import damaged
@@ -84,6 +86,21 @@ def _read_ubjson(path: Path) -> object:
     return forest_of_xgboost(read_xgboost(path), str(path))
 
 
+def _read_lightgbm(path: Path) -> object:
+    from ntupleml.forests.lightgbm import forest_of_lightgbm, read_lightgbm
+
+    return forest_of_lightgbm(read_lightgbm(path), str(path))
+
+
+def _read_keras(path: Path) -> object:
+    from ntupleml.artifacts.keras_config import read_network_config
+
+    try:
+        return read_network_config(json.loads(path.read_bytes()), "file")
+    except (ValueError, RecursionError) as error:  # as where a Keras file is read
+        raise NtuplemlError("damaged") from error
+
+
 def _read_scaler(path: Path) -> object:
     from ntupleml.preprocessing import load_preprocessing
 
@@ -102,6 +119,54 @@ def _ubjson() -> list[bytes]:
     rows = np.random.default_rng(1).normal(size=(50, 2))
     booster = xgboost.train({"max_depth": 2}, xgboost.DMatrix(rows, rows[:, 0] > 0), 2)
     return [bytes(booster.save_raw("ubj")), bytes(booster.save_raw("json"))]
+
+
+def _lightgbm() -> list[bytes]:
+    import lightgbm
+
+    rows = np.random.default_rng(1).normal(size=(200, 2))
+    data = lightgbm.Dataset(rows, rows[:, 0] > 0)
+    settings = {"objective": "binary", "num_leaves": 4, "verbose": -1}
+    return [lightgbm.train(settings, data, 2).model_to_string().split("\nparameters:")[0].encode()]
+
+
+def _networks() -> list[bytes]:
+    """Descriptions of networks of dense layers and of those on images, with a network in a network."""
+    layer = {"module": "keras.layers", "registered_name": None}
+    start = {**layer, "class_name": "InputLayer", "config": {"name": "in", "batch_shape": [None, 6, 8, 2]}}
+    layers = {
+        "Conv2D": {"filters": 3, "kernel_size": [3, 3], "padding": "same", "activation": "relu"},
+        "MaxPooling2D": {"pool_size": 2},
+        "Flatten": {},
+        "BatchNormalization": {"axis": -1, "momentum": 0.9, "epsilon": 0.01},
+        "Dense": {
+            "units": 2,
+            "kernel_initializer": {"module": "keras.initializers", "class_name": "Zeros", "config": {}},
+        },
+    }
+    items = [start] + [
+        {**layer, "class_name": kind, "config": {"name": kind, **settings}} for kind, settings in layers.items()
+    ]
+    network = {"module": "keras", "class_name": "Sequential", "config": {"name": "n", "layers": items}}
+    return [json.dumps(network).encode(), json.dumps(_functional(network)).encode()]
+
+
+def _functional(network: dict[str, Any]) -> dict[str, Any]:
+    """A network that calls another one twice."""
+
+    def call(name: str, number: int = 0) -> dict[str, Any]:
+        tensor = {"class_name": "__keras_tensor__", "config": {"keras_history": [name, number, 0]}}
+        return {"args": [tensor], "kwargs": {}}
+
+    start = {**network["config"]["layers"][0], "inbound_nodes": []}
+    inner = {**network, "inbound_nodes": [call("in")]}
+    add = {"module": "keras.layers", "class_name": "ReLU", "config": {"name": "out"}, "inbound_nodes": [call("n")]}
+    places = {"input_layers": [["in", 0, 0]], "output_layers": [["out", 0, 0]]}
+    return {
+        "module": "keras",
+        "class_name": "Functional",
+        "config": {"name": "f", "layers": [start, inner, add], **places},
+    }
 
 
 def _scalers() -> list[bytes]:
@@ -124,6 +189,8 @@ READERS = {
         ".txt", ("ntupleml.expressions", "lark"), _read_formula, lambda: [text.encode() for text in FORMULAS]
     ),
     "ubjson": Reader(".json", ("ntupleml.forests",), _read_ubjson, _ubjson),
+    "lightgbm": Reader(".txt", ("ntupleml.forests",), _read_lightgbm, _lightgbm),
+    "keras": Reader(".json", ("ntupleml.artifacts",), _read_keras, _networks),
     "scaler": Reader(".json", ("ntupleml.preprocessing",), _read_scaler, _scalers),
 }
 

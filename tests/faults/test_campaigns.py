@@ -56,7 +56,7 @@ def test_formulas(tool: Callable[[str], Any]) -> None:
     assert min(counts.values()) > 50
 
 
-@pytest.mark.parametrize("reader", ["xml", "lwtnn", "yaml", "formula", "scaler"])
+@pytest.mark.parametrize("reader", ["xml", "lwtnn", "yaml", "formula", "keras", "lightgbm", "scaler"])
 def test_readers(reader: str, tool: Callable[[str], Any], tmp_path: Path) -> None:
     number, accepted = tool("fuzz_readers").by_damage(reader, 0.3, 3, tmp_path / "found")
     assert 0 <= accepted < number
