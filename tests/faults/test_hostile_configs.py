@@ -59,7 +59,7 @@ def test_millions_of_parts_take_no_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", ["- a\n", "- {}\n", "? b\n"])
 def test_a_million_values_take_no_time(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each value takes a tenth of a millisecond: a file of 10 MB took minutes."""
+    """A file of 10 MB has 2.4 million values; it was not read in 100 s on a busy machine."""
     monkeypatch.setattr(loading, "_MOST_NODES", 1_000)
     path = tmp_path / "config.yaml"
     path.write_text(line * 1_000_000)

@@ -31,7 +31,7 @@ _TERNARY = "mapping values are not allowed here"
 _VALUE = re.compile(r"\s*(?:- +)*(?:[\w\"'.{}-]+:\s+|(?<=- ))(?P<value>\S.*)$")
 #: Bytes of YAML that no sensible config exceeds.
 LARGEST_FILE = 10_000_000
-#: Values in a file, each of which takes a tenth of a millisecond.
+#: Values in a file; so many take some seconds.
 _MOST_NODES = 100_000
 #: Folders of the configs that this process has read, for messages about files that are not where their paths say.
 _folders: dict[Path, None] = {}
