@@ -30,7 +30,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
-from kill_campaign import COMMANDS, DATASET, FRIEND, INPUTS, ONNX, SCORE, SCORE_TABLE, TOP, TREES, hidden, prepare
+from campaign_commands import DATASET, FRIEND, INPUTS, KERAS, ONNX, SCORE, SCORE_TABLE, TABLE, TOP, TREES, prepare
+from kill_campaign import hidden
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +128,7 @@ KINDS: dict[str, Callable[[], None]] = {
     "apply workers": partial(_stage, "apply", *_APPLIED, kind="onnx", friend=True, workers=2, **_FOLDER),
     "apply in place": partial(_stage, "apply", *_APPLIED, kind="onnx", overwrite=True),
     "inspect": partial(_verb, "inspect", "a/a.root"),
-    "convert": partial(_verb, "convert", *COMMANDS["table"].arguments[1:]),
+    "convert": partial(_verb, "convert", *TABLE[1:]),
     "score-table": partial(
         _verb, "score-table", *SCORE_TABLE[1:], *INPUTS, "events", "-o", "scores.parquet", "--overwrite"
     ),
@@ -136,7 +137,7 @@ KINDS: dict[str, Callable[[], None]] = {
     "tune": partial(_verb, "tune", "trees.yaml", "--folds", "0", "--overwrite"),
     "convert-to-onnx": partial(_verb, "convert-to-onnx", *ONNX[1:]),
     "started dataset": partial(_started, DATASET),
-    "started training": partial(_started, COMMANDS["training"].arguments),
+    "started training": partial(_started, KERAS),
     "started friend": partial(_started, [*FRIEND, "--workers", "2", *INPUTS[2:], "events"]),
     "started in place": partial(_started, [*SCORE, "--overwrite", "b/b.root", "events"]),
 }
@@ -152,7 +153,7 @@ def soak(seconds: float, chosen: list[str], place: Path) -> tuple[list[tuple[str
     os.chdir(folder)
     prepare(folder, 2000)
     (folder / "histograms.yaml").write_text(yaml.safe_dump({"method": "hist", "histograms": {"bins": 10}}))
-    for before in (DATASET, TREES, ONNX, COMMANDS["training"].arguments):
+    for before in (DATASET, TREES, ONNX, KERAS):
         _started(before)
     began, last, rounds = time.monotonic(), state(folder, temporary), 0
     while not changes or time.monotonic() - began < seconds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import gc
 import os
 import sys
 import time
@@ -71,6 +72,8 @@ def stoppable(name: str, work: Callable[[], int], *, last: bool = False) -> int:
     finally:
         for number in changed:
             signal.signal(number, _end(name) if last else _DEFAULTS[number])
+        if last:
+            gc.freeze()  # Python looks for garbage once more: after an import of TensorFlow for over a second
     if last:
         _remove_unfinished()  # what a signal between two lines kept from being removed
     _say(name, _came[0])

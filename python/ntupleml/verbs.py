@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import atexit
-import gc
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -113,8 +111,6 @@ def parser_of(verb: str, prog: str) -> argparse.ArgumentParser:
 
 def run_verb(verb: str, arguments: list[str], prog: str) -> int:
     """Run a verb under a name of the program; its exit status."""
-    # Python looks for garbage once more when it ends: after an import of TensorFlow that takes over a second.
-    atexit.register(gc.freeze)
     command = verbs()[verb]
     if command.spell is not None:
         arguments = command.spell(arguments)
