@@ -71,7 +71,7 @@ class PackedChunks:
         _, content = self._dataset.id.read_direct_chunk(place)
         most = self._size + _OVERHEAD
         if not self._unpacked:
-            return bool(len(content) <= most)
+            return len(content) <= most
         unpacker, unpacked = zlib.decompressobj(), 0
         while content and not unpacker.eof and unpacked <= most:
             try:
@@ -79,4 +79,4 @@ class PackedChunks:
             except zlib.error:  # HDF5 says so, too
                 break
             content = unpacker.unconsumed_tail
-        return bool(unpacked <= most)
+        return unpacked <= most
