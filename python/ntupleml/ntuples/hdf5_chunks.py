@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 #: HDF5's numbers of filters that leave the number of bytes as it is, up to a few; of that of zlib.
 _SAME_SIZE, _ZLIB = (2, 3), 1
 #: Stored bytes that need no look: zlib gains a factor of a thousand at best.
-_HARMLESS = 131_072
+_HARMLESS = 1_000_000
 #: That a packed chunk may have more than its numbers: HDF5 leaves out a filter that does not help.
 _OVERHEAD = 4096
 #: Unpacked at a time.
