@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from ntupleml.ntuples import new_tree_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -39,7 +39,7 @@ def write_fold_file(path: Path, columns: dict[str, dict[str, NDArray[Any]]]) -> 
 def _files_without_pictures() -> Iterator[None]:
     """Rendering takes a tenth of a small training; what pictures show is tested in tests/plots."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("matplotlib.figure.Figure.savefig", lambda _, path, **__: Path(path).write_bytes(b"a picture"))
+        patched.setattr("matplotlib.figure.Figure.savefig", lambda _, file, **__: file.write(b"a picture"))
         yield
 
 
