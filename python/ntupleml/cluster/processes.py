@@ -90,7 +90,7 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         with theirs:
             self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
-            with suppress(EOFError, ConnectionError):  # the process that is forked has ended
+            with _signals_wait(), suppress(EOFError, ConnectionError):  # the process that is forked has ended
                 self.process.start()
         if self.answer() != _READY:
             raise NtuplemlError(
@@ -107,6 +107,26 @@ class _Worker:
         with suppress(EOFError, ConnectionError):
             return self.connection.recv()
         return None
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Let signals come when a block is done: a process that is told half of what it is to do prints a traceback."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # it gets none
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (*_FOR_THE_FIRST, signal.SIGTERM)}
+    handlers = {number: handler for number, handler in handlers.items() if handler is not None}  # those of Python
+    for number in handlers:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for first in came[:1]:
+            signal.raise_signal(first)
 
 
 class _Pool:
