@@ -31,6 +31,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainingConfig:
             for start in range(fold * EVENTS, (fold + 1) * EVENTS, BASKET):
                 numbers = np.arange(start, start + BASKET, dtype="f4")
                 tree.extend({"number": numbers, "image": np.broadcast_to(numbers[:, None, None], (BASKET, *SHAPE))})
+                tree.flush()  # a basket is unpacked as a whole
     return TrainingConfig.model_validate(
         {
             "datasets": [str(folder / f"fold{fold}.root") for fold in range(3)],
