@@ -153,6 +153,7 @@ class _Pool:
                     answer = worker.answer()
                     if answer is None:
                         self._workers.remove(worker)
+                        worker.process.join(_PATIENCE)  # its pipe may be closed before its locks are
                     finished = self._finished(tried, answer)
                     if finished is None:
                         waiting.append(tried)
