@@ -1,4 +1,4 @@
-"""Sizes that the pages of a Parquet file unpack to, looked at before anything takes the room for them.
+"""Sizes that the pages of a Parquet file unpack to, and how deep its columns lie, looked at before pyarrow does.
 
 A page is unpacked as a whole, to as many bytes as its head says. The heads are structures in Thrift's compact protocol:
 for each field a byte with its type and the distance from the number of the one before, numbers in seven bits a byte.
@@ -7,6 +7,7 @@ Sources: parquet-format (parquet.thrift) and Thrift's description of the protoco
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
@@ -22,10 +23,44 @@ _UNPACKED, _PACKED = 2, 3
 _STOP, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 0, 3, 7, 8, 9, 10, 12
 _NUMBERS = (4, 5, 6)
 _DEEPEST = 8
+#: What a file ends with: the length of its description and a text; the number of the field of the description that
+#: lists the columns and the groups that they lie in, and of theirs that counts what lies in a group.
+_END, _SCHEMA, _CHILDREN = struct.Struct("<I4s"), 2, 5
+#: Groups within groups.
+_DEEPEST_COLUMN = 100
 
 
 class PageError(ValueError):
-    """The head of a page makes no sense."""
+    """The head of a page, or the description of a file, makes no sense."""
+
+
+def require_shallow(file: BinaryIO) -> None:
+    """Refuse columns that lie so deep that pyarrow (17 to 22) ends the process.
+
+    Raises
+    ------
+    PageError
+        Of columns in more than 100 groups within groups; what is damaged otherwise is left to pyarrow.
+    """
+    end = file.seek(0, 2) - _END.size
+    if end < 0:
+        return
+    file.seek(end)
+    size, _ = _END.unpack(file.read(_END.size))
+    file.seek(max(end - size, 0))
+    waiting: list[int] = []  # elements of the groups that the next one lies in
+    try:
+        for fields in _Reader(file.read(min(size, end))).structures(_SCHEMA):
+            while waiting and waiting[-1] < 1:
+                waiting.pop()
+            if len(waiting) > _DEEPEST_COLUMN:
+                raise PageError(f"its columns are too deeply nested, in more than {_DEEPEST_COLUMN} groups")
+            if waiting:
+                waiting[-1] -= 1
+            if _CHILDREN in fields:
+                waiting.append(fields[_CHILDREN])
+    except IndexError:
+        return
 
 
 def largest_page(file: BinaryIO, chunk: Any) -> int:
@@ -87,20 +122,37 @@ class _Reader:
         self._content = content
         self.place = 0
 
+    def structures(self, wanted: int) -> Iterator[dict[int, int]]:
+        """Numbers of each structure of a list, which is the field of a structure with that number."""
+        for field, kind in self._fields():
+            if field == wanted and kind == _LIST:
+                for _ in range(self._length(self._byte())):
+                    yield self.numbers()
+                return
+            self._skip(kind, 0)
+
     def numbers(self, depth: int = 0) -> dict[int, int]:
         """Fields of a structure that are whole numbers; others are skipped."""
         if depth > _DEEPEST:
             raise PageError("the head of a page is nested too deeply")
         found: dict[int, int] = {}
-        field = 0
-        while (head := self._byte()) != _STOP:
-            kind = head & 15
-            field = field + (head >> 4) if head >> 4 else self._number()
+        for field, kind in self._fields():
             if kind in _NUMBERS:
                 found[field] = self._number()
             else:
                 self._skip(kind, depth)
         return found
+
+    def _fields(self) -> Iterator[tuple[int, int]]:
+        """Numbers and types of the fields of a structure, each before its value."""
+        field = 0
+        while (head := self._byte()) != _STOP:
+            field = field + (head >> 4) if head >> 4 else self._number()
+            yield field, head & 15
+
+    def _length(self, head: int) -> int:
+        """Number of the elements of a list."""
+        return head >> 4 if head >> 4 < 15 else self._unsigned()
 
     def _skip(self, kind: int, depth: int, *, in_list: bool = False) -> None:
         if kind in (1, 2):  # true and false, which stand in the head of the field
@@ -116,7 +168,7 @@ class _Reader:
             self.place += size
         elif kind in (_LIST, _SET):
             head = self._byte()
-            for _ in range(head >> 4 if head >> 4 < 15 else self._unsigned()):
+            for _ in range(self._length(head)):
                 self._skip(head & 15, depth + 1, in_list=True)
         elif kind == _STRUCT:
             self.numbers(depth + 1)

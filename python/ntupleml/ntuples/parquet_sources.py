@@ -11,7 +11,7 @@ import numpy as np
 from ntupleml.errors import NtuplemlError
 from ntupleml.ntuples.branches import Branch, Shape, number_branch, type_with_shape
 from ntupleml.ntuples.opening import one_line
-from ntupleml.ntuples.parquet_pages import PageError, largest_page
+from ntupleml.ntuples.parquet_pages import PageError, largest_page, require_shallow
 from ntupleml.ntuples.sources import (
     DAMAGED,
     TreeContent,
@@ -55,9 +55,11 @@ def open_parquet_tables(path: Path, where: str = "") -> Iterator[TableFile]:
             f"{start}{path}: Parquet files need pyarrow, which is not installed; run pip install 'ntupleml[parquet]'"
         ) from error
     try:
+        with path.open("rb") as content:
+            require_shallow(content)
         file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
         table = _ParquetFile(file, path)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, PageError, UnicodeDecodeError) as error:
         raise NtuplemlError(f"{start}{path}: cannot be read: {one_line(error)}; {DAMAGED}") from error
     with file:
         yield table
