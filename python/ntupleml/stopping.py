@@ -65,15 +65,16 @@ def stoppable(name: str, work: Callable[[], int], *, last: bool = False) -> int:
         _wait_for_signals(changed)
         if changed and last:
             _watch(name)
-        return work()
+        status = work()
+        if last:
+            gc.freeze()  # Python looks for garbage once more: after an import of TensorFlow for over a second
+        return status
     except BaseException:
         if not _came:
             raise
     finally:
         for number in changed:
             signal.signal(number, _end(name) if last else _DEFAULTS[number])
-        if last:
-            gc.freeze()  # Python looks for garbage once more: after an import of TensorFlow for over a second
     if last:
         _remove_unfinished()  # what a signal between two lines kept from being removed
     _say(name, _came[0])
