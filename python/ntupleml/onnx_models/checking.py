@@ -63,13 +63,13 @@ def check_onnx(content: bytes, folder: Path | None, where: str) -> None:
         raise NtuplemlError(f"{where}: not an ONNX graph, or damaged: {one_line(error, 200)}") from error
     _check_size(model, where)
     own = {(function.domain, function.name) for function in model.functions}
-    for node in all_nodes(model):
+    for node in _all_nodes(model):
         if node.domain not in _DOMAINS and (node.domain, node.op_type) not in own:
             raise NtuplemlError(
                 f"{where}: refused: its operator '{one_line(node.op_type, 50)}' of '{one_line(node.domain, 50)}' is "
                 "none of ONNX, so it is code from elsewhere"
             )
-    products = {name for node in all_nodes(model) if node.op_type in _PRODUCTS for name in node.input}
+    products = {name for node in _all_nodes(model) if node.op_type in _PRODUCTS for name in node.input}
     for tensor in _tensors(model, where):
         _check_tensor(tensor, folder, tensor.name in products, where)
 
@@ -97,7 +97,7 @@ def _whole_number(content: bytes, place: int) -> tuple[int, int]:
     return value, len(content)
 
 
-def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+def _all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """Nodes of the graph, of those within it, and of its functions."""
     waiting = [model.graph.node, *(function.node for function in model.functions)]
     while waiting:
@@ -137,8 +137,8 @@ def _check_size(model: onnx.ModelProto, where: str) -> None:
 
 
 def _tensors(model: onnx.ModelProto, where: str) -> Iterator[onnx.TensorProto]:
-    graphs = [model.graph, *(graph for node in all_nodes(model) for graph in _graphs(node))]
-    attributes = [attribute for node in all_nodes(model) for attribute in node.attribute]
+    graphs = [model.graph, *(graph for node in _all_nodes(model) for graph in _graphs(node))]
+    attributes = [attribute for node in _all_nodes(model) for attribute in node.attribute]
     if any(graph.sparse_initializer for graph in graphs) or any(
         attribute.HasField("sparse_tensor") or attribute.sparse_tensors for attribute in attributes
     ):
